@@ -1,0 +1,1 @@
+//! The compiled filter in a real Envoy.
