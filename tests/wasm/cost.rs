@@ -62,6 +62,15 @@ fn memory_does_not_grow_with_the_number_of_configurations() {
 }
 
 #[test]
+fn without_anything_to_wait_for_no_timer_runs() {
+    let (_host, worker) = mirroring();
+    assert_eq!(worker.tick_period(), None);
+    worker.exchange(&Request::get("/"));
+    worker.answer_all(&Answer::upstream(500));
+    assert_eq!(worker.tick_period(), None);
+}
+
+#[test]
 fn statistics_are_defined_with_the_configuration_and_never_again() {
     let (host, worker) = mirroring();
     let defined = worker.definitions();

@@ -31,6 +31,6 @@ pub(crate) use abi::{serialize, Level, Pairs, Status};
 pub(crate) use calls::{Answer, CallOut};
 pub(crate) use host::Host;
 pub(crate) use module::imports_of_the_module;
-pub(crate) use shared::{SharedData, Stat};
+pub(crate) use shared::Stat;
 pub(crate) use stream::Request;
 pub(crate) use worker::Worker;

@@ -104,3 +104,59 @@ impl StatIds {
         all.0.get_mut(self.names.get(&id)?)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_write_with_an_outdated_version_is_refused() {
+        let mut data = SharedData::default();
+        data.set(b"key", b"one", 0).unwrap();
+        let (_, version) = data.get(b"key").unwrap();
+        data.set(b"key", b"two", version).unwrap();
+        let outdated = data.set(b"key", b"three", version);
+        assert_eq!(outdated, Err(Status::CAS_MISMATCH));
+        assert_eq!(data.get(b"key").unwrap().0, b"two");
+    }
+
+    #[test]
+    fn version_zero_overwrites_and_a_missing_key_takes_any_version() {
+        let mut data = SharedData::default();
+        assert_eq!(data.get(b"key"), Err(Status::NOT_FOUND));
+        data.set(b"key", b"one", 999).unwrap();
+        data.set(b"key", b"two", 0).unwrap();
+        assert_eq!(data.get(b"key").unwrap().0, b"two");
+    }
+
+    #[test]
+    fn a_statistic_keeps_its_kind_and_its_value_over_definitions() {
+        let (mut all, mut first, mut second) = Default::default();
+        let counter = StatIds::define(&mut first, &mut all, 0, b"n").unwrap();
+        first.increment(&mut all, counter, 2).unwrap();
+        let again = StatIds::define(&mut second, &mut all, 0, b"n").unwrap();
+        second.increment(&mut all, again, 3).unwrap();
+        assert_eq!(all.0["n"], Stat::Counter(5));
+        assert_eq!(second.increment(&mut all, 999, 1), Err(Status::NOT_FOUND));
+        let no_kind = second.define(&mut all, 3, b"m");
+        assert_eq!(no_kind, Err(Status::BAD_ARGUMENT));
+    }
+
+    #[test]
+    fn counters_only_go_up_and_histograms_only_record() {
+        let (mut all, mut ids): (Statistics, StatIds) = Default::default();
+        let [counter, gauge, histogram] = [(0, b"c"), (1, b"g"), (2, b"h")]
+            .map(|(kind, name)| ids.define(&mut all, kind, name).unwrap());
+        for by in [0, -1] {
+            let refused = ids.increment(&mut all, counter, by);
+            assert_eq!(refused, Err(Status::BAD_ARGUMENT));
+        }
+        let refused = ids.increment(&mut all, histogram, 1);
+        assert_eq!(refused, Err(Status::BAD_ARGUMENT));
+        ids.increment(&mut all, gauge, 5).unwrap();
+        ids.increment(&mut all, gauge, -2).unwrap();
+        ids.record(&mut all, histogram, 7).unwrap();
+        assert_eq!(all.0["g"], Stat::Gauge(3));
+        assert_eq!(all.0["h"], Stat::Histogram(vec![7]));
+    }
+}

@@ -225,3 +225,75 @@ impl Vm {
         Ok(self.last_token)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wasm_host::{serialize, Host};
+
+    const NO_ROOT: Root = Root {
+        configuration: Vec::new(),
+        configuration_is_readable: false,
+        phase: Phase::Serving,
+        tick_period_ms: 0,
+        answer: None,
+    };
+
+    #[test]
+    fn what_is_not_there_now_is_not_found_or_empty_as_in_envoy() {
+        let mut vm = Vm::new(Host::new().0);
+        let root = vm.add(Context::Root(NO_ROOT));
+        let stream = vm.add(Context::Stream(StreamState {
+            root,
+            ..StreamState::default()
+        }));
+        for speaker in [root, stream] {
+            vm.current = speaker;
+            assert_eq!(vm.buffer(0), Ok(Vec::new()));
+            assert_eq!(vm.buffer(4), Err(Status::NOT_FOUND));
+            assert_eq!(vm.buffer(7), Err(Status::NOT_FOUND));
+            assert_eq!(vm.buffer(9), Err(Status::BAD_ARGUMENT));
+            assert_eq!(vm.map(MapKind::RequestHeaders), None);
+        }
+        vm.root(root).unwrap().answer = Some(Answer::bare(200));
+        assert_eq!(vm.buffer(4), Ok(Vec::new()));
+        assert!(vm.map(MapKind::CallResponseHeaders).is_some());
+    }
+
+    #[test]
+    fn only_a_root_that_drains_can_be_done_and_only_once() {
+        let mut vm = Vm::new(Host::new().0);
+        vm.current = vm.add(Context::Root(NO_ROOT));
+        assert_eq!(vm.done(), Err(Status::NOT_FOUND));
+        vm.root(1).unwrap().phase = Phase::Draining;
+        assert_eq!(vm.done(), Ok(()));
+        assert_eq!(vm.done(), Err(Status::NOT_FOUND));
+    }
+
+    #[test]
+    fn a_call_out_needs_a_cluster_a_timeout_and_three_headers() {
+        let mut vm = Vm::new(Host::new().0);
+        vm.current = vm.add(Context::Root(NO_ROOT));
+        let names = [":method", ":path", ":authority"];
+        let all: Pairs = names.map(|name| (name.into(), b"/".to_vec())).into();
+        let complete = serialize(&all);
+        let try_with = |vm: &mut Vm, headers: &[u8], timeout_ms| {
+            let call = Recorded {
+                timeout_ms,
+                ..Recorded::default()
+            };
+            vm.call_out(call, headers, &[])
+        };
+        assert_eq!(try_with(&mut vm, &complete, 1), Ok(4));
+        assert_eq!(try_with(&mut vm, &complete, 1), Ok(8));
+        assert_eq!(try_with(&mut vm, &complete, -1), Err(Status::BAD_ARGUMENT));
+        for missing in 0..3 {
+            let mut some = all.clone();
+            some.remove(missing);
+            let refused = try_with(&mut vm, &serialize(&some), 1);
+            assert_eq!(refused, Err(Status::BAD_ARGUMENT));
+        }
+        vm.remove_root(1);
+        assert!(vm.outstanding.is_empty());
+    }
+}
