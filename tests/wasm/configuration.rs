@@ -20,10 +20,7 @@ fn problems(host: &Host) -> Vec<String> {
 #[track_caller]
 fn refused(configuration: &str) -> Vec<String> {
     let host = Host::new();
-    assert!(
-        !host.bare_worker().configure(configuration),
-        "accepted: {configuration}"
-    );
+    assert!(!host.bare_worker().configure(configuration), "accepted: {configuration}");
     let problems = problems(&host);
     assert!(!problems.is_empty(), "refused without a reason");
     problems
@@ -72,19 +69,10 @@ fn all_problems_are_named_at_once_with_their_paths() {
         "limits": {"max_body_bytes": "1 league"},
     });
     let problems = refused(&configuration.to_string());
-    let named = |path: &str| {
-        problems
-            .iter()
-            .filter(|text| text.starts_with(path))
-            .count()
-    };
+    let named = |path: &str| problems.iter().filter(|text| text.starts_with(path)).count();
     assert_eq!(named("targets[0].name: "), 1, "{problems:#?}");
     assert_eq!(named("targets[1].timeout: "), 1, "{problems:#?}");
-    assert_eq!(
-        named("targets[2].retry.max_atempts: unknown field, expected one of "),
-        1,
-        "{problems:#?}"
-    );
+    assert_eq!(named("targets[2].retry.max_atempts: unknown field, expected one of "), 1, "{problems:#?}");
     assert_eq!(named("targets[2].name: "), 1, "{problems:#?}");
     assert_eq!(named("limits.max_body_bytes: "), 1, "{problems:#?}");
 }
@@ -103,9 +91,7 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
     for (field, value) in later {
         let problems = refused(&audit_with(&json!({ field: value })).to_string());
         let expected = format!("targets[0].{field}");
-        let found = problems
-            .iter()
-            .any(|text| text.starts_with(&expected) && text.ends_with("not supported yet"));
+        let found = problems.iter().any(|text| text.starts_with(&expected) && text.ends_with("not supported yet"));
         assert!(found, "{field}: {problems:#?}");
     }
 }
@@ -123,17 +109,7 @@ fn what_is_no_configuration_at_all_is_refused() {
     let none = targets(&[]).to_string();
     let many: Vec<_> = (0..33).map(|index| target(&format!("t{index}"))).collect();
     let many = targets(&many).to_string();
-    for text in [
-        "",
-        "{",
-        "null",
-        "[]",
-        "{}",
-        "\"targets\"",
-        "\u{0}",
-        &none,
-        &many,
-    ] {
+    for text in ["", "{", "null", "[]", "{}", "\"targets\"", "\u{0}", &none, &many] {
         refused(text);
     }
 }
@@ -179,10 +155,7 @@ fn a_refused_configuration_can_be_offered_again_and_then_corrected() {
 
 #[test]
 fn the_secret_of_the_loop_guard_comes_from_the_environment() {
-    let guarded = with(
-        audit(),
-        &json!({"loop_guard": {"secret": "${env:SIDECAST_LOOP_SECRET}"}}),
-    );
+    let guarded = with(audit(), &json!({"loop_guard": {"secret": "${env:SIDECAST_LOOP_SECRET}"}}));
     let host = Host::new();
     host.set_env("SIDECAST_LOOP_SECRET", "a long enough secret");
     host.set_env("OTHER", "x");

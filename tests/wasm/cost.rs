@@ -12,8 +12,7 @@ fn a_request_that_no_target_wants_costs_one_look_at_its_headers() {
     let tally = host.tally(|| worker.exchange(&Request::get("/")));
     assert_eq!(tally.of("proxy_get_header_map_pairs"), 1);
     assert_eq!(tally.host_calls(), 1, "{tally:?}");
-    let with_body =
-        host.tally(|| worker.exchange(&Request::post("/").body("a").body("b").body("")));
+    let with_body = host.tally(|| worker.exchange(&Request::post("/").body("a").body("b").body("")));
     assert_eq!(with_body.host_calls(), 1, "{with_body:?}");
 }
 
@@ -21,17 +20,10 @@ fn a_request_that_no_target_wants_costs_one_look_at_its_headers() {
 fn memory_does_not_grow_with_the_number_of_requests() {
     let (host, worker) = mirroring_with(&targets(&["a", "b"].map(target)));
     host.set_log_level(Level::Error);
-    let ends = [
-        Answer::upstream(200),
-        Answer::upstream(500),
-        Answer::reset(),
-        Answer::timeout(),
-    ];
+    let ends = [Answer::upstream(200), Answer::upstream(500), Answer::reset(), Answer::timeout()];
     let mut sizes = Vec::new();
     for round in 1..=20_000_usize {
-        let request = Request::post("/orders")
-            .header("x-round", round.to_string())
-            .body(vec![b'x'; round % 5_000]);
+        let request = Request::post("/orders").header("x-round", round.to_string()).body(vec![b'x'; round % 5_000]);
         worker.exchange(&request);
         worker.answer_all(&ends[round % ends.len()]);
         if round % 10_000 == 0 {
@@ -79,7 +71,5 @@ fn statistics_are_defined_with_the_configuration_and_never_again() {
     worker.answer_all(&Answer::upstream(404));
     assert_eq!(worker.definitions(), defined);
     let kinds = host.stats();
-    assert!(kinds
-        .values()
-        .any(|stat| matches!(stat, Stat::Histogram(samples) if samples.len() == 1)));
+    assert!(kinds.values().any(|stat| matches!(stat, Stat::Histogram(samples) if samples.len() == 1)));
 }

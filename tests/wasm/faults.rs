@@ -26,10 +26,7 @@ fn a_life(host: &Host) {
     if !worker.configure(configuration().to_string()) {
         return;
     }
-    let first = worker.send(&Request::get("/").header(
-        "traceparent",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    ));
+    let first = worker.send(&Request::get("/").header("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
     worker.exchange(&Request::post("/").body("a").body("b").trailer("c", "d"));
     worker.exchange(&Request::get("/overflow"));
     worker.exchange(&Request::post("/").body("more than sixteen bytes"));
@@ -57,11 +54,7 @@ fn a_life(host: &Host) {
 
 /// Whether the accounts can be right at all when this import fails.
 fn keeps_its_accounts(import: &str) -> bool {
-    let statistics = [
-        "proxy_define_metric",
-        "proxy_increment_metric",
-        "proxy_record_metric",
-    ];
+    let statistics = ["proxy_define_metric", "proxy_increment_metric", "proxy_record_metric"];
     !statistics.contains(&import)
 }
 
@@ -69,28 +62,12 @@ fn keeps_its_accounts(import: &str) -> bool {
 fn without_a_fault_the_life_is_a_rich_one() {
     let host = Host::new();
     let tally = host.tally(|| a_life(&host));
-    let unused: Vec<_> = imports_of_the_module()
-        .into_iter()
-        .filter(|import| tally.of(import) == 0)
-        .collect();
+    let unused: Vec<_> = imports_of_the_module().into_iter().filter(|import| tally.of(import) == 0).collect();
     // A filter only exits, or writes to a descriptor, when it panics.
-    let unused: Vec<_> = unused
-        .iter()
-        .filter(|import| !["proc_exit", "fd_write"].contains(&import.as_str()))
-        .collect();
+    let unused: Vec<_> = unused.iter().filter(|import| !["proc_exit", "fd_write"].contains(&import.as_str())).collect();
     assert!(unused.is_empty(), "never called: {unused:?}");
-    for reason in [
-        "queue_full",
-        "body_too_large",
-        "truncated",
-        "not_retryable",
-        "retries_exhausted",
-        "unknown_cluster",
-    ] {
-        assert!(
-            host.stat("audit", &format!("dropped.{reason}")) > 0,
-            "{reason}"
-        );
+    for reason in ["queue_full", "body_too_large", "truncated", "not_retryable", "retries_exhausted", "unknown_cluster"] {
+        assert!(host.stat("audit", &format!("dropped.{reason}")) > 0, "{reason}");
     }
     assert!(host.stat("audit", "delivered") > 2);
     assert_balanced(&host, "audit");
@@ -103,10 +80,7 @@ fn no_status_of_any_host_call_at_any_point_traps_the_filter() {
     let mut lives = 0;
     for import in imports_of_the_module() {
         for first in 0..counted.of(&import) {
-            for (status, times) in STATUSES
-                .iter()
-                .flat_map(|&status| [(status, 1), (status, u64::MAX)])
-            {
+            for (status, times) in STATUSES.iter().flat_map(|&status| [(status, 1), (status, u64::MAX)]) {
                 let host = Host::new();
                 host.fail(&import, first, times, Status(status));
                 a_life(&host);
@@ -123,13 +97,8 @@ fn no_status_of_any_host_call_at_any_point_traps_the_filter() {
 
 #[test]
 fn maps_that_make_no_sense_do_no_harm() {
-    let honest = serialize(&[
-        (b":path".to_vec(), b"/".to_vec()),
-        (b":method".to_vec(), b"GET".to_vec()),
-    ]);
-    let mut garbage: Vec<Vec<u8>> = (0..honest.len())
-        .map(|length| honest[..length].to_vec())
-        .collect();
+    let honest = serialize(&[(b":path".to_vec(), b"/".to_vec()), (b":method".to_vec(), b"GET".to_vec())]);
+    let mut garbage: Vec<Vec<u8>> = (0..honest.len()).map(|length| honest[..length].to_vec()).collect();
     garbage.extend((0..honest.len()).flat_map(|at| {
         [0x00, 0x01, 0x7f, 0x80, 0xff].map(|byte| {
             let mut bent = honest.clone();
@@ -162,12 +131,7 @@ fn an_answer_whose_headers_are_garbage_is_a_failed_attempt() {
         worker.exchange(&Request::get("/"));
         let call = worker.call_out();
         host.give_garbage_for_maps(Some(bytes));
-        host.fail(
-            "proxy_get_header_map_value",
-            0,
-            u64::MAX,
-            Status::INTERNAL_FAILURE,
-        );
+        host.fail("proxy_get_header_map_value", 0, u64::MAX, Status::INTERNAL_FAILURE);
         call.answer(Answer::upstream(200));
         host.heal();
         host.give_garbage_for_maps(None);

@@ -50,27 +50,16 @@ fn each_delivery_has_its_own_id() {
 fn two_workers_never_make_the_same_id() {
     let (host, first) = mirroring();
     let second = host.worker(&audit());
-    let id = |worker| {
-        copy_of(worker, &Request::get("/"))
-            .header("idempotency-key")
-            .unwrap()
-            .to_owned()
-    };
+    let id = |worker| copy_of(worker, &Request::get("/")).header("idempotency-key").unwrap().to_owned();
     assert_ne!(id(&first), id(&second));
 }
 
 #[test]
 fn the_clients_idempotency_key_is_kept() {
     let (_host, worker) = mirroring();
-    let call = copy_of(
-        &worker,
-        &Request::post("/").header("idempotency-key", "order-7"),
-    );
+    let call = copy_of(&worker, &Request::post("/").header("idempotency-key", "order-7"));
     assert_eq!(call.header("idempotency-key"), Some("order-7"));
-    let keys = call
-        .headers()
-        .iter()
-        .filter(|(name, _)| name == b"idempotency-key");
+    let keys = call.headers().iter().filter(|(name, _)| name == b"idempotency-key");
     assert_eq!(keys.count(), 1);
     assert_random_uuid(call.header("x-sidecast-loop").unwrap());
 }
@@ -90,10 +79,7 @@ fn the_clients_correlation_id_is_kept_and_a_missing_one_is_made_once_for_all_tar
 
 #[test]
 fn the_correlation_header_can_have_another_name() {
-    let (_host, worker) = mirroring_with(&with(
-        audit(),
-        &json!({"correlation": {"header": "x-order-trace"}}),
-    ));
+    let (_host, worker) = mirroring_with(&with(audit(), &json!({"correlation": {"header": "x-order-trace"}})));
     let call = copy_of(&worker, &Request::get("/"));
     assert_random_uuid(call.header("x-order-trace").unwrap());
     assert_eq!(call.header("x-request-id"), None);
@@ -102,20 +88,13 @@ fn the_correlation_header_can_have_another_name() {
 #[test]
 fn a_copy_is_a_child_in_the_clients_trace() {
     let (_host, worker) = mirroring();
-    let call = copy_of(
-        &worker,
-        &Request::get("/")
-            .header("traceparent", TRACE)
-            .header("tracestate", "a=1"),
-    );
+    let call = copy_of(&worker, &Request::get("/").header("traceparent", TRACE).header("tracestate", "a=1"));
     let child = call.header("traceparent").unwrap();
     assert_eq!(child[..36], TRACE[..36]);
     assert_eq!(child[52..], TRACE[52..]);
     assert_ne!(child[36..52], TRACE[36..52]);
     assert_ne!(&child[36..52], "0000000000000000");
-    assert!(child[36..52]
-        .bytes()
-        .all(|digit| b"0123456789abcdef".contains(&digit)));
+    assert!(child[36..52].bytes().all(|digit| b"0123456789abcdef".contains(&digit)));
     assert_eq!(call.header("tracestate"), Some("a=1"));
 }
 
@@ -124,16 +103,10 @@ fn a_broken_trace_context_is_dropped_and_none_is_invented() {
     let (_host, worker) = mirroring();
     let call = copy_of(&worker, &Request::get("/"));
     assert_eq!(call.header("traceparent"), None);
-    for broken in [
-        "",
-        "00-xyz",
-        &TRACE[..54],
-        &TRACE.replace("4bf9", "4BF9"),
-        "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
-    ] {
-        let request = Request::get("/")
-            .header("traceparent", broken)
-            .header("tracestate", "a=1");
+    for broken in
+        ["", "00-xyz", &TRACE[..54], &TRACE.replace("4bf9", "4BF9"), "00-00000000000000000000000000000000-00f067aa0ba902b7-01"]
+    {
+        let request = Request::get("/").header("traceparent", broken).header("tracestate", "a=1");
         let call = copy_of(&worker, &request);
         assert_eq!(call.header("traceparent"), None, "{broken}");
         assert_eq!(call.header("tracestate"), None, "{broken}");
@@ -162,22 +135,10 @@ fn with_a_secret_only_a_sealed_mark_stops_a_request() {
     assert_eq!(worker.call_outs().len(), 0);
     assert_eq!(host.stat("audit", "matched"), 1);
 
-    let forged = [
-        String::new(),
-        id.to_owned(),
-        format!("{id}."),
-        format!("{id}.{}", seal(b"guess", id)),
-        mark[1..].to_owned(),
-    ];
+    let forged = [String::new(), id.to_owned(), format!("{id}."), format!("{id}.{}", seal(b"guess", id)), mark[1..].to_owned()];
     for forged in forged {
-        let call = copy_of(
-            &worker,
-            &Request::get("/").header("x-sidecast-loop", &forged),
-        );
-        let marks = call
-            .headers()
-            .iter()
-            .filter(|(name, _)| name == b"x-sidecast-loop");
+        let call = copy_of(&worker, &Request::get("/").header("x-sidecast-loop", &forged));
+        let marks = call.headers().iter().filter(|(name, _)| name == b"x-sidecast-loop");
         assert_eq!(marks.count(), 1);
         assert_ne!(call.header("x-sidecast-loop"), Some(forged.as_str()));
     }

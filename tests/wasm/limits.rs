@@ -1,19 +1,14 @@
 //! Memory is bounded, and what does not fit is dropped with a reason.
 
 use crate::{
-    scene::{
-        assert_balanced, audit, audit_with, dropped, mirroring, mirroring_with, target, targets,
-        with,
-    },
+    scene::{assert_balanced, audit, audit_with, dropped, mirroring, mirroring_with, target, targets, with},
     wasm_host::{Answer, Host, Request, Status, Worker},
 };
 use serde_json::json;
 
 /// One request at a time, and one that waits.
 fn narrow() -> (Host, Worker) {
-    mirroring_with(&audit_with(
-        &json!({"limits": {"max_in_flight": 1, "max_queued": 1}}),
-    ))
+    mirroring_with(&audit_with(&json!({"limits": {"max_in_flight": 1, "max_queued": 1}})))
 }
 
 fn only(reason: &str, count: u64) -> [(String, u64); 1] {
@@ -29,12 +24,7 @@ fn a_body_up_to_the_cap_is_mirrored_and_a_larger_one_is_dropped() {
     assert_eq!(worker.answer_all(&Answer::upstream(200)), 2);
     worker.exchange(&Request::post("/").body("01234").body("567890"));
     worker.exchange(&Request::post("/").body("0123456789a"));
-    worker.exchange(
-        &Request::post("/")
-            .body("0123456789")
-            .body("a")
-            .trailer("x", "y"),
-    );
+    worker.exchange(&Request::post("/").body("0123456789").body("a").trailer("x", "y"));
     assert_eq!(worker.call_outs().len(), 0);
     assert_eq!(dropped(&host, "audit"), only("body_too_large", 3));
     assert_balanced(&host, "audit");
@@ -156,10 +146,7 @@ fn when_the_cluster_goes_away_the_queue_empties_all_the_same() {
 
 #[test]
 fn a_slow_target_does_not_hold_up_another() {
-    let slow = with(
-        target("slow"),
-        &json!({"limits": {"max_in_flight": 1, "max_queued": 1}}),
-    );
+    let slow = with(target("slow"), &json!({"limits": {"max_in_flight": 1, "max_queued": 1}}));
     let (host, worker) = mirroring_with(&targets(&[slow, target("quick")]));
     for _ in 0..5 {
         worker.exchange(&Request::get("/"));
@@ -175,19 +162,12 @@ fn a_slow_target_does_not_hold_up_another() {
 #[test]
 fn over_max_buffered_bytes_a_request_is_dropped_until_there_is_room() {
     let limits = json!({"limits": {"max_body_bytes": "48KiB", "max_buffered_bytes": "64KiB"}});
-    let (host, worker) = mirroring_with(&with(
-        audit_with(&json!({"limits": {"max_in_flight": 1}})),
-        &limits,
-    ));
+    let (host, worker) = mirroring_with(&with(audit_with(&json!({"limits": {"max_in_flight": 1}})), &limits));
     let large = Request::post("/").body(vec![1; 40 * 1024]);
     worker.exchange(&large);
     worker.exchange(&large);
     worker.exchange(&large);
-    assert!(
-        host.stat("audit", "dropped.buffer_full") >= 1,
-        "{:?}",
-        dropped(&host, "audit")
-    );
+    assert!(host.stat("audit", "dropped.buffer_full") >= 1, "{:?}", dropped(&host, "audit"));
     worker.answer_all(&Answer::upstream(200));
     assert_balanced(&host, "audit");
     let before = host.stat("audit", "delivered");
@@ -200,9 +180,7 @@ fn over_max_buffered_bytes_a_request_is_dropped_until_there_is_room() {
 fn bodies_that_are_still_arriving_count_as_buffered() {
     let limits = json!({"limits": {"max_body_bytes": "48KiB", "max_buffered_bytes": "64KiB"}});
     let (host, worker) = mirroring_with(&with(audit(), &limits));
-    let streams: Vec<_> = (0..3)
-        .map(|_| worker.begin(&Request::post("/"), false))
-        .collect();
+    let streams: Vec<_> = (0..3).map(|_| worker.begin(&Request::post("/"), false)).collect();
     for stream in &streams {
         stream.chunk(vec![1; 40 * 1024], false);
     }

@@ -17,9 +17,7 @@ fn mirror(worker: &Worker, end: Answer) {
         .header("cookie", SECRET)
         .body(SECRET);
     worker.exchange(&request);
-    worker
-        .call_out()
-        .answer(end.header("x-answer", SECRET).body(SECRET));
+    worker.call_out().answer(end.header("x-answer", SECRET).body(SECRET));
 }
 
 fn only_event(host: &Host, name: &str) -> (Level, Value) {
@@ -31,12 +29,7 @@ fn only_event(host: &Host, name: &str) -> (Level, Value) {
 #[test]
 fn each_line_is_one_json_object_and_holds_no_secret() {
     let (host, worker) = mirroring();
-    for end in [
-        Answer::upstream(200),
-        Answer::upstream(404),
-        Answer::upstream(500),
-        Answer::timeout(),
-    ] {
+    for end in [Answer::upstream(200), Answer::upstream(404), Answer::upstream(500), Answer::timeout()] {
         mirror(&worker, end);
     }
     assert!(host.log().len() > 6);
@@ -58,10 +51,7 @@ fn a_delivery_is_told_with_all_that_names_it() {
     let (level, event) = only_event(&host, "delivered");
     assert_eq!(level, Level::Debug);
     assert_eq!(event["target"], "audit");
-    assert_eq!(
-        event["delivery_id"].as_str(),
-        call.header("x-sidecast-loop")
-    );
+    assert_eq!(event["delivery_id"].as_str(), call.header("x-sidecast-loop"));
     assert_eq!(event["correlation_id"], "c0ffee");
     assert_eq!(event["attempt"], 1);
     assert_eq!(event["elapsed_ms"], 12);
@@ -86,21 +76,13 @@ fn giving_up_is_a_warning_with_its_reason() {
 #[test]
 fn a_correlation_id_from_a_hostile_client_stays_inside_its_string() {
     let (host, worker) = mirroring();
-    let hostile: [&[u8]; 3] = [
-        b"\",\"event\":\"forged\"}",
-        b"back\\slash\t\x01",
-        b"\xff\xfe",
-    ];
+    let hostile: [&[u8]; 3] = [b"\",\"event\":\"forged\"}", b"back\\slash\t\x01", b"\xff\xfe"];
     for id in hostile {
         worker.exchange(&Request::get("/").header("x-request-id", id));
         worker.answer_all(&Answer::upstream(404));
     }
     for line in host.log() {
-        assert!(
-            serde_json::from_str::<Value>(&line.text).is_ok(),
-            "{}",
-            line.text
-        );
+        assert!(serde_json::from_str::<Value>(&line.text).is_ok(), "{}", line.text);
     }
     assert_eq!(host.events("given_up").len(), 3);
     assert_eq!(host.events("forged").len(), 0);
@@ -113,11 +95,7 @@ fn what_envoy_would_not_print_is_not_written() {
     let worker = host.worker(&audit());
     mirror(&worker, Answer::upstream(200));
     mirror(&worker, Answer::upstream(404));
-    assert!(
-        host.log().iter().all(|line| line.level >= Level::Warn),
-        "{:#?}",
-        host.log()
-    );
+    assert!(host.log().iter().all(|line| line.level >= Level::Warn), "{:#?}", host.log());
     assert_eq!(host.events("given_up").len(), 1);
 }
 
@@ -167,12 +145,8 @@ fn a_clock_that_is_set_back_does_not_silence_the_log() {
 
 #[test]
 fn many_problems_are_all_named_whatever_the_limit_on_lines() {
-    let list: Vec<_> = (0..30)
-        .map(|index| serde_json::json!({"name": format!("t{index}")}))
-        .collect();
+    let list: Vec<_> = (0..30).map(|index| serde_json::json!({"name": format!("t{index}")})).collect();
     let host = Host::new();
-    assert!(!host
-        .bare_worker()
-        .configure(crate::scene::targets(&list).to_string()));
+    assert!(!host.bare_worker().configure(crate::scene::targets(&list).to_string()));
     assert_eq!(host.events("configuration_rejected").len(), 30);
 }

@@ -41,14 +41,7 @@ fn an_answer_that_counts_as_success_is_a_delivery() {
     for status in [200, 201, 204, 299, 301, 399] {
         assert_eq!(fate_of(Answer::upstream(status)), None, "{status}");
     }
-    assert_eq!(
-        fate_of(
-            Answer::upstream(200)
-                .body("x".repeat(100_000))
-                .trailer("a", "b")
-        ),
-        None
-    );
+    assert_eq!(fate_of(Answer::upstream(200).body("x".repeat(100_000)).trailer("a", "b")), None);
 }
 
 #[test]
@@ -62,35 +55,21 @@ fn a_failure_that_a_retry_could_mend_exhausts_the_only_attempt() {
         Answer::reset(),
     ];
     for end in ends {
-        assert_eq!(
-            fate_of(end.clone()).as_deref(),
-            Some("retries_exhausted"),
-            "{end:?}"
-        );
+        assert_eq!(fate_of(end.clone()).as_deref(), Some("retries_exhausted"), "{end:?}");
     }
-    assert_eq!(
-        fate_if_refused(Status::INTERNAL_FAILURE).as_deref(),
-        Some("retries_exhausted")
-    );
+    assert_eq!(fate_if_refused(Status::INTERNAL_FAILURE).as_deref(), Some("retries_exhausted"));
 }
 
 #[test]
 fn any_other_answer_is_final() {
     for status in [100, 400, 401, 404, 410, 499] {
-        assert_eq!(
-            fate_of(Answer::upstream(status)).as_deref(),
-            Some("not_retryable"),
-            "{status}"
-        );
+        assert_eq!(fate_of(Answer::upstream(status)).as_deref(), Some("not_retryable"), "{status}");
     }
 }
 
 #[test]
 fn a_cluster_that_envoy_does_not_know_is_named_as_such() {
-    assert_eq!(
-        fate_if_refused(Status::BAD_ARGUMENT).as_deref(),
-        Some("unknown_cluster")
-    );
+    assert_eq!(fate_if_refused(Status::BAD_ARGUMENT).as_deref(), Some("unknown_cluster"));
 }
 
 #[test]
@@ -134,10 +113,7 @@ fn what_envoy_made_up_itself_is_no_success_of_the_target() {
         let (host, worker) = mirroring_with(&picky);
         worker.exchange(&Request::get("/"));
         worker.call_out().answer(made_up);
-        assert_eq!(
-            dropped(&host, "audit"),
-            [("retries_exhausted".to_owned(), 1)]
-        );
+        assert_eq!(dropped(&host, "audit"), [("retries_exhausted".to_owned(), 1)]);
     }
 }
 
@@ -177,13 +153,7 @@ fn answers_may_come_in_any_order() {
     calls[1].answer(Answer::upstream(404));
     calls[2].answer(Answer::reset());
     assert_eq!(host.stat("audit", "delivered"), 1);
-    assert_eq!(
-        dropped(&host, "audit"),
-        [
-            ("not_retryable".to_owned(), 1),
-            ("retries_exhausted".to_owned(), 1)
-        ]
-    );
+    assert_eq!(dropped(&host, "audit"), [("not_retryable".to_owned(), 1), ("retries_exhausted".to_owned(), 1)]);
     assert_balanced(&host, "audit");
 }
 

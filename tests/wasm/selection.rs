@@ -23,8 +23,7 @@ fn wanted(rules: &Value, request: &Request) -> bool {
 
 #[test]
 fn rules_look_at_method_path_and_headers() {
-    let order =
-        Request::post("/orders/7?dry=1").header("content-type", "application/json; charset=utf-8");
+    let order = Request::post("/orders/7?dry=1").header("content-type", "application/json; charset=utf-8");
     let yes = [
         json!([{"methods": ["PUT", "POST"]}]),
         json!([{"path": {"prefix": "/orders"}}]),
@@ -57,10 +56,7 @@ fn each_target_has_its_own_rules() {
     let writes = with(target("writes"), &json!({"match": [{"methods": ["POST"]}]}));
     let (host, worker) = mirroring_with(&targets(&[reads, writes, target("all")]));
     assert_eq!(copied_to(&worker, &Request::get("/")), ["reads", "all"]);
-    assert_eq!(
-        copied_to(&worker, &Request::post("/").body("x")),
-        ["writes", "all"]
-    );
+    assert_eq!(copied_to(&worker, &Request::post("/").body("x")), ["writes", "all"]);
     assert_eq!(host.stat("reads", "matched"), 1);
     assert_eq!(host.stat("all", "matched"), 2);
 }
@@ -68,14 +64,10 @@ fn each_target_has_its_own_rules() {
 #[test]
 fn tunnels_and_upgrades_are_left_alone() {
     let (host, worker) = mirroring();
-    let upgrade = Request::get("/chat")
-        .header("connection", "Upgrade")
-        .header("upgrade", "websocket");
+    let upgrade = Request::get("/chat").header("connection", "Upgrade").header("upgrade", "websocket");
     let tunnels = [
         Request::new("CONNECT", "/"),
-        Request::new("CONNECT", "/")
-            .without(":path")
-            .without(":scheme"),
+        Request::new("CONNECT", "/").without(":path").without(":scheme"),
         Request::new("CONNECT", "/chat").header(":protocol", "websocket"),
         upgrade,
     ];

@@ -5,19 +5,8 @@ use crate::wasm_host::{imports_of_the_module, Host, Status};
 #[test]
 fn the_filter_asks_for_nothing_that_could_change_the_primary() {
     let meddling = imports_of_the_module().into_iter().filter(|name| {
-        let verbs = [
-            "set_buffer",
-            "set_header",
-            "add_header",
-            "replace_header",
-            "remove_header",
-        ];
-        let actions = [
-            "send_local",
-            "continue_stream",
-            "close_stream",
-            "clear_route",
-        ];
+        let verbs = ["set_buffer", "set_header", "add_header", "replace_header", "remove_header"];
+        let actions = ["send_local", "continue_stream", "close_stream", "clear_route"];
         verbs.iter().chain(&actions).any(|verb| name.contains(verb))
     });
     assert_eq!(meddling.collect::<Vec<_>>(), [""; 0]);

@@ -30,16 +30,12 @@ impl Answer {
 
     /// What Envoy makes of a refused connection or a reset before the answer's headers.
     pub(crate) fn connect_error() -> Self {
-        Self::bare(503)
-            .header("content-type", "text/plain")
-            .body("upstream connect error or disconnect/reset before headers")
+        Self::bare(503).header("content-type", "text/plain").body("upstream connect error or disconnect/reset before headers")
     }
 
     /// What Envoy makes of a target that did not answer in time.
     pub(crate) fn timeout() -> Self {
-        Self::bare(504)
-            .header("content-type", "text/plain")
-            .body("upstream request timeout")
+        Self::bare(504).header("content-type", "text/plain").body("upstream request timeout")
     }
 
     /// The end of a call-out that was reset, or timed out, after the answer's headers: an answer without anything.
@@ -115,11 +111,7 @@ impl CallOut {
 
     /// Ends the call-out and lets the filter see it.
     pub(crate) fn answer(&self, answer: Answer) {
-        assert!(
-            !self.is_cancelled(),
-            "nobody waits for this answer: {:?}",
-            self.call
-        );
+        assert!(!self.is_cancelled(), "nobody waits for this answer: {:?}", self.call);
         self.worker.deliver(self.call.token, answer);
     }
 }

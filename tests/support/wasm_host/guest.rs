@@ -34,15 +34,10 @@ pub(crate) struct Guest<'a>(Caller<'a, Vm>);
 impl<'a> Guest<'a> {
     /// Counts the call and applies an injected fault. Envoy traps a module that makes most host calls before it is started, or from its
     /// allocator; so does this.
-    pub(super) fn enter(
-        caller: Caller<'a, Vm>,
-        name: &'static str,
-    ) -> wasmtime::Result<Result<Self, Status>> {
+    pub(super) fn enter(caller: Caller<'a, Vm>, name: &'static str) -> wasmtime::Result<Result<Self, Status>> {
         let allowed = caller.data().allowed;
         if allowed.is_some_and(|names| !names.contains(&name)) {
-            return Err(wasmtime::format_err!(
-                "{name} is restricted here: only {allowed:?} are allowed"
-            ));
+            return Err(wasmtime::format_err!("{name} is restricted here: only {allowed:?} are allowed"));
         }
         let injected = caller.data().shared.borrow_mut().count_and_fault(name);
         Ok(injected.map_or(Ok(Self(caller)), Err))
@@ -59,13 +54,8 @@ impl<'a> Guest<'a> {
     pub(super) fn read(&mut self, at: i32, length: i32) -> Result<Vec<u8>, Status> {
         let (at, length) = (at as u32 as usize, length as u32 as usize);
         let memory = self.memory();
-        let bytes = memory
-            .data(&self.0)
-            .get(at..)
-            .and_then(|rest| rest.get(..length));
-        bytes
-            .map(<[u8]>::to_vec)
-            .ok_or(Status::INVALID_MEMORY_ACCESS)
+        let bytes = memory.data(&self.0).get(at..).and_then(|rest| rest.get(..length));
+        bytes.map(<[u8]>::to_vec).ok_or(Status::INVALID_MEMORY_ACCESS)
     }
 
     pub(super) fn read_u32(&mut self, at: i32) -> Result<u32, Status> {
@@ -83,12 +73,7 @@ impl<'a> Guest<'a> {
     }
 
     /// Hands bytes to the module in memory that its own allocator gave, and tells it where they are. Nothing is allocated for nothing.
-    pub(super) fn give(
-        &mut self,
-        bytes: &[u8],
-        pointer_at: i32,
-        size_at: i32,
-    ) -> Result<(), Refusal> {
+    pub(super) fn give(&mut self, bytes: &[u8], pointer_at: i32, size_at: i32) -> Result<(), Refusal> {
         let size = i32::try_from(bytes.len()).unwrap();
         let mut pointer = 0;
         if size > 0 {

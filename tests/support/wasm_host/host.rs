@@ -103,11 +103,7 @@ impl Host {
     /// A worker whose filter accepted this configuration.
     pub(crate) fn worker(&self, configuration: &Value) -> Worker {
         let worker = Worker::start(self.clone());
-        assert!(
-            worker.configure(configuration.to_string()),
-            "refused: {:#?}",
-            self.log()
-        );
+        assert!(worker.configure(configuration.to_string()), "refused: {:#?}", self.log());
         worker
     }
 
@@ -154,9 +150,7 @@ impl Host {
             let value: Value = serde_json::from_str(&line.text).ok()?;
             Some((line.level, value))
         });
-        parsed
-            .filter(|(_, value)| value["event"] == event)
-            .collect()
+        parsed.filter(|(_, value)| value["event"] == event).collect()
     }
 
     /// The counter or gauge of a target.
@@ -200,12 +194,7 @@ impl Host {
 
     /// The import answers this status and does nothing, for `times` calls after `first` good ones. Replaces the fault before.
     pub(crate) fn fail(&self, import: &str, first: u64, times: u64, status: Status) {
-        self.0.borrow_mut().fault = Some(Fault {
-            import: import.to_owned(),
-            first,
-            times,
-            status,
-        });
+        self.0.borrow_mut().fault = Some(Fault { import: import.to_owned(), first, times, status });
     }
 
     /// No import fails any more.

@@ -44,10 +44,7 @@ impl Worker {
 
     /// The id of the root that new streams belong to.
     pub(crate) fn root(&self) -> u32 {
-        self.0
-            .borrow()
-            .serving
-            .expect("no configuration is serving")
+        self.0.borrow().serving.expect("no configuration is serving")
     }
 
     /// Where a root is in its life; `None` once it was deleted.
@@ -82,9 +79,7 @@ impl Running {
     /// A replaced root is told to finish when the last stream that uses it is gone.
     pub(super) fn finish_if_unused(&mut self, id: u32) {
         let vm = self.store.data_mut();
-        let replaced = vm
-            .root(id)
-            .is_some_and(|root| root.phase == Phase::Replaced);
+        let replaced = vm.root(id).is_some_and(|root| root.phase == Phase::Replaced);
         if !replaced || vm.has_streams(id) {
             return;
         }

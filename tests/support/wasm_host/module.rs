@@ -9,31 +9,23 @@ static PREPARED: OnceLock<InstancePre<Vm>> = OnceLock::new();
 /// The filter, linked against this host and ready to be instantiated.
 pub(crate) fn prepared() -> &'static InstancePre<Vm> {
     PREPARED.get_or_init(|| {
-        let path = std::env::var_os("SIDECAST_WASM").map_or_else(
-            || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")),
-            PathBuf::from,
-        );
-        let code = std::fs::read(&path).unwrap_or_else(|error| {
-            panic!("{}: {error}; `make build` makes the filter", path.display())
-        });
+        let path = std::env::var_os("SIDECAST_WASM")
+            .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")), PathBuf::from);
+        let code =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make build` makes the filter", path.display()));
         let engine = Engine::new(&Config::new()).unwrap();
         let module = Module::new(&engine, code).unwrap();
         let mut linker = Linker::new(&engine);
         imports::link(&mut linker).unwrap();
         wasi::link(&mut linker).unwrap();
-        linker
-            .instantiate_pre(&module)
-            .unwrap_or_else(|error| panic!("the filter asks for what the host lacks: {error:#}"))
+        linker.instantiate_pre(&module).unwrap_or_else(|error| panic!("the filter asks for what the host lacks: {error:#}"))
     })
 }
 
 /// The names of everything that the filter imports.
 pub(crate) fn imports_of_the_module() -> Vec<String> {
     let module = prepared().module();
-    module
-        .imports()
-        .map(|import| import.name().to_owned())
-        .collect()
+    module.imports().map(|import| import.name().to_owned()).collect()
 }
 
 /// Gives the host a function of the module's, under its `env` or WASI name. Arguments are as in the ABI; the body answers with

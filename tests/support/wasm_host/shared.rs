@@ -61,12 +61,7 @@ pub(crate) struct StatIds {
 }
 
 impl StatIds {
-    pub(super) fn define(
-        &mut self,
-        all: &mut Statistics,
-        kind: u32,
-        name: &[u8],
-    ) -> Result<u32, Status> {
+    pub(super) fn define(&mut self, all: &mut Statistics, kind: u32, name: &[u8]) -> Result<u32, Status> {
         let fresh = Stat::new(kind).ok_or(Status::BAD_ARGUMENT)?;
         let name = String::from_utf8(name.to_vec()).unwrap();
         let stat = all.0.entry(name.clone()).or_insert_with(|| fresh.clone());
@@ -145,8 +140,8 @@ mod tests {
     #[test]
     fn counters_only_go_up_and_histograms_only_record() {
         let (mut all, mut ids): (Statistics, StatIds) = Default::default();
-        let [counter, gauge, histogram] = [(0, b"c"), (1, b"g"), (2, b"h")]
-            .map(|(kind, name)| ids.define(&mut all, kind, name).unwrap());
+        let [counter, gauge, histogram] =
+            [(0, b"c"), (1, b"g"), (2, b"h")].map(|(kind, name)| ids.define(&mut all, kind, name).unwrap());
         for by in [0, -1] {
             let refused = ids.increment(&mut all, counter, by);
             assert_eq!(refused, Err(Status::BAD_ARGUMENT));

@@ -25,16 +25,8 @@ impl Request {
 
     /// Only what HTTP itself asks for.
     pub(crate) fn new(method: &str, path: &str) -> Self {
-        let request = Self {
-            headers: Pairs::new(),
-            chunks: Vec::new(),
-            trailers: None,
-        };
-        request
-            .header(":authority", "shop.example")
-            .header(":path", path)
-            .header(":method", method)
-            .header(":scheme", "https")
+        let request = Self { headers: Pairs::new(), chunks: Vec::new(), trailers: None };
+        request.header(":authority", "shop.example").header(":path", path).header(":method", method).header(":scheme", "https")
     }
 
     /// Adds a header; one that is already there is repeated.
@@ -104,11 +96,7 @@ impl Stream {
     pub(crate) fn chunk(&self, bytes: impl AsRef<[u8]>, end_of_stream: bool) {
         let bytes = bytes.as_ref();
         self.state(|state| state.chunk = Some(bytes.to_vec()));
-        self.callback(
-            "proxy_on_request_body",
-            bytes.len() as u32,
-            Some(end_of_stream),
-        );
+        self.callback("proxy_on_request_body", bytes.len() as u32, Some(end_of_stream));
     }
 
     pub(crate) fn trailers(&self, trailers: Pairs) {
@@ -132,15 +120,8 @@ impl Stream {
     fn callback(&self, export: &str, size: u32, end_of_stream: Option<bool>) {
         let mut arguments = vec![self.id, size];
         arguments.extend(end_of_stream.map(u32::from));
-        let action = self
-            .worker
-            .0
-            .borrow_mut()
-            .enter(self.id, export, &arguments);
-        assert!(
-            matches!(action, None | Some(0)),
-            "{export} paused the primary: {action:?}"
-        );
+        let action = self.worker.0.borrow_mut().enter(self.id, export, &arguments);
+        assert!(matches!(action, None | Some(0)), "{export} paused the primary: {action:?}");
         self.state(|state| {
             state.headers = None;
             state.chunk = None;

@@ -147,9 +147,7 @@ impl Vm {
     /// `proxy_done`: only a root whose `on_done` has already returned `false` can be done.
     pub(super) fn done(&mut self) -> Result<(), Status> {
         let id = self.speakers_root().ok_or(Status::NOT_FOUND)?;
-        let draining = self
-            .root(id)
-            .is_some_and(|root| root.phase == Phase::Draining);
+        let draining = self.root(id).is_some_and(|root| root.phase == Phase::Draining);
         if !draining || self.finished.contains(&id) {
             return Err(Status::NOT_FOUND);
         }
@@ -158,10 +156,7 @@ impl Vm {
     }
 
     /// Runs something on this VM's numbers and the process's statistics.
-    pub(super) fn with_statistics<T>(
-        &mut self,
-        run: impl FnOnce(&mut StatIds, &mut Statistics) -> T,
-    ) -> T {
+    pub(super) fn with_statistics<T>(&mut self, run: impl FnOnce(&mut StatIds, &mut Statistics) -> T) -> T {
         run(&mut self.stats, &mut self.shared.borrow_mut().statistics)
     }
 
@@ -172,9 +167,7 @@ impl Vm {
             (0, Some(Context::Stream(stream))) => Ok(stream.chunk.clone().unwrap_or_default()),
             (0 | 1 | 2 | 3 | 6 | 8, _) => Ok(Vec::new()),
             (4, _) => self.answer().map(|answer| answer.body.clone()),
-            (7, Some(Context::Root(root))) if root.configuration_is_readable => {
-                Ok(root.configuration.clone())
-            }
+            (7, Some(Context::Root(root))) if root.configuration_is_readable => Ok(root.configuration.clone()),
             (5 | 7, _) => Err(Status::NOT_FOUND),
             _ => Err(Status::BAD_ARGUMENT),
         }
@@ -194,22 +187,15 @@ impl Vm {
 
     fn answer(&mut self) -> Result<&Answer, Status> {
         let root = self.speakers_root().and_then(|id| self.root(id));
-        root.and_then(|root| root.answer.as_ref())
-            .ok_or(Status::NOT_FOUND)
+        root.and_then(|root| root.answer.as_ref()).ok_or(Status::NOT_FOUND)
     }
 
     /// Makes a call-out, on the speaker's root as Envoy does, and gives its token.
-    pub(super) fn call_out(
-        &mut self,
-        mut call: Recorded,
-        headers: &[u8],
-        trailers: &[u8],
-    ) -> Result<u32, Status> {
+    pub(super) fn call_out(&mut self, mut call: Recorded, headers: &[u8], trailers: &[u8]) -> Result<u32, Status> {
         call.headers = deserialize(headers);
         call.trailers = deserialize(trailers);
-        let complete = [&b":method"[..], b":path", b":authority"]
-            .iter()
-            .all(|name| call.headers.iter().any(|(given, _)| given == name));
+        let complete =
+            [&b":method"[..], b":path", b":authority"].iter().all(|name| call.headers.iter().any(|(given, _)| given == name));
         let refused = self.shared.borrow().unreachable.get(&call.cluster).copied();
         let root = self.speakers_root().ok_or(Status::BAD_ARGUMENT)?;
         if call.timeout_ms < 0 || !complete {
@@ -243,10 +229,7 @@ mod tests {
     fn what_is_not_there_now_is_not_found_or_empty_as_in_envoy() {
         let mut vm = Vm::new(Host::new().0);
         let root = vm.add(Context::Root(NO_ROOT));
-        let stream = vm.add(Context::Stream(StreamState {
-            root,
-            ..StreamState::default()
-        }));
+        let stream = vm.add(Context::Stream(StreamState { root, ..StreamState::default() }));
         for speaker in [root, stream] {
             vm.current = speaker;
             assert_eq!(vm.buffer(0), Ok(Vec::new()));
@@ -278,10 +261,7 @@ mod tests {
         let all: Pairs = names.map(|name| (name.into(), b"/".to_vec())).into();
         let complete = serialize(&all);
         let try_with = |vm: &mut Vm, headers: &[u8], timeout_ms| {
-            let call = Recorded {
-                timeout_ms,
-                ..Recorded::default()
-            };
+            let call = Recorded { timeout_ms, ..Recorded::default() };
             vm.call_out(call, headers, &[])
         };
         assert_eq!(try_with(&mut vm, &complete, 1), Ok(4));

@@ -25,10 +25,7 @@ impl Running {
         let vm = self.store.data_mut();
         let before = (vm.current, vm.effective.take());
         vm.current = context;
-        let arguments: Vec<_> = arguments
-            .iter()
-            .map(|&number| Val::I32(number as i32))
-            .collect();
+        let arguments: Vec<_> = arguments.iter().map(|&number| Val::I32(number as i32)).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
         if let Err(trap) = function.call(&mut self.store, &arguments, &mut results) {
             let shared = self.store.data().shared.borrow();
@@ -56,21 +53,10 @@ pub(crate) struct Worker(pub(super) Rc<RefCell<Running>>);
 
 impl Worker {
     pub(super) fn start(host: Host) -> Self {
-        const ALLOWED: &[&str] = &[
-            "proxy_log",
-            "fd_write",
-            "environ_sizes_get",
-            "environ_get",
-            "clock_time_get",
-            "random_get",
-        ];
+        const ALLOWED: &[&str] = &["proxy_log", "fd_write", "environ_sizes_get", "environ_get", "clock_time_get", "random_get"];
         let mut store = Store::new(module::prepared().module().engine(), Vm::new(host.0));
         let instance = module::prepared().instantiate(&mut store).unwrap();
-        let mut running = Running {
-            store,
-            instance,
-            serving: None,
-        };
+        let mut running = Running { store, instance, serving: None };
         running.store.data_mut().allowed = Some(ALLOWED);
         running.enter(0, "_initialize", &[]);
         running.store.data_mut().allowed = None;
@@ -127,20 +113,12 @@ impl Worker {
     pub(super) fn deliver(&self, token: u32, answer: Answer) {
         let mut running = self.0.borrow_mut();
         let root = running.store.data_mut().outstanding.remove(&token).unwrap();
-        let sizes = [
-            answer.headers.len(),
-            answer.body.len(),
-            answer.trailers.as_ref().map_or(0, Vec::len),
-        ];
+        let sizes = [answer.headers.len(), answer.body.len(), answer.trailers.as_ref().map_or(0, Vec::len)];
         let [headers, body, trailers] = sizes.map(|size| u32::try_from(size).unwrap());
         // A reset has no answer at all, not an empty one.
         let readable = (headers > 0).then_some(answer);
         running.store.data_mut().root(root).unwrap().answer = readable;
-        running.enter(
-            root,
-            "proxy_on_http_call_response",
-            &[root, token, headers, body, trailers],
-        );
+        running.enter(root, "proxy_on_http_call_response", &[root, token, headers, body, trailers]);
         if let Some(root) = running.store.data_mut().root(root) {
             root.answer = None;
         }
@@ -164,13 +142,8 @@ impl Worker {
     /// The module's linear memory, in bytes.
     pub(crate) fn memory_size(&self) -> usize {
         let mut running = self.0.borrow_mut();
-        let Running {
-            store, instance, ..
-        } = &mut *running;
-        instance
-            .get_memory(&mut *store, "memory")
-            .unwrap()
-            .data_size(&*store)
+        let Running { store, instance, .. } = &mut *running;
+        instance.get_memory(&mut *store, "memory").unwrap().data_size(&*store)
     }
 
     /// How many statistics this VM was told to define.
