@@ -93,6 +93,7 @@ fn what_envoy_would_not_print_is_not_written() {
     let host = Host::new();
     host.set_log_level(Level::Warn);
     let worker = host.worker(&audit());
+    host.clear_log();
     mirror(&worker, Answer::upstream(200));
     mirror(&worker, Answer::upstream(404));
     assert!(host.log().iter().all(|line| line.level >= Level::Warn), "{:#?}", host.log());

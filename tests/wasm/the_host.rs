@@ -21,10 +21,10 @@ fn an_injected_fault_hits_the_chosen_call_only() {
         assert!(worker.configure(crate::scene::audit().to_string()));
     });
     assert_eq!(tally.of("proxy_define_metric"), worker.definitions() as u64);
-    host.fail("proxy_define_metric", 0, 1, Status::INTERNAL_FAILURE);
-    let tally = host.tally(|| {
-        worker.configure(crate::scene::audit().to_string());
-    });
-    let defined_again = worker.definitions() as u64 - tally.of("proxy_define_metric") + 1;
-    assert_eq!(defined_again, tally.of("proxy_define_metric"));
+    let defined = worker.definitions();
+    host.fail("proxy_define_metric", 3, 1, Status::INTERNAL_FAILURE);
+    assert!(!worker.configure(crate::scene::audit().to_string()));
+    assert_eq!(worker.definitions(), defined + 3);
+    host.heal();
+    assert!(worker.configure(crate::scene::audit().to_string()));
 }
