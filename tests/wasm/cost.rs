@@ -17,6 +17,56 @@ fn a_request_that_no_target_wants_costs_one_look_at_its_headers() {
 }
 
 #[test]
+fn a_mirrored_request_costs_a_few_host_calls() {
+    let (host, worker) = mirroring();
+    host.set_log_level(Level::Info);
+    worker.exchange(&Request::get("/"));
+    let request = Request::post("/").header("x-request-id", "c0ffee").body("a").body("b");
+    let mut drawn = 0;
+    for _ in 0..100 {
+        let sending = host.tally(|| worker.exchange(&request));
+        // Matched, an attempt, in flight: three statistics move.
+        let expected = [
+            ("proxy_get_header_map_pairs", 1),
+            ("proxy_get_buffer_bytes", 2),
+            ("proxy_increment_metric", 3),
+            ("proxy_get_current_time_nanoseconds", 1),
+            ("proxy_http_call", 1),
+        ];
+        for (import, times) in expected {
+            assert_eq!(sending.of(import), times, "{import} in {sending:?}");
+        }
+        drawn += sending.of("random_get");
+        assert_eq!(sending.host_calls() - sending.of("random_get"), 8, "{sending:?}");
+    }
+    // Random bytes are drawn in bulk.
+    assert!(drawn <= 50, "{drawn}");
+}
+
+#[test]
+fn seeing_an_outcome_costs_a_few_host_calls() {
+    let (host, worker) = mirroring();
+    host.set_log_level(Level::Info);
+    worker.exchange(&Request::get("/"));
+    let call = worker.call_out();
+    let seeing = host.tally(|| call.answer(Answer::upstream(200).body("ignored")));
+    assert_eq!(seeing.of("proxy_get_header_map_value"), 1);
+    assert_eq!(seeing.of("proxy_get_header_map_pairs"), 0);
+    assert_eq!(seeing.of("proxy_get_buffer_bytes"), 0);
+    assert!(seeing.host_calls() <= 6, "{seeing:?}");
+}
+
+#[test]
+fn several_targets_share_one_look_at_the_request() {
+    let list: Vec<_> = (0..8).map(|index| target(&format!("t{index}"))).collect();
+    let (host, worker) = mirroring_with(&targets(&list));
+    let tally = host.tally(|| worker.exchange(&Request::post("/").body("a").body("b")));
+    assert_eq!(tally.of("proxy_get_header_map_pairs"), 1);
+    assert_eq!(tally.of("proxy_get_buffer_bytes"), 2);
+    assert_eq!(tally.of("proxy_http_call"), 8);
+}
+
+#[test]
 fn memory_does_not_grow_with_the_number_of_requests() {
     let (host, worker) = mirroring_with(&targets(&["a", "b"].map(target)));
     host.set_log_level(Level::Error);
