@@ -4,6 +4,8 @@ use crate::{
     scene::{audit, audit_with, mirroring, target, targets, with},
     wasm_host::{Answer, Host, Level, Request},
 };
+use prost::Message;
+use prost_types::{value::Kind, ListValue, Struct};
 use serde_json::{json, Value};
 
 /// The problems that the filter logged, at error level, one line each.
@@ -24,6 +26,52 @@ fn refused(configuration: &str) -> Vec<String> {
     let problems = problems(&host);
     assert!(!problems.is_empty(), "refused without a reason");
     problems
+}
+
+/// What Envoy hands over for a `google.protobuf.Struct`: the serialized message, in which all numbers are doubles.
+fn as_struct(configuration: &Value) -> Vec<u8> {
+    fn convert(value: &Value) -> prost_types::Value {
+        let kind = match value {
+            Value::Null => Kind::NullValue(0),
+            Value::Bool(flag) => Kind::BoolValue(*flag),
+            Value::Number(number) => Kind::NumberValue(number.as_f64().unwrap()),
+            Value::String(text) => Kind::StringValue(text.clone()),
+            Value::Array(list) => Kind::ListValue(ListValue { values: list.iter().map(convert).collect() }),
+            Value::Object(_) => Kind::StructValue(fields(value)),
+        };
+        prost_types::Value { kind: Some(kind) }
+    }
+    fn fields(value: &Value) -> Struct {
+        let all = value.as_object().unwrap().iter();
+        Struct { fields: all.map(|(name, value)| (name.clone(), convert(value))).collect() }
+    }
+    fields(configuration).encode_to_vec()
+}
+
+#[test]
+fn a_struct_gives_the_same_filter_as_json() {
+    let limits = json!({"limits": {"max_in_flight": 1, "max_queued": 1}, "timeout": "250ms", "success": ["404"]});
+    let configuration = audit_with(&limits);
+    let host = Host::new();
+    let worker = host.bare_worker();
+    assert!(worker.configure(as_struct(&configuration)), "{:#?}", host.log());
+    for _ in 0..3 {
+        worker.exchange(&Request::get("/"));
+    }
+    let call = worker.call_out();
+    assert_eq!(call.timeout().as_millis(), 250);
+    call.answer(Answer::upstream(404));
+    assert_eq!(host.stat("audit", "delivered"), 1);
+    assert_eq!(host.stat("audit", "dropped.queue_full"), 1);
+}
+
+#[test]
+fn a_struct_with_a_mistake_is_refused_with_its_path() {
+    let host = Host::new();
+    assert!(!host.bare_worker().configure(as_struct(&audit_with(&json!({"timeout": 7, "tiemout": "1s"})))));
+    let problems = problems(&host);
+    let named = |path: &str| problems.iter().any(|text| text.starts_with(path));
+    assert!(named("targets[0].timeout: ") && named("targets[0].tiemout: unknown field"), "{problems:#?}");
 }
 
 #[test]

@@ -1,10 +1,10 @@
 //! What the filter writes to Envoy's log: JSON, little of it, and nothing private.
 
 use crate::{
-    scene::{audit, mirroring},
+    scene::{audit, mirroring, with},
     wasm_host::{Answer, Host, Level, Request, Worker},
 };
-use serde_json::Value;
+use serde_json::{json, Value};
 use std::time::Duration;
 
 const SECRET: &str = "s3cret-payload";
@@ -150,4 +150,14 @@ fn many_problems_are_all_named_whatever_the_limit_on_lines() {
     let host = Host::new();
     assert!(!host.bare_worker().configure(crate::scene::targets(&list).to_string()));
     assert_eq!(host.events("configuration_rejected").len(), 30);
+}
+
+#[test]
+fn a_refusal_does_not_tell_the_secret() {
+    for secret in [json!(SECRET), json!([SECRET]), json!(format!("{SECRET} ${{nonsense}}")), json!({ "value": SECRET })] {
+        let guard = json!({"loop_guard": {"secret": secret}, "limits": {"max_body_bytes": -1}});
+        let host = Host::new();
+        assert!(!host.bare_worker().configure(with(audit(), &guard).to_string()));
+        assert!(host.log().iter().all(|line| !line.text.contains(SECRET)), "{:#?}", host.log());
+    }
 }

@@ -73,6 +73,17 @@ fn a_cluster_that_envoy_does_not_know_is_named_as_such() {
 }
 
 #[test]
+fn more_headers_than_envoy_sends_are_no_fault_of_the_cluster() {
+    let reason = fate(|_, worker| {
+        let plain = Request::get("/");
+        let crowded = (0..1_100).fold(plain, |request, index| request.header(&format!("x-{index}"), "v"));
+        worker.exchange(&crowded);
+        assert_eq!(worker.call_outs().len(), 0);
+    });
+    assert_eq!(reason.as_deref(), Some("not_retryable"));
+}
+
+#[test]
 fn a_status_that_no_host_should_give_is_counted_too() {
     for number in [1, 3, 6, 7, 12, 99, -1, i32::MAX, i32::MIN] {
         assert!(fate_if_refused(Status(number)).is_some(), "{number}");
