@@ -1,15 +1,20 @@
 //! A running Envoy with one worker, and what the kernel says about it.
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use http_body_util::{BodyExt, Empty};
+use hyper::StatusCode;
+use hyper_util::client::legacy::Client;
+use hyper_util::rt::TokioExecutor;
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::runtime::Builder;
 
 use crate::case::{Case, Variant};
 use crate::envoy_config;
@@ -163,13 +168,17 @@ fn listener(admin: &Path) -> Option<SocketAddr> {
     format!("{host}:{port}").parse().ok()
 }
 
-/// The body of an admin page. HTTP/1.0 is answered unchunked and the connection closed.
+/// The body of an admin page, if Envoy answers with one.
 fn get(admin: SocketAddr, path: &str) -> Option<String> {
-    let mut stream = TcpStream::connect(admin).ok()?;
-    stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET {path} HTTP/1.0\r\nhost: admin\r\n\r\n").ok()?;
-    let mut text = String::new();
-    stream.read_to_string(&mut text).ok()?;
-    let (head, body) = text.split_once("\r\n\r\n")?;
-    head.contains(" 200 ").then(|| body.to_owned())
+    let runtime = Builder::new_current_thread().enable_all().build().ok()?;
+    runtime.block_on(async {
+        let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
+        let answer = client
+            .get(format!("http://{admin}{path}").parse().ok()?)
+            .await
+            .ok()?;
+        let found = answer.status() == StatusCode::OK;
+        let body = answer.into_body().collect().await.ok()?.to_bytes();
+        found.then(|| String::from_utf8_lossy(&body).into_owned())
+    })
 }

@@ -31,10 +31,16 @@ impl Machine {
         let model = model
             .and_then(|line| line.split_once(": "))
             .map_or("unknown", |(_, model)| model);
+        let version = output(Command::new(&options.envoy).arg("--version"))?;
         Ok(Self {
             date: output(Command::new("date").args(["-u", "+%F"]))?,
-            envoy: output(Command::new(&options.envoy).arg("--version"))?
-                .replace("envoy  version: ", ""),
+            // PATH  version: COMMIT/VERSION/Clean/RELEASE/BoringSSL
+            envoy: version
+                .split('/')
+                .rev()
+                .nth(3)
+                .unwrap_or(&version)
+                .to_owned(),
             cpu: model.to_owned(),
             cpus: thread::available_parallelism()?.get(),
             kernel: output(Command::new("uname").args(["-s", "-r", "-m"]))?,

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use plotters::prelude::*;
+use plotters::style::text_anchor::{HPos, Pos, VPos};
 
 use crate::case::Variant;
 use crate::report::{CaseReport, Report};
@@ -21,6 +22,11 @@ fn colour(variant: Variant) -> RGBColor {
         Variant::Sidecast => RGBColor(0x59, 0xa1, 0x4f),
     }
 }
+
+const CENTRED: Pos = Pos {
+    h_pos: HPos::Center,
+    v_pos: VPos::Center,
+};
 
 /// What a case's bars are over: native mirroring, or no filter where nothing is mirrored.
 fn base(case: &CaseReport) -> Variant {
@@ -45,42 +51,49 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
             case.case
                 .variants
                 .iter()
-                .flat_map(|&variant| ratios(case, variant))
+                .filter_map(|&variant| quantile(&ratios(case, variant), 0.75))
         })
         .fold(1.2, f64::max);
 
     let area = SVGBackend::new(path, SIZE).into_drawing_area();
     area.fill(&WHITE)?;
+    // A case takes one unit of the x axis.
     let mut chart = ChartBuilder::on(&area)
         .caption(
             "Envoy's CPU time per request, native mirroring = 1 (no match: no filter = 1)",
             ("sans-serif", 20),
         )
         .margin(12)
-        .x_label_area_size(36)
+        .x_label_area_size(60)
         .y_label_area_size(48)
-        .build_cartesian_2d((0..cases.len()).into_segmented(), 0.0..highest * 1.05)?;
-    let label = |place: &SegmentValue<usize>| match place {
-        SegmentValue::CenterOf(index) => cases
-            .get(*index)
-            .map_or(String::new(), |case| case.case.to_string()),
-        _ => String::new(),
-    };
+        .build_cartesian_2d(0.0..cases.len() as f64, 0.0..highest * 1.1)?;
     chart
         .configure_mesh()
         .disable_x_mesh()
-        .x_labels(cases.len().max(1))
-        .x_label_formatter(&label)
+        .disable_x_axis()
+        .max_light_lines(0)
         .draw()?;
-
-    // Bars are placed in pixels: a segmented axis has no positions within a segment.
     let plane = chart.plotting_area();
     let (across, down) = plane.get_pixel_range();
-    let width = f64::from(across.end - across.start) / cases.len().max(1) as f64;
-    let y = |value: f64| plane.map_coordinate(&(SegmentValue::CenterOf(0), value)).1;
+    let centred = |size: i32| {
+        ("sans-serif", size)
+            .into_font()
+            .into_text_style(&area)
+            .pos(CENTRED)
+    };
+
     for (place, case) in cases.iter().enumerate() {
+        let place = place as f64;
+        let name = plane.map_coordinate(&(place + 0.5, 0.0));
+        area.draw(&Text::new(
+            case.case.to_string(),
+            (name.0, name.1 + 18),
+            centred(12),
+        ))?;
         let variants = &case.case.variants;
-        let bar = width * FILLED / variants.len() as f64;
+        // As wide as with all variants, and in the middle.
+        let bar = FILLED / Variant::ALL.len() as f64;
+        let first = place + (1.0 - bar * variants.len() as f64) / 2.0;
         for (index, &variant) in variants.iter().enumerate() {
             let values = ratios(case, variant);
             let (Some(low), Some(middle), Some(high)) = (
@@ -90,29 +103,23 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
             ) else {
                 continue;
             };
-            let left = f64::from(across.start)
-                + width * (place as f64 + (1.0 - FILLED) / 2.0)
-                + bar * index as f64;
-            let (left, right) = (left.round() as i32, (left + bar).round() as i32 - 1);
-            area.draw(&Rectangle::new(
-                [(left, y(middle)), (right, down.end)],
+            let (left, right) = (
+                first + bar * index as f64,
+                first + bar * (index as f64 + 0.95),
+            );
+            let centre = (left + right) / 2.0;
+            plane.draw(&Rectangle::new(
+                [(left, 0.0), (right, middle)],
                 colour(variant).filled(),
             ))?;
-            let centre = (left + right) / 2;
-            area.draw(&PathElement::new(
-                [(centre, y(low)), (centre, y(high))],
-                BLACK.stroke_width(1),
-            ))?;
+            plane.draw(&PathElement::new([(centre, low), (centre, high)], BLACK))?;
+            let above = plane.map_coordinate(&(centre, high));
             let text = format!("{middle:.2}");
-            area.draw(&Text::new(
-                text,
-                (left, y(high.max(middle)) - 12),
-                ("sans-serif", 10),
-            ))?;
+            area.draw(&Text::new(text, (above.0, above.1 - 8), centred(10)))?;
         }
     }
     for (index, variant) in Variant::ALL.into_iter().enumerate() {
-        let (left, top) = (across.start + 12 + 90 * index as i32, down.start + 4);
+        let (left, top) = (across.start + 12 + 90 * index as i32, down.end + 36);
         area.draw(&Rectangle::new(
             [(left, top), (left + 10, top + 10)],
             colour(variant).filled(),
