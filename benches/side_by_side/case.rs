@@ -41,12 +41,8 @@ impl FromStr for Variant {
     type Err = Box<dyn std::error::Error>;
 
     fn from_str(text: &str) -> Result<Self> {
-        let found = Self::ALL
-            .into_iter()
-            .find(|variant| variant.to_string() == text);
-        found.ok_or_else(|| {
-            format!("{text}: no variant, expected none, native, lua or sidecast").into()
-        })
+        let found = Self::ALL.into_iter().find(|variant| variant.to_string() == text);
+        found.ok_or_else(|| format!("{text}: no variant, expected none, native, lua or sidecast").into())
     }
 }
 
@@ -100,38 +96,20 @@ pub(crate) fn plan(options: &Options) -> Vec<Case> {
     let mut cases = Vec::new();
     for body in [0, 1024, 64 * 1024] {
         for targets in [1, 2, 8] {
-            let rounds = if (body, targets) == VERDICT {
-                2 * options.rounds
-            } else {
-                options.rounds
-            };
-            cases.push(Case {
-                body,
-                targets,
-                matching: true,
-                variants: Variant::ALL.to_vec(),
-                rounds,
-            });
+            let rounds = if (body, targets) == VERDICT { 2 * options.rounds } else { options.rounds };
+            cases.push(Case { body, targets, matching: true, variants: Variant::ALL.to_vec(), rounds });
         }
     }
     for body in [0, 1024] {
         let variants = vec![Variant::None, Variant::Sidecast];
-        cases.push(Case {
-            body,
-            targets: 1,
-            matching: false,
-            variants,
-            rounds: 2 * options.rounds,
-        });
+        cases.push(Case { body, targets: 1, matching: false, variants, rounds: 2 * options.rounds });
     }
     for case in &mut cases {
-        case.variants
-            .retain(|variant| options.variants.contains(variant));
+        case.variants.retain(|variant| options.variants.contains(variant));
     }
     cases.retain(|case| {
         let name = case.to_string();
-        let wanted =
-            options.cases.is_empty() || options.cases.iter().any(|part| name.contains(part));
+        let wanted = options.cases.is_empty() || options.cases.iter().any(|part| name.contains(part));
         wanted && !case.variants.is_empty()
     });
     cases
@@ -140,9 +118,7 @@ pub(crate) fn plan(options: &Options) -> Vec<Case> {
 /// The order in which `count` variants take their turn: rotated with each round and reversed in every other one, so
 /// that none always follows the same neighbour.
 pub(crate) fn order(round: usize, count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count)
-        .map(|place| (place + round / 2) % count)
-        .collect();
+    let mut order: Vec<usize> = (0..count).map(|place| (place + round / 2) % count).collect();
     if round % 2 == 1 {
         order.reverse();
     }

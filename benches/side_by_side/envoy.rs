@@ -49,14 +49,7 @@ impl Envoy {
         fs::write(path("envoy.json"), serde_json::to_vec_pretty(&bootstrap)?)?;
         let process = machine
             .on_envoys_cpu(&options.envoy)
-            .args([
-                "--concurrency",
-                "1",
-                "--disable-hot-restart",
-                "--log-level",
-                "warn",
-                "-c",
-            ])
+            .args(["--concurrency", "1", "--disable-hot-restart", "--log-level", "warn", "-c"])
             .arg(path("envoy.json"))
             .arg("--admin-address-path")
             .arg(path("admin"))
@@ -77,11 +70,7 @@ impl Envoy {
             }
             thread::sleep(Duration::from_millis(50));
         };
-        Ok(Self {
-            process,
-            listener,
-            _directory: directory,
-        })
+        Ok(Self { process, listener, _directory: directory })
     }
 
     pub(crate) fn listener(&self) -> SocketAddr {
@@ -105,9 +94,7 @@ impl Envoy {
         let field = |name: &str| -> Result<u64> {
             let line = status.lines().find_map(|line| line.strip_prefix(name));
             let value = line.and_then(|rest| rest.split_whitespace().next());
-            Ok(value
-                .ok_or_else(|| format!("no {name} in the process's status"))?
-                .parse()?)
+            Ok(value.ok_or_else(|| format!("no {name} in the process's status"))?.parse()?)
         };
         Ok((field("VmRSS:")?, field("VmHWM:")?))
     }
@@ -117,13 +104,7 @@ impl Envoy {
         let perf = Command::new("perf")
             .args(["record", "--quiet", "-F", "2000", "-g", "-o"])
             .arg(data)
-            .args([
-                "-p",
-                &self.process.0.id().to_string(),
-                "--",
-                "sleep",
-                &seconds.to_string(),
-            ])
+            .args(["-p", &self.process.0.id().to_string(), "--", "sleep", &seconds.to_string()])
             .stdin(Stdio::null())
             .spawn()
             .map_err(|problem| format!("perf does not run: {problem}"))?;
@@ -161,10 +142,7 @@ fn listener(admin: &Path) -> Option<SocketAddr> {
     }
     let listeners: Value = serde_json::from_str(&get(admin, "/listeners?format=json")?).ok()?;
     let address = listeners.pointer("/listener_statuses/0/local_address/socket_address")?;
-    let (host, port) = (
-        address.get("address")?.as_str()?,
-        address.get("port_value")?.as_u64()?,
-    );
+    let (host, port) = (address.get("address")?.as_str()?, address.get("port_value")?.as_u64()?);
     format!("{host}:{port}").parse().ok()
 }
 
@@ -173,10 +151,7 @@ fn get(admin: SocketAddr, path: &str) -> Option<String> {
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {
         let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();
-        let answer = client
-            .get(format!("http://{admin}{path}").parse().ok()?)
-            .await
-            .ok()?;
+        let answer = client.get(format!("http://{admin}{path}").parse().ok()?).await.ok()?;
         let found = answer.status() == StatusCode::OK;
         let body = answer.into_body().collect().await.ok()?.to_bytes();
         found.then(|| String::from_utf8_lossy(&body).into_owned())

@@ -9,24 +9,16 @@ use crate::case::{Case, Variant};
 use crate::upstreams::Upstreams;
 
 /// The bootstrap of `variant` for `case`, as JSON.
-pub(crate) fn bootstrap(
-    variant: Variant,
-    case: &Case,
-    wasm: &Path,
-    upstreams: &Upstreams,
-) -> Value {
+pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &Upstreams) -> Value {
     let mut clusters = vec![cluster("primary", upstreams.primary())];
-    clusters
-        .extend((0..case.targets).map(|index| cluster(&target(index), upstreams.target(index))));
+    clusters.extend((0..case.targets).map(|index| cluster(&target(index), upstreams.target(index))));
 
     let mut route = json!({"cluster": "primary"});
     let mut filters = Vec::new();
     match variant {
         Variant::None => {}
         Variant::Native => {
-            let policies: Vec<Value> = (0..case.targets)
-                .map(|index| json!({"cluster": target(index)}))
-                .collect();
+            let policies: Vec<Value> = (0..case.targets).map(|index| json!({"cluster": target(index)})).collect();
             route["request_mirror_policies"] = json!(policies);
         }
         Variant::Lua => filters.push(lua(case)),
@@ -71,8 +63,7 @@ fn address(host: &str, port: u16) -> Value {
 }
 
 fn cluster(name: &str, upstream: SocketAddr) -> Value {
-    let endpoint =
-        json!({"endpoint": {"address": address(&upstream.ip().to_string(), upstream.port())}});
+    let endpoint = json!({"endpoint": {"address": address(&upstream.ip().to_string(), upstream.port())}});
     // A threshold that were met would make a variant cheap by dropping its copies.
     let most = 100_000;
     json!({
@@ -88,9 +79,7 @@ fn cluster(name: &str, upstream: SocketAddr) -> Value {
 
 /// What one writes by hand today: buffer the body, copy the headers, one asynchronous call per target.
 fn lua(case: &Case) -> Value {
-    let clusters: Vec<String> = (0..case.targets)
-        .map(|index| format!("\"{}\"", target(index)))
-        .collect();
+    let clusters: Vec<String> = (0..case.targets).map(|index| format!("\"{}\"", target(index))).collect();
     let script = format!(
         r#"
 local targets = {{ {} }}
@@ -127,8 +116,7 @@ fn sidecast(case: &Case, wasm: &Path) -> Value {
                 "circuit_breaker": {"mode": "disabled"},
             });
             if !case.matching {
-                config["match"] =
-                    json!([{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]);
+                config["match"] = json!([{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]);
             }
             config
         })

@@ -17,10 +17,7 @@ const HEADERS: [(&str, &str); 7] = [
     ("accept-encoding", "gzip, deflate, br"),
     ("authorization", "Bearer 0123456789abcdef0123456789abcdef"),
     ("content-type", "application/json"),
-    (
-        "traceparent",
-        "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    ),
+    ("traceparent", "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
     ("user-agent", "orders/1.4.2"),
     ("x-user-id", "c0ffee"),
 ];
@@ -54,18 +51,12 @@ impl Script {
             let (head, tail) = (r#"{"order":4711,"note":""#, r#""}"#);
             let filling = case.body - head.len() - tail.len();
             writeln!(file, "wrk.method = \"POST\"")?;
-            writeln!(
-                file,
-                "wrk.body = '{head}' .. string.rep('x', {filling}) .. '{tail}'"
-            )?;
+            writeln!(file, "wrk.body = '{head}' .. string.rep('x', {filling}) .. '{tail}'")?;
         }
         if options.think_ms > 0 {
             // Spread around the mean: connections in step would make bursts.
             let longest = 2 * options.think_ms;
-            writeln!(
-                file,
-                "function delay() return math.random(0, {longest}) end"
-            )?;
+            writeln!(file, "function delay() return math.random(0, {longest}) end")?;
         }
         writeln!(
             file,
@@ -82,33 +73,17 @@ end"#
     }
 
     /// Loads `listener` for `seconds`.
-    pub(crate) fn run(
-        &self,
-        listener: SocketAddr,
-        seconds: u64,
-        options: &Options,
-    ) -> Result<Load> {
+    pub(crate) fn run(&self, listener: SocketAddr, seconds: u64, options: &Options) -> Result<Load> {
         let output = Command::new("wrk")
-            .args([
-                "-t1",
-                &format!("-c{}", options.connections),
-                &format!("-d{seconds}s"),
-                "-s",
-            ])
+            .args(["-t1", &format!("-c{}", options.connections), &format!("-d{seconds}s"), "-s"])
             .arg(self.file.path())
             .arg(format!("http://{listener}/orders?source=web"))
             .output()
-            .map_err(|problem| {
-                format!("wrk does not run ({problem}); install it, such as by apt-get install wrk")
-            })?;
+            .map_err(|problem| format!("wrk does not run ({problem}); install it, such as by apt-get install wrk"))?;
         let text = String::from_utf8_lossy(&output.stdout);
         let report = text.lines().find_map(|line| line.strip_prefix(MARK));
-        let report = report.ok_or_else(|| {
-            format!(
-                "wrk ended without a report:\n{text}{}",
-                String::from_utf8_lossy(&output.stderr)
-            )
-        })?;
+        let report =
+            report.ok_or_else(|| format!("wrk ended without a report:\n{text}{}", String::from_utf8_lossy(&output.stderr)))?;
         Ok(serde_json::from_str(report)?)
     }
 }

@@ -70,44 +70,23 @@ fn run() -> Result<()> {
     let mut report = Report::new(&options, &machine);
     for (index, case) in cases.iter().enumerate() {
         eprintln!("[{}/{}] {case}", index + 1, cases.len());
-        report
-            .cases
-            .push(run_case(case, &options, &machine, &upstreams, &out)?);
+        report.cases.push(run_case(case, &options, &machine, &upstreams, &out)?);
         // After each case, so that an interrupted run leaves what it has.
         report.write(&out)?;
     }
     plot::draw(&report, &out.join("cpu-ratio.svg"))?;
     println!("{}", report.markdown());
-    println!(
-        "Written: {}/{{table.md,results.json,cpu-ratio.svg}}",
-        out.display()
-    );
+    println!("Written: {}/{{table.md,results.json,cpu-ratio.svg}}", out.display());
     Ok(())
 }
 
-fn run_case(
-    case: &Case,
-    options: &Options,
-    machine: &Machine,
-    upstreams: &Upstreams,
-    out: &Path,
-) -> Result<CaseReport> {
+fn run_case(case: &Case, options: &Options, machine: &Machine, upstreams: &Upstreams, out: &Path) -> Result<CaseReport> {
     let script = Script::write(case, options)?;
-    let bench = Bench {
-        case,
-        options,
-        upstreams,
-        script: &script,
-    };
+    let bench = Bench { case, options, upstreams, script: &script };
     let envoys = case
         .variants
         .iter()
-        .map(|&variant| {
-            Ok((
-                variant,
-                Envoy::start(variant, case, options, machine, upstreams)?,
-            ))
-        })
+        .map(|&variant| Ok((variant, Envoy::start(variant, case, options, machine, upstreams)?)))
         .collect::<Result<Vec<(Variant, Envoy)>>>()?;
     for (variant, envoy) in &envoys {
         bench.round(*variant, envoy, options.warm_up_seconds)?;
@@ -127,11 +106,7 @@ fn run_case(
         .iter()
         .map(|(variant, envoy)| {
             let (rss_kib, peak_kib) = envoy.memory()?;
-            Ok(Memory {
-                variant: *variant,
-                rss_kib,
-                peak_kib,
-            })
+            Ok(Memory { variant: *variant, rss_kib, peak_kib })
         })
         .collect::<Result<Vec<Memory>>>()?;
     if options.perf {
@@ -142,9 +117,5 @@ fn run_case(
             eprintln!("  profile: perf report --no-children -i {}", data.display());
         }
     }
-    Ok(CaseReport {
-        case: case.clone(),
-        rounds,
-        memory,
-    })
+    Ok(CaseReport { case: case.clone(), rounds, memory })
 }

@@ -43,16 +43,13 @@ impl Options {
     pub(crate) fn from_env() -> Result<Self> {
         let variants = match list("SIDECAST_BENCH_VARIANTS").as_slice() {
             [] => Variant::ALL.to_vec(),
-            names => names
-                .iter()
-                .map(|name| name.parse())
-                .collect::<Result<_>>()?,
+            names => names.iter().map(|name| name.parse()).collect::<Result<_>>()?,
         };
         let options = Self {
             envoy: setting("ENVOY", in_clone("target/envoy/1.40.0/envoy"))?,
             wasm: setting("SIDECAST_WASM", in_clone("dist/sidecast.wasm"))?,
             seconds: setting("SIDECAST_BENCH_SECONDS", 2)?,
-            warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 1)?,
+            warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 2)?,
             rounds: setting("SIDECAST_BENCH_ROUNDS", 7)?,
             connections: setting("SIDECAST_BENCH_CONNECTIONS", 16)?,
             think_ms: setting("SIDECAST_BENCH_THINK_MS", 0)?,
@@ -61,26 +58,14 @@ impl Options {
             perf: setting("SIDECAST_BENCH_PERF", 0)? != 0,
             variants,
         };
-        if options.seconds == 0
-            || options.warm_up_seconds == 0
-            || options.rounds == 0
-            || options.connections == 0
-        {
+        if options.seconds == 0 || options.warm_up_seconds == 0 || options.rounds == 0 || options.connections == 0 {
             return Err("seconds, warm-up, rounds and connections start at 1".into());
         }
         if !options.envoy.is_file() {
-            return Err(format!(
-                "{} is no Envoy binary; name one in ENVOY",
-                options.envoy.display()
-            )
-            .into());
+            return Err(format!("{} is no Envoy binary; name one in ENVOY", options.envoy.display()).into());
         }
         if options.variants.contains(&Variant::Sidecast) && !options.wasm.is_file() {
-            return Err(format!(
-                "{} is missing; `make build` makes it",
-                options.wasm.display()
-            )
-            .into());
+            return Err(format!("{} is missing; `make build` makes it", options.wasm.display()).into());
         }
         Ok(options)
     }
@@ -92,18 +77,12 @@ fn in_clone(path: &str) -> PathBuf {
 
 fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T> {
     match env::var(name) {
-        Ok(text) if !text.is_empty() => text
-            .parse()
-            .map_err(|problem| format!("{name}={text}: {problem}").into()),
+        Ok(text) if !text.is_empty() => text.parse().map_err(|problem| format!("{name}={text}: {problem}").into()),
         _ => Ok(default),
     }
 }
 
 fn list(name: &str) -> Vec<String> {
     let text = env::var(name).unwrap_or_default();
-    text.split(',')
-        .map(str::trim)
-        .filter(|part| !part.is_empty())
-        .map(str::to_owned)
-        .collect()
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
 }

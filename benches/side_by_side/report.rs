@@ -38,15 +38,10 @@ impl CaseReport {
     /// CPU per request of `variant` over that of `base`, one ratio a round.
     pub(crate) fn cpu_ratios(&self, variant: Variant, base: Variant) -> Vec<f64> {
         let cpu = |number: usize, wanted: Variant| {
-            let found = self
-                .rounds
-                .iter()
-                .find(|round| round.round == number && round.variant == wanted);
+            let found = self.rounds.iter().find(|round| round.round == number && round.variant == wanted);
             found.map(|round| round.cpu_us)
         };
-        (0..self.case.rounds)
-            .filter_map(|number| Some(cpu(number, variant)? / cpu(number, base)?))
-            .collect()
+        (0..self.case.rounds).filter_map(|number| Some(cpu(number, variant)? / cpu(number, base)?)).collect()
     }
 }
 
@@ -60,33 +55,20 @@ pub(crate) struct Report {
 
 impl Report {
     pub(crate) fn new(options: &Options, machine: &Machine) -> Self {
-        Self {
-            machine: machine.clone(),
-            options: options.clone(),
-            cases: Vec::new(),
-        }
+        Self { machine: machine.clone(), options: options.clone(), cases: Vec::new() }
     }
 
     /// Writes the table and the raw rounds to `directory`.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         fs::write(directory.join("table.md"), self.markdown())?;
-        fs::write(
-            directory.join("results.json"),
-            serde_json::to_vec_pretty(self)?,
-        )?;
+        fs::write(directory.join("results.json"), serde_json::to_vec_pretty(self)?)?;
         Ok(())
     }
 
     /// The table, with what it depends on above and the verdicts below.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
-        let Options {
-            seconds,
-            rounds,
-            connections,
-            think_ms,
-            ..
-        } = self.options;
+        let Options { seconds, rounds, connections, think_ms, .. } = self.options;
         let _ = writeln!(text, "{}: {}", self.machine.date, self.machine);
         let _ = writeln!(
             text,
@@ -122,35 +104,24 @@ impl Report {
                 continue;
             };
             let verdict = if ratio <= limit { "met" } else { "MISSED" };
-            verdicts.push(format!(
-                "{case}: CPU per request sidecast/{base} {ratio:.3}, at most {limit:.2}: {verdict}"
-            ));
+            verdicts.push(format!("{case}: CPU per request sidecast/{base} {ratio:.3}, at most {limit:.2}: {verdict}"));
         }
         verdicts
     }
 }
 
 fn row(report: &CaseReport, variant: Variant) -> String {
-    let figure = |value: Option<f64>, digits: usize| {
-        value.map_or("-".to_owned(), |value| format!("{value:.digits$}"))
-    };
+    let figure = |value: Option<f64>, digits: usize| value.map_or("-".to_owned(), |value| format!("{value:.digits$}"));
     let ratio = |base: Variant| {
         let ratios = report.cpu_ratios(variant, base);
-        let quartiles = (
-            quantile(&ratios, 0.25),
-            median(&ratios),
-            quantile(&ratios, 0.75),
-        );
+        let quartiles = (quantile(&ratios, 0.25), median(&ratios), quantile(&ratios, 0.75));
         match quartiles {
             (Some(_), Some(_), Some(_)) if base == variant => "1".to_owned(),
             (Some(low), Some(middle), Some(high)) => format!("{middle:.2} ({low:.2}-{high:.2})"),
             _ => "-".to_owned(),
         }
     };
-    let memory = report
-        .memory
-        .iter()
-        .find(|memory| memory.variant == variant);
+    let memory = report.memory.iter().find(|memory| memory.variant == variant);
     let mib = |kib: fn(&Memory) -> u64| figure(memory.map(|memory| kib(memory) as f64 / 1024.0), 0);
     format!(
         "| {} | {variant} | {} | {} | {} | {} | {} | {} | {} | {} |\n",

@@ -30,12 +30,7 @@ impl fmt::Display for Round {
         write!(
             f,
             "{:>3} {:8} {:8.2} us CPU/request, {:7.0} requests/s, p50 {:6.0} us, p99 {:6.0} us",
-            self.round,
-            self.variant,
-            self.cpu_us,
-            self.requests_per_second,
-            self.p50_us,
-            self.p99_us
+            self.round, self.variant, self.cpu_us, self.requests_per_second, self.p50_us, self.p99_us
         )
     }
 }
@@ -61,10 +56,7 @@ impl Bench<'_> {
         let received: Vec<Received> = after
             .iter()
             .zip(&before)
-            .map(|(after, before)| Received {
-                requests: after.requests - before.requests,
-                bytes: after.bytes - before.bytes,
-            })
+            .map(|(after, before)| Received { requests: after.requests - before.requests, bytes: after.bytes - before.bytes })
             .collect();
         self.verify(variant, load.requests, load.errors, &received)
             .map_err(|problem| format!("{}, {variant}: {problem}", self.case))?;
@@ -81,47 +73,25 @@ impl Bench<'_> {
 
     /// Whether the primary got what was sent and each target its copies. `wrk` hangs up in the middle of a request on
     /// each of its connections when the time is over: so much may be missing or too many.
-    fn verify(
-        &self,
-        variant: Variant,
-        sent: u64,
-        errors: u64,
-        received: &[Received],
-    ) -> Result<()> {
+    fn verify(&self, variant: Variant, sent: u64, errors: u64, received: &[Received]) -> Result<()> {
         let slack = self.options.connections;
         if sent == 0 || errors > 0 {
             return Err(format!("{errors} errors in {sent} requests").into());
         }
         let (primary, targets) = (received[0], &received[1..]);
         if primary.requests.abs_diff(sent) > slack {
-            return Err(format!(
-                "{sent} requests were answered, but the primary got {}",
-                primary.requests
-            )
-            .into());
+            return Err(format!("{sent} requests were answered, but the primary got {}", primary.requests).into());
         }
         for (index, target) in targets.iter().enumerate() {
-            let wanted = if index < self.case.copies(variant) {
-                primary.requests
-            } else {
-                0
-            };
+            let wanted = if index < self.case.copies(variant) { primary.requests } else { 0 };
             let slack = if wanted == 0 { 0 } else { slack };
             if target.requests.abs_diff(wanted) > slack {
-                return Err(format!(
-                    "target {index} should have got {wanted} copies and got {}",
-                    target.requests
-                )
-                .into());
+                return Err(format!("target {index} should have got {wanted} copies and got {}", target.requests).into());
             }
         }
         for got in received {
             if got.bytes != got.requests * self.case.body as u64 {
-                return Err(format!(
-                    "{} requests carried {} bytes of body",
-                    got.requests, got.bytes
-                )
-                .into());
+                return Err(format!("{} requests carried {} bytes of body", got.requests, got.bytes).into());
             }
         }
         Ok(())

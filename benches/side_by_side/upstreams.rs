@@ -54,24 +54,15 @@ impl Upstreams {
     /// Starts a primary and `targets` targets on `cpus` CPUs.
     pub(crate) fn start(targets: usize, cpus: usize) -> Result<Self> {
         let threads = cpus.clamp(1, 4);
-        let runtime = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(threads)
-            .enable_all()
-            .build()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
         let mut all = Vec::new();
         for _ in 0..=targets {
             let listener = runtime.block_on(TcpListener::bind(("127.0.0.1", 0)))?;
-            let upstream = Upstream {
-                address: listener.local_addr()?,
-                counters: Arc::default(),
-            };
+            let upstream = Upstream { address: listener.local_addr()?, counters: Arc::default() };
             runtime.spawn(accept(listener, Arc::clone(&upstream.counters)));
             all.push(upstream);
         }
-        Ok(Self {
-            all,
-            _runtime: runtime,
-        })
+        Ok(Self { all, _runtime: runtime })
     }
 
     pub(crate) fn primary(&self) -> SocketAddr {
@@ -99,10 +90,7 @@ impl Upstreams {
         while start.elapsed() < DRAIN {
             thread::sleep(Duration::from_millis(5));
             let now = self.received();
-            let active = self
-                .all
-                .iter()
-                .any(|upstream| upstream.counters.active.load(SeqCst) > 0);
+            let active = self.all.iter().any(|upstream| upstream.counters.active.load(SeqCst) > 0);
             if active || now != seen {
                 seen = now;
                 since = Instant::now();
@@ -110,11 +98,7 @@ impl Upstreams {
                 return Ok(());
             }
         }
-        Err(format!(
-            "requests were still arriving {} s after the load had ended",
-            DRAIN.as_secs()
-        )
-        .into())
+        Err(format!("requests were still arriving {} s after the load had ended", DRAIN.as_secs()).into())
     }
 }
 
@@ -131,15 +115,10 @@ async fn serve(stream: TcpStream, counters: Arc<Counters>) {
     let _ = stream.set_nodelay(true);
     let service = service_fn(|request| answer(request, &counters));
     // An error here is a connection that Envoy closed.
-    let _ = http1::Builder::new()
-        .serve_connection(TokioIo::new(stream), service)
-        .await;
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(stream), service).await;
 }
 
-async fn answer(
-    request: Request<Incoming>,
-    counters: &Counters,
-) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
+async fn answer(request: Request<Incoming>, counters: &Counters) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     counters.active.fetch_add(1, SeqCst);
     let _active = Active(counters);
     let mut body = request.into_body();
