@@ -102,7 +102,7 @@ impl Envoy {
     /// Samples the process for `seconds` into `data`.
     pub(crate) fn perf_record(&self, data: &Path, seconds: u64) -> Result<impl Drop> {
         let perf = Command::new("perf")
-            .args(["record", "--quiet", "-F", "2000", "-g", "-o"])
+            .args(["record", "--quiet", "-F", "4999", "-g", "-o"])
             .arg(data)
             .args(["-p", &self.process.0.id().to_string(), "--", "sleep", &seconds.to_string()])
             .stdin(Stdio::null())
