@@ -19,8 +19,8 @@ pub(crate) struct Options {
     pub(crate) wasm: PathBuf,
     /// Seconds of load in a round (`SIDECAST_BENCH_SECONDS`; wrk counts whole ones).
     pub(crate) seconds: u64,
-    /// Seconds of load before the first round, per variant (`SIDECAST_BENCH_WARM_UP`): V8 compiles the module's hot
-    /// functions anew while it runs.
+    /// Seconds of load before the first round, per variant (`SIDECAST_BENCH_WARM_UP`): connections are made, caches and the
+    /// allocator fill. V8 has nothing to learn: Envoy has it compile the whole module at its start.
     pub(crate) warm_up_seconds: u64,
     /// Rounds per case (`SIDECAST_BENCH_ROUNDS`); a case with a verdict gets twice as many.
     pub(crate) rounds: usize,
@@ -49,7 +49,7 @@ impl Options {
             envoy: setting("ENVOY", in_clone("target/envoy/1.40.0/envoy"))?,
             wasm: setting("SIDECAST_WASM", in_clone("dist/sidecast.wasm"))?,
             seconds: setting("SIDECAST_BENCH_SECONDS", 2)?,
-            warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 2)?,
+            warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 1)?,
             rounds: setting("SIDECAST_BENCH_ROUNDS", 7)?,
             connections: setting("SIDECAST_BENCH_CONNECTIONS", 16)?,
             think_ms: setting("SIDECAST_BENCH_THINK_MS", 0)?,

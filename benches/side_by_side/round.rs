@@ -23,14 +23,16 @@ pub(crate) struct Round {
     pub(crate) p50_us: f64,
     pub(crate) p99_us: f64,
     pub(crate) requests_per_second: f64,
+    /// CPU time over the time of the load: about 1 when the worker was the bottleneck.
+    pub(crate) busy: f64,
 }
 
 impl fmt::Display for Round {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{:>3} {:8} {:8.2} us CPU/request, {:7.0} requests/s, p50 {:6.0} us, p99 {:6.0} us",
-            self.round, self.variant, self.cpu_us, self.requests_per_second, self.p50_us, self.p99_us
+            "{:>3} {:8} {:8.2} us CPU/request, {:7.0} requests/s, p50 {:6.0} us, p99 {:6.0} us, busy {:.2}",
+            self.round, self.variant, self.cpu_us, self.requests_per_second, self.p50_us, self.p99_us, self.busy
         )
     }
 }
@@ -68,6 +70,7 @@ impl Bench<'_> {
             p50_us: load.p50_us,
             p99_us: load.p99_us,
             requests_per_second: load.requests as f64 / load.duration_us * 1e6,
+            busy: cpu_ns as f64 / 1000.0 / load.duration_us,
         })
     }
 
