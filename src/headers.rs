@@ -20,6 +20,28 @@ impl HeaderMap {
         Iter { lengths, data }
     }
 
+    /// A map of the pairs that `keep` says yes to, with room for some more. Runs of them are copied as a whole.
+    pub fn filtered(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Pairs {
+        let mut kept = Pairs::with_capacity(self.iter().lengths.len() / 8, self.bytes.len());
+        let mut ahead = self.iter();
+        let mut run = ahead.clone();
+        let mut run_length = 0_u32;
+        loop {
+            let before = ahead.clone();
+            let pair = ahead.next();
+            if pair.is_some_and(|(name, value)| keep(name, value)) {
+                run_length = run_length.saturating_add(1);
+                continue;
+            }
+            kept.push_run(run_length, &run, &before);
+            if pair.is_none() {
+                return kept;
+            }
+            run = ahead.clone();
+            run_length = 0;
+        }
+    }
+
     /// The values of all headers of that name.
     pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
@@ -83,6 +105,16 @@ impl Pairs {
             self.data.extend_from_slice(text);
             self.data.push(0);
         }
+    }
+
+    /// Adds the pairs between two places of one map.
+    fn push_run(&mut self, count: u32, from: &Iter<'_>, to: &Iter<'_>) {
+        let between = |from: &[u8], to: &[u8]| from.len().saturating_sub(to.len());
+        let lengths = from.lengths.get(..between(from.lengths, to.lengths)).unwrap_or_default();
+        let data = from.data.get(..between(from.data, to.data)).unwrap_or_default();
+        self.count = self.count.saturating_add(count);
+        self.lengths.extend_from_slice(lengths);
+        self.data.extend_from_slice(data);
     }
 
     /// How many pairs there are.
@@ -157,6 +189,14 @@ mod tests {
             let map = HeaderMap::new(built.serialize_with(&Pairs::from_iter(second.clone())));
             let read: Vec<_> = map.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
             prop_assert_eq!(read, [first, second].concat());
+        }
+
+        #[test]
+        fn filtering_keeps_what_it_is_told_to(pairs in pairs()) {
+            let keep = |name: &[u8], value: &[u8]| name.len() % 2 == 0 || value.is_empty();
+            let filtered = HeaderMap::from(&Pairs::from_iter(pairs.clone())).filtered(keep);
+            let expected = Pairs::from_iter(pairs.into_iter().filter(|(name, value)| keep(name, value)));
+            prop_assert_eq!(filtered, expected);
         }
 
         #[test]

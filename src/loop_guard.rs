@@ -4,6 +4,8 @@
 //! mirrored. With a secret the value is the delivery id and a MAC of it under the secret: a client cannot make one, and the
 //! targets, which do see it, learn nothing of the secret. A token does not end: a clock that is wrong must not open the loop.
 
+use std::borrow::Cow;
+
 use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
@@ -27,12 +29,12 @@ impl LoopGuard {
     }
 
     /// The mark of a delivery.
-    pub fn mark(&self, delivery_id: &str) -> String {
+    pub fn mark<'id>(&self, delivery_id: &'id str) -> Cow<'id, str> {
         match &self.key {
-            None => delivery_id.to_owned(),
+            None => delivery_id.into(),
             Some(key) => {
                 let tag = key.clone().chain_update(delivery_id).finalize().into_bytes();
-                format!("{delivery_id}.{}", HEXLOWER.encode(&tag))
+                format!("{delivery_id}.{}", HEXLOWER.encode(&tag)).into()
             }
         }
     }

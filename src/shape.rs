@@ -15,7 +15,7 @@ const MAX_HEADER_BYTES: usize = 1 << 20;
 /// The most of a client's correlation id that goes into a log line.
 const MAX_LOGGED_ID: usize = 128;
 
-/// What decides about a request before anything of it is kept.
+/// What decides about a request, and about what is kept of it; read in one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RequestHead<'a> {
     /// `:method`.
@@ -26,6 +26,10 @@ pub struct RequestHead<'a> {
     pub tunnels: bool,
     /// It is a copy that some Sidecast made.
     pub is_copy: bool,
+    /// There is a `connection` header, which may name further headers of this connection.
+    has_connection: bool,
+    /// `traceparent`, and how many of them there are.
+    traceparent: (&'a [u8], usize),
 }
 
 impl<'a> RequestHead<'a> {
@@ -40,11 +44,21 @@ impl<'a> RequestHead<'a> {
                 }
                 b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
                 b":protocol" | b"upgrade" => head.tunnels = true,
+                b"connection" => head.has_connection = true,
+                TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),
                 _ if name == loop_guard::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),
                 _ => {}
             }
         }
         head
+    }
+
+    /// The client's trace, if it sent exactly one `traceparent` and that is valid.
+    fn trace(&self) -> Option<TraceContext> {
+        match self.traceparent {
+            (value, 1) => TraceContext::parse(value),
+            _ => None,
+        }
     }
 }
 
@@ -59,27 +73,23 @@ pub struct CapturedHead {
 
 impl CapturedHead {
     /// Keeps what targets may see of a request.
-    pub fn capture(headers: &HeaderMap, config: &Config) -> Self {
-        let trace = config.traceparent.then(|| parent(headers)).flatten();
-        let mut captured =
-            Self { kept: Pairs::with_capacity(32, 1_024), correlation_id: None, has_idempotency_key: false, trace };
-        let named_by_connection: Vec<&[u8]> =
-            headers.get_all(b"connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect();
-        for (name, value) in headers.iter() {
-            let trace_header = name == TRACEPARENT || (name == TRACESTATE && trace.is_none());
-            if is_withheld(name)
-                || (config.traceparent && trace_header)
-                || named_by_connection.iter().any(|named| named.eq_ignore_ascii_case(name))
-            {
-                continue;
+    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, config: &Config) -> Self {
+        let trace = config.traceparent.then(|| head.trace()).flatten();
+        let named_by_connection: Vec<&[u8]> = if head.has_connection { named_by_connection(headers) } else { Vec::new() };
+        let mut correlation_id = None;
+        let mut has_idempotency_key = false;
+        let kept = headers.filtered(|name, value| {
+            let of_trace = config.traceparent && (name == TRACEPARENT || (name == TRACESTATE && trace.is_none()));
+            if is_withheld(name) || of_trace || named_by_connection.iter().any(|named| named.eq_ignore_ascii_case(name)) {
+                return false;
             }
-            if name == config.correlation_header.as_bytes() && captured.correlation_id.is_none() {
-                captured.correlation_id = Some(logged(value));
+            if correlation_id.is_none() && name == config.correlation_header.as_bytes() {
+                correlation_id = Some(logged(value));
             }
-            captured.has_idempotency_key |= name == b"idempotency-key";
-            captured.kept.push(name, value);
-        }
-        captured
+            has_idempotency_key |= name == b"idempotency-key";
+            true
+        });
+        Self { kept, correlation_id, has_idempotency_key, trace }
     }
 
     /// Gives the request a correlation id if the client gave it none.
@@ -110,13 +120,16 @@ impl CapturedHead {
         let id: &str = attempt.delivery_id.hyphenated().encode_lower(&mut id);
         let mut added = Pairs::with_capacity(6, 384);
         added.push(b"x-sidecast-target", attempt.target.as_bytes());
-        added.push(b"x-sidecast-attempt", attempt.number.to_string().as_bytes());
+        match attempt.number {
+            1 => added.push(b"x-sidecast-attempt", b"1"),
+            later => added.push(b"x-sidecast-attempt", later.to_string().as_bytes()),
+        }
         added.push(loop_guard::HEADER.as_bytes(), guard.mark(id).as_bytes());
         if !self.has_idempotency_key {
             added.push(b"idempotency-key", id.as_bytes());
         }
         if let Some(trace) = &self.trace {
-            added.push(TRACEPARENT, trace.child(attempt.span_id).as_bytes());
+            added.push(TRACEPARENT, &trace.child(attempt.span_id));
         }
         let count = self.kept.count().saturating_add(added.count());
         let bytes = self.kept.serialized_len().saturating_add(added.serialized_len());
@@ -127,11 +140,9 @@ impl CapturedHead {
     }
 }
 
-/// The client's trace, if it sent exactly one `traceparent` and that is valid.
-fn parent(headers: &HeaderMap) -> Option<TraceContext> {
-    let mut values = headers.get_all(TRACEPARENT);
-    let value = values.next()?;
-    values.next().is_none().then(|| TraceContext::parse(value)).flatten()
+/// The headers that `connection` says are of this connection alone.
+fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
+    headers.get_all(b"connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect()
 }
 
 /// More headers than Envoy takes in a call-out.

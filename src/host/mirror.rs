@@ -115,8 +115,8 @@ impl Mirror {
     }
 
     /// Keeps what targets may see of a request that is wanted.
-    pub(super) fn capture(&mut self, headers: &HeaderMap) -> CapturedHead {
-        let mut head = CapturedHead::capture(headers, &self.config);
+    pub(super) fn capture(&mut self, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
+        let mut head = CapturedHead::capture(headers, head, &self.config);
         head.correlate(&self.config.correlation_header, || random_id(self.random.take(calls::random)));
         head
     }

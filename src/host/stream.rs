@@ -4,16 +4,21 @@
 use super::calls::{self, Buffer};
 use super::journal;
 use super::mirror::{Mirror, Wanted};
-use super::root::Root;
 use crate::shape::{CapturedHead, RequestHead};
 use crate::stats::DropReason;
 
-/// Where a request stands. One that nobody wants, or that was handed over, is forgotten.
+/// Where a request stands.
 pub(super) enum Stream {
     /// Nothing of it has been seen.
     New,
     /// Its body is being copied.
     Collecting(Collected),
+}
+
+/// Whether there is more to see of a stream. One that nobody wants, or that was handed over, is forgotten.
+pub(super) enum Next {
+    GoOn,
+    Forget,
 }
 
 /// What is copied of a request.
@@ -26,48 +31,50 @@ pub(super) struct Collected {
 }
 
 impl Stream {
-    pub(super) fn headers(self, root: &mut Root, end_of_stream: bool) -> Option<Self> {
-        let mirror = root.mirror()?;
-        let collected = begin(mirror)?;
-        if end_of_stream {
-            finish(mirror, collected);
-            None
-        } else {
-            Some(Self::Collecting(collected))
+    pub(super) fn headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
+        match begin(mirror) {
+            None => Next::Forget,
+            Some(collected) if end_of_stream => {
+                finish(mirror, collected);
+                Next::Forget
+            }
+            Some(collected) => {
+                *self = Self::Collecting(collected);
+                Next::GoOn
+            }
         }
     }
 
-    pub(super) fn body(self, root: &mut Root, size: usize, end_of_stream: bool) -> Option<Self> {
-        let Self::Collecting(mut collected) = self else {
-            return Some(self);
+    pub(super) fn body(&mut self, mirror: &mut Mirror, size: usize, end_of_stream: bool) -> Next {
+        let Self::Collecting(collected) = self else {
+            return Next::GoOn;
         };
-        let mirror = root.mirror()?;
-        if let Err(reason) = append(mirror, &mut collected, size) {
-            give_up(mirror, collected, reason);
-            return None;
-        }
-        if end_of_stream {
-            finish(mirror, collected);
-            None
-        } else {
-            Some(Self::Collecting(collected))
+        match append(mirror, collected, size) {
+            Ok(()) if end_of_stream => self.complete(mirror),
+            Ok(()) => Next::GoOn,
+            Err(reason) => self.give_up(mirror, reason),
         }
     }
 
-    /// The request ended with trailers. A call-out cannot carry them.
-    pub(super) fn complete(self, root: &mut Root) -> Option<Self> {
-        if let Self::Collecting(collected) = self {
-            finish(root.mirror()?, collected);
+    /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
+    pub(super) fn complete(&mut self, mirror: &mut Mirror) -> Next {
+        if let Self::Collecting(collected) = std::mem::replace(self, Self::New) {
+            finish(mirror, collected);
         }
-        None
+        Next::Forget
     }
 
     /// The stream is over, and the request was not complete.
-    pub(super) fn cut_off(self, root: &mut Root) -> Option<Self> {
-        if let Self::Collecting(collected) = self {
-            give_up(root.mirror()?, collected, DropReason::Truncated);
+    pub(super) fn cut_off(&mut self, mirror: &mut Mirror) -> Next {
+        self.give_up(mirror, DropReason::Truncated)
+    }
+
+    fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
+        if let Self::Collecting(collected) = std::mem::replace(self, Self::New) {
+            mirror.budget.give(collected.charged);
+            mirror.give_up(collected.wanted, &collected.head, reason);
         }
-        None
+        Next::Forget
     }
 }
 
@@ -86,7 +93,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
     if wanted.is_empty() {
         return None;
     }
-    let head = mirror.capture(&headers);
+    let head = mirror.capture(&headers, &head);
     let charged = head.size();
     if !mirror.budget.take(charged) {
         mirror.give_up(wanted, &head, DropReason::BufferFull);
@@ -124,9 +131,4 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
 fn finish(mirror: &mut Mirror, collected: Collected) {
     mirror.budget.give(collected.charged);
     mirror.accept(collected.wanted, collected.head, collected.body);
-}
-
-fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) {
-    mirror.budget.give(collected.charged);
-    mirror.give_up(collected.wanted, &collected.head, reason);
 }

@@ -6,8 +6,9 @@ use std::cell::RefCell;
 use rustc_hash::FxHashMap;
 
 use super::calls;
+use super::mirror::Mirror;
 use super::root::Root;
-use super::stream::Stream;
+use super::stream::{Next, Stream};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::default());
@@ -39,27 +40,26 @@ impl Vm {
     }
 
     pub(super) fn request_headers(&mut self, context: u32, end_of_stream: bool) {
-        self.advance(context, |stream, root| stream.headers(root, end_of_stream));
+        self.advance(context, |stream, mirror| stream.headers(mirror, end_of_stream));
     }
 
     pub(super) fn request_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
-        self.advance(context, |stream, root| stream.body(root, size, end_of_stream));
+        self.advance(context, |stream, mirror| stream.body(mirror, size, end_of_stream));
     }
 
     pub(super) fn request_trailers(&mut self, context: u32) {
-        self.advance(context, |stream, root| stream.complete(root));
+        self.advance(context, Stream::complete);
     }
 
-    /// Lets a stream take a step; what it does not return is forgotten.
-    fn advance(&mut self, context: u32, step: impl FnOnce(Stream, &mut Root) -> Option<Stream>) {
-        let Some((parent, stream)) = self.streams.remove(&context) else {
+    /// Lets a stream take a step; forgets it unless it says that it goes on.
+    fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror) -> Next) {
+        let Some((parent, stream)) = self.streams.get_mut(&context) else {
             return;
         };
-        let Some(root) = self.roots.get_mut(&parent) else {
-            return;
-        };
-        if let Some(stream) = step(stream, root) {
-            self.streams.insert(context, (parent, stream));
+        let mirror = self.roots.get_mut(parent).and_then(Root::mirror);
+        let next = mirror.map_or(Next::Forget, |mirror| step(stream, mirror));
+        if let Next::Forget = next {
+            self.streams.remove(&context);
         }
     }
 

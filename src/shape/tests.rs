@@ -21,7 +21,7 @@ fn attempt() -> Attempt<'static> {
 const ID: &str = "11111111-1111-1111-1111-111111111111";
 
 fn sent(config: &Config, pairs: &[(&str, &[u8])]) -> Vec<(String, Vec<u8>)> {
-    let mut captured = CapturedHead::capture(&map(pairs), config);
+    let mut captured = capture(&map(pairs), config);
     captured.correlate(&config.correlation_header, || Uuid::from_bytes([0x22; 16]));
     owned(&HeaderMap::new(captured.for_attempt(&attempt(), &config.loop_guard).unwrap()))
 }
@@ -110,7 +110,7 @@ fn the_clients_ids_are_kept() {
 fn a_correlation_id_is_logged_as_bounded_text() {
     let config = config("");
     let long = [b"\xff"[..].to_vec(), vec![b'a'; 500]].concat();
-    let captured = CapturedHead::capture(&map(&[("x-request-id", &long)]), &config);
+    let captured = capture(&map(&[("x-request-id", &long)]), &config);
     assert_eq!(captured.correlation_id(), format!("\u{fffd}{}", "a".repeat(127)));
 }
 
@@ -145,12 +145,12 @@ fn more_headers_than_envoy_takes_are_an_error() {
     let config = config("");
     let count_of = |count: usize| {
         let pairs: Pairs = (0..count).map(|_| ("x-a", "1")).collect();
-        let captured = CapturedHead::capture(&HeaderMap::from(&pairs), &config);
+        let captured = capture(&HeaderMap::from(&pairs), &config);
         captured.for_attempt(&attempt(), &config.loop_guard).is_ok()
     };
     assert!(count_of(1_024 - 4));
     assert!(!count_of(1_024 - 3));
-    let captured = CapturedHead::capture(&map(&[("x-a", &vec![b'a'; 1 << 20])]), &config);
+    let captured = capture(&map(&[("x-a", &vec![b'a'; 1 << 20])]), &config);
     assert_eq!(captured.for_attempt(&attempt(), &config.loop_guard), Err(HeadersTooLarge));
 }
 
@@ -183,4 +183,8 @@ proptest! {
             prop_assert!(ours || borrowed.iter().any(|pair| pair.0 == name && pair.1 == value.as_slice()));
         }
     }
+}
+
+fn capture(headers: &HeaderMap, config: &Config) -> CapturedHead {
+    CapturedHead::capture(headers, &RequestHead::read(headers, &config.loop_guard), config)
 }

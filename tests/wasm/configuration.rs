@@ -87,15 +87,8 @@ fn an_accepted_configuration_says_so_once() {
 fn every_statistic_is_there_from_the_start() {
     let (host, _worker) = mirroring();
     let counters = ["matched", "attempts", "attempt_failures", "delivered"];
-    let reasons = [
-        "body_too_large",
-        "truncated",
-        "queue_full",
-        "buffer_full",
-        "retries_exhausted",
-        "not_retryable",
-        "unknown_cluster",
-    ];
+    let reasons =
+        ["body_too_large", "truncated", "queue_full", "buffer_full", "retries_exhausted", "not_retryable", "unknown_cluster"];
     for name in counters {
         assert_eq!(host.stat("audit", name), 0);
     }
