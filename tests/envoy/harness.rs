@@ -87,7 +87,11 @@ async fn an_upstream_breaks_in_each_way_that_it_can() {
     upstream.behave(Behaviour::CloseBeforeHeaders);
     assert_eq!(client.get("/").await.status, 503);
 
-    for broken in [Behaviour::CloseInAnswer, Behaviour::HangInAnswer, Behaviour::Hang] {
+    for broken in [
+        Behaviour::CloseInAnswer,
+        Behaviour::HangInAnswer,
+        Behaviour::Hang,
+    ] {
         upstream.behave(broken.clone());
         let request = client.request("GET", "/").body(full("")).unwrap();
         let wait = Duration::from_millis(300);
@@ -106,7 +110,13 @@ async fn a_reserved_port_refuses() {
         .await;
     let answer = Client::http1(envoy.address("main")).get("/").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(envoy.stats().await.find("cluster.primary.upstream_cx_connect_fail"), Some(1));
+    assert_eq!(
+        envoy
+            .stats()
+            .await
+            .find("cluster.primary.upstream_cx_connect_fail"),
+        Some(1)
+    );
 }
 
 #[test]
@@ -125,5 +135,8 @@ warning main caught ENVOY_SIGTERM";
     assert!(log::traps(clean).is_empty());
     let events = log::events(clean);
     assert_eq!(events.len(), 1);
-    assert_eq!((events[0].level.as_str(), events[0].name()), ("warning", "given_up"));
+    assert_eq!(
+        (events[0].level.as_str(), events[0].name()),
+        ("warning", "given_up")
+    );
 }

@@ -11,4 +11,18 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod accounting;
+mod configuration;
 mod harness;
+mod headers;
+mod isolation;
+mod limits;
+mod loop_guard;
+mod mirroring;
+mod odd;
+mod outcomes;
+mod reload;
+mod scene;
+mod smoke;
+mod tracing;
+mod tunnels;

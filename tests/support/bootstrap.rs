@@ -113,7 +113,8 @@ pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protoc
         .map(|address| json!({"endpoint": {"address": loopback(address.port())}}))
         .collect();
     // The defaults of 1,024 would decide tests that are about other limits.
-    let threshold = json!({"max_connections": 4096, "max_pending_requests": 65536, "max_requests": 65536});
+    let threshold =
+        json!({"max_connections": 4096, "max_pending_requests": 65536, "max_requests": 65536});
     json!({
         "name": name,
         "type": "STATIC",

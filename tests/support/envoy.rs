@@ -138,7 +138,10 @@ impl Setup {
             .args(["--disable-hot-restart", "--drain-time-s", "1"])
             .args(["--drain-strategy", "immediate"])
             .args(["--log-format", "%l %n %v", "--log-level", "warning"])
-            .args(["--component-log-level", &format!("wasm:{}", self.wasm_level)])
+            .args([
+                "--component-log-level",
+                &format!("wasm:{}", self.wasm_level),
+            ])
             .args(["--concurrency", &self.concurrency.to_string()])
             .arg("--admin-address-path")
             .arg(directory.path().join("admin"))

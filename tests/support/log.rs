@@ -3,11 +3,10 @@
 use serde_json::Value;
 
 /// What Envoy prints when a module traps, panics or is cut off, and when Envoy itself breaks.
-const TRAPS: [&str; 11] = [
-    " failed: Uncaught RuntimeError",
+const TRAPS: [&str; 10] = [
+    " failed: Uncaught",
     "Proxy-Wasm plugin in-VM backtrace",
     "panicked at",
-    "Wasm VM failed",
     "Plugin is failed",
     "proc_exit",
     "assert failure",

@@ -1,7 +1,7 @@
 //! Plain TCP: for bytes that no HTTP library would send, and for upstreams that do not speak HTTP.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, OnceLock};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -35,7 +35,12 @@ pub(crate) async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     while !seen.windows(end.len()).any(|window| window == end) {
         let read = tokio::time::timeout(PATIENCE, stream.read(&mut piece)).await;
         let count = read.expect("more bytes in time").unwrap();
-        assert_ne!(count, 0, "closed after {:?}", String::from_utf8_lossy(&seen));
+        assert_ne!(
+            count,
+            0,
+            "closed after {:?}",
+            String::from_utf8_lossy(&seen)
+        );
         seen.extend_from_slice(&piece[..count]);
     }
     seen
@@ -128,5 +133,56 @@ async fn play(mut stream: TcpStream, script: Script, seen: Arc<Mutex<Vec<Vec<u8>
             }
             Script::Reply(_) | Script::Reset => {}
         }
+    }
+}
+
+/// A port that is known before what is behind it.
+pub(crate) struct Relay {
+    address: SocketAddr,
+    behind: Arc<OnceLock<SocketAddr>>,
+    acceptor: JoinHandle<()>,
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+impl Relay {
+    /// Opens the port; connections are closed until it leads somewhere.
+    pub(crate) async fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let behind = Arc::new(OnceLock::new());
+        let shared = Arc::clone(&behind);
+        let acceptor = tokio::spawn(async move {
+            let mut connections = JoinSet::new();
+            while let Ok((mut near, _)) = listener.accept().await {
+                let Some(behind) = shared.get().copied() else {
+                    continue;
+                };
+                connections.spawn(async move {
+                    if let Ok(mut far) = TcpStream::connect(behind).await {
+                        let _ = tokio::io::copy_bidirectional(&mut near, &mut far).await;
+                    }
+                });
+            }
+        });
+        Self {
+            address,
+            behind,
+            acceptor,
+        }
+    }
+
+    /// The port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// From now on connections lead to this address.
+    pub(crate) fn lead_to(&self, behind: SocketAddr) {
+        self.behind.set(behind).unwrap();
     }
 }

@@ -15,7 +15,9 @@ impl Stats {
         let list = page["stats"].as_array().ok_or("no list of statistics")?;
         Ok(Self(
             list.iter()
-                .filter_map(|item| Some((item["name"].as_str()?.to_owned(), item["value"].as_u64()?)))
+                .filter_map(|item| {
+                    Some((item["name"].as_str()?.to_owned(), item["value"].as_u64()?))
+                })
                 .collect(),
         ))
     }
@@ -28,7 +30,12 @@ impl Stats {
     /// The value of a statistic of one target. It must exist: the filter defines all of them when it is configured.
     pub(crate) fn of(&self, target: &str, name: &str) -> u64 {
         self.find(&format!("wasmcustom.sidecast.{target}.{name}"))
-            .unwrap_or_else(|| panic!("no statistic {name} of {target} among {:?}", self.target(target)))
+            .unwrap_or_else(|| {
+                panic!(
+                    "no statistic {name} of {target} among {:?}",
+                    self.target(target)
+                )
+            })
     }
 
     /// All statistics of one target that are not 0, without their common prefix.

@@ -177,7 +177,9 @@ async fn handle(
     let answer = match behaviour {
         Behaviour::AnswerEarly(answer) => answer,
         other => {
-            read(body, &record).await.map_err(|_| "the request broke off")?;
+            read(body, &record)
+                .await
+                .map_err(|_| "the request broke off")?;
             match other {
                 Behaviour::Answer(answer) | Behaviour::AnswerEarly(answer) => answer,
                 Behaviour::Echo => Answer {

@@ -1,0 +1,335 @@
+//! Every kind of request reaches the primary untouched, and a copy of it each target.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::BodyExt;
+use hyper::body::Frame;
+use hyper::header::{HeaderMap, HeaderValue};
+use hyper::Version;
+use serde_json::json;
+
+use crate::scene::{everything_to, noise, Scene};
+use crate::support::answer::{Answer, Behaviour};
+use crate::support::bootstrap::Filter;
+use crate::support::client::{chunked, empty, full, pieces, Client};
+use crate::support::envoy::Setup;
+use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::recorded::Recorded;
+use crate::support::upstream::Upstream;
+
+#[tokio::test]
+async fn a_request_of_headers_alone_is_mirrored() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let answer = scene.client().get("/orders?id=7").await;
+    assert_eq!(
+        (answer.status.as_u16(), &answer.body[..]),
+        (200, &b"answer of the upstream"[..])
+    );
+    for upstream in [&scene.primary, scene.target()] {
+        let seen = upstream.take_one().await;
+        assert_eq!(
+            (seen.method.as_str(), seen.path.as_str()),
+            ("GET", "/orders?id=7")
+        );
+        assert_eq!(seen.body(), "");
+    }
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!(
+        (
+            stats.of("audit", "attempts"),
+            stats.of("audit", "delivered")
+        ),
+        (1, 1)
+    );
+}
+
+#[tokio::test]
+async fn any_method_is_mirrored() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let client = scene.client();
+    let methods = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND", "M-SEARCH",
+    ];
+    for method in methods {
+        let body = if method == "TRACE" || method == "HEAD" {
+            empty()
+        } else {
+            full(method)
+        };
+        let answer = client
+            .send(client.request(method, "/").body(body).unwrap())
+            .await;
+        assert_eq!(answer.status, 200, "{method}");
+        let (first, copy) = (
+            scene.primary.take_one().await,
+            scene.target().take_one().await,
+        );
+        assert_eq!(
+            (first.method.as_str(), copy.method.as_str()),
+            (method, method)
+        );
+        assert_eq!(copy.body(), first.body());
+    }
+    let stats = scene.envoy.settled_at("audit", methods.len() as u64).await;
+    assert_eq!(stats.of("audit", "delivered"), methods.len() as u64);
+}
+
+#[tokio::test]
+async fn a_body_of_known_length_arrives_byte_for_byte() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    for client in [scene.client(), scene.http2_client()] {
+        for size in [1, 1024, 16 * 1024, 65_537, 300_000, 1024 * 1024] {
+            let body = noise(size);
+            assert_eq!(client.post("/", body.clone()).await.status, 200);
+            assert_eq!(scene.primary.take_one().await.body(), body);
+            let copy = scene.target().take_one().await;
+            assert_eq!(copy.only("content-length"), size.to_string());
+            assert!(copy.body() == body, "the copy of {size} bytes differs");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_chunked_body_arrives_byte_for_byte() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let body = noise(200_000);
+    for client in [scene.client(), scene.http2_client()] {
+        let chunks: Vec<Bytes> = [0..1, 1..17, 17..40_000, 40_000..200_000]
+            .map(|range| body.slice(range))
+            .to_vec();
+        let request = client
+            .request("PUT", "/")
+            .body(chunked(&chunks, None))
+            .unwrap();
+        assert_eq!(client.send(request).await.status, 200);
+        assert_eq!(scene.primary.take_one().await.body(), body);
+        let copy = scene.target().take_one().await;
+        assert!(copy.body() == body, "the copy differs");
+        assert!(!copy.has("transfer-encoding"));
+    }
+}
+
+#[tokio::test]
+async fn an_empty_chunked_body_arrives_as_an_empty_body() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let client = scene.client();
+    let request = client
+        .request("POST", "/")
+        .body(chunked(&[], None))
+        .unwrap();
+    assert_eq!(client.send(request).await.status, 200);
+    assert_eq!(scene.target().take_one().await.body(), "");
+    scene.envoy.settled_at("audit", 1).await;
+}
+
+#[tokio::test]
+async fn trailers_reach_the_primary_and_the_body_before_them_the_target() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    for client in [scene.client(), scene.http2_client()] {
+        for chunks in [vec![], vec![Bytes::from("one "), Bytes::from("two")]] {
+            let mut trailers = HeaderMap::new();
+            trailers.insert("x-checksum", HeaderValue::from_static("00ff"));
+            let request = client
+                .request("POST", "/")
+                .header("trailer", "x-checksum")
+                .body(chunked(&chunks, Some(trailers)))
+                .unwrap();
+            assert_eq!(client.send(request).await.status, 200);
+            let first = scene.primary.take_one().await;
+            assert_eq!(
+                first.trailers,
+                [("x-checksum".to_owned(), b"00ff".to_vec())]
+            );
+            let copy = scene.target().take_one().await;
+            assert_eq!(copy.body(), chunks.concat());
+            assert!(!copy.has("trailer"));
+        }
+    }
+    let stats = scene.envoy.settled_at("audit", 4).await;
+    assert_eq!(stats.of("audit", "delivered"), 4);
+}
+
+#[tokio::test]
+async fn http2_upstreams_receive_the_same() {
+    let primary = Upstream::start().await;
+    let audit = Upstream::start().await;
+    let envoy = Setup::new()
+        .http2_cluster("primary", primary.address())
+        .http2_cluster("audit", audit.address())
+        .listener("main", Filter::json(&everything_to(&["audit"])))
+        .start()
+        .await;
+    let client = Client::http2(envoy.address("main"));
+    let body = noise(100_000);
+    assert_eq!(
+        client
+            .post("http://shop.example:81/a?b", body.clone())
+            .await
+            .status,
+        200
+    );
+    for upstream in [&primary, &audit] {
+        let seen = upstream.take_one().await;
+        assert_eq!(seen.version, Version::HTTP_2);
+        assert_eq!(
+            (seen.authority.as_str(), seen.path.as_str()),
+            ("shop.example:81", "/a?b")
+        );
+        assert!(seen.body() == body);
+    }
+    envoy.settled_at("audit", 1).await;
+}
+
+#[tokio::test]
+async fn each_of_thirty_two_targets_gets_its_own_copy() {
+    let names: Vec<String> = (0..32).map(|index| format!("copy-{index}")).collect();
+    let targets: Vec<_> = names
+        .iter()
+        .map(|name| json!({"name": name, "cluster": "audit", "timeout": "15s", "circuit_breaker": {"mode": "disabled"}}))
+        .collect();
+    let scene = Scene::configured(["audit"], json!({ "targets": targets })).await;
+    let body = noise(50_000);
+    assert_eq!(scene.client().post("/", body.clone()).await.status, 200);
+    let copies = scene.target().take(32).await;
+    let mut seen: Vec<String> = copies
+        .iter()
+        .map(|copy| copy.only("x-sidecast-target"))
+        .collect();
+    let mut wanted = names.clone();
+    seen.sort();
+    wanted.sort();
+    assert_eq!(seen, wanted);
+    assert!(copies.iter().all(|copy| copy.body() == body));
+    for name in &names {
+        let stats = scene.envoy.settled_at(name, 1).await;
+        assert_eq!(stats.of(name, "delivered"), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_target_gets_only_what_its_rules_match() {
+    let configuration = json!({"targets": [
+        {"name": "writes", "cluster": "writes", "match": [{"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}}]},
+        {"name": "gold", "cluster": "gold", "match": [
+            {"headers": [{"name": "x-tier", "exact": "gold"}]},
+            {"path": {"regex": "^/vip/[0-9]+$"}},
+        ]},
+    ]});
+    let scene = Scene::configured(["writes", "gold"], configuration).await;
+    let client = scene.client();
+    client.get("/orders/1").await;
+    client.post("/orders/2", "two").await;
+    client.post("/other", "three").await;
+    client.get("/vip/4").await;
+    client.get("/vip/x").await;
+    let tagged = client.request("PUT", "/orders/6").header("x-tier", "gold");
+    client.send(tagged.body(full("six")).unwrap()).await;
+    scene.primary.arrived(6).await;
+    let stats = scene.envoy.settled(["writes", "gold"]).await;
+    assert_eq!(
+        (stats.of("writes", "matched"), stats.of("gold", "matched")),
+        (2, 2)
+    );
+    let paths = |all: Vec<Recorded>| -> Vec<String> {
+        let mut paths: Vec<String> = all.into_iter().map(|seen| seen.path).collect();
+        paths.sort();
+        paths
+    };
+    assert_eq!(
+        paths(scene.targets[0].take(2).await),
+        ["/orders/2", "/orders/6"]
+    );
+    assert_eq!(
+        paths(scene.targets[1].take(2).await),
+        ["/orders/6", "/vip/4"]
+    );
+}
+
+#[tokio::test]
+async fn an_upload_streams_through_the_primary_while_it_is_sent() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    for client in [scene.client(), scene.http2_client()] {
+        let (sender, body) = pieces();
+        let request = client.request("POST", "/upload").body(body).unwrap();
+        let sending = tokio::spawn(async move { client.send(request).await });
+        for index in 1..=5 {
+            sender
+                .send(Frame::data(Bytes::from(format!("piece {index};"))))
+                .unwrap();
+            // The next piece is only written once this one has arrived.
+            eventually(PATIENCE, "the piece at the primary", async || {
+                let seen = scene.primary.received();
+                let pieces = seen.first().map_or(0, |seen| seen.chunks.len());
+                if pieces >= index {
+                    Ok(())
+                } else {
+                    Err(format!("{pieces} pieces"))
+                }
+            })
+            .await;
+            assert!(
+                scene.target().received().is_empty(),
+                "a copy of half a request was sent"
+            );
+        }
+        drop(sender);
+        assert_eq!(sending.await.unwrap().status, 200);
+        let whole = "piece 1;piece 2;piece 3;piece 4;piece 5;";
+        assert_eq!(scene.primary.take_one().await.body(), whole);
+        assert_eq!(scene.target().take_one().await.body(), whole);
+    }
+}
+
+#[tokio::test]
+async fn the_copy_is_sent_before_the_primary_answers() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    scene.primary.behave(Behaviour::Hang);
+    let client = scene.client();
+    let request = client.request("POST", "/").body(full("now")).unwrap();
+    let waiting = tokio::spawn(async move { client.try_send(request).await });
+    assert_eq!(scene.target().take_one().await.body(), "now");
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!(stats.of("audit", "delivered"), 1);
+    assert!(!waiting.is_finished());
+    waiting.abort();
+}
+
+#[tokio::test]
+async fn the_answer_streams_to_the_client_while_the_target_is_silent() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    scene.target().behave(Behaviour::Hang);
+    scene.primary.behave(Behaviour::HangInAnswer);
+    let client = scene.client();
+    let head = client
+        .begin(client.request("GET", "/").body(empty()).unwrap())
+        .await
+        .unwrap();
+    assert_eq!(head.status(), 200);
+    let mut body = head.into_body();
+    let frame = tokio::time::timeout(PATIENCE, body.frame());
+    let data = frame.await.unwrap().unwrap().unwrap().into_data().unwrap();
+    assert_eq!(data, "answer of t");
+}
+
+#[tokio::test]
+async fn an_outcome_is_seen_long_after_the_primary_ended() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    scene.target().behave(Behaviour::Answer(
+        Answer::status(404).after(Duration::from_millis(500)),
+    ));
+    assert_eq!(scene.client().get("/").await.status, 200);
+    let before = scene.envoy.stats().await;
+    assert_eq!(
+        (
+            before.of("audit", "inflight"),
+            before.of("audit", "attempts")
+        ),
+        (1, 1)
+    );
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!(
+        stats.drops("audit"),
+        [("not_retryable".to_owned(), 1)].into()
+    );
+}

@@ -1,0 +1,101 @@
+//! The smallest set that shows the filter working, in every Envoy of `$ENVOY_SMOKE` (paths with colons between).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::json;
+
+use crate::scene::{everything_to, noise, Scene};
+use crate::support::answer::{Answer, Behaviour};
+use crate::support::bootstrap::Filter;
+use crate::support::envoy::{default_binary, Setup};
+use crate::support::log;
+
+/// The binaries to try: the default one and those of the environment.
+fn binaries() -> Vec<PathBuf> {
+    let mut all = vec![default_binary()];
+    match std::env::var_os("ENVOY_SMOKE") {
+        Some(paths) => {
+            all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new("")))
+        }
+        None => println!("ENVOY_SMOKE is not set: only {} is tried", all[0].display()),
+    }
+    all
+}
+
+async fn mirroring(binary: PathBuf) -> Scene<1> {
+    Scene::set_up(["audit"], everything_to(&["audit"]), |setup| {
+        setup.binary(binary)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_request_with_a_body_is_mirrored_in_every_envoy() {
+    for binary in binaries() {
+        let scene = mirroring(binary).await;
+        let body = noise(70_000);
+        for client in [scene.client(), scene.http2_client()] {
+            assert_eq!(client.post("/orders?x=1", body.clone()).await.status, 200);
+            for upstream in [&scene.primary, scene.target()] {
+                let seen = upstream.take_one().await;
+                assert_eq!(
+                    (seen.method.as_str(), seen.path.as_str()),
+                    ("POST", "/orders?x=1")
+                );
+                assert!(seen.body() == body);
+            }
+        }
+        let stats = scene.envoy.settled_at("audit", 2).await;
+        assert_eq!(stats.of("audit", "delivered"), 2);
+    }
+}
+
+#[tokio::test]
+async fn an_outcome_after_the_primary_is_seen_in_every_envoy() {
+    for binary in binaries() {
+        let scene = mirroring(binary).await;
+        let late = Duration::from_millis(500);
+        for (count, (status, delivered)) in [(200, 1), (404, 1), (500, 1)].into_iter().enumerate() {
+            scene
+                .target()
+                .behave(Behaviour::Answer(Answer::status(status).after(late)));
+            assert_eq!(scene.client().get("/").await.status, 200);
+            assert_eq!(scene.envoy.stats().await.of("audit", "inflight"), 1);
+            let stats = scene.envoy.settled_at("audit", count as u64 + 1).await;
+            assert_eq!(stats.of("audit", "delivered"), delivered);
+        }
+        let drops = scene.envoy.stats().await.drops("audit");
+        let wanted = [
+            ("not_retryable".to_owned(), 1),
+            ("retries_exhausted".to_owned(), 1),
+        ];
+        assert_eq!(drops, wanted.into());
+    }
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_in_every_envoy() {
+    let bad = json!({"targets": [{"name": "audit", "cluster": "audit", "colour": "red"}], "limits": {"max": 1}});
+    for binary in binaries() {
+        for filter in [Filter::json(&bad), Filter::Struct(bad.clone())] {
+            let log = Setup::new()
+                .binary(binary.clone())
+                .listener("main", filter)
+                .refused()
+                .await;
+            let events = log::events(&log);
+            for start in [
+                "targets[0].colour: unknown field",
+                "limits.max: unknown field",
+            ] {
+                assert!(
+                    events
+                        .iter()
+                        .any(|event| event.text("problem").starts_with(start)),
+                    "{start}: {log}"
+                );
+            }
+        }
+    }
+}
