@@ -222,22 +222,19 @@ async fn whole(head: response::Parts, body: Incoming) -> Result<Answered, String
     })
 }
 
-/// HTTP/1.1 has the authority in `host` and only the path in the request line.
+/// HTTP/1.1 has the authority in `host`, only the path in the request line, and says so when a body comes in chunks (hyper sends the body of
+/// a GET only then).
 fn origin_form(mut request: Request<SendBody>) -> Request<SendBody> {
     let uri = request.uri().clone();
+    let mut first = HeaderMap::new();
     if let Some(authority) = uri.authority() {
-        let host = HeaderValue::from_str(authority.as_str()).unwrap();
-        // First, as clients send it.
-        let mut headers = HeaderMap::new();
-        headers.insert("host", host);
-        let rest = std::mem::take(request.headers_mut());
-        let mut last = None;
-        for (name, value) in rest {
-            last = name.or(last);
-            headers.append(last.clone().unwrap(), value);
-        }
-        *request.headers_mut() = headers;
+        first.insert("host", HeaderValue::from_str(authority.as_str()).unwrap());
         *request.uri_mut() = uri.path_and_query().unwrap().as_str().parse().unwrap();
     }
+    if request.body().size_hint().exact().is_none() {
+        first.insert("transfer-encoding", HeaderValue::from_static("chunked"));
+    }
+    let rest = std::mem::replace(request.headers_mut(), first);
+    request.headers_mut().extend(rest);
     request
 }

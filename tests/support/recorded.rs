@@ -1,5 +1,6 @@
 //! What an upstream received.
 
+use std::fmt::{self, Debug, Formatter};
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -26,7 +27,7 @@ pub(crate) fn values(headers: &Headers, name: &str) -> Vec<String> {
 }
 
 /// One request as it arrived, perhaps still arriving.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Recorded {
     /// The method.
     pub(crate) method: String,
@@ -44,6 +45,23 @@ pub(crate) struct Recorded {
     pub(crate) trailers: Headers,
     /// Whether the end of the request has arrived.
     pub(crate) complete: bool,
+}
+
+impl Debug for Recorded {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        let size: usize = self.chunks.iter().map(|(_, chunk)| chunk.len()).sum();
+        let end = if self.complete { "" } else { " so far" };
+        write!(
+            formatter,
+            "{} {} at {}",
+            self.method, self.path, self.authority
+        )?;
+        write!(formatter, ", {size} bytes{end}, headers:")?;
+        for (name, value) in self.headers.iter().chain(&self.trailers) {
+            write!(formatter, " {name}: {};", value.escape_ascii())?;
+        }
+        Ok(())
+    }
 }
 
 impl Recorded {
