@@ -5,9 +5,10 @@ use serde_json::{json, Value};
 use crate::scene::{everything_to, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
-use crate::support::envoy::{Envoy, Setup};
+use crate::support::envoy::Envoy;
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::log::{self, Event};
+use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
 /// Many problems at once: each has its path.

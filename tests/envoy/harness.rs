@@ -9,8 +9,9 @@ use hyper::Version;
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{chunked, full, Client};
-use crate::support::envoy::{Envoy, Setup};
+use crate::support::envoy::Envoy;
 use crate::support::log;
+use crate::support::setup::Setup;
 use crate::support::upstream::{Refusing, Upstream};
 
 async fn plain(upstream: &Upstream) -> Envoy {

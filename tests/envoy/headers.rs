@@ -124,6 +124,7 @@ async fn credentials_are_not_copied_but_reach_the_primary() {
         ("authorization", "Bearer secret"),
         ("cookie", "session=secret"),
         ("x-api-key", "secret"),
+        ("x-forwarded-client-cert", "Hash=secret"),
     ];
     let mut request = client.request("GET", "/").header("x-open", "yes");
     for (name, value) in secrets {

@@ -9,8 +9,8 @@ use crate::scene::noise;
 use crate::support::answer::Behaviour;
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
-use crate::support::envoy::Setup;
 use crate::support::raw::{RawUpstream, Script};
+use crate::support::setup::Setup;
 use crate::support::upstream::{Refusing, Upstream};
 
 /// A hundred requests with this upstream as the target, each answered whole and long before the target's timeout of ten seconds.

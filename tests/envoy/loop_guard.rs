@@ -9,8 +9,9 @@ use crate::headers::is_uuid_v4;
 use crate::scene::{everything_to, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{full, Client};
-use crate::support::envoy::{Envoy, Setup};
+use crate::support::envoy::Envoy;
 use crate::support::raw::Relay;
+use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
 const SECRET: &str = "a secret of the test";

@@ -24,5 +24,6 @@ mod outcomes;
 mod reload;
 mod scene;
 mod smoke;
+mod streaming;
 mod tracing;
 mod tunnels;

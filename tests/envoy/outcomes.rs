@@ -9,9 +9,10 @@ use crate::scene::{everything_to, target, Scene};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::client::Client;
-use crate::support::envoy::{Envoy, Setup};
+use crate::support::envoy::Envoy;
 use crate::support::log::Event;
 use crate::support::raw::{RawUpstream, Script};
+use crate::support::setup::Setup;
 use crate::support::stats::Stats;
 use crate::support::upstream::{Refusing, Upstream};
 

@@ -8,8 +8,8 @@ use crate::scene::everything_to;
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
-use crate::support::envoy::Setup;
 use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
 #[tokio::test]

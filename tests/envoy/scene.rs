@@ -5,7 +5,8 @@ use serde_json::{json, Value};
 
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
-use crate::support::envoy::{Envoy, Setup};
+use crate::support::envoy::Envoy;
+use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
 /// One primary, targets on clusters of the same names, and an Envoy with the filter in its listener `main`.

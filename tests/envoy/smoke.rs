@@ -8,8 +8,8 @@ use serde_json::json;
 use crate::scene::{everything_to, noise, Scene};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
-use crate::support::envoy::{default_binary, Setup};
 use crate::support::log;
+use crate::support::setup::{default_binary, Setup};
 
 /// The binaries to try: the default one and those of the environment.
 fn binaries() -> Vec<PathBuf> {

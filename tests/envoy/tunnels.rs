@@ -5,12 +5,13 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::scene::{everything_to, target};
+use crate::scene::{everything_to, target, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{empty, Client};
-use crate::support::envoy::{Envoy, Setup};
+use crate::support::envoy::Envoy;
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::raw::{self, RawUpstream, Script};
+use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
 async fn envoy(primary: &RawUpstream, audit: &Upstream) -> Envoy {
@@ -104,4 +105,19 @@ async fn an_upgrade_that_envoy_does_not_know_is_not_copied() {
     let answer = raw::exchange(envoy.address("main"), request).await;
     assert_eq!(raw::status(&answer), 403);
     assert_left_alone(&envoy, &audit).await;
+}
+
+#[tokio::test]
+async fn an_offer_of_http2_is_an_ordinary_request() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let request = b"POST /x HTTP/1.1\r\nhost: a\r\nconnection: upgrade, http2-settings, close\r\nupgrade: h2c\r\n\
+        http2-settings: AAMAAABkAARAAAAAAAIAAAAA\r\ncontent-length: 3\r\n\r\nabc";
+    let answer = raw::exchange(scene.envoy.address("main"), request).await;
+    assert_eq!(raw::status(&answer), 200);
+    let copy = scene.target().take_one().await;
+    assert_eq!(copy.body(), "abc");
+    assert!(
+        !copy.has("upgrade") && !copy.has("http2-settings"),
+        "{copy:?}"
+    );
 }

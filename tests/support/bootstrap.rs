@@ -71,6 +71,7 @@ pub(crate) fn listener(name: &str, filter: &Filter, wasm: &Path) -> Value {
         "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
         "stat_prefix": name,
         "codec_type": "AUTO",
+        "forward_client_cert_details": "ALWAYS_FORWARD_ONLY",
         "server_header_transformation": "PASS_THROUGH",
         "max_request_headers_kb": 512,
         "common_http_protocol_options": {"max_headers_count": 4000},

@@ -9,5 +9,6 @@ pub(crate) mod eventually;
 pub(crate) mod log;
 pub(crate) mod raw;
 pub(crate) mod recorded;
+pub(crate) mod setup;
 pub(crate) mod stats;
 pub(crate) mod upstream;

@@ -3,7 +3,7 @@
 use std::fmt::{self, Debug, Formatter};
 use std::time::Instant;
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use hyper::http::request::Parts;
 use hyper::{HeaderMap, Version};
 
@@ -89,13 +89,11 @@ impl Recorded {
 
     /// The body received so far.
     pub(crate) fn body(&self) -> Bytes {
-        match self.chunks.as_slice() {
-            [(_, only)] => only.clone(),
-            several => several
-                .iter()
-                .flat_map(|(_, chunk)| chunk.iter().copied())
-                .collect(),
+        let mut body = BytesMut::new();
+        for (_, chunk) in &self.chunks {
+            body.extend_from_slice(chunk);
         }
+        body.freeze()
     }
 
     /// All values of a header.
