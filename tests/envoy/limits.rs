@@ -1,13 +1,11 @@
 //! Memory is bounded, and what does not fit is counted.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde_json::json;
 
 use crate::scene::{everything_to, noise, target, Scene};
-use crate::support::answer::{Answer, Behaviour};
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::client::{chunked, full, pieces};
 
 fn dropped(reason: &str, count: u64) -> std::collections::BTreeMap<String, u64> {
@@ -56,9 +54,9 @@ async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is
         setup.concurrency(1)
     })
     .await;
-    scene.target().behave(Behaviour::Answer(
-        Answer::status(200).after(Duration::from_millis(1500)),
-    ));
+    let gate = Gate::shut();
+    let held = Behaviour::Gated(gate.clone(), Answer::status(200));
+    scene.target().behave(held);
     let client = scene.client();
     for index in 0..10 {
         assert_eq!(client.post(&format!("/{index}"), "body").await.status, 200);
@@ -70,9 +68,7 @@ async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is
     );
     assert!(stats.of("audit", "queued_bytes") >= 12);
     assert_eq!(stats.drops("audit"), dropped("queue_full", 5));
-    scene
-        .target()
-        .behave(Behaviour::Answer(Answer::status(200)));
+    gate.open();
     let stats = scene.envoy.settled_at("audit", 10).await;
     assert_eq!(stats.of("audit", "delivered"), 5);
     let mut paths: Vec<String> = scene
@@ -91,17 +87,15 @@ async fn copies_over_the_workers_memory_are_dropped() {
     let mut configuration = everything_to(&["audit"]);
     configuration["limits"] = json!({"max_body_bytes": "64KiB", "max_buffered_bytes": "256KiB"});
     let scene = Scene::set_up(["audit"], configuration, |setup| setup.concurrency(1)).await;
-    scene.target().behave(Behaviour::Answer(
-        Answer::status(200).after(Duration::from_millis(1500)),
-    ));
+    let gate = Gate::shut();
+    let held = Behaviour::Gated(gate.clone(), Answer::status(200));
+    scene.target().behave(held);
     let client = scene.client();
     let body = noise(60_000);
     for _ in 0..10 {
         assert_eq!(client.post("/", body.clone()).await.status, 200);
     }
-    scene
-        .target()
-        .behave(Behaviour::Answer(Answer::status(200)));
+    gate.open();
     let stats = scene.envoy.settled_at("audit", 10).await;
     let full = stats.of("audit", "dropped.buffer_full");
     // Four bodies of 60,000 bytes are all that fits.

@@ -1,11 +1,9 @@
 //! A configuration update while copies are under way loses none of them.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use crate::scene::everything_to;
-use crate::support::answer::{Answer, Behaviour};
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
 use crate::support::eventually::{eventually, PATIENCE};
@@ -15,8 +13,8 @@ use crate::support::upstream::Upstream;
 #[tokio::test]
 async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
     let (primary, audit) = (Upstream::start().await, Upstream::start().await);
-    let slow = Answer::status(200).after(Duration::from_secs(4));
-    audit.behave(Behaviour::Answer(slow));
+    let gate = Gate::shut();
+    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
     let mut configuration = everything_to(&["audit"]);
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 4, "max_queued": 100});
     let envoy = Setup::new()
@@ -44,26 +42,23 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
         (4, 16)
     );
 
-    // The first answers come long after the old filter chain was drained, which takes a second.
+    // No answer comes before the old filter chain is drained.
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 5, "max_queued": 100});
     envoy.replace_listeners(&[("main", Filter::json(&configuration))]);
-    eventually(PATIENCE, "the old filter chain to drain", async || {
-        let stats = envoy.stats().await;
-        let updated = stats.find("listener_manager.listener_in_place_updated");
-        let draining = stats.find("listener_manager.total_filter_chains_draining");
-        match (updated, draining) {
-            (Some(1), Some(0)) => Ok(()),
-            other => Err(format!("{other:?}")),
-        }
-    })
-    .await;
-    assert_eq!(
-        envoy.stats().await.of("audit", "delivered"),
-        0,
-        "the old one was not drained while copies were under way"
-    );
-
-    audit.behave(Behaviour::Answer(Answer::status(200)));
+    // It drains for a second.
+    for wanted in [1, 0] {
+        let what = format!("{wanted} filter chains to drain");
+        eventually(PATIENCE, &what, async || {
+            let stats = envoy.stats().await;
+            match stats.find("listener_manager.total_filter_chains_draining") {
+                Some(seen) if seen == wanted => Ok(()),
+                other => Err(format!("{other:?}")),
+            }
+        })
+        .await;
+    }
+    assert_eq!(audit.complete(), 4);
+    gate.open();
     let client = Client::http1(envoy.address("main"));
     for index in 0..10 {
         assert_eq!(
@@ -101,9 +96,8 @@ async fn a_target_removed_by_an_update_still_gets_what_was_under_way() {
         Upstream::start().await,
         Upstream::start().await,
     );
-    audit.behave(Behaviour::Answer(
-        Answer::status(200).after(Duration::from_secs(3)),
-    ));
+    let gate = Gate::shut();
+    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
     let envoy = Setup::new()
         .cluster("primary", primary.address())
         .cluster("audit", audit.address())
@@ -126,6 +120,8 @@ async fn a_target_removed_by_an_update_still_gets_what_was_under_way() {
         }
     })
     .await;
+    assert_eq!(audit.answered(), 0);
+    gate.open();
     let stats = envoy.settled(["audit"]).await;
     assert_eq!(stats.of("audit", "delivered"), stats.of("audit", "matched"));
     assert_eq!(audit.take(1).await[0].body(), "last");

@@ -1,12 +1,11 @@
 //! The smallest set that shows the filter working, in every Envoy of `$ENVOY_SMOKE` (paths with colons between).
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::json;
 
 use crate::scene::{everything_to, noise, Scene};
-use crate::support::answer::{Answer, Behaviour};
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::Filter;
 use crate::support::log;
 use crate::support::setup::{default_binary, Setup};
@@ -55,22 +54,20 @@ async fn a_request_with_a_body_is_mirrored_in_every_envoy() {
 async fn an_outcome_after_the_primary_is_seen_in_every_envoy() {
     for binary in binaries() {
         let scene = mirroring(binary).await;
-        let late = Duration::from_millis(500);
-        for (count, (status, delivered)) in [(200, 1), (404, 1), (500, 1)].into_iter().enumerate() {
-            scene
-                .target()
-                .behave(Behaviour::Answer(Answer::status(status).after(late)));
+        for (count, status) in (1..).zip([200, 404, 500]) {
+            let gate = Gate::shut();
+            let held = Behaviour::Gated(gate.clone(), Answer::status(status));
+            scene.target().behave(held);
             assert_eq!(scene.client().get("/").await.status, 200);
+            scene.target().arrived(count).await;
             assert_eq!(scene.envoy.stats().await.of("audit", "inflight"), 1);
-            let stats = scene.envoy.settled_at("audit", count as u64 + 1).await;
-            assert_eq!(stats.of("audit", "delivered"), delivered);
+            gate.open();
+            scene.envoy.settled_at("audit", count as u64).await;
         }
-        let drops = scene.envoy.stats().await.drops("audit");
-        let wanted = [
-            ("not_retryable".to_owned(), 1),
-            ("retries_exhausted".to_owned(), 1),
-        ];
-        assert_eq!(drops, wanted.into());
+        let stats = scene.envoy.stats().await;
+        assert_eq!(stats.of("audit", "delivered"), 1);
+        let wanted = ["not_retryable", "retries_exhausted"].map(|reason| (reason.to_owned(), 1));
+        assert_eq!(stats.drops("audit"), wanted.into());
     }
 }
 

@@ -1,13 +1,11 @@
 //! The primary streams and never waits; the copy goes its own way.
 
-use std::time::Duration;
-
 use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 
 use crate::scene::Scene;
-use crate::support::answer::{Answer, Behaviour};
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::client::{empty, full, pieces};
 use crate::support::eventually::{eventually, PATIENCE};
 
@@ -80,18 +78,17 @@ async fn the_answer_streams_to_the_client_while_the_target_is_silent() {
 #[tokio::test]
 async fn an_outcome_is_seen_long_after_the_primary_ended() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    scene.target().behave(Behaviour::Answer(
-        Answer::status(404).after(Duration::from_millis(500)),
-    ));
-    assert_eq!(scene.client().get("/").await.status, 200);
+    let gate = Gate::shut();
+    let held = Behaviour::Gated(gate.clone(), Answer::status(404));
+    scene.target().behave(held);
+    let client = scene.client();
+    assert_eq!(client.get("/").await.status, 200);
+    drop(client);
+    scene.target().arrived(1).await;
     let before = scene.envoy.stats().await;
-    assert_eq!(
-        (
-            before.of("audit", "inflight"),
-            before.of("audit", "attempts")
-        ),
-        (1, 1)
-    );
+    let open = ["inflight", "attempts", "attempt_failures"].map(|name| before.of("audit", name));
+    assert_eq!(open, [1, 1, 0]);
+    gate.open();
     let stats = scene.envoy.settled_at("audit", 1).await;
     assert_eq!(
         stats.drops("audit"),

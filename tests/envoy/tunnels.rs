@@ -121,3 +121,14 @@ async fn an_offer_of_http2_is_an_ordinary_request() {
         "{copy:?}"
     );
 }
+
+#[tokio::test]
+async fn a_header_that_only_looks_like_an_upgrade_does_not_opt_out() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let request = b"GET /x HTTP/1.1\r\nhost: a\r\nupgrade: websocket\r\nconnection: close\r\n\r\n";
+    let answer = raw::exchange(scene.envoy.address("main"), request).await;
+    assert_eq!(raw::status(&answer), 200);
+    assert_eq!(scene.primary.take_one().await.path, "/x");
+    let copy = scene.target().take_one().await;
+    assert!(copy.path == "/x" && !copy.has("upgrade"), "{copy:?}");
+}

@@ -9,12 +9,15 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Response, StatusCode};
+use tokio::sync::Semaphore;
 
 /// What an upstream does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Behaviour {
     /// Reads the whole request, waits, and answers.
     Answer(Answer),
+    /// Reads the whole request, waits for the gate to open, and answers.
+    Gated(Gate, Answer),
     /// Answers at once, without reading the body.
     AnswerEarly(Answer),
     /// Reads the whole request and answers with its body.
@@ -27,6 +30,28 @@ pub(crate) enum Behaviour {
     CloseInAnswer,
     /// Answers with headers and a part of the promised body, then falls silent.
     HangInAnswer,
+}
+
+/// Holds answers back until it is opened.
+#[derive(Clone, Debug)]
+pub(crate) struct Gate(Arc<Semaphore>);
+
+impl Gate {
+    /// A gate that is shut.
+    pub(crate) fn shut() -> Self {
+        Self(Arc::new(Semaphore::new(0)))
+    }
+
+    /// Opens it for good.
+    pub(crate) fn open(&self) {
+        self.0.close();
+    }
+
+    /// Waits until it is open.
+    pub(crate) async fn passed(&self) {
+        // There never is a permit: the wait ends when the semaphore is closed.
+        let _ = self.0.acquire().await;
+    }
 }
 
 /// An answer.

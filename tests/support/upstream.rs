@@ -182,6 +182,10 @@ async fn handle(
                 .map_err(|_| "the request broke off")?;
             match other {
                 Behaviour::Answer(answer) | Behaviour::AnswerEarly(answer) => answer,
+                Behaviour::Gated(gate, answer) => {
+                    gate.passed().await;
+                    answer
+                }
                 Behaviour::Echo => Answer {
                     body: record.lock().unwrap().body(),
                     ..Answer::status(200)
