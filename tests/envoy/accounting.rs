@@ -20,12 +20,8 @@ async fn a_thousand_outcomes_of_a_slow_target_are_all_seen() {
     let mut slow = target("audit");
     slow["limits"] = serde_json::json!({"max_in_flight": 256, "max_queued": 1024});
     let scene = Scene::configured(["audit"], serde_json::json!({ "targets": [slow] })).await;
-    scene.primary.behave(Behaviour::Answer(
-        Answer::status(200).after(Duration::from_millis(1)),
-    ));
-    scene.target().behave(Behaviour::Answer(
-        Answer::status(200).after(Duration::from_millis(500)),
-    ));
+    scene.primary.behave(Behaviour::Answer(Answer::status(200).after(Duration::from_millis(1))));
+    scene.target().behave(Behaviour::Answer(Answer::status(200).after(Duration::from_millis(500))));
     let client = scene.client();
     let lanes = Arc::new(Semaphore::new(16));
     let mut sending = JoinSet::new();
@@ -33,43 +29,23 @@ async fn a_thousand_outcomes_of_a_slow_target_are_all_seen() {
         let (client, lanes) = (client.clone(), Arc::clone(&lanes));
         sending.spawn(async move {
             let _lane = lanes.acquire().await.unwrap();
-            client
-                .post(&format!("/{index}"), format!("body {index}"))
-                .await
-                .status
+            client.post(&format!("/{index}"), format!("body {index}")).await.status
         });
     }
     while let Some(status) = sending.join_next().await {
         assert_eq!(status.unwrap(), 200);
     }
     let stats = scene.envoy.settled_at("audit", 1000).await;
-    assert_eq!(
-        (
-            stats.of("audit", "delivered"),
-            stats.of("audit", "attempts")
-        ),
-        (1000, 1000)
-    );
-    assert_eq!(
-        (scene.target().answered(), scene.target().abandoned()),
-        (1000, 0)
-    );
+    assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "attempts")), (1000, 1000));
+    assert_eq!((scene.target().answered(), scene.target().abandoned()), (1000, 0));
     let mut bodies: Vec<String> = scene
         .target()
         .take(1000)
         .await
         .iter()
-        .map(|copy| {
-            format!(
-                "/{}",
-                String::from_utf8_lossy(&copy.body()).replace("body ", "")
-            ) + "="
-                + &copy.path
-        })
+        .map(|copy| format!("/{}", String::from_utf8_lossy(&copy.body()).replace("body ", "")) + "=" + &copy.path)
         .collect();
-    let mut wanted: Vec<String> = (0..1000)
-        .map(|index| format!("/{index}=/{index}"))
-        .collect();
+    let mut wanted: Vec<String> = (0..1000).map(|index| format!("/{index}=/{index}")).collect();
     bodies.sort();
     wanted.sort();
     assert_eq!(bodies, wanted);
@@ -120,16 +96,11 @@ impl Mixed {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-number", HeaderValue::from(self.index));
         let step = self.body.len() / self.chunks.max(1) + 1;
-        let pieces: Vec<Bytes> = (0..self.body.len())
-            .step_by(step)
-            .map(|start| self.body.slice(start..(start + step).min(self.body.len())))
-            .collect();
+        let pieces: Vec<Bytes> =
+            (0..self.body.len()).step_by(step).map(|start| self.body.slice(start..(start + step).min(self.body.len()))).collect();
         let mut request = client
             .request(self.method, &self.path())
-            .header(
-                "x-request-id",
-                format!("{:08x}-0000-4000-8000-000000000000", self.index),
-            )
+            .header("x-request-id", format!("{:08x}-0000-4000-8000-000000000000", self.index))
             .header("x-number", self.index);
         let body = if self.trailers {
             request = request.header("trailer", "x-number");
@@ -168,22 +139,15 @@ async fn ten_thousand_mixed_requests_are_answered_as_without_the_filter_and_mirr
     const COUNT: usize = 10_000;
     const ROUND: usize = 500;
     let names = ["one", "two"];
-    let scene = Scene::set_up(names, everything_to(&names), |setup| {
-        setup.listener("plain", Filter::None).wasm_level("warn")
-    })
-    .await;
+    let scene =
+        Scene::set_up(names, everything_to(&names), |setup| setup.listener("plain", Filter::None).wasm_level("warn")).await;
     scene.primary.behave(Behaviour::Echo);
     let pool = noise(3 * CAP);
-    let (plain, filtered) = (
-        Pair::of(scene.envoy.address("plain")),
-        Pair::of(scene.envoy.address("main")),
-    );
+    let (plain, filtered) = (Pair::of(scene.envoy.address("plain")), Pair::of(scene.envoy.address("main")));
     let lanes = Arc::new(Semaphore::new(16));
     let mut mirrored = 0;
     for first in (0..COUNT).step_by(ROUND) {
-        let round: Vec<Mixed> = (first..first + ROUND)
-            .map(|index| Mixed::number(index, &pool))
-            .collect();
+        let round: Vec<Mixed> = (first..first + ROUND).map(|index| Mixed::number(index, &pool)).collect();
         let mut sending = JoinSet::new();
         for request in round.iter().cloned() {
             let (plain, filtered, lanes) = (plain.clone(), filtered.clone(), Arc::clone(&lanes));
@@ -195,38 +159,23 @@ async fn ten_thousand_mixed_requests_are_answered_as_without_the_filter_and_mirr
                 let with = client.send(request.request(client)).await;
                 assert_eq!(with.status, 200, "{}", request.path());
                 assert!(with.body == request.body, "{}", request.path());
-                assert!(
-                    with == without,
-                    "{}: {:?} and {:?}",
-                    request.path(),
-                    with.headers,
-                    without.headers
-                );
+                assert!(with == without, "{}: {:?} and {:?}", request.path(), with.headers, without.headers);
             });
         }
         while let Some(end) = sending.join_next().await {
             end.unwrap();
         }
-        let expected: BTreeMap<String, &Mixed> = round
-            .iter()
-            .filter(|request| request.mirrored())
-            .map(|request| (request.path(), request))
-            .collect();
+        let expected: BTreeMap<String, &Mixed> =
+            round.iter().filter(|request| request.mirrored()).map(|request| (request.path(), request)).collect();
         mirrored += expected.len();
         for target in &scene.targets {
             let mut copies = BTreeMap::new();
             for copy in target.take(expected.len()).await {
-                let request = expected
-                    .get(&copy.path)
-                    .unwrap_or_else(|| panic!("{} was copied", copy.path));
+                let request = expected.get(&copy.path).unwrap_or_else(|| panic!("{} was copied", copy.path));
                 assert_eq!(copy.method, request.method);
                 assert!(copy.body() == request.body, "{}", copy.path);
                 assert_eq!(copy.only("x-number"), request.index.to_string());
-                assert!(
-                    copies.insert(copy.path.clone(), ()).is_none(),
-                    "{} was copied twice",
-                    copy.path
-                );
+                assert!(copies.insert(copy.path.clone(), ()).is_none(), "{} was copied twice", copy.path);
             }
             assert_eq!(copies.len(), expected.len());
         }

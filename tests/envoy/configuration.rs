@@ -37,21 +37,14 @@ const PROBLEMS: [&str; 8] = [
 
 #[track_caller]
 fn assert_every_problem_is_told(events: &[Event]) {
-    let rejected: Vec<&Event> = events
-        .iter()
-        .filter(|event| event.name() == "configuration_rejected")
-        .collect();
+    let rejected: Vec<&Event> = events.iter().filter(|event| event.name() == "configuration_rejected").collect();
     for start in PROBLEMS {
-        let told = rejected
-            .iter()
-            .filter(|event| event.text("problem").starts_with(start));
+        let told = rejected.iter().filter(|event| event.text("problem").starts_with(start));
         assert!(told.count() >= 1, "{start:?} is missing in {rejected:#?}");
     }
     for event in rejected {
         assert_eq!(event.level, "error");
-        let known = PROBLEMS
-            .iter()
-            .any(|start| event.text("problem").starts_with(start));
+        let known = PROBLEMS.iter().any(|start| event.text("problem").starts_with(start));
         assert!(known, "unexpected: {event:?}");
     }
 }
@@ -69,11 +62,9 @@ async fn dynamic(primary: &Upstream, audit: &Upstream, filter: Filter) -> Envoy 
 
 async fn lds(envoy: &Envoy, counter: &str, wanted: u64) {
     let name = format!("listener_manager.lds.{counter}");
-    eventually(PATIENCE, &name, async || {
-        match envoy.stats().await.find(&name) {
-            Some(seen) if seen >= wanted => Ok(()),
-            seen => Err(format!("{seen:?}")),
-        }
+    eventually(PATIENCE, &name, async || match envoy.stats().await.find(&name) {
+        Some(seen) if seen >= wanted => Ok(()),
+        seen => Err(format!("{seen:?}")),
     })
     .await;
 }
@@ -82,11 +73,7 @@ async fn lds(envoy: &Envoy, counter: &str, wanted: u64) {
 async fn a_bad_configuration_is_refused_with_every_problem_and_its_path() {
     for filter in [Filter::json(&bad()), Filter::Struct(bad())] {
         let log = Setup::new()
-            .cluster_json(crate::support::bootstrap::cluster(
-                "primary",
-                None,
-                crate::support::bootstrap::Protocol::Http1,
-            ))
+            .cluster_json(crate::support::bootstrap::cluster("primary", None, crate::support::bootstrap::Protocol::Http1))
             .listener("main", filter)
             .refused()
             .await;
@@ -97,27 +84,10 @@ async fn a_bad_configuration_is_refused_with_every_problem_and_its_path() {
 
 #[tokio::test]
 async fn text_that_is_no_configuration_is_refused() {
-    for text in [
-        "",
-        "{",
-        "null",
-        "[]",
-        "targets: []",
-        "{\"targets\": []}",
-        "{}",
-        "{\"targets\": 7}",
-    ] {
-        let log = Setup::new()
-            .listener("main", Filter::Text(text.to_owned()))
-            .refused()
-            .await;
+    for text in ["", "{", "null", "[]", "targets: []", "{\"targets\": []}", "{}", "{\"targets\": 7}"] {
+        let log = Setup::new().listener("main", Filter::Text(text.to_owned())).refused().await;
         let events = log::events(&log);
-        assert!(
-            events
-                .iter()
-                .any(|event| event.name() == "configuration_rejected"),
-            "{text:?}: {log}"
-        );
+        assert!(events.iter().any(|event| event.name() == "configuration_rejected"), "{text:?}: {log}");
         assert!(log::traps(&log).is_empty(), "{log}");
     }
 }
@@ -127,19 +97,11 @@ async fn a_feature_that_is_not_built_yet_is_refused_by_name() {
     let mut configuration = everything_to(&["audit"]);
     configuration["targets"][0]["retry"] = json!({"max_attempts": 3});
     configuration["targets"][0]["batch"] = json!({"max_items": 10});
-    let log = Setup::new()
-        .listener("main", Filter::json(&configuration))
-        .refused()
-        .await;
+    let log = Setup::new().listener("main", Filter::json(&configuration)).refused().await;
     let events = log::events(&log);
     for path in ["targets[0].retry", "targets[0].batch"] {
         let problem = format!("{path}: not supported yet");
-        assert!(
-            events
-                .iter()
-                .any(|event| event.text("problem").starts_with(&problem)),
-            "{path}: {events:?}"
-        );
+        assert!(events.iter().any(|event| event.text("problem").starts_with(&problem)), "{path}: {events:?}");
     }
 }
 
@@ -170,11 +132,7 @@ async fn a_good_update_takes_effect() {
     let envoy = dynamic(&primary, &audit, Filter::json(&everything_to(&["audit"]))).await;
     Client::http1(envoy.address("main")).get("/old").await;
     assert_eq!(audit.take_one().await.path, "/old");
-    let updates = envoy
-        .stats()
-        .await
-        .find("listener_manager.lds.update_success")
-        .unwrap();
+    let updates = envoy.stats().await.find("listener_manager.lds.update_success").unwrap();
     envoy.replace_listeners(&[("main", Filter::json(&narrow))]);
     lds(&envoy, "update_success", updates + 1).await;
     // Workers take the new filter chain over one by one.
@@ -211,37 +169,20 @@ async fn text_and_struct_give_the_same_filter() {
         "loop_guard": {"secret": "s"},
     });
     let mut seen = Vec::new();
-    for filter in [
-        Filter::json(&configuration),
-        Filter::Struct(configuration.clone()),
-    ] {
+    for filter in [Filter::json(&configuration), Filter::Struct(configuration.clone())] {
         let (primary, audit) = (Upstream::start().await, Upstream::start().await);
         let envoy = dynamic(&primary, &audit, filter).await;
         let client = Client::http1(envoy.address("main"));
-        for (path, tier, size) in [
-            ("/a", "gold", 1000),
-            ("/b", "gold", 1001),
-            ("/c", "silver", 10),
-        ] {
-            let request = client
-                .request("POST", path)
-                .header("x-tier", tier)
-                .header("x-correlation", "7");
+        for (path, tier, size) in [("/a", "gold", 1000), ("/b", "gold", 1001), ("/c", "silver", 10)] {
+            let request = client.request("POST", path).header("x-tier", tier).header("x-correlation", "7");
             let body = crate::support::client::full(vec![b'x'; size]);
             client.send(request.body(body).unwrap()).await;
         }
         let stats = envoy.settled_at("audit", 2).await;
         let copies = audit.take(1).await;
         let copy = &copies[0];
-        assert_eq!(
-            (copies.len(), copy.path.as_str(), copy.body().len()),
-            (1, "/a", 1000)
-        );
-        seen.push((
-            stats.target("audit"),
-            copy.only("x-correlation"),
-            copy.only("x-sidecast-loop").len(),
-        ));
+        assert_eq!((copies.len(), copy.path.as_str(), copy.body().len()), (1, "/a", 1000));
+        seen.push((stats.target("audit"), copy.only("x-correlation"), copy.only("x-sidecast-loop").len()));
     }
     assert_eq!(seen[0], seen[1]);
 }
@@ -249,10 +190,6 @@ async fn text_and_struct_give_the_same_filter() {
 #[tokio::test]
 async fn a_configuration_that_was_taken_is_told() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    let configured = scene
-        .envoy
-        .events()
-        .into_iter()
-        .find(|event| event.name() == "configured");
+    let configured = scene.envoy.events().into_iter().find(|event| event.name() == "configured");
     assert_eq!(configured.unwrap().level, "info");
 }

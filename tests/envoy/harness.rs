@@ -15,11 +15,7 @@ use crate::support::setup::Setup;
 use crate::support::upstream::{Refusing, Upstream};
 
 async fn plain(upstream: &Upstream) -> Envoy {
-    Setup::new()
-        .cluster("primary", upstream.address())
-        .listener("main", Filter::None)
-        .start()
-        .await
+    Setup::new().cluster("primary", upstream.address()).listener("main", Filter::None).start().await
 }
 
 #[tokio::test]
@@ -51,15 +47,8 @@ async fn an_upstream_records_a_request_as_it_was_sent() {
 #[tokio::test]
 async fn an_upstream_records_chunks_and_trailers_of_both_protocols() {
     let upstream = Upstream::start().await;
-    let envoy = Setup::new()
-        .http2_cluster("primary", upstream.address())
-        .listener("main", Filter::None)
-        .start()
-        .await;
-    let clients = [
-        Client::http1(envoy.address("main")),
-        Client::http2(envoy.address("main")),
-    ];
+    let envoy = Setup::new().http2_cluster("primary", upstream.address()).listener("main", Filter::None).start().await;
+    let clients = [Client::http1(envoy.address("main")), Client::http2(envoy.address("main"))];
     for client in clients {
         let mut trailers = HeaderMap::new();
         trailers.insert("x-sum", HeaderValue::from_static("7"));
@@ -88,11 +77,7 @@ async fn an_upstream_breaks_in_each_way_that_it_can() {
     upstream.behave(Behaviour::CloseBeforeHeaders);
     assert_eq!(client.get("/").await.status, 503);
 
-    for broken in [
-        Behaviour::CloseInAnswer,
-        Behaviour::HangInAnswer,
-        Behaviour::Hang,
-    ] {
+    for broken in [Behaviour::CloseInAnswer, Behaviour::HangInAnswer, Behaviour::Hang] {
         upstream.behave(broken.clone());
         let request = client.request("GET", "/").body(full("")).unwrap();
         let wait = Duration::from_millis(300);
@@ -104,20 +89,10 @@ async fn an_upstream_breaks_in_each_way_that_it_can() {
 #[tokio::test]
 async fn a_reserved_port_refuses() {
     let refusing = Refusing::reserve();
-    let envoy = Setup::new()
-        .cluster("primary", refusing.address())
-        .listener("main", Filter::None)
-        .start()
-        .await;
+    let envoy = Setup::new().cluster("primary", refusing.address()).listener("main", Filter::None).start().await;
     let answer = Client::http1(envoy.address("main")).get("/").await;
     assert_eq!(answer.status, 503);
-    assert_eq!(
-        envoy
-            .stats()
-            .await
-            .find("cluster.primary.upstream_cx_connect_fail"),
-        Some(1)
-    );
+    assert_eq!(envoy.stats().await.find("cluster.primary.upstream_cx_connect_fail"), Some(1));
 }
 
 #[test]
@@ -136,8 +111,5 @@ warning main caught ENVOY_SIGTERM";
     assert!(log::traps(clean).is_empty());
     let events = log::events(clean);
     assert_eq!(events.len(), 1);
-    assert_eq!(
-        (events[0].level.as_str(), events[0].name()),
-        ("warning", "given_up")
-    );
+    assert_eq!((events[0].level.as_str(), events[0].name()), ("warning", "given_up"));
 }

@@ -24,17 +24,11 @@ const ADDED: [&str; 8] = [
 
 /// The headers that came from the client.
 fn from_client(seen: &Recorded) -> Headers {
-    seen.headers
-        .iter()
-        .filter(|(name, _)| !ADDED.contains(&name.as_str()))
-        .cloned()
-        .collect()
+    seen.headers.iter().filter(|(name, _)| !ADDED.contains(&name.as_str())).cloned().collect()
 }
 
 fn pairs(list: &[(&str, &[u8])]) -> Headers {
-    list.iter()
-        .map(|(name, value)| ((*name).to_owned(), value.to_vec()))
-        .collect()
+    list.iter().map(|(name, value)| ((*name).to_owned(), value.to_vec())).collect()
 }
 
 #[tokio::test]
@@ -51,10 +45,7 @@ async fn the_copy_has_the_headers_of_the_primary_in_their_order() {
             .header("x-empty", "")
             .header("x-spaces", "a  b\tc")
             .header("accept", "*/*")
-            .header(
-                "x-bytes",
-                HeaderValue::from_bytes(&(0x80..=0xff).collect::<Vec<u8>>()).unwrap(),
-            )
+            .header("x-bytes", HeaderValue::from_bytes(&(0x80..=0xff).collect::<Vec<u8>>()).unwrap())
             .body(full("{}"))
             .unwrap();
         assert_eq!(client.send(request).await.status, 200);
@@ -93,10 +84,7 @@ async fn what_belongs_to_one_connection_is_not_copied() {
     let answer = raw::exchange(scene.envoy.address("main"), request.as_bytes()).await;
     assert!(String::from_utf8_lossy(&answer).contains("answer of the upstream"));
     let copy = scene.target().take_one().await;
-    assert_eq!(
-        (copy.body(), copy.only("x-baz")),
-        ("body".into(), "3".to_owned())
-    );
+    assert_eq!((copy.body(), copy.only("x-baz")), ("body".into(), "3".to_owned()));
     for name in [
         "connection",
         "x-foo",
@@ -138,10 +126,7 @@ async fn credentials_are_not_copied_but_reach_the_primary() {
         assert!(!copy.has(name), "{name} was copied");
     }
     assert_eq!(copy.only("x-open"), "yes");
-    let leaked = copy
-        .headers
-        .iter()
-        .any(|(_, value)| String::from_utf8_lossy(value).contains("secret"));
+    let leaked = copy.headers.iter().any(|(_, value)| String::from_utf8_lossy(value).contains("secret"));
     assert!(!leaked, "{copy:?}");
 }
 
@@ -149,9 +134,7 @@ async fn credentials_are_not_copied_but_reach_the_primary() {
 async fn headers_that_steer_envoy_are_neither_copied_nor_obeyed() {
     let scene = Scene::mirroring_to(["audit"]).await;
     // Envoy's client would retry a 503 three times if it saw these.
-    scene
-        .target()
-        .behave(Behaviour::Answer(Answer::status(503)));
+    scene.target().behave(Behaviour::Answer(Answer::status(503)));
     let client = scene.client();
     let steering = [
         ("x-envoy-retry-on", "5xx"),
@@ -191,10 +174,7 @@ async fn the_filters_own_headers_cannot_be_sent_by_a_client() {
 
 #[tokio::test]
 async fn the_primary_receives_what_it_would_without_the_filter() {
-    let scene = Scene::set_up(["audit"], everything_to(&["audit"]), |setup| {
-        setup.listener("plain", Filter::None)
-    })
-    .await;
+    let scene = Scene::set_up(["audit"], everything_to(&["audit"]), |setup| setup.listener("plain", Filter::None)).await;
     let request = b"PUT /x?y=1 HTTP/1.1\r\nHost: a.example:99\r\nX-Request-Id: 11111111-2222-4333-8444-555555555555\r\n\
         Cookie: a=b\r\nX-Two: \x80\xfe\r\nx-two: again\r\nTraceparent: nonsense\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
         3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
@@ -204,14 +184,7 @@ async fn the_primary_receives_what_it_would_without_the_filter() {
         answers.push(raw::exchange(scene.envoy.address(listener), request).await);
         let first = scene.primary.take_one().await;
         let body = first.body();
-        seen.push((
-            first.method,
-            first.path,
-            first.authority,
-            first.headers,
-            body,
-            first.trailers,
-        ));
+        seen.push((first.method, first.path, first.authority, first.headers, body, first.trailers));
     }
     assert_eq!(seen[0], seen[1]);
     assert_eq!(answers[0], answers[1]);
@@ -223,10 +196,7 @@ async fn a_client_idempotency_key_is_kept() {
     let scene = Scene::mirroring_to(["one", "two"]).await;
     let client = scene.client();
     client.get("/made").await;
-    let made = [
-        scene.targets[0].take_one().await,
-        scene.targets[1].take_one().await,
-    ];
+    let made = [scene.targets[0].take_one().await, scene.targets[1].take_one().await];
     let keys = made.each_ref().map(|copy| copy.only("idempotency-key"));
     for (copy, key) in made.iter().zip(&keys) {
         assert!(is_uuid_v4(key), "{key}");
@@ -234,9 +204,7 @@ async fn a_client_idempotency_key_is_kept() {
     }
     assert_ne!(keys[0], keys[1], "each target has a delivery of its own");
 
-    let request = client
-        .request("GET", "/sent")
-        .header("Idempotency-Key", "mine");
+    let request = client.request("GET", "/sent").header("Idempotency-Key", "mine");
     client.send(request.body(full("")).unwrap()).await;
     for target in &scene.targets {
         let copy = target.take_one().await;
@@ -254,9 +222,7 @@ pub(crate) fn is_uuid_v4(text: &str) -> bool {
             other => other,
         })
         .collect();
-    shape == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx"
-        && &text[14..15] == "4"
-        && "89ab".contains(&text[19..20])
+    shape == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" && &text[14..15] == "4" && "89ab".contains(&text[19..20])
 }
 
 #[tokio::test]
@@ -269,12 +235,7 @@ async fn another_correlation_header_is_made_when_it_is_missing() {
     let made = scene.target().take_one().await.only("x-correlation");
     assert!(is_uuid_v4(&made), "{made}");
     assert!(!scene.primary.take_one().await.has("x-correlation"));
-    let request = client
-        .request("GET", "/")
-        .header("x-correlation", "from the client");
+    let request = client.request("GET", "/").header("x-correlation", "from the client");
     client.send(request.body(full("")).unwrap()).await;
-    assert_eq!(
-        scene.target().take_one().await.only("x-correlation"),
-        "from the client"
-    );
+    assert_eq!(scene.target().take_one().await.only("x-correlation"), "from the client");
 }

@@ -38,18 +38,9 @@ async fn primaries_do_not_suffer(target: SocketAddr, cluster: &str) {
     }
     assert!(slowest < Duration::from_secs(5), "one took {slowest:?}");
     let seen = primary.take(100).await;
-    assert!(seen
-        .iter()
-        .enumerate()
-        .all(|(index, seen)| seen.body() == body[..index * 200]));
+    assert!(seen.iter().enumerate().all(|(index, seen)| seen.body() == body[..index * 200]));
     let stats = envoy.stats().await;
-    assert_eq!(
-        (
-            stats.of("broken", "matched"),
-            stats.of("broken", "delivered")
-        ),
-        (100, 0)
-    );
+    assert_eq!((stats.of("broken", "matched"), stats.of("broken", "delivered")), (100, 0));
 }
 
 #[tokio::test]

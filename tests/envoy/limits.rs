@@ -24,10 +24,7 @@ async fn a_body_over_the_cap_reaches_only_the_primary() {
         assert_eq!(client.post("/within", within.clone()).await.status, 200);
         assert_eq!(client.post("/over", over.clone()).await.status, 200);
         let pieces: Vec<Bytes> = body.chunks(10_000).map(Bytes::copy_from_slice).collect();
-        let far_over = client
-            .request("POST", "/far")
-            .body(chunked(&pieces, None))
-            .unwrap();
+        let far_over = client.request("POST", "/far").body(chunked(&pieces, None)).unwrap();
         assert_eq!(client.send(far_over).await.status, 200);
         let seen = scene.primary.take(3).await;
         assert!(seen[0].body() == within && seen[1].body() == over && seen[2].body() == body);
@@ -36,13 +33,7 @@ async fn a_body_over_the_cap_reaches_only_the_primary() {
     }
     let stats = scene.envoy.settled_at("audit", 6).await;
     assert_eq!(stats.drops("audit"), dropped("body_too_large", 4));
-    assert_eq!(
-        (
-            stats.of("audit", "attempts"),
-            stats.of("audit", "delivered")
-        ),
-        (2, 2)
-    );
+    assert_eq!((stats.of("audit", "attempts"), stats.of("audit", "delivered")), (2, 2));
 }
 
 #[tokio::test]
@@ -50,10 +41,7 @@ async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is
     let mut only = target("audit");
     only["limits"] = json!({"max_in_flight": 2, "max_queued": 3});
     // One worker: the limits are per worker.
-    let scene = Scene::set_up(["audit"], json!({ "targets": [only] }), |setup| {
-        setup.concurrency(1)
-    })
-    .await;
+    let scene = Scene::set_up(["audit"], json!({ "targets": [only] }), |setup| setup.concurrency(1)).await;
     let gate = Gate::shut();
     let held = Behaviour::Gated(gate.clone(), Answer::status(200));
     scene.target().behave(held);
@@ -62,22 +50,13 @@ async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is
         assert_eq!(client.post(&format!("/{index}"), "body").await.status, 200);
     }
     let stats = scene.envoy.stats().await;
-    assert_eq!(
-        (stats.of("audit", "inflight"), stats.of("audit", "queued")),
-        (2, 3)
-    );
+    assert_eq!((stats.of("audit", "inflight"), stats.of("audit", "queued")), (2, 3));
     assert!(stats.of("audit", "queued_bytes") >= 12);
     assert_eq!(stats.drops("audit"), dropped("queue_full", 5));
     gate.open();
     let stats = scene.envoy.settled_at("audit", 10).await;
     assert_eq!(stats.of("audit", "delivered"), 5);
-    let mut paths: Vec<String> = scene
-        .target()
-        .take(5)
-        .await
-        .into_iter()
-        .map(|seen| seen.path)
-        .collect();
+    let mut paths: Vec<String> = scene.target().take(5).await.into_iter().map(|seen| seen.path).collect();
     paths.sort();
     assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4"]);
 }
@@ -110,10 +89,7 @@ async fn copies_over_the_workers_memory_are_dropped() {
 #[tokio::test]
 async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    for (count, client) in [scene.client(), scene.http2_client()]
-        .into_iter()
-        .enumerate()
-    {
+    for (count, client) in [scene.client(), scene.http2_client()].into_iter().enumerate() {
         let (sender, body) = pieces();
         sender.send(Frame::data(Bytes::from("half"))).unwrap();
         let request = client.request("POST", "/").body(body).unwrap();
@@ -139,9 +115,7 @@ async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated() {
 #[tokio::test]
 async fn an_answer_before_the_end_of_the_request_is_counted_as_truncated() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    scene
-        .primary
-        .behave(Behaviour::AnswerEarly(Answer::status(413)));
+    scene.primary.behave(Behaviour::AnswerEarly(Answer::status(413)));
     let client = scene.http2_client();
     let (sender, body) = pieces();
     sender.send(Frame::data(Bytes::from("half"))).unwrap();
@@ -156,9 +130,7 @@ async fn an_answer_before_the_end_of_the_request_is_counted_as_truncated() {
 #[tokio::test]
 async fn an_early_answer_to_a_whole_request_is_no_truncation() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    scene
-        .primary
-        .behave(Behaviour::AnswerEarly(Answer::status(403)));
+    scene.primary.behave(Behaviour::AnswerEarly(Answer::status(403)));
     let client = scene.client();
     let request = client.request("POST", "/").body(full("small")).unwrap();
     assert_eq!(client.send(request).await.status, 403);

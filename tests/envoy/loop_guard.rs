@@ -56,10 +56,7 @@ async fn a_filter_that_mirrors_into_a_filter_stops_after_one_copy() {
         // The copy passed through the inner Envoy as a primary, and was not copied there.
         assert_eq!(inner.primary.take_one().await.body(), "once");
         let stats = inner.envoy.stats().await;
-        assert_eq!(
-            (stats.of("audit", "matched"), stats.of("audit", "attempts")),
-            (0, 0)
-        );
+        assert_eq!((stats.of("audit", "matched"), stats.of("audit", "attempts")), (0, 0));
         assert!(inner.target().received().is_empty());
     }
 }
@@ -83,9 +80,7 @@ async fn a_filter_that_mirrors_to_its_own_listener_stops_after_one_copy() {
             envoy.settled_at("audit", round).await;
             let seen = primary.take(2).await;
             assert_eq!(seen.len(), 2, "{seen:?}");
-            assert!(seen
-                .iter()
-                .all(|seen| seen.body() == format!("round {round}")));
+            assert!(seen.iter().all(|seen| seen.body() == format!("round {round}")));
             let copies = seen.iter().filter(|seen| seen.has("x-sidecast-loop"));
             assert_eq!(copies.count(), 1);
         }
@@ -112,16 +107,7 @@ async fn with_a_secret_a_client_cannot_opt_out() {
     wrong.pop();
     let mut other = signed(id);
     other.replace_range(..1, "2");
-    let forged = [
-        "",
-        "1",
-        id,
-        &format!("{id}."),
-        &wrong,
-        &other,
-        &format!("{}0", signed(id)),
-        ".",
-    ];
+    let forged = ["", "1", id, &format!("{id}."), &wrong, &other, &format!("{}0", signed(id)), "."];
     for value in forged {
         get_with_loop(&client, value).await;
         let copy = scene.target().take_one().await;

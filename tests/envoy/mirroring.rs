@@ -16,34 +16,20 @@ use crate::support::upstream::Upstream;
 async fn a_request_of_headers_alone_is_mirrored() {
     let scene = Scene::mirroring_to(["audit"]).await;
     let answer = scene.client().get("/orders?id=7").await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.body[..]),
-        (200, &b"answer of the upstream"[..])
-    );
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"answer of the upstream"[..]));
     for upstream in [&scene.primary, scene.target()] {
         let seen = upstream.take_one().await;
-        assert_eq!(
-            (seen.method.as_str(), seen.path.as_str()),
-            ("GET", "/orders?id=7")
-        );
+        assert_eq!((seen.method.as_str(), seen.path.as_str()), ("GET", "/orders?id=7"));
         assert_eq!(seen.body(), "");
     }
     let stats = scene.envoy.settled_at("audit", 1).await;
-    assert_eq!(
-        (
-            stats.of("audit", "attempts"),
-            stats.of("audit", "delivered")
-        ),
-        (1, 1)
-    );
+    assert_eq!((stats.of("audit", "attempts"), stats.of("audit", "delivered")), (1, 1));
 }
 
 #[tokio::test]
 async fn any_method_is_mirrored() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    let usual = [
-        "GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND",
-    ];
+    let usual = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"];
     let (http1, http2) = (scene.client(), scene.http2_client());
     let requests: Vec<_> = usual
         .iter()
@@ -52,20 +38,13 @@ async fn any_method_is_mirrored() {
         .chain([("BREW", &http2), ("x-y!z", &http2)])
         .collect();
     for (method, client) in &requests {
-        let body = if ["TRACE", "HEAD"].contains(method) {
-            empty()
-        } else {
-            full(*method)
-        };
+        let body = if ["TRACE", "HEAD"].contains(method) { empty() } else { full(*method) };
         let request = client.request(method, "/").body(body).unwrap();
         let answer = client.send(request).await;
         assert_eq!(answer.status, 200, "{method}");
         let first = scene.primary.take_one().await;
         let copy = scene.target().take_one().await;
-        assert_eq!(
-            (first.method.as_str(), copy.method.as_str()),
-            (*method, *method)
-        );
+        assert_eq!((first.method.as_str(), copy.method.as_str()), (*method, *method));
         assert_eq!(copy.body(), first.body());
     }
     let count = requests.len() as u64;
@@ -93,13 +72,8 @@ async fn a_chunked_body_arrives_byte_for_byte() {
     let scene = Scene::mirroring_to(["audit"]).await;
     let body = noise(200_000);
     for client in [scene.client(), scene.http2_client()] {
-        let chunks: Vec<Bytes> = [0..1, 1..17, 17..40_000, 40_000..200_000]
-            .map(|range| body.slice(range))
-            .to_vec();
-        let request = client
-            .request("PUT", "/")
-            .body(chunked(&chunks, None))
-            .unwrap();
+        let chunks: Vec<Bytes> = [0..1, 1..17, 17..40_000, 40_000..200_000].map(|range| body.slice(range)).to_vec();
+        let request = client.request("PUT", "/").body(chunked(&chunks, None)).unwrap();
         assert_eq!(client.send(request).await.status, 200);
         assert_eq!(scene.primary.take_one().await.body(), body);
         let copy = scene.target().take_one().await;
@@ -112,10 +86,7 @@ async fn a_chunked_body_arrives_byte_for_byte() {
 async fn an_empty_chunked_body_arrives_as_an_empty_body() {
     let scene = Scene::mirroring_to(["audit"]).await;
     let client = scene.client();
-    let request = client
-        .request("POST", "/")
-        .body(chunked(&[], None))
-        .unwrap();
+    let request = client.request("POST", "/").body(chunked(&[], None)).unwrap();
     assert_eq!(client.send(request).await.status, 200);
     assert_eq!(scene.target().take_one().await.body(), "");
     scene.envoy.settled_at("audit", 1).await;
@@ -128,17 +99,11 @@ async fn trailers_reach_the_primary_and_the_body_before_them_the_target() {
         for chunks in [vec![], vec![Bytes::from("one "), Bytes::from("two")]] {
             let mut trailers = HeaderMap::new();
             trailers.insert("x-checksum", HeaderValue::from_static("00ff"));
-            let request = client
-                .request("POST", "/")
-                .header("trailer", "x-checksum")
-                .body(chunked(&chunks, Some(trailers)))
-                .unwrap();
+            let request =
+                client.request("POST", "/").header("trailer", "x-checksum").body(chunked(&chunks, Some(trailers))).unwrap();
             assert_eq!(client.send(request).await.status, 200);
             let first = scene.primary.take_one().await;
-            assert_eq!(
-                first.trailers,
-                [("x-checksum".to_owned(), b"00ff".to_vec())]
-            );
+            assert_eq!(first.trailers, [("x-checksum".to_owned(), b"00ff".to_vec())]);
             let copy = scene.target().take_one().await;
             assert_eq!(copy.body(), chunks.concat());
             assert!(!copy.has("trailer"));
@@ -160,20 +125,11 @@ async fn http2_upstreams_receive_the_same() {
         .await;
     let client = Client::http2(envoy.address("main"));
     let body = noise(100_000);
-    assert_eq!(
-        client
-            .post("http://shop.example:81/a?b", body.clone())
-            .await
-            .status,
-        200
-    );
+    assert_eq!(client.post("http://shop.example:81/a?b", body.clone()).await.status, 200);
     for upstream in [&primary, &audit] {
         let seen = upstream.take_one().await;
         assert_eq!(seen.version, Version::HTTP_2);
-        assert_eq!(
-            (seen.authority.as_str(), seen.path.as_str()),
-            ("shop.example:81", "/a?b")
-        );
+        assert_eq!((seen.authority.as_str(), seen.path.as_str()), ("shop.example:81", "/a?b"));
         assert!(seen.body() == body);
     }
     envoy.settled_at("audit", 1).await;
@@ -190,10 +146,7 @@ async fn each_of_thirty_two_targets_gets_its_own_copy() {
     let body = noise(50_000);
     assert_eq!(scene.client().post("/", body.clone()).await.status, 200);
     let copies = scene.target().take(32).await;
-    let mut seen: Vec<String> = copies
-        .iter()
-        .map(|copy| copy.only("x-sidecast-target"))
-        .collect();
+    let mut seen: Vec<String> = copies.iter().map(|copy| copy.only("x-sidecast-target")).collect();
     let mut wanted = names.clone();
     seen.sort();
     wanted.sort();
@@ -225,21 +178,12 @@ async fn a_target_gets_only_what_its_rules_match() {
     client.send(tagged.body(full("six")).unwrap()).await;
     scene.primary.arrived(6).await;
     let stats = scene.envoy.settled(["writes", "gold"]).await;
-    assert_eq!(
-        (stats.of("writes", "matched"), stats.of("gold", "matched")),
-        (2, 2)
-    );
+    assert_eq!((stats.of("writes", "matched"), stats.of("gold", "matched")), (2, 2));
     let paths = |all: Vec<Recorded>| -> Vec<String> {
         let mut paths: Vec<String> = all.into_iter().map(|seen| seen.path).collect();
         paths.sort();
         paths
     };
-    assert_eq!(
-        paths(scene.targets[0].take(2).await),
-        ["/orders/2", "/orders/6"]
-    );
-    assert_eq!(
-        paths(scene.targets[1].take(2).await),
-        ["/orders/6", "/vip/4"]
-    );
+    assert_eq!(paths(scene.targets[0].take(2).await), ["/orders/2", "/orders/6"]);
+    assert_eq!(paths(scene.targets[1].take(2).await), ["/orders/6", "/vip/4"]);
 }

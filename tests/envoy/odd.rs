@@ -11,13 +11,7 @@ use crate::support::raw;
 async fn header_values_of_any_bytes_are_copied() {
     let scene = Scene::mirroring_to(["audit"]).await;
     let client = scene.client();
-    for value in [
-        vec![0x80],
-        vec![0xff; 300],
-        (0x80..=0xff).collect(),
-        b"\xc3\x28 \xe2\x82".to_vec(),
-        "žluť".into(),
-    ] {
+    for value in [vec![0x80], vec![0xff; 300], (0x80..=0xff).collect(), b"\xc3\x28 \xe2\x82".to_vec(), "žluť".into()] {
         let request = client
             .request("GET", "/")
             .header("x-odd", HeaderValue::from_bytes(&value).unwrap())
@@ -34,16 +28,11 @@ async fn header_values_of_any_bytes_are_copied() {
 async fn a_hundred_kilobytes_of_headers_are_copied() {
     let scene = Scene::mirroring_to(["audit"]).await;
     for client in [scene.client(), scene.http2_client()] {
-        let mut request = client
-            .request("GET", "/")
-            .header("x-long", "l".repeat(40_000));
+        let mut request = client.request("GET", "/").header("x-long", "l".repeat(40_000));
         for index in 0..600 {
             request = request.header(format!("x-{index}"), "v".repeat(100));
         }
-        assert_eq!(
-            client.send(request.body(empty()).unwrap()).await.status,
-            200
-        );
+        assert_eq!(client.send(request.body(empty()).unwrap()).await.status, 200);
         let copy = scene.target().take_one().await;
         assert_eq!(copy.only("x-long").len(), 40_000);
         assert!((0..600).all(|index| copy.only(&format!("x-{index}")) == "v".repeat(100)));
@@ -59,17 +48,9 @@ async fn a_request_with_more_headers_than_a_call_may_have_is_counted() {
     for index in 0..1100 {
         request = request.header(format!("x-{index}"), "v");
     }
-    assert_eq!(
-        client.send(request.body(empty()).unwrap()).await.status,
-        200
-    );
+    assert_eq!(client.send(request.body(empty()).unwrap()).await.status, 200);
     let stats = scene.envoy.settled_at("audit", 1).await;
-    assert_eq!(
-        stats.drops("audit").values().sum::<u64>(),
-        1,
-        "{:?}",
-        stats.target("audit")
-    );
+    assert_eq!(stats.drops("audit").values().sum::<u64>(), 1, "{:?}", stats.target("audit"));
     // The filter lives on.
     client.get("/next").await;
     assert_eq!(scene.target().take_one().await.path, "/next");
@@ -88,24 +69,10 @@ async fn a_path_of_eight_kilobytes_is_copied() {
 #[tokio::test]
 async fn paths_are_copied_as_they_were_written() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    let paths = [
-        "/",
-        "/?",
-        "/a?",
-        "/a?b",
-        "/a??b",
-        "//a",
-        "/a/../b",
-        "/%00%0d%0a",
-        "/a;b=c",
-        "/*",
-        "/a%2Fb",
-        "/?q=%ff",
-        "/{x}|^",
-    ];
+    let paths =
+        ["/", "/?", "/a?", "/a?b", "/a??b", "//a", "/a/../b", "/%00%0d%0a", "/a;b=c", "/*", "/a%2Fb", "/?q=%ff", "/{x}|^"];
     for path in paths {
-        let request =
-            format!("GET {path} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n");
+        let request = format!("GET {path} HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n");
         let answer = raw::exchange(scene.envoy.address("main"), request.as_bytes()).await;
         assert_eq!(raw::status(&answer), 200, "{path}");
         let first = scene.primary.take_one().await;
@@ -117,25 +84,13 @@ async fn paths_are_copied_as_they_were_written() {
 #[tokio::test]
 async fn an_authority_with_a_port_is_copied() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    let authorities = [
-        "a.example:8443",
-        "[::1]:80",
-        "127.0.0.1:1",
-        "a.example",
-        "A.Example:80",
-    ];
+    let authorities = ["a.example:8443", "[::1]:80", "127.0.0.1:1", "a.example", "A.Example:80"];
     for client in [scene.client(), scene.http2_client()] {
         for authority in authorities {
-            assert_eq!(
-                client.get(&format!("http://{authority}/x")).await.status,
-                200
-            );
+            assert_eq!(client.get(&format!("http://{authority}/x")).await.status, 200);
             let first = scene.primary.take_one().await;
             let copy = scene.target().take_one().await;
-            assert_eq!(
-                (copy.authority.as_str(), first.authority.as_str()),
-                (authority, authority)
-            );
+            assert_eq!((copy.authority.as_str(), first.authority.as_str()), (authority, authority));
         }
     }
 }
@@ -163,12 +118,7 @@ async fn requests_that_envoy_itself_refuses_are_not_copied() {
     ];
     for request in refused {
         let answer = raw::exchange(scene.envoy.address("main"), request).await;
-        assert_eq!(
-            raw::status(&answer),
-            400,
-            "{}",
-            String::from_utf8_lossy(request)
-        );
+        assert_eq!(raw::status(&answer), 400, "{}", String::from_utf8_lossy(request));
     }
     let client = scene.client();
     client.post("/good", noise(10)).await;
@@ -186,39 +136,22 @@ async fn pipelined_requests_are_each_copied() {
         GET /2 HTTP/1.1\r\nhost: a\r\n\r\n\
         POST /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5\r\n\r\nthree";
     let answer = raw::exchange(scene.envoy.address("main"), request.as_bytes()).await;
-    assert_eq!(
-        String::from_utf8_lossy(&answer)
-            .matches("HTTP/1.1 200")
-            .count(),
-        3
-    );
-    let mut copies: Vec<_> = scene
-        .target()
-        .take(3)
-        .await
-        .into_iter()
-        .map(|copy| (copy.path.clone(), copy.body()))
-        .collect();
+    assert_eq!(String::from_utf8_lossy(&answer).matches("HTTP/1.1 200").count(), 3);
+    let mut copies: Vec<_> = scene.target().take(3).await.into_iter().map(|copy| (copy.path.clone(), copy.body())).collect();
     copies.sort();
     let wanted = [("/1", "one"), ("/2", ""), ("/3", "three")];
-    assert_eq!(
-        copies,
-        wanted.map(|(path, body)| (path.to_owned(), body.into()))
-    );
+    assert_eq!(copies, wanted.map(|(path, body)| (path.to_owned(), body.into())));
 }
 
 #[tokio::test]
 async fn two_listeners_with_filters_of_their_own_do_not_mix() {
     let names = ["one", "two"];
-    let scene = Scene::set_up(names, everything_to(&["one"]), |setup| {
-        setup.listener("other", Filter::json(&everything_to(&["two"])))
-    })
-    .await;
+    let scene =
+        Scene::set_up(names, everything_to(&["one"]), |setup| setup.listener("other", Filter::json(&everything_to(&["two"]))))
+            .await;
     scene.client().post("/", "to one").await;
     let other = crate::support::client::Client::http1(scene.envoy.address("other"));
-    other
-        .send(other.request("POST", "/").body(full("to two")).unwrap())
-        .await;
+    other.send(other.request("POST", "/").body(full("to two")).unwrap()).await;
     assert_eq!(scene.targets[0].take_one().await.body(), "to one");
     assert_eq!(scene.targets[1].take_one().await.body(), "to two");
     scene.envoy.settled(names).await;

@@ -37,10 +37,7 @@ fn only_event(envoy: &Envoy, name: &str) -> Event {
     assert_eq!(events.len(), 1, "{events:?}");
     let event = events.remove(0);
     assert_eq!(event.text("target"), "audit");
-    assert!(
-        crate::headers::is_uuid_v4(event.text("delivery_id")),
-        "{event:?}"
-    );
+    assert!(crate::headers::is_uuid_v4(event.text("delivery_id")), "{event:?}");
     event
 }
 
@@ -54,10 +51,7 @@ async fn one_request_past(configuration: Value, cluster: Value) -> (Envoy, Stats
         .start()
         .await;
     let answer = Client::http1(envoy.address("main")).post("/", "body").await;
-    assert_eq!(
-        (answer.status.as_u16(), &answer.body[..]),
-        (200, &b"answer of the upstream"[..])
-    );
+    assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"answer of the upstream"[..]));
     let stats = envoy.settled_at("audit", 1).await;
     (envoy, stats)
 }
@@ -89,11 +83,7 @@ async fn a_status_that_counts_as_success_is_delivered() {
     }
     let stats = scene.envoy.stats().await;
     assert_eq!(stats.of("audit", "attempt_failures"), 0);
-    let delivered = scene
-        .envoy
-        .events()
-        .into_iter()
-        .filter(|event| event.name() == "delivered");
+    let delivered = scene.envoy.events().into_iter().filter(|event| event.name() == "delivered");
     assert!(delivered.count() > 0);
 }
 
@@ -101,9 +91,7 @@ async fn a_status_that_counts_as_success_is_delivered() {
 async fn another_status_of_the_target_is_final() {
     for status in [400, 401, 404, 409, 499] {
         let scene = Scene::mirroring_to(["audit"]).await;
-        scene
-            .target()
-            .behave(Behaviour::Answer(Answer::status(status)));
+        scene.target().behave(Behaviour::Answer(Answer::status(status)));
         scene.client().get("/").await;
         let stats = scene.envoy.settled_at("audit", 1).await;
         assert_given_up(&stats, "audit", "not_retryable");
@@ -114,9 +102,7 @@ async fn another_status_of_the_target_is_final() {
 async fn a_failure_of_the_target_is_a_failed_attempt() {
     for status in [429, 500, 503, 504, 599] {
         let scene = Scene::mirroring_to(["audit"]).await;
-        scene
-            .target()
-            .behave(Behaviour::Answer(Answer::status(status)));
+        scene.target().behave(Behaviour::Answer(Answer::status(status)));
         scene.client().get("/").await;
         let stats = scene.envoy.settled_at("audit", 1).await;
         assert_given_up(&stats, "audit", "retries_exhausted");
@@ -130,22 +116,15 @@ async fn the_statuses_that_count_as_success_can_be_chosen() {
     let scene = Scene::configured(["audit"], configuration).await;
     let client = scene.client();
     for (count, status) in [404, 503].into_iter().enumerate() {
-        scene
-            .target()
-            .behave(Behaviour::Answer(Answer::status(status)));
+        scene.target().behave(Behaviour::Answer(Answer::status(status)));
         client.get("/").await;
         let stats = scene.envoy.settled_at("audit", count as u64 + 1).await;
         assert_eq!(stats.of("audit", "delivered"), count as u64 + 1);
     }
-    scene
-        .target()
-        .behave(Behaviour::Answer(Answer::status(200)));
+    scene.target().behave(Behaviour::Answer(Answer::status(200)));
     client.get("/").await;
     let stats = scene.envoy.settled_at("audit", 3).await;
-    assert_eq!(
-        stats.drops("audit"),
-        [("not_retryable".to_owned(), 1)].into()
-    );
+    assert_eq!(stats.drops("audit"), [("not_retryable".to_owned(), 1)].into());
 }
 
 #[tokio::test]
@@ -163,10 +142,7 @@ async fn a_refused_connection_is_a_failed_attempt() {
     let (envoy, stats) = one_request_past(target("audit"), at(refusing.address())).await;
     assert_given_up(&stats, "audit", "retries_exhausted");
     let event = only_event(&envoy, "given_up");
-    assert_eq!(
-        (event.level.as_str(), event.text("reason")),
-        ("warning", "retries_exhausted")
-    );
+    assert_eq!((event.level.as_str(), event.text("reason")), ("warning", "retries_exhausted"));
     assert_eq!(only_event(&envoy, "attempt_failed").level, "debug");
 }
 
@@ -199,11 +175,7 @@ async fn a_silence_before_or_in_the_answer_is_ended_by_the_timeout() {
 #[tokio::test]
 async fn garbage_instead_of_an_answer_is_a_failed_attempt() {
     let garbage: Vec<u8> = (0..=255).collect();
-    for bytes in [
-        garbage,
-        b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(),
-        b"HTTP/9.9 banana\r\n\r\n".to_vec(),
-    ] {
+    for bytes in [garbage, b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), b"HTTP/9.9 banana\r\n\r\n".to_vec()] {
         let raw = RawUpstream::start(Script::Reply(bytes)).await;
         let (_envoy, stats) = one_request_past(target("audit"), at(raw.address())).await;
         assert_given_up(&stats, "audit", "retries_exhausted");
@@ -235,43 +207,20 @@ async fn an_unknown_cluster_is_named_as_the_reason() {
     lost["cluster"] = "nowhere".into();
     let (envoy, stats) = one_request_past(lost, at(audit.address())).await;
     assert_given_up(&stats, "audit", "unknown_cluster");
-    assert_eq!(
-        only_event(&envoy, "given_up").text("reason"),
-        "unknown_cluster"
-    );
+    assert_eq!(only_event(&envoy, "given_up").text("reason"), "unknown_cluster");
 }
 
 #[tokio::test]
 async fn a_log_line_tells_the_correlation_id_and_no_other_value() {
     let scene = Scene::mirroring_to(["audit"]).await;
-    scene
-        .target()
-        .behave(Behaviour::Answer(Answer::status(404)));
+    scene.target().behave(Behaviour::Answer(Answer::status(404)));
     let client = scene.client();
     let id = "11111111-2222-4333-8444-555555555555";
-    let request = client
-        .request("POST", "/private")
-        .header("x-request-id", id)
-        .header("x-private", "private");
-    client
-        .send(
-            request
-                .body(crate::support::client::full("private"))
-                .unwrap(),
-        )
-        .await;
+    let request = client.request("POST", "/private").header("x-request-id", id).header("x-private", "private");
+    client.send(request.body(crate::support::client::full("private")).unwrap()).await;
     scene.envoy.settled_at("audit", 1).await;
     let event = only_event(&scene.envoy, "given_up");
-    assert_eq!(
-        (
-            event.text("correlation_id"),
-            event.fields["attempt"].as_u64()
-        ),
-        (id, Some(1))
-    );
-    assert_eq!(
-        event.text("delivery_id"),
-        scene.target().take_one().await.only("idempotency-key")
-    );
+    assert_eq!((event.text("correlation_id"), event.fields["attempt"].as_u64()), (id, Some(1)));
+    assert_eq!(event.text("delivery_id"), scene.target().take_one().await.only("idempotency-key"));
     assert!(!scene.envoy.log().contains("private"));
 }

@@ -27,20 +27,11 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
         .await;
     let client = Client::http1(envoy.address("main"));
     for index in 0..20 {
-        assert_eq!(
-            client
-                .post(&format!("/before/{index}"), "body")
-                .await
-                .status,
-            200
-        );
+        assert_eq!(client.post(&format!("/before/{index}"), "body").await.status, 200);
     }
     drop(client);
     let stats = envoy.stats().await;
-    assert_eq!(
-        (stats.of("audit", "inflight"), stats.of("audit", "queued")),
-        (4, 16)
-    );
+    assert_eq!((stats.of("audit", "inflight"), stats.of("audit", "queued")), (4, 16));
 
     // No answer comes before the old filter chain is drained.
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 5, "max_queued": 100});
@@ -61,27 +52,11 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
     gate.open();
     let client = Client::http1(envoy.address("main"));
     for index in 0..10 {
-        assert_eq!(
-            client.post(&format!("/after/{index}"), "body").await.status,
-            200
-        );
+        assert_eq!(client.post(&format!("/after/{index}"), "body").await.status, 200);
     }
     let stats = envoy.settled_at("audit", 30).await;
-    assert_eq!(
-        (
-            stats.of("audit", "delivered"),
-            stats.of("audit", "attempts")
-        ),
-        (30, 30),
-        "{:?}",
-        stats.target("audit")
-    );
-    let mut paths: Vec<String> = audit
-        .take(30)
-        .await
-        .into_iter()
-        .map(|seen| seen.path)
-        .collect();
+    assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "attempts")), (30, 30), "{:?}", stats.target("audit"));
+    let mut paths: Vec<String> = audit.take(30).await.into_iter().map(|seen| seen.path).collect();
     let mut wanted: Vec<String> = (0..20).map(|index| format!("/before/{index}")).collect();
     wanted.extend((0..10).map(|index| format!("/after/{index}")));
     paths.sort();
@@ -91,11 +66,7 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
 
 #[tokio::test]
 async fn a_target_removed_by_an_update_still_gets_what_was_under_way() {
-    let (primary, audit, other) = (
-        Upstream::start().await,
-        Upstream::start().await,
-        Upstream::start().await,
-    );
+    let (primary, audit, other) = (Upstream::start().await, Upstream::start().await, Upstream::start().await);
     let gate = Gate::shut();
     audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
     let envoy = Setup::new()
@@ -110,11 +81,7 @@ async fn a_target_removed_by_an_update_still_gets_what_was_under_way() {
     envoy.replace_listeners(&[("main", Filter::json(&everything_to(&["other"])))]);
     eventually(PATIENCE, "the other target to be used", async || {
         Client::http1(envoy.address("main")).get("/").await;
-        match envoy
-            .stats()
-            .await
-            .find("wasmcustom.sidecast.other.matched")
-        {
+        match envoy.stats().await.find("wasmcustom.sidecast.other.matched") {
             Some(1..) => Ok(()),
             seen => Err(format!("{seen:?}")),
         }

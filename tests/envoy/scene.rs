@@ -31,11 +31,7 @@ impl<const N: usize> Scene<N> {
     }
 
     /// The same, with a hand on Envoy's configuration.
-    pub(crate) async fn set_up(
-        names: [&str; N],
-        configuration: Value,
-        adapt: impl FnOnce(Setup) -> Setup,
-    ) -> Self {
+    pub(crate) async fn set_up(names: [&str; N], configuration: Value, adapt: impl FnOnce(Setup) -> Setup) -> Self {
         let primary = Upstream::start().await;
         let mut setup = Setup::new().cluster("primary", primary.address());
         let mut targets = Vec::new();
@@ -48,9 +44,7 @@ impl<const N: usize> Scene<N> {
         Self {
             envoy: adapt(setup).start().await,
             primary,
-            targets: targets
-                .try_into()
-                .unwrap_or_else(|_| unreachable!("one upstream for each name")),
+            targets: targets.try_into().unwrap_or_else(|_| unreachable!("one upstream for each name")),
         }
     }
 

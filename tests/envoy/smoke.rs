@@ -14,19 +14,14 @@ use crate::support::setup::{default_binary, Setup};
 fn binaries() -> Vec<PathBuf> {
     let mut all = vec![default_binary()];
     match std::env::var_os("ENVOY_SMOKE") {
-        Some(paths) => {
-            all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new("")))
-        }
+        Some(paths) => all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new(""))),
         None => println!("ENVOY_SMOKE is not set: only {} is tried", all[0].display()),
     }
     all
 }
 
 async fn mirroring(binary: PathBuf) -> Scene<1> {
-    Scene::set_up(["audit"], everything_to(&["audit"]), |setup| {
-        setup.binary(binary)
-    })
-    .await
+    Scene::set_up(["audit"], everything_to(&["audit"]), |setup| setup.binary(binary)).await
 }
 
 #[tokio::test]
@@ -38,10 +33,7 @@ async fn a_request_with_a_body_is_mirrored_in_every_envoy() {
             assert_eq!(client.post("/orders?x=1", body.clone()).await.status, 200);
             for upstream in [&scene.primary, scene.target()] {
                 let seen = upstream.take_one().await;
-                assert_eq!(
-                    (seen.method.as_str(), seen.path.as_str()),
-                    ("POST", "/orders?x=1")
-                );
+                assert_eq!((seen.method.as_str(), seen.path.as_str()), ("POST", "/orders?x=1"));
                 assert!(seen.body() == body);
             }
         }
@@ -76,22 +68,10 @@ async fn a_bad_configuration_is_refused_in_every_envoy() {
     let bad = json!({"targets": [{"name": "audit", "cluster": "audit", "colour": "red"}], "limits": {"max": 1}});
     for binary in binaries() {
         for filter in [Filter::json(&bad), Filter::Struct(bad.clone())] {
-            let log = Setup::new()
-                .binary(binary.clone())
-                .listener("main", filter)
-                .refused()
-                .await;
+            let log = Setup::new().binary(binary.clone()).listener("main", filter).refused().await;
             let events = log::events(&log);
-            for start in [
-                "targets[0].colour: unknown field",
-                "limits.max: unknown field",
-            ] {
-                assert!(
-                    events
-                        .iter()
-                        .any(|event| event.text("problem").starts_with(start)),
-                    "{start}: {log}"
-                );
+            for start in ["targets[0].colour: unknown field", "limits.max: unknown field"] {
+                assert!(events.iter().any(|event| event.text("problem").starts_with(start)), "{start}: {log}");
             }
         }
     }

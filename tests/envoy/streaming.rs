@@ -17,9 +17,7 @@ async fn an_upload_streams_through_the_primary_while_it_is_sent() {
         let request = client.request("POST", "/upload").body(body).unwrap();
         let sending = tokio::spawn(async move { client.send(request).await });
         for index in 1..=5 {
-            sender
-                .send(Frame::data(Bytes::from(format!("piece {index};"))))
-                .unwrap();
+            sender.send(Frame::data(Bytes::from(format!("piece {index};")))).unwrap();
             // The next piece is only written once this one has arrived.
             eventually(PATIENCE, "the piece at the primary", async || {
                 let seen = scene.primary.received();
@@ -31,10 +29,7 @@ async fn an_upload_streams_through_the_primary_while_it_is_sent() {
                 }
             })
             .await;
-            assert!(
-                scene.target().received().is_empty(),
-                "a copy of half a request was sent"
-            );
+            assert!(scene.target().received().is_empty(), "a copy of half a request was sent");
         }
         drop(sender);
         assert_eq!(sending.await.unwrap().status, 200);
@@ -64,10 +59,7 @@ async fn the_answer_streams_to_the_client_while_the_target_is_silent() {
     scene.target().behave(Behaviour::Hang);
     scene.primary.behave(Behaviour::HangInAnswer);
     let client = scene.client();
-    let head = client
-        .begin(client.request("GET", "/").body(empty()).unwrap())
-        .await
-        .unwrap();
+    let head = client.begin(client.request("GET", "/").body(empty()).unwrap()).await.unwrap();
     assert_eq!(head.status(), 200);
     let mut body = head.into_body();
     let frame = tokio::time::timeout(PATIENCE, body.frame());
@@ -90,8 +82,5 @@ async fn an_outcome_is_seen_long_after_the_primary_ended() {
     assert_eq!(open, [1, 1, 0]);
     gate.open();
     let stats = scene.envoy.settled_at("audit", 1).await;
-    assert_eq!(
-        stats.drops("audit"),
-        [("not_retryable".to_owned(), 1)].into()
-    );
+    assert_eq!(stats.drops("audit"), [("not_retryable".to_owned(), 1)].into());
 }

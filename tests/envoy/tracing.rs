@@ -16,10 +16,7 @@ async fn sent(scene: &Scene<1>, headers: &[(&str, &str)]) -> (Recorded, Recorded
         request = request.header(*name, *value);
     }
     client.send(request.body(full("")).unwrap()).await;
-    (
-        scene.primary.take_one().await,
-        scene.target().take_one().await,
-    )
+    (scene.primary.take_one().await, scene.target().take_one().await)
 }
 
 #[tokio::test]
@@ -33,9 +30,7 @@ async fn the_copy_is_a_child_of_the_clients_span() {
     assert_eq!((&child[..36], &child[52..]), (&PARENT[..36], &PARENT[52..]));
     let span = &child[36..52];
     assert_ne!(span, &PARENT[36..52]);
-    assert!(
-        span.bytes().all(|byte| b"0123456789abcdef".contains(&byte)) && span != "0000000000000000"
-    );
+    assert!(span.bytes().all(|byte| b"0123456789abcdef".contains(&byte)) && span != "0000000000000000");
     assert_eq!(copy.only("tracestate"), "vendor=1,other=2");
 }
 
@@ -43,10 +38,7 @@ async fn the_copy_is_a_child_of_the_clients_span() {
 async fn no_trace_context_is_invented() {
     let scene = Scene::mirroring_to(["audit"]).await;
     let (_, copy) = sent(&scene, &[]).await;
-    assert!(
-        !copy.has("traceparent") && !copy.has("tracestate"),
-        "{copy:?}"
-    );
+    assert!(!copy.has("traceparent") && !copy.has("tracestate"), "{copy:?}");
 }
 
 #[tokio::test]
@@ -62,10 +54,7 @@ async fn an_invalid_trace_context_is_left_out() {
     ] {
         let (first, copy) = sent(&scene, &[("traceparent", invalid), ("tracestate", "a=1")]).await;
         assert_eq!(first.only("traceparent"), invalid);
-        assert!(
-            !copy.has("traceparent") && !copy.has("tracestate"),
-            "{invalid}: {copy:?}"
-        );
+        assert!(!copy.has("traceparent") && !copy.has("tracestate"), "{invalid}: {copy:?}");
     }
 }
 
@@ -75,13 +64,7 @@ async fn trace_context_stays_as_it_is_when_it_is_switched_off() {
     configuration["correlation"] = json!({"traceparent": false});
     let scene = Scene::configured(["audit"], configuration).await;
     let (_, copy) = sent(&scene, &[("traceparent", PARENT), ("tracestate", "a=1")]).await;
-    assert_eq!(
-        (
-            copy.only("traceparent").as_str(),
-            copy.only("tracestate").as_str()
-        ),
-        (PARENT, "a=1")
-    );
+    assert_eq!((copy.only("traceparent").as_str(), copy.only("tracestate").as_str()), (PARENT, "a=1"));
 }
 
 #[tokio::test]

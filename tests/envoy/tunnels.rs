@@ -25,18 +25,13 @@ async fn envoy(primary: &RawUpstream, audit: &Upstream) -> Envoy {
 
 async fn assert_left_alone(envoy: &Envoy, audit: &Upstream) {
     let stats = envoy.settled(["audit"]).await;
-    assert!(
-        stats.target("audit").is_empty(),
-        "{:?}",
-        stats.target("audit")
-    );
+    assert!(stats.target("audit").is_empty(), "{:?}", stats.target("audit"));
     assert!(audit.received().is_empty());
 }
 
 #[tokio::test]
 async fn a_websocket_passes_and_is_not_copied() {
-    let switching =
-        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let switching = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     let primary = RawUpstream::start(Script::Reply(switching.to_vec())).await;
     let audit = Upstream::start().await;
     let envoy = envoy(&primary, &audit).await;
@@ -59,10 +54,7 @@ async fn a_connect_tunnel_passes_and_is_not_copied() {
     let audit = Upstream::start().await;
     let envoy = envoy(&primary, &audit).await;
     let mut stream = TcpStream::connect(envoy.address("main")).await.unwrap();
-    stream
-        .write_all(b"CONNECT far.example:443 HTTP/1.1\r\nhost: far.example:443\r\n\r\n")
-        .await
-        .unwrap();
+    stream.write_all(b"CONNECT far.example:443 HTTP/1.1\r\nhost: far.example:443\r\n\r\n").await.unwrap();
     let head = raw::read_until(&mut stream, b"\r\n\r\n").await;
     assert_eq!(raw::status(&head), 200);
     stream.write_all(b"ping;").await.unwrap();
@@ -73,8 +65,7 @@ async fn a_connect_tunnel_passes_and_is_not_copied() {
 
 #[tokio::test]
 async fn an_extended_connect_is_not_copied() {
-    let switching =
-        b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
+    let switching = b"HTTP/1.1 101 Switching Protocols\r\nconnection: upgrade\r\nupgrade: websocket\r\n\r\n";
     let primary = RawUpstream::start(Script::Reply(switching.to_vec())).await;
     let audit = Upstream::start().await;
     let envoy = envoy(&primary, &audit).await;
@@ -100,8 +91,7 @@ async fn an_upgrade_that_envoy_does_not_know_is_not_copied() {
         .listener("main", Filter::json(&json!({"targets": [target("audit")]})))
         .start()
         .await;
-    let request =
-        b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, close\r\nupgrade: something\r\n\r\n";
+    let request = b"GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade, close\r\nupgrade: something\r\n\r\n";
     let answer = raw::exchange(envoy.address("main"), request).await;
     assert_eq!(raw::status(&answer), 403);
     assert_left_alone(&envoy, &audit).await;
@@ -116,10 +106,7 @@ async fn an_offer_of_http2_is_an_ordinary_request() {
     assert_eq!(raw::status(&answer), 200);
     let copy = scene.target().take_one().await;
     assert_eq!(copy.body(), "abc");
-    assert!(
-        !copy.has("upgrade") && !copy.has("http2-settings"),
-        "{copy:?}"
-    );
+    assert!(!copy.has("upgrade") && !copy.has("http2-settings"), "{copy:?}");
 }
 
 #[tokio::test]

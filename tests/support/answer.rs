@@ -70,12 +70,7 @@ pub(crate) struct Answer {
 impl Answer {
     /// An answer of this status at once, with a short body.
     pub(crate) fn status(status: u16) -> Self {
-        Self {
-            status,
-            delay: Duration::ZERO,
-            headers: Vec::new(),
-            body: Bytes::from_static(b"answer of the upstream"),
-        }
+        Self { status, delay: Duration::ZERO, headers: Vec::new(), body: Bytes::from_static(b"answer of the upstream") }
     }
 
     /// The same, later.
@@ -97,12 +92,7 @@ impl Answer {
             Cut::Not => self.body,
             Cut::Close | Cut::Hang => self.body.slice(..self.body.len() / 2),
         };
-        let body = AnswerBody {
-            data: (!sent.is_empty()).then_some(sent),
-            cut,
-            yielded: false,
-            tally: Arc::clone(tally),
-        };
+        let body = AnswerBody { data: (!sent.is_empty()).then_some(sent), cut, yielded: false, tally: Arc::clone(tally) };
         response.body(body).unwrap()
     }
 }
@@ -139,10 +129,7 @@ impl Body for AnswerBody {
     type Data = Bytes;
     type Error = &'static str;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
         if let Some(data) = self.data.take() {
             return Poll::Ready(Some(Ok(Frame::data(data))));
         }

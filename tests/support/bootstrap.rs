@@ -109,13 +109,10 @@ pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protoc
         Protocol::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
         Protocol::Http2 => json!({"http2_protocol_options": {}}),
     };
-    let endpoints: Vec<Value> = endpoint
-        .iter()
-        .map(|address| json!({"endpoint": {"address": loopback(address.port())}}))
-        .collect();
+    let endpoints: Vec<Value> =
+        endpoint.iter().map(|address| json!({"endpoint": {"address": loopback(address.port())}})).collect();
     // The defaults of 1,024 would decide tests that are about other limits.
-    let threshold =
-        json!({"max_connections": 4096, "max_pending_requests": 65536, "max_requests": 65536});
+    let threshold = json!({"max_connections": 4096, "max_pending_requests": 65536, "max_requests": 65536});
     json!({
         "name": name,
         "type": "STATIC",

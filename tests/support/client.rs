@@ -61,10 +61,7 @@ impl Body for Frames {
     type Data = Bytes;
     type Error = Infallible;
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.0.poll_recv(context).map(|frame| frame.map(Ok))
     }
 }
@@ -98,27 +95,17 @@ enum Connections {
 impl Client {
     /// A client that speaks HTTP/1.1, with as many connections as it has requests at once.
     pub(crate) fn http1(address: SocketAddr) -> Self {
-        Self {
-            address,
-            connections: Connections::Http1(Arc::default()),
-        }
+        Self { address, connections: Connections::Http1(Arc::default()) }
     }
 
     /// A client that speaks HTTP/2 by prior knowledge, on one connection.
     pub(crate) fn http2(address: SocketAddr) -> Self {
-        Self {
-            address,
-            connections: Connections::Http2(Arc::default()),
-        }
+        Self { address, connections: Connections::Http2(Arc::default()) }
     }
 
     /// The beginning of a request. `target` is a path, or an address with an authority of its own: the connection goes to Envoy either way.
     pub(crate) fn request(&self, method: &str, target: &str) -> request::Builder {
-        let uri = if target.starts_with('/') {
-            format!("http://{}{target}", self.address)
-        } else {
-            target.to_owned()
-        };
+        let uri = if target.starts_with('/') { format!("http://{}{target}", self.address) } else { target.to_owned() };
         Request::builder().method(method).uri(uri)
     }
 
@@ -144,10 +131,7 @@ impl Client {
     }
 
     /// Sends a request and returns with the head of the answer. The connection is not used again.
-    pub(crate) async fn begin(
-        &self,
-        request: Request<SendBody>,
-    ) -> Result<Response<Incoming>, String> {
+    pub(crate) async fn begin(&self, request: Request<SendBody>) -> Result<Response<Incoming>, String> {
         let answer = match &self.connections {
             Connections::Http1(idle) => {
                 let mut sender = self.http1_sender(idle).await?;
@@ -182,9 +166,7 @@ impl Client {
                 return Ok(sender);
             }
         }
-        let (sender, connection) = http1::handshake(self.connect().await?)
-            .await
-            .map_err(|error| error.to_string())?;
+        let (sender, connection) = http1::handshake(self.connect().await?).await.map_err(|error| error.to_string())?;
         tokio::spawn(connection.with_upgrades());
         Ok(sender)
     }
@@ -201,14 +183,12 @@ impl Client {
 
     /// A GET without more.
     pub(crate) async fn get(&self, target: &str) -> Answered {
-        self.send(self.request("GET", target).body(empty()).unwrap())
-            .await
+        self.send(self.request("GET", target).body(empty()).unwrap()).await
     }
 
     /// A POST with a body of known length.
     pub(crate) async fn post(&self, target: &str, body: impl Into<Bytes>) -> Answered {
-        self.send(self.request("POST", target).body(full(body)).unwrap())
-            .await
+        self.send(self.request("POST", target).body(full(body)).unwrap()).await
     }
 }
 

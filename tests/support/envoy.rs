@@ -28,19 +28,8 @@ pub(crate) struct Envoy {
 
 impl Envoy {
     /// Takes a started process over, and waits until it serves this many listeners.
-    pub(crate) async fn await_ready(
-        child: Child,
-        directory: TempDir,
-        wasm: PathBuf,
-        listeners: usize,
-    ) -> Self {
-        let mut envoy = Self {
-            child,
-            directory,
-            wasm,
-            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
-            listeners: BTreeMap::new(),
-        };
+    pub(crate) async fn await_ready(child: Child, directory: TempDir, wasm: PathBuf, listeners: usize) -> Self {
+        let mut envoy = Self { child, directory, wasm, admin: SocketAddr::from(([127, 0, 0, 1], 0)), listeners: BTreeMap::new() };
         envoy.learn_addresses(listeners).await;
         envoy
     }
@@ -113,10 +102,8 @@ impl Envoy {
 
     /// Replaces the listeners, as a file-based LDS update.
     pub(crate) fn replace_listeners(&self, listeners: &[(&str, Filter)]) {
-        let resources: Vec<Value> = listeners
-            .iter()
-            .map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm))
-            .collect();
+        let resources: Vec<Value> =
+            listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect();
         write_listeners(&self.directory.path().join("listeners.json"), &resources);
     }
 }
@@ -134,11 +121,7 @@ impl Drop for Envoy {
         }
         let traps = log::traps(&log);
         assert!(traps.is_empty(), "the filter trapped: {traps:#?}");
-        assert!(
-            status.success(),
-            "Envoy ended with {status}: {}",
-            tail(&log, 40)
-        );
+        assert!(status.success(), "Envoy ended with {status}: {}", tail(&log, 40));
     }
 }
 
@@ -150,10 +133,7 @@ pub(crate) fn read_log(directory: &TempDir) -> String {
 
 /// The last lines, each cut short.
 fn tail(log: &str, count: usize) -> String {
-    let lines: Vec<String> = log
-        .lines()
-        .map(|line| line.chars().take(400).collect())
-        .collect();
+    let lines: Vec<String> = log.lines().map(|line| line.chars().take(400).collect()).collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
 }
 

@@ -7,11 +7,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Asks `probe` again and again until it answers `Ok`, and returns that. Panics when `deadline` has passed, naming `what` was awaited and
 /// what the last probe saw instead.
-pub(crate) async fn eventually<T>(
-    deadline: Duration,
-    what: &str,
-    mut probe: impl AsyncFnMut() -> Result<T, String>,
-) -> T {
+pub(crate) async fn eventually<T>(deadline: Duration, what: &str, mut probe: impl AsyncFnMut() -> Result<T, String>) -> T {
     let started = Instant::now();
     let mut pause = Duration::from_millis(2);
     loop {

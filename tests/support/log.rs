@@ -21,9 +21,7 @@ pub(crate) fn traps(log: &str) -> Vec<&str> {
     log.lines()
         .filter(|line| {
             let line = line.to_ascii_lowercase();
-            TRAPS
-                .iter()
-                .any(|mark| line.contains(&mark.to_ascii_lowercase()))
+            TRAPS.iter().any(|mark| line.contains(&mark.to_ascii_lowercase()))
         })
         .collect()
 }
@@ -56,8 +54,8 @@ pub(crate) fn events(log: &str) -> Vec<Event> {
             let (head, rest) = line.split_once(" wasm log")?;
             let level = head.split_whitespace().next()?.to_owned();
             let (_, message) = rest.split_once(": ")?;
-            let fields: Value = serde_json::from_str(message)
-                .unwrap_or_else(|error| panic!("no JSON in the line {line:?}: {error}"));
+            let fields: Value =
+                serde_json::from_str(message).unwrap_or_else(|error| panic!("no JSON in the line {line:?}: {error}"));
             assert!(fields.is_object(), "no object in the line {line:?}");
             Some(Event { level, fields })
         })

@@ -23,9 +23,7 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
 pub(crate) fn status(answer: &[u8]) -> u16 {
     let line = String::from_utf8_lossy(answer);
     let status = line.split_whitespace().nth(1);
-    status
-        .and_then(|status| status.parse().ok())
-        .unwrap_or_else(|| panic!("no status in {line:?}"))
+    status.and_then(|status| status.parse().ok()).unwrap_or_else(|| panic!("no status in {line:?}"))
 }
 
 /// Reads from a stream until what was read contains `end`.
@@ -35,12 +33,7 @@ pub(crate) async fn read_until(stream: &mut TcpStream, end: &[u8]) -> Vec<u8> {
     while !seen.windows(end.len()).any(|window| window == end) {
         let read = tokio::time::timeout(PATIENCE, stream.read(&mut piece)).await;
         let count = read.expect("more bytes in time").unwrap();
-        assert_ne!(
-            count,
-            0,
-            "closed after {:?}",
-            String::from_utf8_lossy(&seen)
-        );
+        assert_ne!(count, 0, "closed after {:?}", String::from_utf8_lossy(&seen));
         seen.extend_from_slice(&piece[..count]);
     }
     seen
@@ -83,11 +76,7 @@ impl RawUpstream {
                 connections.spawn(play(stream, script.clone(), Arc::clone(&shared)));
             }
         });
-        Self {
-            address,
-            seen,
-            acceptor,
-        }
+        Self { address, seen, acceptor }
     }
 
     /// Where it listens.
@@ -169,11 +158,7 @@ impl Relay {
                 });
             }
         });
-        Self {
-            address,
-            behind,
-            acceptor,
-        }
+        Self { address, behind, acceptor }
     }
 
     /// The port.

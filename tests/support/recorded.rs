@@ -12,18 +12,12 @@ pub(crate) type Headers = Vec<(String, Vec<u8>)>;
 
 /// The headers of a map as a list.
 pub(crate) fn list(map: &HeaderMap) -> Headers {
-    map.iter()
-        .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
-        .collect()
+    map.iter().map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec())).collect()
 }
 
 /// All values of a header in a list, as text.
 pub(crate) fn values(headers: &Headers, name: &str) -> Vec<String> {
-    headers
-        .iter()
-        .filter(|(present, _)| present == name)
-        .map(|(_, value)| String::from_utf8_lossy(value).into_owned())
-        .collect()
+    headers.iter().filter(|(present, _)| present == name).map(|(_, value)| String::from_utf8_lossy(value).into_owned()).collect()
 }
 
 /// One request as it arrived, perhaps still arriving.
@@ -51,11 +45,7 @@ impl Debug for Recorded {
     fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
         let size: usize = self.chunks.iter().map(|(_, chunk)| chunk.len()).sum();
         let end = if self.complete { "" } else { " so far" };
-        write!(
-            formatter,
-            "{} {} at {}",
-            self.method, self.path, self.authority
-        )?;
+        write!(formatter, "{} {} at {}", self.method, self.path, self.authority)?;
         write!(formatter, ", {size} bytes{end}, headers:")?;
         for (name, value) in self.headers.iter().chain(&self.trailers) {
             write!(formatter, " {name}: {};", value.escape_ascii())?;
@@ -73,11 +63,7 @@ impl Recorded {
         let authority = parts.uri.authority().map(ToString::to_string);
         Self {
             method: parts.method.to_string(),
-            path: parts
-                .uri
-                .path_and_query()
-                .map(ToString::to_string)
-                .unwrap_or_default(),
+            path: parts.uri.path_and_query().map(ToString::to_string).unwrap_or_default(),
             authority: authority.or(host).unwrap_or_default(),
             version: parts.version,
             headers,

@@ -15,18 +15,12 @@ use crate::support::eventually::PATIENCE;
 
 /// The Envoy that the tests run in: `$ENVOY`, or the one that the setup puts into the clone.
 pub(crate) fn default_binary() -> PathBuf {
-    std::env::var_os("ENVOY").map_or_else(
-        || in_clone("target/envoy/1.40.0/envoy"),
-        |path| in_clone(Path::new(&path)),
-    )
+    std::env::var_os("ENVOY").map_or_else(|| in_clone("target/envoy/1.40.0/envoy"), |path| in_clone(Path::new(&path)))
 }
 
 /// The compiled filter: `$SIDECAST_WASM`, or the one that the build puts into the clone.
 pub(crate) fn default_wasm() -> PathBuf {
-    std::env::var_os("SIDECAST_WASM").map_or_else(
-        || in_clone("dist/sidecast.wasm"),
-        |path| in_clone(Path::new(&path)),
-    )
+    std::env::var_os("SIDECAST_WASM").map_or_else(|| in_clone("dist/sidecast.wasm"), |path| in_clone(Path::new(&path)))
 }
 
 fn in_clone(path: impl AsRef<Path>) -> PathBuf {
@@ -65,10 +59,7 @@ impl Setup {
 
     /// Another number of workers.
     pub(crate) fn concurrency(self, concurrency: u32) -> Self {
-        Self {
-            concurrency,
-            ..self
-        }
+        Self { concurrency, ..self }
     }
 
     /// Another level of the log of the filter.
@@ -100,17 +91,11 @@ impl Setup {
 
     /// Listeners come from a file that can be replaced while Envoy runs.
     pub(crate) fn dynamic(self) -> Self {
-        Self {
-            dynamic: true,
-            ..self
-        }
+        Self { dynamic: true, ..self }
     }
 
     fn resources(&self) -> Vec<Value> {
-        self.listeners
-            .iter()
-            .map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm))
-            .collect()
+        self.listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect()
     }
 
     fn spawn(&self) -> (Child, TempDir) {
@@ -135,10 +120,7 @@ impl Setup {
             .args(["--disable-hot-restart", "--drain-time-s", "1"])
             .args(["--drain-strategy", "immediate"])
             .args(["--log-format", "%l %n %v", "--log-level", "warning"])
-            .args([
-                "--component-log-level",
-                &format!("wasm:{}", self.wasm_level),
-            ])
+            .args(["--component-log-level", &format!("wasm:{}", self.wasm_level)])
             .args(["--concurrency", &self.concurrency.to_string()])
             .arg("--admin-address-path")
             .arg(directory.path().join("admin"))
@@ -169,10 +151,7 @@ impl Setup {
         let _ = child.kill();
         let status = child.wait().unwrap();
         let log = read_log(&directory);
-        assert!(
-            !running && !status.success(),
-            "the configuration was taken: {log}"
-        );
+        assert!(!running && !status.success(), "the configuration was taken: {log}");
         log
     }
 }

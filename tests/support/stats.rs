@@ -13,13 +13,7 @@ impl Stats {
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let page: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let list = page["stats"].as_array().ok_or("no list of statistics")?;
-        Ok(Self(
-            list.iter()
-                .filter_map(|item| {
-                    Some((item["name"].as_str()?.to_owned(), item["value"].as_u64()?))
-                })
-                .collect(),
-        ))
+        Ok(Self(list.iter().filter_map(|item| Some((item["name"].as_str()?.to_owned(), item["value"].as_u64()?))).collect()))
     }
 
     /// The value of a statistic by its full name, if it exists.
@@ -30,12 +24,7 @@ impl Stats {
     /// The value of a statistic of one target. It must exist: the filter defines all of them when it is configured.
     pub(crate) fn of(&self, target: &str, name: &str) -> u64 {
         self.find(&format!("wasmcustom.sidecast.{target}.{name}"))
-            .unwrap_or_else(|| {
-                panic!(
-                    "no statistic {name} of {target} among {:?}",
-                    self.target(target)
-                )
-            })
+            .unwrap_or_else(|| panic!("no statistic {name} of {target} among {:?}", self.target(target)))
     }
 
     /// All statistics of one target that are not 0, without their common prefix.

@@ -47,17 +47,9 @@ impl Upstream {
     pub(crate) async fn behaving(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared {
-            behaviour: Mutex::new(behaviour),
-            requests: Mutex::default(),
-            tally: Arc::default(),
-        });
+        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), requests: Mutex::default(), tally: Arc::default() });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self {
-            address,
-            shared,
-            acceptor,
-        }
+        Self { address, shared, acceptor }
     }
 
     /// Where it listens.
@@ -73,28 +65,19 @@ impl Upstream {
     /// What has arrived so far, in the order of arrival.
     pub(crate) fn received(&self) -> Vec<Recorded> {
         let requests = self.shared.requests.lock().unwrap();
-        requests
-            .iter()
-            .map(|request| request.lock().unwrap().clone())
-            .collect()
+        requests.iter().map(|request| request.lock().unwrap().clone()).collect()
     }
 
     /// How many requests have arrived whole.
     pub(crate) fn complete(&self) -> usize {
         let requests = self.shared.requests.lock().unwrap();
-        requests
-            .iter()
-            .filter(|request| request.lock().unwrap().complete)
-            .count()
+        requests.iter().filter(|request| request.lock().unwrap().complete).count()
     }
 
     /// Waits until `count` requests have arrived whole, and takes all that have arrived.
     pub(crate) async fn take(&self, count: usize) -> Vec<Recorded> {
         self.arrived(count).await;
-        std::mem::take(&mut *self.shared.requests.lock().unwrap())
-            .iter()
-            .map(|request| request.lock().unwrap().clone())
-            .collect()
+        std::mem::take(&mut *self.shared.requests.lock().unwrap()).iter().map(|request| request.lock().unwrap().clone()).collect()
     }
 
     /// Waits until `count` requests have arrived whole.
@@ -140,15 +123,8 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server
-        .http1()
-        .auto_date_header(false)
-        .timer(TokioTimer::new())
-        .max_headers(4000);
-    server
-        .http2()
-        .auto_date_header(false)
-        .max_header_list_size(2 << 20);
+    server.http1().auto_date_header(false).timer(TokioTimer::new()).max_headers(4000);
+    server.http2().auto_date_header(false).max_header_list_size(2 << 20);
     let service = service_fn(move |request| handle(request, Arc::clone(&shared)));
     // An error is an end that the other side chose, or that a behaviour asked for.
     let _ = server.serve_connection(TokioIo::new(stream), service).await;
@@ -165,10 +141,7 @@ impl Drop for Abandoned {
     }
 }
 
-async fn handle(
-    request: Request<Incoming>,
-    shared: Arc<Shared>,
-) -> Result<Response<AnswerBody>, &'static str> {
+async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<AnswerBody>, &'static str> {
     let behaviour = shared.behaviour.lock().unwrap().clone();
     let mut guard = Abandoned(Arc::clone(&shared.tally), true);
     let (parts, body) = request.into_parts();
@@ -177,19 +150,14 @@ async fn handle(
     let answer = match behaviour {
         Behaviour::AnswerEarly(answer) => answer,
         other => {
-            read(body, &record)
-                .await
-                .map_err(|_| "the request broke off")?;
+            read(body, &record).await.map_err(|_| "the request broke off")?;
             match other {
                 Behaviour::Answer(answer) | Behaviour::AnswerEarly(answer) => answer,
                 Behaviour::Gated(gate, answer) => {
                     gate.passed().await;
                     answer
                 }
-                Behaviour::Echo => Answer {
-                    body: record.lock().unwrap().body(),
-                    ..Answer::status(200)
-                },
+                Behaviour::Echo => Answer { body: record.lock().unwrap().body(), ..Answer::status(200) },
                 Behaviour::CloseBeforeHeaders => {
                     guard.1 = false;
                     return Err("closed as asked");
