@@ -3,7 +3,7 @@
 use serde_json::{json, Value};
 
 use crate::scene::{everything_to, Scene};
-use crate::support::bootstrap::Filter;
+use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::client::Client;
 use crate::support::envoy::Envoy;
 use crate::support::eventually::{eventually, PATIENCE};
@@ -24,7 +24,8 @@ fn bad() -> Value {
     })
 }
 
-const PROBLEMS: [&str; 8] = [
+const PROBLEMS: [&str; 9] = [
+    "targets[0].retry: not supported yet",
     "targets[0].retry.max_atempts: unknown field",
     "targets[0].timeout: ",
     "targets[1].name: ",
@@ -69,14 +70,16 @@ async fn lds(envoy: &Envoy, counter: &str, wanted: u64) {
     .await;
 }
 
+/// The log of an Envoy that refused to start with this filter.
+async fn log_of_refusal(filter: Filter) -> String {
+    let cluster = bootstrap::cluster("primary", None, Protocol::Http1);
+    Setup::new().cluster_json(cluster).listener("main", filter).refused().await
+}
+
 #[tokio::test]
 async fn a_bad_configuration_is_refused_with_every_problem_and_its_path() {
     for filter in [Filter::json(&bad()), Filter::Struct(bad())] {
-        let log = Setup::new()
-            .cluster_json(crate::support::bootstrap::cluster("primary", None, crate::support::bootstrap::Protocol::Http1))
-            .listener("main", filter)
-            .refused()
-            .await;
+        let log = log_of_refusal(filter).await;
         assert_every_problem_is_told(&log::events(&log));
         assert!(log::traps(&log).is_empty(), "{log}");
     }
@@ -85,7 +88,7 @@ async fn a_bad_configuration_is_refused_with_every_problem_and_its_path() {
 #[tokio::test]
 async fn text_that_is_no_configuration_is_refused() {
     for text in ["", "{", "null", "[]", "targets: []", "{\"targets\": []}", "{}", "{\"targets\": 7}"] {
-        let log = Setup::new().listener("main", Filter::Text(text.to_owned())).refused().await;
+        let log = log_of_refusal(Filter::Text(text.to_owned())).await;
         let events = log::events(&log);
         assert!(events.iter().any(|event| event.name() == "configuration_rejected"), "{text:?}: {log}");
         assert!(log::traps(&log).is_empty(), "{log}");
@@ -97,7 +100,7 @@ async fn a_feature_that_is_not_built_yet_is_refused_by_name() {
     let mut configuration = everything_to(&["audit"]);
     configuration["targets"][0]["retry"] = json!({"max_attempts": 3});
     configuration["targets"][0]["batch"] = json!({"max_items": 10});
-    let log = Setup::new().listener("main", Filter::json(&configuration)).refused().await;
+    let log = log_of_refusal(Filter::json(&configuration)).await;
     let events = log::events(&log);
     for path in ["targets[0].retry", "targets[0].batch"] {
         let problem = format!("{path}: not supported yet");

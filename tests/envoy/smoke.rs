@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::scene::{everything_to, noise, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
-use crate::support::bootstrap::Filter;
+use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::log;
 use crate::support::setup::{default_binary, Setup};
 
@@ -68,7 +68,12 @@ async fn a_bad_configuration_is_refused_in_every_envoy() {
     let bad = json!({"targets": [{"name": "audit", "cluster": "audit", "colour": "red"}], "limits": {"max": 1}});
     for binary in binaries() {
         for filter in [Filter::json(&bad), Filter::Struct(bad.clone())] {
-            let log = Setup::new().binary(binary.clone()).listener("main", filter).refused().await;
+            let log = Setup::new()
+                .binary(binary.clone())
+                .cluster_json(bootstrap::cluster("primary", None, Protocol::Http1))
+                .listener("main", filter)
+                .refused()
+                .await;
             let events = log::events(&log);
             for start in ["targets[0].colour: unknown field", "limits.max: unknown field"] {
                 assert!(events.iter().any(|event| event.text("problem").starts_with(start)), "{start}: {log}");
