@@ -100,6 +100,19 @@ impl Envoy {
         .await
     }
 
+    /// Waits until this number of filter chains is being drained, as after an update.
+    pub(crate) async fn draining(&self, wanted: u64) {
+        let what = format!("{wanted} filter chains to drain");
+        eventually(PATIENCE, &what, async || {
+            let stats = self.stats().await;
+            match stats.find("listener_manager.total_filter_chains_draining") {
+                Some(seen) if seen == wanted => Ok(()),
+                seen => Err(format!("{seen:?}")),
+            }
+        })
+        .await;
+    }
+
     /// Replaces the listeners, as a file-based LDS update.
     pub(crate) fn replace_listeners(&self, listeners: &[(&str, Filter)]) {
         let resources: Vec<Value> =
