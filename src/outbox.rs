@@ -53,11 +53,6 @@ impl<T> Lane<T> {
         next
     }
 
-    /// Takes out all that waits.
-    pub fn take_queued(&mut self) -> VecDeque<T> {
-        std::mem::take(&mut self.queue)
-    }
-
     /// True when nothing waits and nothing is under way.
     pub fn is_idle(&self) -> bool {
         self.in_flight == 0 && self.queue.is_empty()

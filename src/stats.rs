@@ -28,8 +28,6 @@ pub enum DropReason {
     NotRetryable,
     /// Envoy knows no such cluster.
     UnknownCluster,
-    /// The filter went away.
-    Shutdown,
 }
 
 /// Every statistic of a target.
@@ -66,14 +64,13 @@ impl DropReason {
             Self::RetriesExhausted => "retries_exhausted",
             Self::NotRetryable => "not_retryable",
             Self::UnknownCluster => "unknown_cluster",
-            Self::Shutdown => "shutdown",
         }
     }
 }
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 15] = [
         Self::Matched,
         Self::Attempts,
         Self::AttemptFailures,
@@ -89,7 +86,6 @@ impl Metric {
         Self::Dropped(DropReason::RetriesExhausted),
         Self::Dropped(DropReason::NotRetryable),
         Self::Dropped(DropReason::UnknownCluster),
-        Self::Dropped(DropReason::Shutdown),
     ];
 
     /// Its place in [`Metric::ALL`].

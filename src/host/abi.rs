@@ -3,7 +3,8 @@
 //!
 //! Why not the Rust SDK: it gives an answer back to the context that was active at dispatch, and drops it in silence when that
 //! stream is gone; it takes header values as `str`; several of its calls panic on a status that they do not expect; and it
-//! exports every callback, so that Envoy calls them all. Envoy calls only what stands here.
+//! exports every callback, so that Envoy calls them all. Envoy calls only what stands here: `proxy_on_delete`, too, would be one
+//! more call in each request, and tells nothing that `proxy_on_done` did not.
 
 #![allow(unsafe_code)]
 
@@ -87,7 +88,8 @@ extern "C" fn _initialize() {
 /// Memory in which the host hands something over; [`super::calls`] takes it back as a `Vec` of exactly that size.
 #[no_mangle]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
+    // Not zeroed: the host fills all of it.
+    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
 }
 
 #[no_mangle]
@@ -126,9 +128,4 @@ extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, b
 #[no_mangle]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
     u32::from(vm::with(|vm| vm.done(context)).unwrap_or(true))
-}
-
-#[no_mangle]
-extern "C" fn proxy_on_delete(context: u32) {
-    vm::with(|vm| vm.delete(context));
 }

@@ -288,21 +288,6 @@ impl Mirror {
         journal::write(Event::GivenUp, report);
     }
 
-    /// Gives up all that is left: nobody will hear of it any more.
-    pub(super) fn close(&mut self) {
-        for target in 0..self.lanes.len() {
-            let queued = self.lanes.get_mut(target).map(|lane| lane.lane.take_queued()).unwrap_or_default();
-            for delivery in queued {
-                self.count_queued(target, -1, signed(delivery.charged).saturating_neg());
-                self.give_up_unsent(target, Some(delivery.id), &delivery.head, DropReason::Shutdown);
-            }
-        }
-        for (_, flight) in std::mem::take(&mut self.in_flight) {
-            self.add(flight.target, Metric::Inflight, -1);
-            self.give_up_unsent(flight.target, Some(flight.id), &flight.head, DropReason::Shutdown);
-        }
-    }
-
     fn count_queued(&self, target: usize, copies: i64, bytes: i64) {
         self.add(target, Metric::Queued, copies);
         self.add(target, Metric::QueuedBytes, bytes);

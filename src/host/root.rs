@@ -44,26 +44,18 @@ impl Root {
 
     /// A call has ended, with an answer or without.
     pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
-        let Some(mirror) = &mut self.mirror else {
-            return;
-        };
-        mirror.call_ended(token, headers, body_size);
-        if self.draining && mirror.is_idle() {
-            self.draining = false;
-            calls::done();
+        if let Some(mirror) = &mut self.mirror {
+            mirror.call_ended(token, headers, body_size);
         }
     }
 
-    /// Envoy asks whether this root is done. If not, it stays until it says so: its answers still come.
-    pub(super) fn drain(&mut self) -> bool {
-        self.draining = !self.mirror.as_ref().is_none_or(Mirror::is_idle);
-        !self.draining
+    /// No new request comes; what is under way goes on.
+    pub(super) fn drain(&mut self) {
+        self.draining = true;
     }
 
-    /// The root goes away with whatever it still holds.
-    pub(super) fn close(self) {
-        if let Some(mut mirror) = self.mirror {
-            mirror.close();
-        }
+    /// True when no new request comes and nothing is under way any more.
+    pub(super) fn has_drained(&self) -> bool {
+        self.draining && self.mirror.as_ref().is_none_or(Mirror::is_idle)
     }
 }

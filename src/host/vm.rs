@@ -5,6 +5,7 @@ use std::cell::RefCell;
 
 use rustc_hash::FxHashMap;
 
+use super::calls;
 use super::root::Root;
 use super::stream::Stream;
 
@@ -63,26 +64,28 @@ impl Vm {
     }
 
     pub(super) fn call_ended(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
-        if let Some(root) = self.roots.get_mut(&root) {
-            root.call_ended(token, headers, body_size);
+        let Some(mirroring) = self.roots.get_mut(&root) else {
+            return;
+        };
+        mirroring.call_ended(token, headers, body_size);
+        if mirroring.has_drained() {
+            self.roots.remove(&root);
+            calls::done();
         }
     }
 
-    /// A stream is over, or a root is asked whether it is done.
+    /// A stream is over, or a root is asked whether it is done. Nothing is heard of either after that, except that a root which
+    /// is not done stays until its last answer came.
     pub(super) fn done(&mut self, context: u32) -> bool {
-        match self.roots.get_mut(&context) {
-            Some(root) => root.drain(),
-            None => {
-                self.advance(context, Stream::cut_off);
-                true
-            }
+        let Some(root) = self.roots.get_mut(&context) else {
+            self.advance(context, Stream::cut_off);
+            return true;
+        };
+        root.drain();
+        let drained = root.has_drained();
+        if drained {
+            self.roots.remove(&context);
         }
-    }
-
-    pub(super) fn delete(&mut self, context: u32) {
-        self.advance(context, Stream::cut_off);
-        if let Some(root) = self.roots.remove(&context) {
-            root.close();
-        }
+        drained
     }
 }

@@ -95,7 +95,6 @@ fn every_statistic_is_there_from_the_start() {
         "retries_exhausted",
         "not_retryable",
         "unknown_cluster",
-        "shutdown",
     ];
     for name in counters {
         assert_eq!(host.stat("audit", name), 0);
