@@ -1,1 +1,29 @@
-//! The compiled filter in a real Envoy.
+//! The compiled filter in a real Envoy: what the primary sees, what each target receives, and what the statistics say.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod accounting;
+mod configuration;
+mod harness;
+mod headers;
+mod isolation;
+mod limits;
+mod loop_guard;
+mod mirroring;
+mod odd;
+mod outcomes;
+mod reload;
+mod scene;
+mod smoke;
+mod streaming;
+mod tracing;
+mod tunnels;

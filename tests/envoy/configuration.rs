@@ -1,0 +1,198 @@
+//! A bad configuration is refused as a whole and tells every problem; the old one keeps serving.
+
+use serde_json::{json, Value};
+
+use crate::scene::{everything_to, Scene};
+use crate::support::bootstrap::{self, Filter, Protocol};
+use crate::support::client::Client;
+use crate::support::envoy::Envoy;
+use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::log::{self, Event};
+use crate::support::setup::Setup;
+use crate::support::upstream::Upstream;
+
+/// Many problems at once: each has its path.
+fn bad() -> Value {
+    json!({
+        "targets": [
+            {"name": "audit", "cluster": "audit", "retry": {"max_atempts": 3}, "timeout": "soon"},
+            {"name": "audit", "cluster": "audit", "match": [{"path": {"regex": "("}}]},
+            {"name": "No Name", "cluster": ""},
+        ],
+        "limits": {"max_body_bytes": -1},
+        "surprise": true,
+    })
+}
+
+const PROBLEMS: [&str; 9] = [
+    "targets[0].retry: not supported yet",
+    "targets[0].retry.max_atempts: unknown field",
+    "targets[0].timeout: ",
+    "targets[1].name: ",
+    "targets[1].match[0].path",
+    "targets[2].name: ",
+    "targets[2].cluster: ",
+    "limits.max_body_bytes: ",
+    "surprise: unknown field",
+];
+
+#[track_caller]
+fn assert_every_problem_is_told(events: &[Event]) {
+    let rejected: Vec<&Event> = events.iter().filter(|event| event.name() == "configuration_rejected").collect();
+    for start in PROBLEMS {
+        let told = rejected.iter().filter(|event| event.text("problem").starts_with(start));
+        assert!(told.count() >= 1, "{start:?} is missing in {rejected:#?}");
+    }
+    for event in rejected {
+        assert_eq!(event.level, "error");
+        let known = PROBLEMS.iter().any(|start| event.text("problem").starts_with(start));
+        assert!(known, "unexpected: {event:?}");
+    }
+}
+
+/// An Envoy whose listeners come from a file, with the filter mirroring to `audit`.
+async fn dynamic(primary: &Upstream, audit: &Upstream, filter: Filter) -> Envoy {
+    Setup::new()
+        .cluster("primary", primary.address())
+        .cluster("audit", audit.address())
+        .listener("main", filter)
+        .dynamic()
+        .start()
+        .await
+}
+
+async fn lds(envoy: &Envoy, counter: &str, wanted: u64) {
+    let name = format!("listener_manager.lds.{counter}");
+    eventually(PATIENCE, &name, async || match envoy.stats().await.find(&name) {
+        Some(seen) if seen >= wanted => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+}
+
+/// The log of an Envoy that refused to start with this filter.
+async fn log_of_refusal(filter: Filter) -> String {
+    let cluster = bootstrap::cluster("primary", None, Protocol::Http1);
+    Setup::new().cluster_json(cluster).listener("main", filter).refused().await
+}
+
+#[tokio::test]
+async fn a_bad_configuration_is_refused_with_every_problem_and_its_path() {
+    for filter in [Filter::json(&bad()), Filter::Struct(bad())] {
+        let log = log_of_refusal(filter).await;
+        assert_every_problem_is_told(&log::events(&log));
+        assert!(log::traps(&log).is_empty(), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn text_that_is_no_configuration_is_refused() {
+    for text in ["", "{", "null", "[]", "targets: []", "{\"targets\": []}", "{}", "{\"targets\": 7}"] {
+        let log = log_of_refusal(Filter::Text(text.to_owned())).await;
+        let events = log::events(&log);
+        assert!(events.iter().any(|event| event.name() == "configuration_rejected"), "{text:?}: {log}");
+        assert!(log::traps(&log).is_empty(), "{log}");
+    }
+}
+
+#[tokio::test]
+async fn a_feature_that_is_not_built_yet_is_refused_by_name() {
+    let mut configuration = everything_to(&["audit"]);
+    configuration["targets"][0]["retry"] = json!({"max_attempts": 3});
+    configuration["targets"][0]["batch"] = json!({"max_items": 10});
+    let log = log_of_refusal(Filter::json(&configuration)).await;
+    let events = log::events(&log);
+    for path in ["targets[0].retry", "targets[0].batch"] {
+        let problem = format!("{path}: not supported yet");
+        assert!(events.iter().any(|event| event.text("problem").starts_with(&problem)), "{path}: {events:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_update_leaves_the_old_configuration_serving() {
+    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
+    let envoy = dynamic(&primary, &audit, Filter::json(&everything_to(&["audit"]))).await;
+    let client = Client::http1(envoy.address("main"));
+    client.post("/", "before").await;
+    assert_eq!(audit.take_one().await.body(), "before");
+
+    envoy.replace_listeners(&[("main", Filter::json(&bad()))]);
+    lds(&envoy, "update_rejected", 1).await;
+    assert_every_problem_is_told(&envoy.events());
+    for client in [client, Client::http1(envoy.address("main"))] {
+        assert_eq!(client.post("/", "after").await.status, 200);
+        assert_eq!(audit.take_one().await.body(), "after");
+    }
+    let stats = envoy.settled_at("audit", 3).await;
+    assert_eq!(stats.of("audit", "delivered"), 3);
+}
+
+#[tokio::test]
+async fn a_good_update_takes_effect() {
+    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
+    let mut narrow = everything_to(&["audit"]);
+    narrow["targets"][0]["match"] = json!([{"path": {"prefix": "/new"}}]);
+    let envoy = dynamic(&primary, &audit, Filter::json(&everything_to(&["audit"]))).await;
+    Client::http1(envoy.address("main")).get("/old").await;
+    assert_eq!(audit.take_one().await.path, "/old");
+    let updates = envoy.stats().await.find("listener_manager.lds.update_success").unwrap();
+    envoy.replace_listeners(&[("main", Filter::json(&narrow))]);
+    lds(&envoy, "update_success", updates + 1).await;
+    // Workers take the new filter chain over one by one.
+    eventually(PATIENCE, "the new rules", async || {
+        let before = audit.received().len();
+        Client::http1(envoy.address("main")).get("/old").await;
+        envoy.settled(["audit"]).await;
+        let after = audit.received().len();
+        if before == after {
+            Ok(())
+        } else {
+            Err(format!("{after} copies"))
+        }
+    })
+    .await;
+    audit.take(0).await;
+    let client = Client::http1(envoy.address("main"));
+    client.get("/new/1").await;
+    assert_eq!(audit.take_one().await.path, "/new/1");
+}
+
+#[tokio::test]
+async fn text_and_struct_give_the_same_filter() {
+    // Every number is a double in a Struct.
+    let configuration = json!({
+        "targets": [{
+            "name": "audit", "cluster": "audit", "timeout": "1.5s", "success": ["2xx", "404"],
+            "match": [{"methods": ["POST"], "headers": [{"name": "x-tier", "prefix": "go"}]}],
+            "limits": {"max_in_flight": 8, "max_queued": 16},
+            "circuit_breaker": {"mode": "disabled"},
+        }],
+        "limits": {"max_body_bytes": 1000, "max_buffered_bytes": 1e6},
+        "correlation": {"header": "x-correlation", "traceparent": true},
+        "loop_guard": {"secret": "s"},
+    });
+    let mut seen = Vec::new();
+    for filter in [Filter::json(&configuration), Filter::Struct(configuration.clone())] {
+        let (primary, audit) = (Upstream::start().await, Upstream::start().await);
+        let envoy = dynamic(&primary, &audit, filter).await;
+        let client = Client::http1(envoy.address("main"));
+        for (path, tier, size) in [("/a", "gold", 1000), ("/b", "gold", 1001), ("/c", "silver", 10)] {
+            let request = client.request("POST", path).header("x-tier", tier).header("x-correlation", "7");
+            let body = crate::support::client::full(vec![b'x'; size]);
+            client.send(request.body(body).unwrap()).await;
+        }
+        let stats = envoy.settled_at("audit", 2).await;
+        let copies = audit.take(1).await;
+        let copy = &copies[0];
+        assert_eq!((copies.len(), copy.path.as_str(), copy.body().len()), (1, "/a", 1000));
+        seen.push((stats.target("audit"), copy.only("x-correlation"), copy.only("x-sidecast-loop").len()));
+    }
+    assert_eq!(seen[0], seen[1]);
+}
+
+#[tokio::test]
+async fn a_configuration_that_was_taken_is_told() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let configured = scene.envoy.events().into_iter().find(|event| event.name() == "configured");
+    assert_eq!(configured.unwrap().level, "info");
+}

@@ -1,0 +1,139 @@
+//! Memory is bounded, and what does not fit is counted.
+
+use bytes::Bytes;
+use hyper::body::Frame;
+use serde_json::json;
+
+use crate::scene::{everything_to, noise, target, Scene};
+use crate::support::answer::{Answer, Behaviour, Gate};
+use crate::support::client::{chunked, full, pieces};
+
+fn dropped(reason: &str, count: u64) -> std::collections::BTreeMap<String, u64> {
+    [(reason.to_owned(), count)].into()
+}
+
+#[tokio::test]
+async fn a_body_over_the_cap_reaches_only_the_primary() {
+    let mut configuration = everything_to(&["audit"]);
+    configuration["limits"] = json!({"max_body_bytes": "64KiB"});
+    let scene = Scene::configured(["audit"], configuration).await;
+    let body = noise(300_000);
+    for client in [scene.client(), scene.http2_client()] {
+        let within = body.slice(..65_536);
+        let over = body.slice(..65_537);
+        assert_eq!(client.post("/within", within.clone()).await.status, 200);
+        assert_eq!(client.post("/over", over.clone()).await.status, 200);
+        let pieces: Vec<Bytes> = body.chunks(10_000).map(Bytes::copy_from_slice).collect();
+        let far_over = client.request("POST", "/far").body(chunked(&pieces, None)).unwrap();
+        assert_eq!(client.send(far_over).await.status, 200);
+        let seen = scene.primary.take(3).await;
+        assert!(seen[0].body() == within && seen[1].body() == over && seen[2].body() == body);
+        let copy = scene.target().take_one().await;
+        assert!(copy.path == "/within" && copy.body() == within);
+    }
+    let stats = scene.envoy.settled_at("audit", 6).await;
+    assert_eq!(stats.drops("audit"), dropped("body_too_large", 4));
+    assert_eq!((stats.of("audit", "attempts"), stats.of("audit", "delivered")), (2, 2));
+}
+
+#[tokio::test]
+async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is_dropped() {
+    let mut only = target("audit");
+    only["limits"] = json!({"max_in_flight": 2, "max_queued": 3});
+    // One worker: the limits are per worker.
+    let scene = Scene::set_up(["audit"], json!({ "targets": [only] }), |setup| setup.concurrency(1)).await;
+    let gate = Gate::shut();
+    let held = Behaviour::Gated(gate.clone(), Answer::status(200));
+    scene.target().behave(held);
+    let client = scene.client();
+    for index in 0..10 {
+        assert_eq!(client.post(&format!("/{index}"), "body").await.status, 200);
+    }
+    let stats = scene.envoy.stats().await;
+    assert_eq!((stats.of("audit", "inflight"), stats.of("audit", "queued")), (2, 3));
+    assert!(stats.of("audit", "queued_bytes") >= 12);
+    assert_eq!(stats.drops("audit"), dropped("queue_full", 5));
+    gate.open();
+    let stats = scene.envoy.settled_at("audit", 10).await;
+    assert_eq!(stats.of("audit", "delivered"), 5);
+    let mut paths: Vec<String> = scene.target().take(5).await.into_iter().map(|seen| seen.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4"]);
+}
+
+#[tokio::test]
+async fn copies_over_the_workers_memory_are_dropped() {
+    let mut configuration = everything_to(&["audit"]);
+    configuration["limits"] = json!({"max_body_bytes": "64KiB", "max_buffered_bytes": "256KiB"});
+    let scene = Scene::set_up(["audit"], configuration, |setup| setup.concurrency(1)).await;
+    let gate = Gate::shut();
+    let held = Behaviour::Gated(gate.clone(), Answer::status(200));
+    scene.target().behave(held);
+    let client = scene.client();
+    let body = noise(60_000);
+    for _ in 0..10 {
+        assert_eq!(client.post("/", body.clone()).await.status, 200);
+    }
+    gate.open();
+    let stats = scene.envoy.settled_at("audit", 10).await;
+    let full = stats.of("audit", "dropped.buffer_full");
+    // Four bodies of 60,000 bytes are all that fits.
+    assert_eq!(full, 6, "{:?}", stats.target("audit"));
+    assert_eq!(stats.of("audit", "delivered"), 4);
+    // What was given back can be used again.
+    assert_eq!(client.post("/", body.clone()).await.status, 200);
+    let stats = scene.envoy.settled_at("audit", 11).await;
+    assert_eq!(stats.of("audit", "delivered"), 5);
+}
+
+#[tokio::test]
+async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    for (count, client) in [scene.client(), scene.http2_client()].into_iter().enumerate() {
+        let (sender, body) = pieces();
+        sender.send(Frame::data(Bytes::from("half"))).unwrap();
+        let request = client.request("POST", "/").body(body).unwrap();
+        let sending = tokio::spawn(async move { client.try_send(request).await });
+        crate::support::eventually::eventually(
+            crate::support::eventually::PATIENCE,
+            "the first half at the primary",
+            async || match scene.primary.received().len() {
+                seen if seen > count => Ok(()),
+                seen => Err(format!("{seen} requests")),
+            },
+        )
+        .await;
+        sending.abort();
+        assert!(sending.await.unwrap_err().is_cancelled());
+        let stats = scene.envoy.settled_at("audit", count as u64 + 1).await;
+        assert_eq!(stats.drops("audit"), dropped("truncated", count as u64 + 1));
+        drop(sender);
+    }
+    assert!(scene.target().received().is_empty());
+}
+
+#[tokio::test]
+async fn an_answer_before_the_end_of_the_request_is_counted_as_truncated() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    scene.primary.behave(Behaviour::AnswerEarly(Answer::status(413)));
+    let client = scene.http2_client();
+    let (sender, body) = pieces();
+    sender.send(Frame::data(Bytes::from("half"))).unwrap();
+    let request = client.request("POST", "/").body(body).unwrap();
+    assert_eq!(client.begin(request).await.unwrap().status(), 413);
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!(stats.drops("audit"), dropped("truncated", 1));
+    drop(sender);
+    assert!(scene.target().received().is_empty());
+}
+
+#[tokio::test]
+async fn an_early_answer_to_a_whole_request_is_no_truncation() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    scene.primary.behave(Behaviour::AnswerEarly(Answer::status(403)));
+    let client = scene.client();
+    let request = client.request("POST", "/").body(full("small")).unwrap();
+    assert_eq!(client.send(request).await.status, 403);
+    assert_eq!(scene.target().take_one().await.body(), "small");
+    scene.envoy.settled_at("audit", 1).await;
+}

@@ -1,0 +1,92 @@
+//! The usual stage: one primary, some targets, and an Envoy with the filter between.
+
+use bytes::Bytes;
+use serde_json::{json, Value};
+
+use crate::support::bootstrap::Filter;
+use crate::support::client::Client;
+use crate::support::envoy::Envoy;
+use crate::support::setup::Setup;
+use crate::support::upstream::Upstream;
+
+/// One primary, targets on clusters of the same names, and an Envoy with the filter in its listener `main`.
+pub(crate) struct Scene<const N: usize> {
+    /// The Envoy. First, so that it ends before its upstreams do.
+    pub(crate) envoy: Envoy,
+    /// What clients really talk to.
+    pub(crate) primary: Upstream,
+    /// What the copies go to.
+    pub(crate) targets: [Upstream; N],
+}
+
+impl<const N: usize> Scene<N> {
+    /// Every request is mirrored to each of these targets.
+    pub(crate) async fn mirroring_to(names: [&str; N]) -> Self {
+        Self::configured(names, everything_to(&names)).await
+    }
+
+    /// The filter has this configuration; `names` are the clusters that exist besides `primary`.
+    pub(crate) async fn configured(names: [&str; N], configuration: Value) -> Self {
+        Self::set_up(names, configuration, |setup| setup).await
+    }
+
+    /// The same, with a hand on Envoy's configuration.
+    pub(crate) async fn set_up(names: [&str; N], configuration: Value, adapt: impl FnOnce(Setup) -> Setup) -> Self {
+        let primary = Upstream::start().await;
+        let mut setup = Setup::new().cluster("primary", primary.address());
+        let mut targets = Vec::new();
+        for name in names {
+            let target = Upstream::start().await;
+            setup = setup.cluster(name, target.address());
+            targets.push(target);
+        }
+        let setup = setup.listener("main", Filter::json(&configuration));
+        Self {
+            envoy: adapt(setup).start().await,
+            primary,
+            targets: targets.try_into().unwrap_or_else(|_| unreachable!("one upstream for each name")),
+        }
+    }
+
+    /// A client of the listener that speaks HTTP/1.1.
+    pub(crate) fn client(&self) -> Client {
+        Client::http1(self.envoy.address("main"))
+    }
+
+    /// A client of the listener that speaks HTTP/2.
+    pub(crate) fn http2_client(&self) -> Client {
+        Client::http2(self.envoy.address("main"))
+    }
+}
+
+impl Scene<1> {
+    /// The only target.
+    pub(crate) fn target(&self) -> &Upstream {
+        &self.targets[0]
+    }
+}
+
+/// A configuration that mirrors every request to each of these clusters.
+pub(crate) fn everything_to(names: &[&str]) -> Value {
+    let targets: Vec<Value> = names.iter().map(|name| target(name)).collect();
+    json!({ "targets": targets })
+}
+
+/// A target named like its cluster. It waits longer for answers than any busy machine takes.
+pub(crate) fn target(name: &str) -> Value {
+    json!({"name": name, "cluster": name, "timeout": "15s", "circuit_breaker": {"mode": "disabled"}})
+}
+
+/// Bytes that look like nothing in particular and never repeat in step with any chunk; every call gives the same.
+pub(crate) fn noise(length: usize) -> Bytes {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut bytes = Vec::with_capacity(length + 8);
+    while bytes.len() < length {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        bytes.extend_from_slice(&state.to_le_bytes());
+    }
+    bytes.truncate(length);
+    bytes.into()
+}

@@ -1,0 +1,14 @@
+//! What the tests in a real Envoy stand on: an Envoy process and its configuration, upstreams that record, and clients.
+
+pub(crate) mod admin;
+pub(crate) mod answer;
+pub(crate) mod bootstrap;
+pub(crate) mod client;
+pub(crate) mod envoy;
+pub(crate) mod eventually;
+pub(crate) mod log;
+pub(crate) mod raw;
+pub(crate) mod recorded;
+pub(crate) mod setup;
+pub(crate) mod stats;
+pub(crate) mod upstream;

@@ -1,0 +1,172 @@
+//! What an Envoy is started with.
+
+use std::fs::{self, File};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+use tempfile::TempDir;
+
+use crate::support::bootstrap::{self, Filter, Protocol};
+use crate::support::envoy::{read_log, Envoy};
+use crate::support::eventually::PATIENCE;
+
+/// The Envoy that the tests run in: `$ENVOY`, or the one that the setup puts into the clone.
+pub(crate) fn default_binary() -> PathBuf {
+    std::env::var_os("ENVOY").map_or_else(|| in_clone("target/envoy/1.40.0/envoy"), |path| in_clone(Path::new(&path)))
+}
+
+/// The compiled filter: `$SIDECAST_WASM`, or the one that the build puts into the clone.
+pub(crate) fn default_wasm() -> PathBuf {
+    std::env::var_os("SIDECAST_WASM").map_or_else(|| in_clone("dist/sidecast.wasm"), |path| in_clone(Path::new(&path)))
+}
+
+fn in_clone(path: impl AsRef<Path>) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// An Envoy about to be started.
+pub(crate) struct Setup {
+    binary: PathBuf,
+    wasm: PathBuf,
+    concurrency: u32,
+    wasm_level: &'static str,
+    clusters: Vec<Value>,
+    listeners: Vec<(String, Filter)>,
+    dynamic: bool,
+}
+
+impl Setup {
+    /// An Envoy without clusters and listeners, with two workers, logging everything that the filter says.
+    pub(crate) fn new() -> Self {
+        Self {
+            binary: default_binary(),
+            wasm: default_wasm(),
+            concurrency: 2,
+            wasm_level: "debug",
+            clusters: Vec::new(),
+            listeners: Vec::new(),
+            dynamic: false,
+        }
+    }
+
+    /// Another binary.
+    pub(crate) fn binary(self, binary: PathBuf) -> Self {
+        Self { binary, ..self }
+    }
+
+    /// Another number of workers.
+    pub(crate) fn concurrency(self, concurrency: u32) -> Self {
+        Self { concurrency, ..self }
+    }
+
+    /// Another level of the log of the filter.
+    pub(crate) fn wasm_level(self, wasm_level: &'static str) -> Self {
+        Self { wasm_level, ..self }
+    }
+
+    /// A cluster of one endpoint that speaks HTTP/1.1.
+    pub(crate) fn cluster(self, name: &str, address: SocketAddr) -> Self {
+        self.cluster_json(bootstrap::cluster(name, Some(address), Protocol::Http1))
+    }
+
+    /// A cluster of one endpoint that speaks HTTP/2.
+    pub(crate) fn http2_cluster(self, name: &str, address: SocketAddr) -> Self {
+        self.cluster_json(bootstrap::cluster(name, Some(address), Protocol::Http2))
+    }
+
+    /// A cluster as it stands.
+    pub(crate) fn cluster_json(mut self, cluster: Value) -> Self {
+        self.clusters.push(cluster);
+        self
+    }
+
+    /// A listener.
+    pub(crate) fn listener(mut self, name: &str, filter: Filter) -> Self {
+        self.listeners.push((name.to_owned(), filter));
+        self
+    }
+
+    /// Listeners come from a file that can be replaced while Envoy runs.
+    pub(crate) fn dynamic(self) -> Self {
+        Self { dynamic: true, ..self }
+    }
+
+    fn resources(&self) -> Vec<Value> {
+        self.listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect()
+    }
+
+    fn spawn(&self) -> (Child, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
+        let mut bootstrap = json!({
+            "admin": {"address": bootstrap::loopback(0)},
+            "node": {"id": "test", "cluster": "test"},
+            "static_resources": {"clusters": self.clusters},
+        });
+        if self.dynamic {
+            let file = directory.path().join("listeners.json");
+            write_listeners(&file, &self.resources());
+            bootstrap["dynamic_resources"] = json!({"lds_config": {
+                "path_config_source": {"path": file, "watched_directory": {"path": directory.path()}},
+            }});
+        } else {
+            bootstrap["static_resources"]["listeners"] = self.resources().into();
+        }
+        let file = directory.path().join("bootstrap.json");
+        fs::write(&file, bootstrap.to_string()).unwrap();
+        let child = Command::new(&self.binary)
+            .args(["--disable-hot-restart", "--drain-time-s", "1"])
+            .args(["--drain-strategy", "immediate"])
+            .args(["--log-format", "%l %n %v", "--log-level", "warning"])
+            .args(["--component-log-level", &format!("wasm:{}", self.wasm_level)])
+            .args(["--concurrency", &self.concurrency.to_string()])
+            .arg("--admin-address-path")
+            .arg(directory.path().join("admin"))
+            .arg("--config-path")
+            .arg(file)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(File::create(directory.path().join("log")).unwrap())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {}: {error}", self.binary.display()));
+        (child, directory)
+    }
+
+    /// Starts Envoy and waits until all its listeners serve.
+    pub(crate) async fn start(self) -> Envoy {
+        let (child, directory) = self.spawn();
+        Envoy::await_ready(child, directory, self.wasm, self.listeners.len()).await
+    }
+
+    /// Starts Envoy with a configuration that it must refuse, and returns its log.
+    pub(crate) async fn refused(self) -> String {
+        let (mut child, directory) = self.spawn();
+        let deadline = Instant::now() + PATIENCE;
+        while child.try_wait().unwrap().is_none() && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let running = child.try_wait().unwrap().is_none();
+        let _ = child.kill();
+        let status = child.wait().unwrap();
+        let log = read_log(&directory);
+        assert!(!running && !status.success(), "the configuration was taken: {log}");
+        log
+    }
+}
+
+/// Written beside and renamed: Envoy watches for the rename and never reads half a file.
+pub(crate) fn write_listeners(file: &Path, resources: &[Value]) {
+    let fresh = file.with_extension("new");
+    let resources: Vec<Value> = resources
+        .iter()
+        .cloned()
+        .map(|mut resource| {
+            resource["@type"] = "type.googleapis.com/envoy.config.listener.v3.Listener".into();
+            resource
+        })
+        .collect();
+    fs::write(&fresh, json!({ "resources": resources }).to_string()).unwrap();
+    fs::rename(&fresh, file).unwrap();
+}

@@ -1,0 +1,57 @@
+//! Envoy's statistics, and the filter's accounts in them.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+/// Counters and gauges by name, as the admin interface gave them.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stats(BTreeMap<String, u64>);
+
+impl Stats {
+    /// Reads the answer of `/stats?format=json`.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let page: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        let list = page["stats"].as_array().ok_or("no list of statistics")?;
+        Ok(Self(list.iter().filter_map(|item| Some((item["name"].as_str()?.to_owned(), item["value"].as_u64()?))).collect()))
+    }
+
+    /// The value of a statistic by its full name, if it exists.
+    pub(crate) fn find(&self, name: &str) -> Option<u64> {
+        self.0.get(name).copied()
+    }
+
+    /// The value of a statistic of one target. It must exist: the filter defines all of them when it is configured.
+    pub(crate) fn of(&self, target: &str, name: &str) -> u64 {
+        self.find(&format!("wasmcustom.sidecast.{target}.{name}"))
+            .unwrap_or_else(|| panic!("no statistic {name} of {target} among {:?}", self.target(target)))
+    }
+
+    /// All statistics of one target that are not 0, without their common prefix.
+    pub(crate) fn target(&self, target: &str) -> BTreeMap<String, u64> {
+        let prefix = format!("wasmcustom.sidecast.{target}.");
+        self.0
+            .iter()
+            .filter(|(_, value)| **value != 0)
+            .filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.to_owned(), *value)))
+            .collect()
+    }
+
+    /// The drops of one target: every reason that was counted at least once.
+    pub(crate) fn drops(&self, target: &str) -> BTreeMap<String, u64> {
+        self.target(target)
+            .into_iter()
+            .filter_map(|(name, value)| Some((name.strip_prefix("dropped.")?.to_owned(), value)))
+            .collect()
+    }
+
+    /// Whether nothing of this target is queued or in flight, and every matched request has exactly one end. Says what is open otherwise.
+    pub(crate) fn settled(&self, target: &str) -> Result<(), String> {
+        let open = ["inflight", "queued", "queued_bytes"].map(|name| self.of(target, name));
+        let ended = self.of(target, "delivered") + self.drops(target).values().sum::<u64>();
+        if open == [0; 3] && self.of(target, "matched") == ended {
+            return Ok(());
+        }
+        Err(format!("{target}: {:?}", self.target(target)))
+    }
+}

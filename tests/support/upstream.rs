@@ -1,0 +1,214 @@
+//! Upstreams that record what they receive and behave as they are told. HTTP/1.1 and HTTP/2 (by prior knowledge) on one port.
+
+use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper::{Request, Response};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::support::answer::{Answer, AnswerBody, Behaviour, Cut, Tally};
+use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::recorded::Recorded;
+
+struct Shared {
+    behaviour: Mutex<Behaviour>,
+    requests: Mutex<Vec<Arc<Mutex<Recorded>>>>,
+    tally: Arc<Tally>,
+}
+
+/// A running upstream. It ends when it is dropped.
+pub(crate) struct Upstream {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    acceptor: tokio::task::JoinHandle<()>,
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.acceptor.abort();
+    }
+}
+
+impl Upstream {
+    /// Starts an upstream that answers 200.
+    pub(crate) async fn start() -> Self {
+        Self::behaving(Behaviour::Answer(Answer::status(200))).await
+    }
+
+    /// Starts an upstream.
+    pub(crate) async fn behaving(behaviour: Behaviour) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), requests: Mutex::default(), tally: Arc::default() });
+        let acceptor = tokio::spawn(accept(listener, Arc::clone(&shared)));
+        Self { address, shared, acceptor }
+    }
+
+    /// Where it listens.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Changes what it does with the requests from now on.
+    pub(crate) fn behave(&self, behaviour: Behaviour) {
+        *self.shared.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// What has arrived so far, in the order of arrival.
+    pub(crate) fn received(&self) -> Vec<Recorded> {
+        let requests = self.shared.requests.lock().unwrap();
+        requests.iter().map(|request| request.lock().unwrap().clone()).collect()
+    }
+
+    /// How many requests have arrived whole.
+    pub(crate) fn complete(&self) -> usize {
+        let requests = self.shared.requests.lock().unwrap();
+        requests.iter().filter(|request| request.lock().unwrap().complete).count()
+    }
+
+    /// Waits until `count` requests have arrived whole, and takes all that have arrived.
+    pub(crate) async fn take(&self, count: usize) -> Vec<Recorded> {
+        self.arrived(count).await;
+        std::mem::take(&mut *self.shared.requests.lock().unwrap()).iter().map(|request| request.lock().unwrap().clone()).collect()
+    }
+
+    /// Waits until `count` requests have arrived whole.
+    pub(crate) async fn arrived(&self, count: usize) {
+        eventually(PATIENCE, "requests at the upstream", async || {
+            let seen = self.complete();
+            if seen >= count {
+                Ok(())
+            } else {
+                Err(format!("{seen} of {count}"))
+            }
+        })
+        .await;
+    }
+
+    /// Waits for the one request that should arrive, and takes it.
+    pub(crate) async fn take_one(&self) -> Recorded {
+        let mut all = self.take(1).await;
+        assert_eq!(all.len(), 1, "one request should have arrived: {all:?}");
+        all.remove(0)
+    }
+
+    /// How many answers were handed over to the connection whole.
+    pub(crate) fn answered(&self) -> usize {
+        self.shared.tally.answered.load(Ordering::Relaxed)
+    }
+
+    /// How many requests or answers the other side gave up before their end.
+    pub(crate) fn abandoned(&self) -> usize {
+        self.shared.tally.abandoned.load(Ordering::Relaxed)
+    }
+}
+
+async fn accept(listener: TcpListener, shared: Arc<Shared>) {
+    // The set ends its tasks with this one.
+    let mut connections = JoinSet::new();
+    while let Ok((stream, _)) = listener.accept().await {
+        connections.spawn(serve(stream, Arc::clone(&shared)));
+        while connections.try_join_next().is_some() {}
+    }
+}
+
+async fn serve(stream: TcpStream, shared: Arc<Shared>) {
+    let _ = stream.set_nodelay(true);
+    let mut server = auto::Builder::new(TokioExecutor::new());
+    server.http1().auto_date_header(false).timer(TokioTimer::new()).max_headers(4000);
+    server.http2().auto_date_header(false).max_header_list_size(2 << 20);
+    let service = service_fn(move |request| handle(request, Arc::clone(&shared)));
+    // An error is an end that the other side chose, or that a behaviour asked for.
+    let _ = server.serve_connection(TokioIo::new(stream), service).await;
+}
+
+/// Counts a request as abandoned unless it was defused.
+struct Abandoned(Arc<Tally>, bool);
+
+impl Drop for Abandoned {
+    fn drop(&mut self) {
+        if self.1 {
+            self.0.abandoned.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<AnswerBody>, &'static str> {
+    let behaviour = shared.behaviour.lock().unwrap().clone();
+    let mut guard = Abandoned(Arc::clone(&shared.tally), true);
+    let (parts, body) = request.into_parts();
+    let record = Arc::new(Mutex::new(Recorded::begun(&parts)));
+    shared.requests.lock().unwrap().push(Arc::clone(&record));
+    let answer = match behaviour {
+        Behaviour::AnswerEarly(answer) => answer,
+        other => {
+            read(body, &record).await.map_err(|_| "the request broke off")?;
+            match other {
+                Behaviour::Answer(answer) | Behaviour::AnswerEarly(answer) => answer,
+                Behaviour::Gated(gate, answer) => {
+                    gate.passed().await;
+                    answer
+                }
+                Behaviour::Echo => Answer { body: record.lock().unwrap().body(), ..Answer::status(200) },
+                Behaviour::CloseBeforeHeaders => {
+                    guard.1 = false;
+                    return Err("closed as asked");
+                }
+                Behaviour::Hang => std::future::pending().await,
+                Behaviour::CloseInAnswer => {
+                    guard.1 = false;
+                    return Ok(Answer::status(200).response(&shared.tally, Cut::Close));
+                }
+                Behaviour::HangInAnswer => {
+                    guard.1 = false;
+                    return Ok(Answer::status(200).response(&shared.tally, Cut::Hang));
+                }
+            }
+        }
+    };
+    tokio::time::sleep(answer.delay).await;
+    guard.1 = false;
+    Ok(answer.response(&shared.tally, Cut::Not))
+}
+
+async fn read(mut body: Incoming, record: &Mutex<Recorded>) -> Result<(), hyper::Error> {
+    while let Some(frame) = body.frame().await {
+        let frame = frame?;
+        let mut record = record.lock().unwrap();
+        match frame.into_data() {
+            Ok(data) => record.chunks.push((Instant::now(), data)),
+            Err(frame) => {
+                if let Ok(trailers) = frame.into_trailers() {
+                    record.trailers = crate::support::recorded::list(&trailers);
+                }
+            }
+        }
+    }
+    record.lock().unwrap().complete = true;
+    Ok(())
+}
+
+/// A port at which nobody listens, reserved so that nobody else can.
+pub(crate) struct Refusing(TcpSocket);
+
+impl Refusing {
+    /// Reserves a port.
+    pub(crate) fn reserve() -> Self {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        Self(socket)
+    }
+
+    /// The address of the port.
+    pub(crate) fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap()
+    }
+}
