@@ -3,6 +3,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-builtin-rules
 .DEFAULT_GOAL := help
+.NOTPARALLEL:
 
 # Whoever picks an Envoy gets that one only; otherwise the smoke set also runs on older ones.
 ifeq ($(origin ENVOY_VERSION)$(origin ENVOY),undefinedundefined)
@@ -45,7 +46,7 @@ build: prerequisites
 	@scripts/build.sh
 
 run: prerequisites envoy build
-	@python3 demo/demo.py --envoy "$$ENVOY" $(if $(filter-out 0,$(ONCE)),--once)
+	@python3 -B demo/demo.py --envoy "$$ENVOY" $(if $(filter-out 0,$(ONCE)),--once)
 
 test: prerequisites envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
