@@ -1,1 +1,33 @@
-//! Sidecast.
+//! Sidecast mirrors HTTP requests that pass an Envoy to further clusters, and knows what became of each copy.
+//!
+//! ```text
+//!  downstream ──► Envoy ─────────────────────────────► primary
+//!                  │ headers, body chunks (copied, never held back)
+//!                  ▼
+//!            host::stream ── matching: nobody wants it ──► forgotten
+//!                  │ complete
+//!                  ▼
+//!            host::root ── outbox: room? ──► queued ──┐
+//!                  │                                  │ a place is free
+//!                  ▼                                  ▼
+//!                shape ──► call-out ──► target ──► outcome ──► stats, log_event
+//! ```
+//!
+//! Everything but `host` is pure: it takes the time, random bytes and plain data as arguments and returns values. `host`
+//! alone talks to Envoy, and exists only in the compiled filter.
+
+pub mod config;
+pub mod headers;
+pub mod ids;
+pub mod log_event;
+pub mod loop_guard;
+pub mod matching;
+pub mod outbox;
+pub mod outcome;
+pub mod shape;
+pub mod stats;
+pub mod template;
+pub mod trace_context;
+
+#[cfg(target_arch = "wasm32")]
+mod host;

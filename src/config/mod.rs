@@ -1,0 +1,138 @@
+//! Configuration: text, to the grammar (`raw`), to a [`Config`] that the filter can run.
+//!
+//! Everything that is wrong is reported at once, each problem with its path; a configuration with a problem is refused as a
+//! whole. The same text gives the same verdict on every worker: nothing here depends on time, order or chance.
+
+mod document;
+pub mod names;
+pub mod problem;
+pub mod raw;
+pub mod raw_later;
+pub mod scalar;
+
+use std::time::Duration;
+
+use serde_json::Value;
+
+use self::problem::Problems;
+use self::scalar::FromText;
+use crate::loop_guard::LoopGuard;
+use crate::matching::Matcher;
+use crate::outcome::Policy;
+use crate::template::Template;
+
+/// A configuration that is whole and valid.
+#[derive(Debug)]
+pub struct Config {
+    /// Where copies go; 1 to 32.
+    pub targets: Vec<Target>,
+    /// The longest body that is copied, in bytes.
+    pub max_body_bytes: usize,
+    /// Bytes one worker may hold, over all targets.
+    pub max_buffered_bytes: usize,
+    /// The header of the correlation id, in lower case.
+    pub correlation_header: String,
+    /// Copies carry a child of the client's `traceparent`.
+    pub traceparent: bool,
+    /// Tells copies from requests.
+    pub loop_guard: LoopGuard,
+}
+
+/// One target.
+#[derive(Debug)]
+pub struct Target {
+    /// Its label in metrics and logs.
+    pub name: String,
+    /// The Envoy cluster that gets the copies.
+    pub cluster: String,
+    /// Which requests it wants.
+    pub matcher: Matcher,
+    /// What an answer means.
+    pub policy: Policy,
+    /// How long one attempt may take; 1 ms to 1 h.
+    pub timeout: Duration,
+    /// Copies under way at once, in one worker.
+    pub max_in_flight: usize,
+    /// Copies waiting for a place, in one worker.
+    pub max_queued: usize,
+}
+
+impl Config {
+    /// Reads a configuration. `env` gives the variables that `${env:...}` in secrets stands for.
+    ///
+    /// # Errors
+    /// Every problem found, in the order of the grammar.
+    pub fn parse(text: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        let document = document::parse(text, &mut problems)?;
+        // Looked at in the document itself, so that they are reported along with whatever else is wrong.
+        repeated_names(&document, &mut problems);
+        let secret = secret(&document, env, &mut problems);
+        match deserr::deserialize::<raw::Document, Value, Problems>(document) {
+            Ok(raw) if problems.is_empty() => Ok(Self::new(raw, secret.as_deref())),
+            Ok(_) => Err(problems),
+            Err(more) => {
+                problems.extend(more);
+                Err(problems)
+            }
+        }
+    }
+
+    fn new(raw: raw::Document, secret: Option<&str>) -> Self {
+        Self {
+            targets: raw.targets.0.into_iter().map(Target::from).collect(),
+            max_body_bytes: bytes(raw.limits.max_body_bytes.0),
+            max_buffered_bytes: bytes(raw.limits.max_buffered_bytes.0),
+            correlation_header: raw.correlation.header.0 .0,
+            traceparent: raw.correlation.traceparent,
+            loop_guard: LoopGuard::new(secret),
+        }
+    }
+}
+
+impl From<raw::Target> for Target {
+    fn from(raw: raw::Target) -> Self {
+        Self {
+            name: raw.name.0 .0,
+            cluster: raw.cluster.0 .0,
+            matcher: Matcher::new(raw.rules.map(|rules| rules.0)),
+            policy: Policy::new(raw.success.0),
+            timeout: Duration::from_millis(raw.timeout.0),
+            max_in_flight: bytes(raw.limits.max_in_flight.0),
+            max_queued: bytes(raw.limits.max_queued.0),
+        }
+    }
+}
+
+/// A bound as this machine counts; what it cannot count is no bound.
+fn bytes(bound: u64) -> usize {
+    usize::try_from(bound).unwrap_or(usize::MAX)
+}
+
+/// The loop guard's secret, its variables put in. A secret that is no template is left to the grammar to report.
+fn secret(document: &Value, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<String> {
+    let text = document.get("loop_guard")?.get("secret")?.as_str()?;
+    let secret = Template::from_text(text).ok()?.with_env(env);
+    let expected = match secret {
+        Ok(secret) if !secret.is_empty() => return Some(secret),
+        Ok(_) => "expected some text, found none".to_owned(),
+        Err(expected) => expected,
+    };
+    problems.push("loop_guard.secret", expected);
+    None
+}
+
+/// Names are labels of statistics: two targets of one name would add up in silence.
+fn repeated_names(document: &Value, problems: &mut Problems) {
+    let targets = document.get("targets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let names: Vec<Option<&str>> = targets.iter().map(|target| target.get("name").and_then(Value::as_str)).collect();
+    for (index, name) in names.iter().enumerate() {
+        let first = names.iter().position(|other| name.is_some() && other == name);
+        if let (Some(name), Some(first)) = (name, first.filter(|first| *first < index)) {
+            problems.push(format!("targets[{index}].name"), format!("{name:?} is the name of targets[{first}] already"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

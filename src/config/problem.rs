@@ -1,0 +1,146 @@
+//! What is wrong with a configuration, and where. Problems are collected, never thrown at the first one: the user mends a
+//! configuration in one go.
+
+use std::fmt;
+use std::ops::ControlFlow;
+
+use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
+
+/// One problem of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Problem {
+    /// Where it is, such as `targets[1].retry.max_attempts`; empty for the whole document.
+    pub path: String,
+    /// What was expected there.
+    pub message: String,
+}
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.path.is_empty() {
+            write!(f, "configuration: {}", self.message)
+        } else {
+            write!(f, "{}: {}", self.path, self.message)
+        }
+    }
+}
+
+/// All problems found so far. As an error it is never empty.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Problems(Vec<Problem>);
+
+impl Problems {
+    /// A single problem at a place.
+    pub fn at(location: ValuePointerRef<'_>, message: impl Into<String>) -> Self {
+        Self(vec![Problem { path: path_of(location), message: message.into() }])
+    }
+
+    /// Adds a problem at a path that is already text.
+    pub fn push(&mut self, path: impl Into<String>, message: impl Into<String>) {
+        self.0.push(Problem { path: path.into(), message: message.into() });
+    }
+
+    /// Adds all of another collection.
+    pub fn extend(&mut self, other: Self) {
+        self.0.extend(other.0);
+    }
+
+    /// True when nothing is wrong.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl IntoIterator for Problems {
+    type Item = Problem;
+    type IntoIter = std::vec::IntoIter<Problem>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
+    }
+}
+
+impl MergeWithError<Problems> for Problems {
+    fn merge(self_: Option<Self>, other: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
+        let mut all = self_.unwrap_or_default();
+        all.extend(other);
+        ControlFlow::Continue(all)
+    }
+}
+
+impl DeserializeError for Problems {
+    fn error<V: IntoValue>(
+        self_: Option<Self>,
+        error: ErrorKind<'_, V>,
+        location: ValuePointerRef<'_>,
+    ) -> ControlFlow<Self, Self> {
+        let problem = match error {
+            ErrorKind::IncorrectValueKind { actual, accepted } => {
+                Self::at(location, format!("expected {}, found {}", kinds(accepted), found(&actual)))
+            }
+            ErrorKind::MissingField { field } => Self::at(location.push_key(field), "missing, but required"),
+            ErrorKind::UnknownKey { key, accepted } => {
+                Self::at(location.push_key(key), format!("unknown field, expected one of {}", quoted(accepted)))
+            }
+            ErrorKind::UnknownValue { value, accepted } => {
+                Self::at(location, format!("unknown value {value:?}, expected one of {}", quoted(accepted)))
+            }
+            ErrorKind::BadSequenceLen { expected, .. } => Self::at(location, format!("expected a list of {expected} entries")),
+            ErrorKind::Unexpected { msg } => Self::at(location, msg),
+        };
+        Self::merge(self_, problem, location)
+    }
+}
+
+/// The path of a place as users write it: `targets[1].match[0].path`.
+pub fn path_of(location: ValuePointerRef<'_>) -> String {
+    match location {
+        ValuePointerRef::Origin => String::new(),
+        ValuePointerRef::Index { index, prev } => format!("{}[{index}]", path_of(*prev)),
+        ValuePointerRef::Key { key, prev } => child_path(&path_of(*prev), key),
+    }
+}
+
+/// The path of the field `key` inside `parent`.
+pub fn child_path(parent: &str, key: &str) -> String {
+    if parent.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{parent}.{key}")
+    }
+}
+
+/// A value named by its kind, with short scalars spelled out; never more of a text than is needed to recognise it, since
+/// configurations hold secrets.
+pub(super) fn found<V: IntoValue>(value: &Value<V>) -> String {
+    match value {
+        Value::Integer(number) => format!("the number {number}"),
+        Value::NegativeInteger(number) => format!("the number {number}"),
+        Value::Float(number) => format!("the number {number}"),
+        Value::Boolean(flag) => format!("{flag}"),
+        other => kind(other.kind()).to_owned(),
+    }
+}
+
+fn kinds(accepted: &[ValueKind]) -> String {
+    let mut names: Vec<&str> = accepted.iter().map(|accepted| kind(*accepted)).collect();
+    names.dedup();
+    names.join(" or ")
+}
+
+fn kind(kind: ValueKind) -> &'static str {
+    match kind {
+        ValueKind::Null => "null",
+        ValueKind::Boolean => "true or false",
+        ValueKind::Integer | ValueKind::NegativeInteger => "a whole number",
+        ValueKind::Float => "a number",
+        ValueKind::String => "a string",
+        ValueKind::Sequence => "a list",
+        ValueKind::Map => "an object",
+    }
+}
+
+fn quoted(names: &[&str]) -> String {
+    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}

@@ -1,0 +1,265 @@
+//! The grammar as the user types it: one struct a section, one field a name. Nothing here has a meaning yet; `super::Config` has.
+
+use deserr::{Deserr, ValuePointerRef};
+
+use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, StatusPattern, TargetName};
+use super::problem::Problems;
+use super::raw_later::{Batch, Breaker, Compare, DeadLetter, RateLimit, RequestShape, Retry, Sample};
+use super::scalar::{Millis, NonEmpty, NotYet, Size, Text, Whole};
+use crate::template::Template;
+
+/// The whole document.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Document {
+    /// Where copies go.
+    pub targets: NonEmpty<Target, 32>,
+    /// Bounds of a worker, over all targets.
+    #[deserr(default)]
+    pub limits: WorkerLimits,
+    /// What ties a copy to its primary.
+    #[deserr(default)]
+    pub correlation: Correlation,
+    /// What keeps a copy from being copied again.
+    #[deserr(default)]
+    pub loop_guard: LoopGuard,
+}
+
+/// One target.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Target {
+    /// Its label in metrics and logs.
+    pub name: Text<TargetName>,
+    /// The Envoy cluster that gets the copies.
+    pub cluster: Text<ClusterName>,
+    /// Which requests: any of these rules. Absent: every request.
+    #[deserr(default, rename = "match")]
+    pub rules: Option<NonEmpty<Rule>>,
+    /// Which part of them.
+    #[deserr(default)]
+    pub sample: Option<NotYet<Sample>>,
+    /// When the copy is sent.
+    #[deserr(default)]
+    pub after: After,
+    /// With `after: response`: for which statuses.
+    #[deserr(default)]
+    pub statuses: Option<NotYet<NonEmpty<StatusPattern>>>,
+    /// What the target receives.
+    #[deserr(default)]
+    pub request: Option<NotYet<RequestShape>>,
+    /// Which answers count as delivered.
+    #[deserr(default = NonEmpty(vec![StatusPattern::class(2), StatusPattern::class(3)]))]
+    pub success: NonEmpty<StatusPattern>,
+    /// How long one attempt may take.
+    #[deserr(default = Millis(2_000))]
+    pub timeout: Millis<1, 3_600_000>,
+    /// When and how often it is tried again.
+    #[deserr(default)]
+    pub retry: Option<NotYet<Retry>>,
+    /// When it is spared.
+    #[deserr(default)]
+    pub circuit_breaker: Option<Breaker>,
+    /// How much may be under way.
+    #[deserr(default)]
+    pub limits: TargetLimits,
+    /// How items are put together.
+    #[deserr(default)]
+    pub batch: Option<NotYet<Batch>>,
+    /// Where given-up requests go.
+    #[deserr(default)]
+    pub dead_letter: Option<NotYet<DeadLetter>>,
+    /// How answers are held against the primary's.
+    #[deserr(default)]
+    pub compare: Option<NotYet<Compare>>,
+}
+
+/// A rule: all of its conditions hold.
+#[derive(Clone, Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = some_condition -> Problems)]
+pub struct Rule {
+    /// The method is one of these.
+    #[deserr(default)]
+    pub methods: Option<NonEmpty<Text<Method>>>,
+    /// The path, without its query, matches.
+    #[deserr(default)]
+    pub path: Option<PathRule>,
+    /// Every one of these header conditions holds.
+    #[deserr(default)]
+    pub headers: Option<NonEmpty<HeaderRule>>,
+}
+
+fn some_condition(rule: Rule, location: ValuePointerRef<'_>) -> Result<Rule, Problems> {
+    if rule.methods.is_none() && rule.path.is_none() && rule.headers.is_none() {
+        return Err(Problems::at(
+            location,
+            "expected at least one of `methods`, `path`, `headers`; leave out `match` for every request",
+        ));
+    }
+    Ok(rule)
+}
+
+/// A condition on the path: exactly one of the fields.
+#[derive(Clone, Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = one_path_condition -> Problems)]
+pub struct PathRule {
+    /// It is this.
+    #[deserr(default)]
+    pub exact: Option<Text<AbsolutePath>>,
+    /// It starts with this.
+    #[deserr(default)]
+    pub prefix: Option<Text<AbsolutePath>>,
+    /// The pattern matches all of it.
+    #[deserr(default)]
+    pub regex: Option<Text<Pattern>>,
+}
+
+fn one_path_condition(rule: PathRule, location: ValuePointerRef<'_>) -> Result<PathRule, Problems> {
+    let given = [rule.exact.is_some(), rule.prefix.is_some(), rule.regex.is_some()];
+    exactly_one(&given, "`exact`, `prefix`, `regex`", location)?;
+    Ok(rule)
+}
+
+/// A condition on a header: a name and exactly one of the other fields.
+#[derive(Clone, Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = one_header_condition -> Problems)]
+pub struct HeaderRule {
+    /// The header; several of that name: any of them.
+    pub name: Text<HeaderName>,
+    /// Its value is this.
+    #[deserr(default)]
+    pub exact: Option<String>,
+    /// Its value starts with this.
+    #[deserr(default)]
+    pub prefix: Option<String>,
+    /// Its value ends with this.
+    #[deserr(default)]
+    pub suffix: Option<String>,
+    /// The pattern matches all of its value.
+    #[deserr(default)]
+    pub regex: Option<Text<Pattern>>,
+    /// It is there (true) or not (false).
+    #[deserr(default)]
+    pub present: Option<bool>,
+}
+
+fn one_header_condition(rule: HeaderRule, location: ValuePointerRef<'_>) -> Result<HeaderRule, Problems> {
+    let given =
+        [rule.exact.is_some(), rule.prefix.is_some(), rule.suffix.is_some(), rule.regex.is_some(), rule.present.is_some()];
+    exactly_one(&given, "`exact`, `prefix`, `suffix`, `regex`, `present`", location)?;
+    Ok(rule)
+}
+
+fn exactly_one(given: &[bool], names: &str, location: ValuePointerRef<'_>) -> Result<(), Problems> {
+    match given.iter().filter(|given| **given).count() {
+        1 => Ok(()),
+        count => Err(Problems::at(location, format!("expected exactly one of {names}, found {count}"))),
+    }
+}
+
+/// When a copy is sent.
+#[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
+#[deserr(error = Problems, rename_all = lowercase, validate = only_after_request -> Problems)]
+pub enum After {
+    /// Once the request is complete.
+    #[default]
+    Request,
+    /// Once the primary answered.
+    Response,
+}
+
+fn only_after_request(after: After, location: ValuePointerRef<'_>) -> Result<After, Problems> {
+    match after {
+        After::Request => Ok(after),
+        After::Response => Err(Problems::at(location, super::scalar::NOT_YET)),
+    }
+}
+
+/// How much of a target's traffic one worker holds.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct TargetLimits {
+    /// Copies under way.
+    #[deserr(default = DEFAULT_MAX_IN_FLIGHT)]
+    pub max_in_flight: Whole<1, 1_000_000>,
+    /// Copies waiting for a place.
+    #[deserr(default = DEFAULT_MAX_QUEUED)]
+    pub max_queued: Whole<0, 1_000_000>,
+    /// Copies a second.
+    #[deserr(default)]
+    pub rate: Option<NotYet<RateLimit>>,
+}
+
+const DEFAULT_MAX_IN_FLIGHT: Whole<1, 1_000_000> = Whole(256);
+const DEFAULT_MAX_QUEUED: Whole<0, 1_000_000> = Whole(1_024);
+
+impl Default for TargetLimits {
+    fn default() -> Self {
+        Self { max_in_flight: DEFAULT_MAX_IN_FLIGHT, max_queued: DEFAULT_MAX_QUEUED, rate: None }
+    }
+}
+
+/// How much one worker holds, over all targets.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = buffers_hold_a_body -> Problems)]
+pub struct WorkerLimits {
+    /// The longest body that is copied.
+    #[deserr(default = DEFAULT_MAX_BODY)]
+    pub max_body_bytes: Size<0, MAX_BODY>,
+    /// Bytes of bodies and headers, being copied, waiting or under way.
+    #[deserr(default = DEFAULT_MAX_BUFFERED)]
+    pub max_buffered_bytes: Size<1, MAX_BUFFERED>,
+}
+
+/// A wasm module can address 4 GiB; a body is held twice while it is handed to Envoy.
+const MAX_BODY: u64 = 1 << 30;
+const MAX_BUFFERED: u64 = 3 << 30;
+const DEFAULT_MAX_BODY: Size<0, MAX_BODY> = Size(1 << 20);
+const DEFAULT_MAX_BUFFERED: Size<1, MAX_BUFFERED> = Size(64 << 20);
+
+impl Default for WorkerLimits {
+    fn default() -> Self {
+        Self { max_body_bytes: DEFAULT_MAX_BODY, max_buffered_bytes: DEFAULT_MAX_BUFFERED }
+    }
+}
+
+fn buffers_hold_a_body(limits: WorkerLimits, location: ValuePointerRef<'_>) -> Result<WorkerLimits, Problems> {
+    if limits.max_buffered_bytes.0 < limits.max_body_bytes.0 {
+        return Err(Problems::at(
+            location.push_key("max_buffered_bytes"),
+            format!("expected at least max_body_bytes ({}), found {}", limits.max_body_bytes.0, limits.max_buffered_bytes.0),
+        ));
+    }
+    Ok(limits)
+}
+
+/// What ties a copy to its primary.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Correlation {
+    /// The header that holds the correlation id.
+    #[deserr(default = default_correlation_header())]
+    pub header: Text<HeaderName>,
+    /// Copies carry a child of the client's `traceparent`.
+    #[deserr(default = true)]
+    pub traceparent: bool,
+}
+
+fn default_correlation_header() -> Text<HeaderName> {
+    Text(HeaderName("x-request-id".to_owned()))
+}
+
+impl Default for Correlation {
+    fn default() -> Self {
+        Self { header: default_correlation_header(), traceparent: true }
+    }
+}
+
+/// What keeps a copy from being copied again.
+#[derive(Debug, Default, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct LoopGuard {
+    /// Shared by all filters of a system; without it a client can opt out of mirroring.
+    #[deserr(default)]
+    pub secret: Option<Text<Template>>,
+}

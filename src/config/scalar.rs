@@ -1,0 +1,199 @@
+//! The scalar types of the configuration: each knows its range, its syntax and how to say what was expected.
+
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use deserr::{Deserr, IntoValue, Sequence, Value, ValuePointerRef};
+use fundu::{DurationParser, TimeUnit};
+
+use super::problem::{found, Problems};
+
+/// Doubles hold every whole number up to here; Struct numbers are doubles.
+const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
+
+/// A whole number from `MIN` to `MAX`. A double without a fraction counts: `3.0`, `1e6`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Whole<const MIN: u64, const MAX: u64>(pub u64);
+
+impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Whole<MIN, MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        match whole(&value) {
+            Some(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
+            _ => Err(Problems::at(location, format!("expected a whole number from {MIN} to {MAX}, found {}", found(&value)))),
+        }
+    }
+}
+
+/// A length of time in whole milliseconds, from `MIN` to `MAX` milliseconds: `"250ms"`, `"1.5s"`, `"2m"`, `"1h"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Millis<const MIN: u64, const MAX: u64>(pub u64);
+
+impl<const MIN: u64, const MAX: u64> Millis<MIN, MAX> {
+    fn parse(text: &str) -> Option<Self> {
+        // A bare number would be read as seconds; nobody can see that in the file.
+        if !text.ends_with(|last: char| last.is_ascii_alphabetic()) {
+            return None;
+        }
+        let duration: Duration = DurationParser::builder()
+            .time_units(&[TimeUnit::MilliSecond, TimeUnit::Second, TimeUnit::Minute, TimeUnit::Hour])
+            .disable_exponent()
+            .disable_infinity()
+            .build()
+            .parse(text)
+            .ok()?
+            .try_into()
+            .ok()?;
+        let millis = u64::try_from(duration.as_millis()).ok()?;
+        (MIN..=MAX).contains(&millis).then_some(Self(millis))
+    }
+}
+
+impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Millis<MIN, MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let expected = || {
+            format!(
+                "expected a duration from {} to {} such as \"250ms\", \"1.5s\" or \"2m\"",
+                duration_text(MIN),
+                duration_text(MAX)
+            )
+        };
+        match &value {
+            Value::String(text) => {
+                Self::parse(text).ok_or_else(|| Problems::at(location, format!("{}, found {text:?}", expected())))
+            }
+            other => Err(Problems::at(location, format!("{}, found {}", expected(), found(other)))),
+        }
+    }
+}
+
+fn duration_text(millis: u64) -> String {
+    match millis {
+        hours if hours > 0 && hours % 3_600_000 == 0 => format!("{}h", hours / 3_600_000),
+        seconds if seconds > 0 && seconds % 1_000 == 0 => format!("{}s", seconds / 1_000),
+        millis => format!("{millis}ms"),
+    }
+}
+
+/// A number of bytes from `MIN` to `MAX`: a whole number, or text such as `"64KiB"`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Size<const MIN: u64, const MAX: u64>(pub u64);
+
+impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Size<MIN, MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let (bytes, shown) = match &value {
+            Value::String(text) => (parse_size::parse_size(text).ok(), format!("{text:?}")),
+            other => (whole(other), found(other)),
+        };
+        match bytes {
+            Some(bytes) if (MIN..=MAX).contains(&bytes) => Ok(Self(bytes)),
+            _ => Err(Problems::at(
+                location,
+                format!("expected a size from {MIN} to {MAX} bytes such as 65536 or \"64KiB\", found {shown}"),
+            )),
+        }
+    }
+}
+
+/// A percentage above 0 and up to 100, fractions allowed.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Percent(pub f64);
+
+impl Deserr<Problems> for Percent {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        match number(&value) {
+            Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self(percent)),
+            _ => Err(Problems::at(location, format!("expected a number above 0 and up to 100, found {}", found(&value)))),
+        }
+    }
+}
+
+/// A number above 0, fractions allowed: a rate per second.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(pub f64);
+
+impl Deserr<Problems> for Rate {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        match number(&value) {
+            Some(rate) if rate > 0.0 && rate <= 1e9 => Ok(Self(rate)),
+            _ => Err(Problems::at(location, format!("expected a number above 0 and up to 1000000000, found {}", found(&value)))),
+        }
+    }
+}
+
+/// Text that `T` accepts. The rule and its words are those of `T`.
+pub trait FromText: Sized {
+    /// Parses the text.
+    ///
+    /// # Errors
+    /// What was expected, without the path.
+    fn from_text(text: &str) -> Result<Self, String>;
+}
+
+/// A string that is parsed by the rule of `T`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Text<T>(pub T);
+
+impl<T: FromText> Deserr<Problems> for Text<T> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        match &value {
+            Value::String(text) => T::from_text(text).map(Self).map_err(|expected| Problems::at(location, expected)),
+            other => Err(Problems::at(location, format!("expected a string, found {}", found(other)))),
+        }
+    }
+}
+
+/// A list with at least one entry and at most `MAX`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NonEmpty<T, const MAX: usize = 1024>(pub Vec<T>);
+
+impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let Value::Sequence(sequence) = value else {
+            return Err(Problems::at(location, format!("expected a list, found {}", found(&value))));
+        };
+        let length = sequence.len();
+        let entries = Vec::<T>::deserialize_from_value(Value::<V>::Sequence(sequence), location);
+        if (1..=MAX).contains(&length) {
+            return entries.map(Self);
+        }
+        let mut problems = Problems::at(location, format!("expected 1 to {MAX} entries, found {length}"));
+        if let Err(inner) = entries {
+            problems.extend(inner);
+        }
+        Err(problems)
+    }
+}
+
+/// A part of the grammar that is read and checked, then refused: a filter that accepted it would not do what it says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotYet<T>(PhantomData<T>);
+
+impl<T: Deserr<Problems>> Deserr<Problems> for NotYet<T> {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::at(location, NOT_YET);
+        if let Err(inner) = T::deserialize_from_value(value, location) {
+            problems.extend(inner);
+        }
+        Err(problems)
+    }
+}
+
+/// The words for what this version cannot do.
+pub(super) const NOT_YET: &str = "not supported yet";
+
+fn whole<V: IntoValue>(value: &Value<V>) -> Option<u64> {
+    match value {
+        Value::Integer(number) => Some(*number),
+        Value::Float(number) if number.fract() == 0.0 && (0.0..=MAX_WHOLE_DOUBLE).contains(number) => Some(*number as u64),
+        _ => None,
+    }
+}
+
+fn number<V: IntoValue>(value: &Value<V>) -> Option<f64> {
+    match value {
+        Value::Integer(number) => Some(*number as f64),
+        Value::NegativeInteger(number) => Some(*number as f64),
+        Value::Float(number) => Some(*number),
+        _ => None,
+    }
+}

@@ -1,0 +1,168 @@
+//! Header maps in the form in which proxy-wasm passes them: a count, the lengths of all names and values, then the bytes, each
+//! followed by a NUL, all numbers little-endian `u32` (proxy-wasm ABI 0.2.1). Names and values are bytes throughout: HTTP does
+//! not promise that a value is UTF-8. Nothing is copied to read a map, and a map is built in the form in which it is sent.
+
+/// A map as it came from the host.
+#[derive(Debug, Default)]
+pub struct HeaderMap {
+    bytes: Vec<u8>,
+}
+
+impl HeaderMap {
+    /// Takes a serialized map. Junk reads as the pairs before it.
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self { bytes }
+    }
+
+    /// All pairs of name and value, in order.
+    pub fn iter(&self) -> Iter<'_> {
+        let (lengths, data) = split_lengths(&self.bytes).unwrap_or_default();
+        Iter { lengths, data }
+    }
+
+    /// The values of all headers of that name.
+    pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
+        self.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
+    }
+}
+
+fn split_lengths(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (count, rest) = bytes.split_first_chunk::<4>()?;
+    let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+    rest.split_at_checked(count.checked_mul(8)?)
+}
+
+/// The pairs of a [`HeaderMap`].
+#[derive(Clone, Debug)]
+pub struct Iter<'a> {
+    lengths: &'a [u8],
+    data: &'a [u8],
+}
+
+impl<'a> Iter<'a> {
+    fn text(&mut self) -> Option<&'a [u8]> {
+        let (length, lengths) = self.lengths.split_first_chunk::<4>()?;
+        let length = usize::try_from(u32::from_le_bytes(*length)).ok()?;
+        let (text, rest) = self.data.split_at_checked(length)?;
+        let (_nul, data) = rest.split_first()?;
+        self.lengths = lengths;
+        self.data = data;
+        Some(text)
+    }
+}
+
+impl<'a> Iterator for Iter<'a> {
+    type Item = (&'a [u8], &'a [u8]);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.text()?, self.text()?))
+    }
+}
+
+/// A map that is being built.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Pairs {
+    count: u32,
+    lengths: Vec<u8>,
+    data: Vec<u8>,
+}
+
+impl Pairs {
+    /// An empty map with room for so many pairs and bytes.
+    pub fn with_capacity(pairs: usize, bytes: usize) -> Self {
+        Self { count: 0, lengths: Vec::with_capacity(pairs.saturating_mul(8)), data: Vec::with_capacity(bytes) }
+    }
+
+    /// Adds a pair at the end.
+    pub fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.count = self.count.saturating_add(1);
+        for text in [name, value] {
+            // The memory of a wasm module ends at 4 GiB: no text is longer.
+            let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+            self.lengths.extend_from_slice(&length.to_le_bytes());
+            self.data.extend_from_slice(text);
+            self.data.push(0);
+        }
+    }
+
+    /// How many pairs there are.
+    pub fn count(&self) -> usize {
+        usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
+    /// The bytes that the map takes when serialized.
+    pub fn serialized_len(&self) -> usize {
+        self.lengths.len().saturating_add(self.data.len()).saturating_add(4)
+    }
+
+    /// This map with the pairs of `more` behind its own, in the form in which it is sent.
+    pub fn serialize_with(&self, more: &Self) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(self.serialized_len().saturating_add(more.serialized_len()));
+        bytes.extend_from_slice(&self.count.saturating_add(more.count).to_le_bytes());
+        for part in [&self.lengths, &more.lengths, &self.data, &more.data] {
+            bytes.extend_from_slice(part);
+        }
+        bytes
+    }
+}
+
+impl<N: AsRef<[u8]>, V: AsRef<[u8]>> FromIterator<(N, V)> for Pairs {
+    fn from_iter<I: IntoIterator<Item = (N, V)>>(pairs: I) -> Self {
+        let mut map = Self::default();
+        for (name, value) in pairs {
+            map.push(name.as_ref(), value.as_ref());
+        }
+        map
+    }
+}
+
+impl From<&Pairs> for HeaderMap {
+    fn from(pairs: &Pairs) -> Self {
+        Self::new(pairs.serialize_with(&Pairs::default()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_serialized_form_is_that_of_the_abi() {
+        let map = Pairs::from_iter([(":path", "/a"), ("x", "")]);
+        let expected = [&[2, 0, 0, 0][..], &[5, 0, 0, 0, 2, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0], b":path\0/a\0x\0\0"].concat();
+        assert_eq!(map.serialize_with(&Pairs::default()), expected);
+    }
+
+    #[test]
+    fn all_values_of_a_name_are_found_in_order() {
+        let map = HeaderMap::from(&Pairs::from_iter([("a", "1"), ("b", "2"), ("a", "3")]));
+        assert_eq!(map.get_all(b"a").collect::<Vec<_>>(), [b"1", b"3"]);
+    }
+
+    #[test]
+    fn an_empty_map_has_no_pairs() {
+        assert_eq!(HeaderMap::new(Vec::new()).iter().count(), 0);
+        assert_eq!(HeaderMap::new(vec![0, 0, 0, 0]).iter().count(), 0);
+    }
+
+    fn pairs() -> impl Strategy<Value = Vec<(Vec<u8>, Vec<u8>)>> {
+        prop::collection::vec((prop::collection::vec(any::<u8>(), 0..9), prop::collection::vec(any::<u8>(), 0..40)), 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_pushed_is_read_back(first in pairs(), second in pairs()) {
+            let built = Pairs::from_iter(first.clone());
+            let map = HeaderMap::new(built.serialize_with(&Pairs::from_iter(second.clone())));
+            let read: Vec<_> = map.iter().map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            prop_assert_eq!(read, [first, second].concat());
+        }
+
+        #[test]
+        fn junk_reads_as_some_pairs(bytes in prop::collection::vec(any::<u8>(), 0..64), count in 0_u32..9) {
+            let junk = [&count.to_le_bytes()[..], &bytes].concat();
+            prop_assert!(HeaderMap::new(junk).iter().count() <= 8);
+        }
+    }
+}

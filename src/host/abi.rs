@@ -1,0 +1,132 @@
+//! The proxy-wasm ABI 0.2.1 as it stands: what Envoy gives (imports) and what it calls (exports).
+//! Source: <https://github.com/proxy-wasm/spec/blob/main/abi-versions/v0.2.1/README.md>.
+//!
+//! Why not the Rust SDK: it gives an answer back to the context that was active at dispatch, and drops it in silence when that
+//! stream is gone; it takes header values as `str`; several of its calls panic on a status that they do not expect; and it
+//! exports every callback, so that Envoy calls them all. Envoy calls only what stands here.
+
+#![allow(unsafe_code)]
+
+use super::vm;
+
+/// What a host call answers.
+#[repr(transparent)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Status(pub(super) u32);
+
+impl Status {
+    pub(super) const OK: Self = Self(0);
+    pub(super) const NOT_FOUND: Self = Self(1);
+    pub(super) const BAD_ARGUMENT: Self = Self(2);
+    pub(super) const INTERNAL_FAILURE: Self = Self(10);
+}
+
+#[link(wasm_import_module = "env")]
+extern "C" {
+    pub(super) fn proxy_log(level: u32, message: *const u8, size: usize) -> Status;
+    pub(super) fn proxy_get_log_level(level: *mut u32) -> Status;
+    pub(super) fn proxy_get_current_time_nanoseconds(time: *mut u64) -> Status;
+    pub(super) fn proxy_get_buffer_bytes(
+        kind: u32,
+        start: usize,
+        max_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> Status;
+    pub(super) fn proxy_get_header_map_pairs(kind: u32, data: *mut *mut u8, size: *mut usize) -> Status;
+    pub(super) fn proxy_get_header_map_value(
+        kind: u32,
+        name: *const u8,
+        name_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+    ) -> Status;
+    pub(super) fn proxy_http_call(
+        cluster: *const u8,
+        cluster_size: usize,
+        headers: *const u8,
+        headers_size: usize,
+        body: *const u8,
+        body_size: usize,
+        trailers: *const u8,
+        trailers_size: usize,
+        timeout_ms: u32,
+        token: *mut u32,
+    ) -> Status;
+    pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> Status;
+    pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> Status;
+    pub(super) fn proxy_record_metric(id: u32, value: u64) -> Status;
+    pub(super) fn proxy_done() -> Status;
+}
+
+#[link(wasm_import_module = "wasi_snapshot_preview1")]
+extern "C" {
+    pub(super) fn random_get(buffer: *mut u8, size: usize) -> u32;
+}
+
+extern "C" {
+    /// Made by the linker; sets up the C library, without which there are no environment variables.
+    fn __wasm_call_ctors();
+}
+
+/// Let the primary's headers, body and trailers go on.
+const CONTINUE: u32 = 0;
+
+#[no_mangle]
+extern "C" fn proxy_abi_version_0_2_1() {}
+
+#[no_mangle]
+extern "C" fn _initialize() {
+    // SAFETY: Envoy calls this once, before anything else.
+    unsafe { __wasm_call_ctors() };
+    super::calls::report_panics();
+}
+
+/// Memory in which the host hands something over; [`super::calls`] takes it back as a `Vec` of exactly that size.
+#[no_mangle]
+extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
+    Box::into_raw(vec![0_u8; size].into_boxed_slice()).cast()
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
+    vm::with(|vm| vm.create(context, parent));
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
+    u32::from(vm::with(|vm| vm.configure(root, size)).unwrap_or(false))
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_request_headers(context: u32, _count: u32, end_of_stream: u32) -> u32 {
+    vm::with(|vm| vm.request_headers(context, end_of_stream != 0));
+    CONTINUE
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_request_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
+    vm::with(|vm| vm.request_body(context, size, end_of_stream != 0));
+    CONTINUE
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> u32 {
+    vm::with(|vm| vm.request_trailers(context));
+    CONTINUE
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body_size: usize, _trailers: u32) {
+    vm::with(|vm| vm.call_ended(root, token, headers, body_size));
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_done(context: u32) -> u32 {
+    u32::from(vm::with(|vm| vm.done(context)).unwrap_or(true))
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_delete(context: u32) {
+    vm::with(|vm| vm.delete(context));
+}

@@ -1,0 +1,159 @@
+//! Every host call, with its status read as a value: none of them can fail other than by an error or a default.
+
+#![allow(unsafe_code)]
+
+use std::ptr::{null, null_mut};
+use std::time::Duration;
+
+use super::abi::{self, Status};
+use crate::headers::HeaderMap;
+use crate::log_event::Level;
+use crate::outcome::Refusal;
+use crate::stats::Kind;
+
+/// A host call answered with a status that is no success.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct HostError(pub(super) u32);
+
+/// The buffers that we read.
+#[derive(Clone, Copy)]
+pub(super) enum Buffer {
+    RequestBody = 0,
+    CallBody = 4,
+    PluginConfiguration = 7,
+}
+
+const REQUEST_HEADERS: u32 = 0;
+const CALL_HEADERS: u32 = 6;
+/// An empty header map, serialized.
+const NO_TRAILERS: [u8; 4] = [0; 4];
+const CRITICAL: u32 = 5;
+
+/// Makes a panic that should not be leave a line in Envoy's log before it traps.
+pub(super) fn report_panics() {
+    std::panic::set_hook(Box::new(|panic| write_log(CRITICAL, &panic.to_string())));
+}
+
+/// Writes a line to Envoy's log.
+pub(super) fn log(level: Level, line: &str) {
+    write_log(level as u32, line);
+}
+
+fn write_log(level: u32, line: &str) {
+    // SAFETY: the host only reads the line, during the call.
+    unsafe { abi::proxy_log(level, line.as_ptr(), line.len()) };
+}
+
+/// True when Envoy would write lines of that level.
+pub(super) fn is_logged(level: Level) -> bool {
+    let mut least = 0;
+    // SAFETY: the host writes one number during the call.
+    let status = unsafe { abi::proxy_get_log_level(&mut least) };
+    status != Status::OK || level as u32 >= least
+}
+
+/// The wall clock, from 1970.
+pub(super) fn now() -> Duration {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes one number during the call.
+    unsafe { abi::proxy_get_current_time_nanoseconds(&mut nanoseconds) };
+    Duration::from_nanos(nanoseconds)
+}
+
+/// Fills the block with random bytes.
+pub(super) fn random(block: &mut [u8]) {
+    // SAFETY: the host writes into the block, during the call.
+    unsafe { abi::random_get(block.as_mut_ptr(), block.len()) };
+}
+
+/// Up to `max_size` bytes of a buffer, from its start.
+pub(super) fn buffer(kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError> {
+    // SAFETY: the host fills in a block that it had from `proxy_on_memory_allocate`.
+    handed_over(|data, size| unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, max_size, data, size) })
+}
+
+/// All headers of the request at hand.
+pub(super) fn request_headers() -> Result<HeaderMap, HostError> {
+    // SAFETY: as in `buffer`.
+    handed_over(|data, size| unsafe { abi::proxy_get_header_map_pairs(REQUEST_HEADERS, data, size) }).map(HeaderMap::new)
+}
+
+/// A header of the answer to the call that has just ended; empty when there is none.
+pub(super) fn call_header(name: &str) -> Result<Vec<u8>, HostError> {
+    handed_over(|data, size| {
+        // SAFETY: the name is read during the call; the rest as in `buffer`.
+        unsafe { abi::proxy_get_header_map_value(CALL_HEADERS, name.as_ptr(), name.len(), data, size) }
+    })
+}
+
+/// Runs a host call that hands over a block of memory.
+fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Result<Vec<u8>, HostError> {
+    let mut data = null_mut();
+    let mut size = 0;
+    match call(&mut data, &mut size) {
+        Status::OK | Status::NOT_FOUND if data.is_null() => Ok(Vec::new()),
+        Status::OK => {
+            // SAFETY: `data` is what `proxy_on_memory_allocate` gave for `size` bytes, and is ours from here on.
+            Ok(unsafe { Vec::from_raw_parts(data, size, size) })
+        }
+        status => Err(HostError(status.0)),
+    }
+}
+
+/// Starts a call to a cluster. The headers are serialized; the timeout is at least 1 ms, because less means none to Envoy.
+pub(super) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, Refusal> {
+    let timeout_ms = timeout.as_millis().clamp(1, 0x7fff_ffff);
+    let body_data = if body.is_empty() { null() } else { body.as_ptr() };
+    let mut token = 0;
+    // SAFETY: the host reads all blocks during the call, and writes one number.
+    let status = unsafe {
+        abi::proxy_http_call(
+            cluster.as_ptr(),
+            cluster.len(),
+            headers.as_ptr(),
+            headers.len(),
+            body_data,
+            body.len(),
+            NO_TRAILERS.as_ptr(),
+            NO_TRAILERS.len(),
+            u32::try_from(timeout_ms).unwrap_or(u32::MAX),
+            &mut token,
+        )
+    };
+    match status {
+        Status::OK => Ok(token),
+        // Also for a request without method, path or authority, which no complete request is, and for more headers than
+        // Envoy takes, which `shape` finds first.
+        Status::BAD_ARGUMENT => Err(Refusal::UnknownCluster),
+        Status::INTERNAL_FAILURE => Err(Refusal::NoHealthyUpstream),
+        _ => Err(Refusal::HostError),
+    }
+}
+
+/// Defines a metric, or finds it if it is there already.
+pub(super) fn define_metric(kind: Kind, name: &str) -> Result<u32, HostError> {
+    let mut id = 0;
+    // SAFETY: the name is read, and one number written, during the call.
+    match unsafe { abi::proxy_define_metric(kind as u32, name.as_ptr(), name.len(), &mut id) } {
+        Status::OK => Ok(id),
+        status => Err(HostError(status.0)),
+    }
+}
+
+/// Moves a counter or a gauge.
+pub(super) fn increment_metric(id: u32, offset: i64) {
+    // SAFETY: plain numbers.
+    unsafe { abi::proxy_increment_metric(id, offset) };
+}
+
+/// Adds a value to a histogram.
+pub(super) fn record_metric(id: u32, value: u64) {
+    // SAFETY: plain numbers.
+    unsafe { abi::proxy_record_metric(id, value) };
+}
+
+/// Tells Envoy that a root that was not done is done now.
+pub(super) fn done() {
+    // SAFETY: no arguments.
+    unsafe { abi::proxy_done() };
+}

@@ -1,0 +1,33 @@
+//! The metrics of a configuration, by the ids that Envoy gave them.
+
+use super::calls::{self, HostError};
+use crate::stats::{Kind, Metric};
+
+/// The ids of one target's metrics, each at its [`Metric::index`].
+#[derive(Debug)]
+pub(super) struct TargetMetrics {
+    ids: [u32; Metric::ALL.len()],
+}
+
+impl TargetMetrics {
+    /// Defines all of them, so that they are there, at 0, before anything happens.
+    pub(super) fn define(target: &str) -> Result<Self, HostError> {
+        let mut ids = [0; Metric::ALL.len()];
+        for (id, metric) in ids.iter_mut().zip(Metric::ALL) {
+            *id = calls::define_metric(metric.kind(), &metric.full_name(target))?;
+        }
+        Ok(Self { ids })
+    }
+
+    /// Moves a counter or gauge, or records a value of a histogram. Gauges are only ever moved, never set: all workers share
+    /// them.
+    pub(super) fn add(&self, metric: Metric, amount: i64) {
+        let Some(id) = self.ids.get(metric.index()) else {
+            return;
+        };
+        match metric.kind() {
+            Kind::Histogram => calls::record_metric(*id, u64::try_from(amount).unwrap_or(0)),
+            Kind::Counter | Kind::Gauge => calls::increment_metric(*id, amount),
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Log lines: one JSON object each. None holds a body, a path or a header's value but the correlation id; none holds more than
+//! is said here, because it is made from this struct alone.
+
+use serde::Serialize;
+
+/// What a line is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Event {
+    /// A configuration is in force.
+    Configured,
+    /// A configuration was refused; a line for each problem.
+    ConfigurationRejected,
+    /// A target took its copy.
+    Delivered,
+    /// An attempt failed.
+    AttemptFailed,
+    /// A copy is given up.
+    GivenUp,
+    /// A request was left alone because it is a copy itself.
+    LoopStopped,
+}
+
+impl Event {
+    /// How many kinds there are.
+    pub const COUNT: usize = 6;
+}
+
+/// How loud a line is; the numbers are those of the proxy-wasm ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Level {
+    /// For whoever looks for something.
+    Debug = 1,
+    /// Worth a line in a healthy system.
+    Info = 2,
+    /// Something is lost or changes.
+    Warn = 3,
+    /// Something must be mended.
+    Error = 4,
+}
+
+impl Event {
+    /// How loud its lines are.
+    pub const fn level(self) -> Level {
+        match self {
+            Self::Delivered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
+            Self::Configured => Level::Info,
+            Self::GivenUp => Level::Warn,
+            Self::ConfigurationRejected => Level::Error,
+        }
+    }
+}
+
+/// One line. What is absent is left out.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line<'a> {
+    /// What it is about.
+    pub event: Event,
+    /// The target's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target: Option<&'a str>,
+    /// The delivery's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub delivery_id: Option<&'a str>,
+    /// What ties it to the primary.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_id: Option<&'a str>,
+    /// The number of the attempt, from 1; 0 when none was made.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub attempt: Option<u32>,
+    /// What became of the attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub outcome: Option<&'a str>,
+    /// Why the copy is given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<&'a str>,
+    /// How long the attempt took.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub elapsed_ms: Option<u64>,
+    /// What is wrong with a configuration, and where.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub problem: Option<&'a str>,
+    /// How many targets are configured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub targets: Option<usize>,
+    /// Lines of this event that were left out since the last one.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub suppressed: u64,
+}
+
+// The signature is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+impl<'a> Line<'a> {
+    /// A line that says no more than its event.
+    pub fn new(event: Event) -> Self {
+        Self {
+            event,
+            target: None,
+            delivery_id: None,
+            correlation_id: None,
+            attempt: None,
+            outcome: None,
+            reason: None,
+            elapsed_ms: None,
+            problem: None,
+            targets: None,
+            suppressed: 0,
+        }
+    }
+
+    /// The text of the line.
+    pub fn to_json(&self) -> String {
+        // Strings and numbers always serialize.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+/// Lets ten lines of an event pass in a second, and counts the others.
+#[derive(Clone, Debug, Default)]
+pub struct Throttle {
+    events: [Window; Event::COUNT],
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    second: u64,
+    passed: u32,
+    suppressed: u64,
+}
+
+impl Throttle {
+    /// Lines of one event in one second.
+    pub const PER_SECOND: u32 = 10;
+
+    /// Whether a line may pass now, and if so how many were left out before it.
+    pub fn admit(&mut self, event: Event, now_ms: u64) -> Option<u64> {
+        let window = self.events.get_mut(event as usize)?;
+        let second = now_ms / 1_000;
+        // A clock that was set back starts a new second too.
+        if second != window.second {
+            window.second = second;
+            window.passed = 0;
+        }
+        if window.passed < Self::PER_SECOND {
+            window.passed = window.passed.saturating_add(1);
+            Some(std::mem::take(&mut window.suppressed))
+        } else {
+            window.suppressed = window.suppressed.saturating_add(1);
+            None
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_json_without_what_is_absent() {
+        let mut line = Line::new(Event::GivenUp);
+        line.target = Some("audit");
+        line.correlation_id = Some("a\"b\n\u{1f}");
+        line.suppressed = 3;
+        assert_eq!(line.to_json(), r#"{"event":"given_up","target":"audit","correlation_id":"a\"b\n\u001f","suppressed":3}"#);
+    }
+
+    #[test]
+    fn ten_lines_of_an_event_pass_in_a_second() {
+        let mut throttle = Throttle::default();
+        let passed = (0..25).filter(|_| throttle.admit(Event::GivenUp, 5_999).is_some()).count();
+        assert_eq!(passed, 10);
+        assert_eq!(throttle.admit(Event::Delivered, 5_999), Some(0));
+        assert_eq!(throttle.admit(Event::GivenUp, 6_000), Some(15));
+        assert_eq!(throttle.admit(Event::GivenUp, 6_001), Some(0));
+    }
+
+    #[test]
+    fn a_clock_that_is_set_back_silences_nothing() {
+        let mut throttle = Throttle::default();
+        for _ in 0..20 {
+            throttle.admit(Event::GivenUp, 9_000);
+        }
+        assert_eq!(throttle.admit(Event::GivenUp, 1_000), Some(10));
+    }
+}

@@ -1,0 +1,256 @@
+//! What became of an attempt: the end of a call-out, read as delivered, worth another try, or final.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::config::names::StatusPattern;
+use crate::stats::DropReason;
+
+/// How a call-out ended, as the host tells it.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// An answer came.
+    Answer {
+        /// Its `:status`; none when that is no number.
+        status: Option<u16>,
+        /// It carries `x-envoy-upstream-service-time`: Envoy adds that to what a server sent, not to what it made itself.
+        from_upstream: bool,
+        /// The beginning of its body; looked at only when Envoy made the answer.
+        text: &'a [u8],
+    },
+    /// A callback without headers: Envoy's timer ran out or the connection broke after the answer had begun, or the answer was
+    /// too long for Envoy to hold.
+    NoAnswer {
+        /// From the start of the attempt until now.
+        elapsed: Duration,
+        /// What the attempt was given.
+        timeout: Duration,
+    },
+    /// Envoy did not take the call.
+    Refused(Refusal),
+}
+
+/// Why a call was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such cluster.
+    UnknownCluster,
+    /// No host of the cluster can be used, or its own thresholds are reached.
+    NoHealthyUpstream,
+    /// The request has more headers than Envoy takes.
+    HeadersTooLarge,
+    /// The host answered in a way that it does not document.
+    HostError,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it means for the delivery.
+    pub verdict: Verdict,
+    /// What happened.
+    pub cause: Cause,
+}
+
+impl Outcome {
+    /// Something that the host does not document.
+    pub const HOST_ERROR: Self = Self { verdict: Verdict::Permanent, cause: Cause::HostError };
+
+    /// Why its delivery is given up, if this was the last attempt; none when it is delivered.
+    pub fn drop_reason(self) -> Option<DropReason> {
+        match (self.verdict, self.cause) {
+            (Verdict::Delivered, _) => None,
+            (Verdict::Retryable, _) => Some(DropReason::RetriesExhausted),
+            (Verdict::Permanent, Cause::UnknownCluster) => Some(DropReason::UnknownCluster),
+            (Verdict::Permanent, _) => Some(DropReason::NotRetryable),
+        }
+    }
+}
+
+/// What an outcome means for its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Delivered,
+    /// Another attempt may succeed.
+    Retryable,
+    /// No further attempt would.
+    Permanent,
+}
+
+/// What happened to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The target answered with this status.
+    Status(u16),
+    /// The target answered with something that is no status.
+    InvalidStatus,
+    /// The time was up.
+    Timeout,
+    /// The connection broke, or what came was no HTTP, or was too long.
+    Reset,
+    /// No connection came about.
+    ConnectFailure,
+    /// No host of the cluster could be used, or its own thresholds were reached.
+    NoHealthyUpstream,
+    /// There is no such cluster.
+    UnknownCluster,
+    /// The request has more headers than Envoy takes.
+    HeadersTooLarge,
+    /// The host answered in a way that it does not document.
+    HostError,
+}
+
+impl Cause {
+    /// The word for it in logs.
+    pub fn label(self) -> Cow<'static, str> {
+        match self {
+            Self::Status(status) => format!("status_{status}").into(),
+            Self::InvalidStatus => "invalid_status".into(),
+            Self::Timeout => "timeout".into(),
+            Self::Reset => "reset".into(),
+            Self::ConnectFailure => "connect_failure".into(),
+            Self::NoHealthyUpstream => "no_healthy_upstream".into(),
+            Self::UnknownCluster => "unknown_cluster".into(),
+            Self::HeadersTooLarge => "headers_too_large".into(),
+            Self::HostError => "host_error".into(),
+        }
+    }
+}
+
+/// What a target's answers mean.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    success: Vec<StatusPattern>,
+}
+
+impl Policy {
+    /// Answers with one of these statuses count as delivered.
+    pub fn new(success: Vec<StatusPattern>) -> Self {
+        Self { success }
+    }
+
+    /// Reads the end of a call-out. An answer that Envoy made in place of the target never counts as delivered, whatever its
+    /// status.
+    pub fn judge(&self, end: End<'_>) -> Outcome {
+        let cause = match end {
+            End::Answer { status: None, .. } => Cause::InvalidStatus,
+            End::Answer { status: Some(status), from_upstream, text } => {
+                made_by_envoy(status, from_upstream, text).unwrap_or(Cause::Status(status))
+            }
+            End::NoAnswer { elapsed, timeout } if elapsed >= timeout => Cause::Timeout,
+            End::NoAnswer { .. } => Cause::Reset,
+            End::Refused(Refusal::UnknownCluster) => Cause::UnknownCluster,
+            End::Refused(Refusal::NoHealthyUpstream) => Cause::NoHealthyUpstream,
+            End::Refused(Refusal::HeadersTooLarge) => Cause::HeadersTooLarge,
+            End::Refused(Refusal::HostError) => Cause::HostError,
+        };
+        Outcome { verdict: self.verdict(cause), cause }
+    }
+
+    fn verdict(&self, cause: Cause) -> Verdict {
+        match cause {
+            Cause::Status(status) if self.success.iter().any(|pattern| pattern.covers(status)) => Verdict::Delivered,
+            Cause::Status(429 | 500..=599) => Verdict::Retryable,
+            Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream => Verdict::Retryable,
+            Cause::Status(_) | Cause::InvalidStatus | Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::HostError => {
+                Verdict::Permanent
+            }
+        }
+    }
+}
+
+/// True for statuses with which Envoy answers in place of a target.
+pub fn may_be_made_by_envoy(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+/// What an answer of Envoy's own stands for: 504 for a timeout, 503 for no or a broken connection, 502 for an answer that was
+/// no HTTP (`source/common/router/router.cc`). Its body names the reset.
+fn made_by_envoy(status: u16, from_upstream: bool, text: &[u8]) -> Option<Cause> {
+    if from_upstream || !may_be_made_by_envoy(status) {
+        return None;
+    }
+    let says = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
+    Some(match status {
+        504 => Cause::Timeout,
+        _ if says("connection failure") || says("connection timeout") => Cause::ConnectFailure,
+        _ if says("no healthy upstream") || says("overflow") => Cause::NoHealthyUpstream,
+        _ => Cause::Reset,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(success: &[&str], end: End<'_>) -> Outcome {
+        Policy::new(success.iter().map(|text| StatusPattern::parse(text).unwrap()).collect()).judge(end)
+    }
+
+    fn upstream(status: u16) -> End<'static> {
+        End::Answer { status: Some(status), from_upstream: true, text: b"" }
+    }
+
+    fn envoy(status: u16, text: &'static str) -> End<'static> {
+        End::Answer { status: Some(status), from_upstream: false, text: text.as_bytes() }
+    }
+
+    fn cut(elapsed_ms: u64, timeout_ms: u64) -> End<'static> {
+        End::NoAnswer { elapsed: Duration::from_millis(elapsed_ms), timeout: Duration::from_millis(timeout_ms) }
+    }
+
+    macro_rules! cases {
+        ($($name:ident: $end:expr => $verdict:ident, $cause:expr;)*) => {
+            $(#[test] fn $name() {
+                assert_eq!(judge(&["2xx", "3xx"], $end), Outcome { verdict: Verdict::$verdict, cause: $cause });
+            })*
+        };
+    }
+
+    cases! {
+        a_success_is_delivered: upstream(204) => Delivered, Cause::Status(204);
+        a_redirect_is_delivered: upstream(301) => Delivered, Cause::Status(301);
+        a_client_error_is_final: upstream(404) => Permanent, Cause::Status(404);
+        too_many_requests_is_worth_a_try: upstream(429) => Retryable, Cause::Status(429);
+        a_server_error_is_worth_a_try: upstream(500) => Retryable, Cause::Status(500);
+        the_targets_own_503_is_its_answer: upstream(503) => Retryable, Cause::Status(503);
+        the_targets_own_504_is_no_timeout: upstream(504) => Retryable, Cause::Status(504);
+        a_refused_connection: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
+        a_connection_that_takes_too_long: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: connection timeout") => Retryable, Cause::ConnectFailure;
+        a_reset_before_headers: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: connection termination") => Retryable, Cause::Reset;
+        the_clusters_thresholds: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: overflow") => Retryable, Cause::NoHealthyUpstream;
+        no_host: envoy(503, "no healthy upstream") => Retryable, Cause::NoHealthyUpstream;
+        garbage: envoy(502, "upstream connect error or disconnect/reset before headers. reset reason: protocol error") => Retryable, Cause::Reset;
+        a_timeout_before_headers: envoy(504, "upstream request timeout") => Retryable, Cause::Timeout;
+        a_timeout_after_headers: cut(2_000, 2_000) => Retryable, Cause::Timeout;
+        a_reset_after_headers: cut(1_999, 2_000) => Retryable, Cause::Reset;
+        an_unknown_cluster: End::Refused(Refusal::UnknownCluster) => Permanent, Cause::UnknownCluster;
+        a_cluster_without_hosts: End::Refused(Refusal::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
+        too_many_headers: End::Refused(Refusal::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
+        a_host_that_surprises: End::Refused(Refusal::HostError) => Permanent, Cause::HostError;
+        an_answer_without_a_status: End::Answer { status: None, from_upstream: true, text: b"" } => Permanent, Cause::InvalidStatus;
+    }
+
+    #[test]
+    fn a_failure_is_given_up_for_its_reason() {
+        let reason = |end| judge(&["2xx"], end).drop_reason();
+        assert_eq!(reason(upstream(200)), None);
+        assert_eq!(reason(upstream(503)), Some(DropReason::RetriesExhausted));
+        assert_eq!(reason(upstream(404)), Some(DropReason::NotRetryable));
+        assert_eq!(reason(End::Refused(Refusal::UnknownCluster)), Some(DropReason::UnknownCluster));
+    }
+
+    #[test]
+    fn an_answer_of_envoys_own_is_never_delivered() {
+        assert_eq!(judge(&["503", "504"], envoy(503, "")).verdict, Verdict::Retryable);
+        assert_eq!(judge(&["503", "504"], envoy(504, "")).verdict, Verdict::Retryable);
+        assert_eq!(judge(&["503"], upstream(503)).verdict, Verdict::Delivered);
+    }
+
+    #[test]
+    fn what_counts_as_success_can_be_said() {
+        assert_eq!(judge(&["404"], upstream(404)).verdict, Verdict::Delivered);
+        assert_eq!(judge(&["404"], upstream(200)).verdict, Verdict::Permanent);
+    }
+}

@@ -1,0 +1,155 @@
+//! The names of all statistics. Envoy puts `wasmcustom.` before them.
+
+/// How Envoy keeps a metric; the numbers are those of the proxy-wasm ABI.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Only ever goes up.
+    Counter = 0,
+    /// Goes up and down.
+    Gauge = 1,
+    /// A distribution.
+    Histogram = 2,
+}
+
+/// Why a matched request was not delivered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum DropReason {
+    /// Its body is longer than `limits.max_body_bytes`.
+    BodyTooLarge,
+    /// It never became complete.
+    Truncated,
+    /// The target's queue had no place.
+    QueueFull,
+    /// The worker's bytes were used up.
+    BufferFull,
+    /// The last attempt failed in a way that might have passed.
+    RetriesExhausted,
+    /// An attempt failed for good.
+    NotRetryable,
+    /// Envoy knows no such cluster.
+    UnknownCluster,
+    /// The filter went away.
+    Shutdown,
+}
+
+/// Every statistic of a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Metric {
+    /// Requests that the target wanted.
+    Matched,
+    /// Attempts made.
+    Attempts,
+    /// Attempts that failed.
+    AttemptFailures,
+    /// Requests delivered.
+    Delivered,
+    /// Requests given up, by reason.
+    Dropped(DropReason),
+    /// Copies under way.
+    Inflight,
+    /// Copies waiting.
+    Queued,
+    /// Bytes of the copies waiting.
+    QueuedBytes,
+    /// How long attempts took, in milliseconds.
+    LatencyMs,
+}
+
+impl DropReason {
+    /// The reason as it stands in names and logs.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::BodyTooLarge => "body_too_large",
+            Self::Truncated => "truncated",
+            Self::QueueFull => "queue_full",
+            Self::BufferFull => "buffer_full",
+            Self::RetriesExhausted => "retries_exhausted",
+            Self::NotRetryable => "not_retryable",
+            Self::UnknownCluster => "unknown_cluster",
+            Self::Shutdown => "shutdown",
+        }
+    }
+}
+
+impl Metric {
+    /// All of them, each at its [`Metric::index`].
+    pub const ALL: [Self; 16] = [
+        Self::Matched,
+        Self::Attempts,
+        Self::AttemptFailures,
+        Self::Delivered,
+        Self::Inflight,
+        Self::Queued,
+        Self::QueuedBytes,
+        Self::LatencyMs,
+        Self::Dropped(DropReason::BodyTooLarge),
+        Self::Dropped(DropReason::Truncated),
+        Self::Dropped(DropReason::QueueFull),
+        Self::Dropped(DropReason::BufferFull),
+        Self::Dropped(DropReason::RetriesExhausted),
+        Self::Dropped(DropReason::NotRetryable),
+        Self::Dropped(DropReason::UnknownCluster),
+        Self::Dropped(DropReason::Shutdown),
+    ];
+
+    /// Its place in [`Metric::ALL`].
+    pub const fn index(self) -> usize {
+        match self {
+            Self::Matched => 0,
+            Self::Attempts => 1,
+            Self::AttemptFailures => 2,
+            Self::Delivered => 3,
+            Self::Inflight => 4,
+            Self::Queued => 5,
+            Self::QueuedBytes => 6,
+            Self::LatencyMs => 7,
+            Self::Dropped(reason) => 8 + reason as usize,
+        }
+    }
+
+    /// How Envoy keeps it.
+    pub const fn kind(self) -> Kind {
+        match self {
+            Self::Inflight | Self::Queued | Self::QueuedBytes => Kind::Gauge,
+            Self::LatencyMs => Kind::Histogram,
+            _ => Kind::Counter,
+        }
+    }
+
+    /// Its full name for a target, less Envoy's prefix.
+    pub fn full_name(self, target: &str) -> String {
+        let name = match self {
+            Self::Matched => "matched",
+            Self::Attempts => "attempts",
+            Self::AttemptFailures => "attempt_failures",
+            Self::Delivered => "delivered",
+            Self::Inflight => "inflight",
+            Self::Queued => "queued",
+            Self::QueuedBytes => "queued_bytes",
+            Self::LatencyMs => "latency_ms",
+            Self::Dropped(reason) => return format!("sidecast.{target}.dropped.{}", reason.name()),
+        };
+        format!("sidecast.{target}.{name}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_metric_stands_at_its_index() {
+        for (index, metric) in Metric::ALL.into_iter().enumerate() {
+            assert_eq!(metric.index(), index, "{metric:?}");
+        }
+    }
+
+    #[test]
+    fn names_are_those_users_look_for() {
+        assert_eq!(Metric::Delivered.full_name("audit"), "sidecast.audit.delivered");
+        assert_eq!(Metric::Dropped(DropReason::BodyTooLarge).full_name("audit"), "sidecast.audit.dropped.body_too_large");
+        assert_eq!(Metric::Queued.kind(), Kind::Gauge);
+        assert_eq!(Metric::LatencyMs.kind(), Kind::Histogram);
+        assert_eq!(Metric::Matched.kind(), Kind::Counter);
+    }
+}
