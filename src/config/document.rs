@@ -1,22 +1,37 @@
-//! Configuration text to a JSON value. `serde_json` keeps the last of two equal keys in silence; here a repeated key is a
-//! problem with a path, because the half that was lost is the half somebody meant.
+//! What Envoy hands over, to a JSON value.
+//!
+//! A `google.protobuf.StringValue` arrives as its text. A `google.protobuf.Struct` arrives as its serialized message, though
+//! Envoy's documentation promises JSON (`MessageUtil::anyToBytes` unwraps strings and bytes alone), so both forms are read.
+//!
+//! `serde_json` keeps the last of two equal keys in silence; here a repeated key is a problem with a path, because the half that
+//! was lost is the half somebody meant.
 
 use std::fmt;
 
+use prost::Message;
+use prost_types::value::Kind;
+use prost_types::Struct;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::problem::{child_path, Problems};
 
-/// Parses one JSON document, collecting repeated keys as problems.
+/// Doubles hold every whole number up to here.
+const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
+
+/// Parses one document, collecting repeated keys as problems.
 ///
 /// # Errors
-/// The text is no JSON; the problem tells line and column.
+/// It is no JSON, and no Struct; the problem tells line and column.
 pub(super) fn parse(text: &[u8], problems: &mut Problems) -> Result<Value, Problems> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let seed = Node { path: String::new(), problems };
     let parsed = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
-    parsed.map_err(|error| {
+    parsed.or_else(|error| {
+        // No Struct is valid JSON too: the lengths in it are control characters.
+        if let Some(value) = Struct::decode(text).ok().filter(|fields| !fields.fields.is_empty()) {
+            return Ok(object(value));
+        }
         let mut syntax = Problems::default();
         let expected = if text.iter().all(u8::is_ascii_whitespace) {
             "empty, expected a JSON object with `targets`".to_owned()
@@ -24,8 +39,27 @@ pub(super) fn parse(text: &[u8], problems: &mut Problems) -> Result<Value, Probl
             format!("not valid JSON: {error}")
         };
         syntax.push("", expected);
-        syntax
+        Err(syntax)
     })
+}
+
+fn object(fields: Struct) -> Value {
+    Value::Object(fields.fields.into_iter().map(|(key, value)| (key, json(value))).collect())
+}
+
+fn json(value: prost_types::Value) -> Value {
+    match value.kind {
+        None | Some(Kind::NullValue(_)) => Value::Null,
+        Some(Kind::BoolValue(flag)) => Value::Bool(flag),
+        Some(Kind::StringValue(text)) => Value::String(text),
+        Some(Kind::StructValue(fields)) => object(fields),
+        Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(json).collect()),
+        // A Struct knows doubles only; whole ones were written as whole numbers.
+        Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE => {
+            Value::Number((number as i64).into())
+        }
+        Some(Kind::NumberValue(number)) => Number::from_f64(number).map_or(Value::Null, Value::Number),
+    }
 }
 
 struct Node<'p> {

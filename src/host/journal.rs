@@ -24,11 +24,12 @@ pub(super) fn rejected(problem: &str) {
 }
 
 /// What a line tells about a delivery.
-#[derive(Clone, Copy, Default)]
+#[derive(Clone, Copy)]
 pub(super) struct Report<'a> {
     pub(super) target: &'a str,
     pub(super) delivery_id: Option<Uuid>,
     pub(super) correlation_id: &'a str,
+    /// From 1; 0 when none was made.
     pub(super) attempt: u32,
     pub(super) cause: Option<Cause>,
     pub(super) reason: Option<DropReason>,
@@ -44,11 +45,7 @@ pub(super) struct Journal {
 impl Journal {
     /// Writes a line about a delivery.
     pub(super) fn write(&mut self, event: Event, report: Report<'_>) {
-        if !calls::is_logged(event.level()) {
-            return;
-        }
-        let now_ms = u64::try_from(calls::now().as_millis()).unwrap_or(u64::MAX);
-        let Some(suppressed) = self.throttle.admit(event, now_ms) else {
+        let Some(suppressed) = self.admit(event) else {
             return;
         };
         let delivery_id = report.delivery_id.map(|id| id.to_string());
@@ -65,5 +62,21 @@ impl Journal {
             ..Line::new(event)
         };
         calls::log(event.level(), &line.to_json());
+    }
+
+    /// A request was left alone because it is a copy.
+    pub(super) fn loop_stopped(&mut self) {
+        if let Some(suppressed) = self.admit(Event::LoopStopped) {
+            let line = Line { suppressed, ..Line::new(Event::LoopStopped) };
+            calls::log(line.event.level(), &line.to_json());
+        }
+    }
+
+    /// Whether a line may be written, and if so how many were left out before it.
+    fn admit(&mut self, event: Event) -> Option<u64> {
+        if !calls::is_logged(event.level()) {
+            return None;
+        }
+        self.throttle.admit(event, u64::try_from(calls::now().as_millis()).unwrap_or(u64::MAX))
     }
 }

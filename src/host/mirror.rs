@@ -150,7 +150,7 @@ impl Mirror {
 
     /// Tells of a request that was left alone because it is a copy.
     pub(super) fn loop_stopped(&mut self) {
-        self.journal.write(Event::LoopStopped, Report::default());
+        self.journal.loop_stopped();
     }
 
     fn offer(&mut self, delivery: Delivery) {
@@ -287,8 +287,10 @@ impl Mirror {
             target: name,
             delivery_id: id,
             correlation_id: head.correlation_id(),
+            attempt: 0,
+            cause: None,
             reason: Some(reason),
-            ..Report::default()
+            elapsed: None,
         };
         self.journal.write(Event::GivenUp, report);
     }
