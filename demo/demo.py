@@ -30,15 +30,16 @@ class Unexpected(Exception):
 
 
 class Order:
-    """A request of the demo's client, and the targets that should receive a copy of it."""
+    """A request of the demo's client, the targets that should receive a copy of it, and those that answer it with 503."""
 
-    def __init__(self, about, method, path, headers=None, chunks=(), copies=()):
+    def __init__(self, about, method, path, headers=None, chunks=(), copies=(), broken=()):
         self.about = about
         self.method = method
         self.path = path
         self.headers = headers or {}
         self.chunks = chunks
         self.copies = copies
+        self.broken = broken
 
     def send(self):
         """Sends it through Envoy; the status and body that the client got."""
@@ -65,6 +66,8 @@ ORDERS = [
     Order("a change, sent in chunks", "PUT", "/orders/1", JSON, [b'{"item": ', b'"book", ', b'"count": 2}'], copies=["audit", "analytics"]),
     Order("no body, so no JSON: analytics does not want it", "DELETE", "/orders/1", copies=["audit"]),
     Order("matches no target", "GET", "/health"),
+    Order("analytics is broken; the client does not notice", "POST", "/orders/2", JSON, [b'{"item": "pen"}'],
+          copies=["audit", "analytics"], broken=["analytics"]),
 ]
 
 
@@ -154,12 +157,14 @@ def show(who, first, *more):
 def show_request(who, request):
     """What one upstream received."""
     headers = [f"{key}: {value}" for key, value in request.headers if key in SHOWN or key.startswith("x-sidecast-")]
-    show(who, f"{request.method} {request.path}", *headers, *([request.body.decode()] if request.body else []))
+    show(who, f"{request.method} {request.path} -> {request.answer}", *headers, *([request.body.decode()] if request.body else []))
 
 
 def run(order, upstreams):
     """Sends one order, and shows and checks what became of it."""
     sent = b"".join(order.chunks)
+    for name in order.broken:
+        upstreams[name].broken = True
     status, answer = order.send()
     print(f"\n{order.method} {order.path}: {order.about}")
     show("client", f"{status} {answer.decode()}")
@@ -183,18 +188,28 @@ def run(order, upstreams):
         expect(copy.header("x-sidecast-target") == name, f"{name} received no x-sidecast-target")
         expect(copy.header("x-request-id") == primary.header("x-request-id"), f"{name} and the primary received different x-request-id")
         expect(not any(copy.header(secret) for secret in CREDENTIALS), f"{name} received the user's credentials")
+        upstreams[name].broken = False
 
 
 def check_statistics():
     """Waits until each copy is accounted for, and shows Envoy's figures as Prometheus would fetch them."""
-    wanted = {f'sidecast_{figure}{{target="{name}"}} {sum(name in order.copies for order in ORDERS)}'
-              for name in TARGETS for figure in ("matched", "delivered")}
+    wanted = set()
+    for name in TARGETS:
+        matched = sum(name in order.copies for order in ORDERS)
+        failed = sum(name in order.broken for order in ORDERS)
+        wanted |= {
+            f'sidecast_matched{{target="{name}"}} {matched}',
+            f'sidecast_delivered{{target="{name}"}} {matched - failed}',
+            f'sidecast_dropped{{target="{name}",reason="retries_exhausted"}} {failed}',
+        }
     lines = []
 
     def counted():
         lines[:] = [line for line in admin("/stats/prometheus")[1].splitlines() if line.startswith("sidecast_")]
         return wanted <= set(lines)
     until(lambda: f"the statistics lack {sorted(wanted - set(lines))}", counted)
+    dropped = sum(int(line.split()[-1]) for line in lines if line.startswith("sidecast_dropped{"))
+    expect(dropped == sum(len(order.broken) for order in ORDERS), "more copies were dropped than should be")
     print(f"\nhttp://127.0.0.1:{ADMIN}/stats/prometheus (what is not 0)")
     for line in lines:
         if not line.endswith(" 0") and "_bucket{" not in line:
@@ -209,8 +224,9 @@ def main():
     parser.add_argument("--once", action="store_true", help="exit after the orders instead of staying up")
     options = parser.parse_args()
 
-    # A polite kill ends the children as Ctrl-C does.
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both end the children first, also where a shell had SIGINT ignored.
+    for polite in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(polite, signal.default_int_handler)
     children = []
     try:
         check_ports()
@@ -223,7 +239,7 @@ def main():
         for order in ORDERS:
             run(order, upstreams)
         check_statistics()
-        print("\nThe primary received every order untouched, and each target its copies.")
+        print("\nThe primary received every order untouched, and what became of each copy is counted.")
         if not options.once:
             print(f"Try it: curl -i http://127.0.0.1:{INGRESS}/orders -H 'content-type: application/json' -d '{{}}'\nStaying up; Ctrl-C ends it.", flush=True)
             watch(envoy, upstreams)

@@ -8,11 +8,13 @@ import threading
 class Request:
     """One request as it arrived: names of headers in lower case, the body without its transfer coding."""
 
-    def __init__(self, method, path, headers, body):
+    def __init__(self, method, path, headers, body, answer):
         self.method = method
         self.path = path
         self.headers = headers
         self.body = body
+        #: The status it was answered with.
+        self.answer = answer
 
     def header(self, name):
         """The value of the first header of that name, or None."""
@@ -24,6 +26,8 @@ class Upstream:
 
     def __init__(self, name, port):
         self.name = name
+        #: Answers with 503 while this is set.
+        self.broken = False
         self._received = []
         self._lock = threading.Lock()
         upstream = self
@@ -33,11 +37,12 @@ class Upstream:
 
             def answer(self):
                 body = self._body()
+                status = 503 if upstream.broken else 201 if self.command == "POST" else 200
                 headers = [(key.lower(), value) for key, value in self.headers.items()]
                 with upstream._lock:
-                    upstream._received.append(Request(self.command, self.path, headers, body))
+                    upstream._received.append(Request(self.command, self.path, headers, body, status))
                 answer = json.dumps({"from": upstream.name}).encode()
-                self.send_response(201 if self.command == "POST" else 200)
+                self.send_response(status)
                 self.send_header("content-type", "application/json")
                 self.send_header("content-length", str(len(answer)))
                 self.end_headers()
