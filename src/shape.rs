@@ -97,7 +97,7 @@ impl CapturedHead {
     }
 
     /// The bytes it takes to hold.
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.kept.serialized_len()
     }
 

@@ -62,10 +62,12 @@ extern "C" {
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 extern "C" {
     pub(super) fn random_get(buffer: *mut u8, size: usize) -> u32;
+    pub(super) fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
+    pub(super) fn environ_get(entries: *mut *mut u8, text: *mut u8) -> u32;
 }
 
 extern "C" {
-    /// Made by the linker; sets up the C library, without which there are no environment variables.
+    /// Made by the linker; sets up the C library.
     fn __wasm_call_ctors();
 }
 

@@ -66,6 +66,26 @@ pub(super) fn random(block: &mut [u8]) {
     unsafe { abi::random_get(block.as_mut_ptr(), block.len()) };
 }
 
+/// The value of one of the VM's environment variables, if it is there and is text. The C library's own way ends the VM when the
+/// host refuses, as Envoy does where a `capability_restriction_config` leaves these calls out.
+pub(super) fn environment_variable(name: &str) -> Option<String> {
+    let (mut count, mut size) = (0, 0);
+    // SAFETY: the host writes two numbers during the call.
+    if unsafe { abi::environ_sizes_get(&mut count, &mut size) } != 0 {
+        return None;
+    }
+    let mut entries = vec![null_mut(); count];
+    let mut text = vec![0_u8; size];
+    // SAFETY: the host fills both blocks, which are as large as it asked for, during the call.
+    if unsafe { abi::environ_get(entries.as_mut_ptr(), text.as_mut_ptr()) } != 0 {
+        return None;
+    }
+    text.split(|byte| *byte == 0).find_map(|entry| {
+        let value = entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=")?;
+        String::from_utf8(value.to_vec()).ok()
+    })
+}
+
 /// Up to `max_size` bytes of a buffer, from its start.
 pub(super) fn buffer(kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError> {
     // SAFETY: the host fills in a block that it had from `proxy_on_memory_allocate`.

@@ -1,5 +1,6 @@
 //! Writes the log lines: only those that Envoy would print, and only so many.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use uuid::Uuid;
@@ -9,18 +10,21 @@ use crate::log_event::{Event, Line, Throttle};
 use crate::outcome::Cause;
 use crate::stats::DropReason;
 
+thread_local! {
+    /// Of the whole VM, so of the worker: a new configuration does not raise the bound.
+    static THROTTLE: RefCell<Throttle> = RefCell::new(Throttle::default());
+}
+
 /// A configuration is in force.
 pub(super) fn configured(targets: usize) {
-    let mut line = Line::new(Event::Configured);
-    line.targets = Some(targets);
-    calls::log(line.event.level(), &line.to_json());
+    if let Some(suppressed) = admitted(Event::Configured) {
+        print(&Line { targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
+    }
 }
 
 /// A problem of a configuration. These lines are not throttled: a configuration is refused once, and each problem counts.
 pub(super) fn rejected(problem: &str) {
-    let mut line = Line::new(Event::ConfigurationRejected);
-    line.problem = Some(problem);
-    calls::log(line.event.level(), &line.to_json());
+    print(&Line { problem: Some(problem), ..Line::new(Event::ConfigurationRejected) });
 }
 
 /// What a line tells about a delivery.
@@ -36,47 +40,42 @@ pub(super) struct Report<'a> {
     pub(super) elapsed: Option<Duration>,
 }
 
-/// The lines of one root.
-#[derive(Default)]
-pub(super) struct Journal {
-    throttle: Throttle,
+/// Writes a line about a delivery.
+pub(super) fn write(event: Event, report: Report<'_>) {
+    let Some(suppressed) = admitted(event) else {
+        return;
+    };
+    let delivery_id = report.delivery_id.map(|id| id.to_string());
+    let outcome = report.cause.map(Cause::label);
+    print(&Line {
+        target: Some(report.target),
+        delivery_id: delivery_id.as_deref(),
+        correlation_id: Some(report.correlation_id),
+        attempt: Some(report.attempt),
+        outcome: outcome.as_deref(),
+        reason: report.reason.map(DropReason::name),
+        elapsed_ms: report.elapsed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        suppressed,
+        ..Line::new(event)
+    });
 }
 
-impl Journal {
-    /// Writes a line about a delivery.
-    pub(super) fn write(&mut self, event: Event, report: Report<'_>) {
-        let Some(suppressed) = self.admit(event) else {
-            return;
-        };
-        let delivery_id = report.delivery_id.map(|id| id.to_string());
-        let outcome = report.cause.map(Cause::label);
-        let line = Line {
-            target: Some(report.target),
-            delivery_id: delivery_id.as_deref(),
-            correlation_id: Some(report.correlation_id),
-            attempt: Some(report.attempt),
-            outcome: outcome.as_deref(),
-            reason: report.reason.map(DropReason::name),
-            elapsed_ms: report.elapsed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
-            suppressed,
-            ..Line::new(event)
-        };
-        calls::log(event.level(), &line.to_json());
+/// A request was left alone because it is a copy.
+pub(super) fn loop_stopped() {
+    if let Some(suppressed) = admitted(Event::LoopStopped) {
+        print(&Line { suppressed, ..Line::new(Event::LoopStopped) });
     }
+}
 
-    /// A request was left alone because it is a copy.
-    pub(super) fn loop_stopped(&mut self) {
-        if let Some(suppressed) = self.admit(Event::LoopStopped) {
-            let line = Line { suppressed, ..Line::new(Event::LoopStopped) };
-            calls::log(line.event.level(), &line.to_json());
-        }
+/// Whether a line would be printed and is not one too many; if so, how many were left out before it.
+fn admitted(event: Event) -> Option<u64> {
+    if !calls::is_logged(event.level()) {
+        return None;
     }
+    let now_ms = u64::try_from(calls::now().as_millis()).unwrap_or(u64::MAX);
+    THROTTLE.with(|throttle| throttle.try_borrow_mut().ok()?.admit(event, now_ms))
+}
 
-    /// Whether a line may be written, and if so how many were left out before it.
-    fn admit(&mut self, event: Event) -> Option<u64> {
-        if !calls::is_logged(event.level()) {
-            return None;
-        }
-        self.throttle.admit(event, u64::try_from(calls::now().as_millis()).unwrap_or(u64::MAX))
-    }
+fn print(line: &Line<'_>) {
+    calls::log(line.event.level(), &line.to_json());
 }

@@ -7,7 +7,7 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::calls::{self, Buffer};
-use super::journal::{Journal, Report};
+use super::journal::{self, Report};
 use super::metrics::TargetMetrics;
 use crate::config::{Config, Target};
 use crate::headers::HeaderMap;
@@ -29,7 +29,6 @@ pub(super) struct Mirror {
     /// One for each target of the configuration, in its order.
     lanes: Vec<TargetLane>,
     in_flight: FxHashMap<u32, InFlight>,
-    journal: Journal,
 }
 
 /// One target's copies and metrics.
@@ -91,7 +90,6 @@ impl Mirror {
             config,
             random: RandomPool::empty(),
             in_flight: FxHashMap::default(),
-            journal: Journal::default(),
         })
     }
 
@@ -125,7 +123,7 @@ impl Mirror {
 
     /// Takes a complete request in for each target that wants it. All of them share its body.
     pub(super) fn accept(&mut self, wanted: Wanted, head: CapturedHead, body: Vec<u8>) {
-        let charged = head.len().saturating_add(body.len());
+        let charged = head.size().saturating_add(body.len());
         let head = Rc::new(head);
         let body = Rc::new(body);
         for target in wanted.targets() {
@@ -142,26 +140,21 @@ impl Mirror {
     }
 
     /// Counts a request that never became a delivery.
-    pub(super) fn give_up(&mut self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
+    pub(super) fn give_up(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.targets() {
             self.give_up_unsent(target, None, head, reason);
         }
     }
 
-    /// Tells of a request that was left alone because it is a copy.
-    pub(super) fn loop_stopped(&mut self) {
-        self.journal.loop_stopped();
-    }
-
     fn offer(&mut self, delivery: Delivery) {
         let (target, charged) = (delivery.target, delivery.charged);
+        let Some(lane) = self.lanes.get_mut(target) else {
+            return;
+        };
         if !self.budget.take(charged) {
             self.give_up_unsent(target, Some(delivery.id), &delivery.head, DropReason::BufferFull);
             return;
         }
-        let Some(lane) = self.lanes.get_mut(target) else {
-            return;
-        };
         match lane.lane.offer(delivery) {
             Offer::Go(delivery) => self.send(delivery),
             Offer::Queued => self.count_queued(target, 1, signed(charged)),
@@ -263,13 +256,13 @@ impl Mirror {
         };
         match outcome.drop_reason() {
             None => {
-                self.journal.write(Event::Delivered, report);
+                journal::write(Event::Delivered, report);
                 self.count(flight.target, Metric::Delivered);
             }
             Some(reason) => {
-                self.journal.write(Event::AttemptFailed, report);
+                journal::write(Event::AttemptFailed, report);
                 let reason_given = Report { reason: Some(reason), ..report };
-                self.journal.write(Event::GivenUp, reason_given);
+                journal::write(Event::GivenUp, reason_given);
                 self.count(flight.target, Metric::AttemptFailures);
                 self.count(flight.target, Metric::Dropped(reason));
             }
@@ -280,7 +273,7 @@ impl Mirror {
     }
 
     /// Counts a delivery that is given up before any attempt.
-    fn give_up_unsent(&mut self, target: usize, id: Option<Uuid>, head: &CapturedHead, reason: DropReason) {
+    fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, reason: DropReason) {
         self.count(target, Metric::Dropped(reason));
         let name = self.config.targets.get(target).map_or("", |target| target.name.as_str());
         let report = Report {
@@ -292,7 +285,7 @@ impl Mirror {
             reason: Some(reason),
             elapsed: None,
         };
-        self.journal.write(Event::GivenUp, report);
+        journal::write(Event::GivenUp, report);
     }
 
     /// Gives up all that is left: nobody will hear of it any more.

@@ -37,7 +37,7 @@ impl Root {
     fn read_configuration(size: usize) -> Result<Mirror, Vec<String>> {
         let text = calls::buffer(Buffer::PluginConfiguration, size)
             .map_err(|error| vec![format!("configuration: Envoy does not hand it over: status {}", error.0)])?;
-        let config = Config::parse(&text, &|name| std::env::var(name).ok())
+        let config = Config::parse(&text, &calls::environment_variable)
             .map_err(|problems| problems.into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>())?;
         Mirror::try_new(config).map_err(|problem| vec![problem])
     }

@@ -2,6 +2,7 @@
 //! never held back.
 
 use super::calls::{self, Buffer};
+use super::journal;
 use super::mirror::{Mirror, Wanted};
 use super::root::Root;
 use crate::shape::{CapturedHead, RequestHead};
@@ -78,7 +79,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         return None;
     }
     if head.is_copy {
-        mirror.loop_stopped();
+        journal::loop_stopped();
         return None;
     }
     let wanted = mirror.wanted(&head, &headers);
@@ -86,7 +87,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         return None;
     }
     let head = mirror.capture(&headers);
-    let charged = head.len();
+    let charged = head.size();
     if !mirror.budget.take(charged) {
         mirror.give_up(wanted, &head, DropReason::BufferFull);
         return None;

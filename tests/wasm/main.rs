@@ -1,1 +1,26 @@
-//! The compiled filter under wasmtime.
+//! The compiled filter under wasmtime, in a host that behaves as Envoy does.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable
+)]
+
+#[path = "../support/wasm_host/mod.rs"]
+mod wasm_host;
+
+mod configuration;
+mod copies;
+mod cost;
+mod faults;
+mod identity;
+mod lifecycle;
+mod limits;
+mod logging;
+mod outcomes;
+mod scene;
+mod selection;
+mod the_host;

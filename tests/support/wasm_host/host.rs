@@ -1,0 +1,211 @@
+//! The process around the workers: clock, log, statistics, shared data, clusters, and what goes wrong with them.
+
+use super::{
+    abi::{Level, Status},
+    shared::{SharedData, Stat, Statistics},
+    worker::Worker,
+};
+use serde_json::Value;
+use std::{cell::RefCell, collections::BTreeMap, rc::Rc, time::Duration};
+
+/// One line of Envoy's log.
+#[derive(Clone, Debug)]
+pub(crate) struct LogLine {
+    pub(crate) level: Level,
+    pub(crate) text: String,
+}
+
+/// How often each import was called, and how often the module was entered.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Tally {
+    pub(crate) imports: BTreeMap<&'static str, u64>,
+    pub(crate) entries: u64,
+}
+
+impl Tally {
+    pub(crate) fn of(&self, import: &str) -> u64 {
+        self.imports.get(import).copied().unwrap_or(0)
+    }
+
+    pub(crate) fn host_calls(&self) -> u64 {
+        self.imports.values().sum()
+    }
+}
+
+/// Answers an import with a status of its own choosing, from the `first` call on (0 is the next), `times` times.
+struct Fault {
+    import: String,
+    first: u64,
+    times: u64,
+    status: Status,
+}
+
+/// The state of the process, as imports reach it.
+pub(crate) struct Shared {
+    pub(super) wall_ns: u64,
+    pub(super) monotonic_ns: u64,
+    pub(super) random: u64,
+    pub(super) environment: Vec<(String, String)>,
+    pub(super) log_level: Level,
+    pub(super) log: Vec<LogLine>,
+    pub(super) statistics: Statistics,
+    pub(super) data: SharedData,
+    pub(super) unreachable: BTreeMap<Vec<u8>, Status>,
+    pub(super) garbage_map: Option<Vec<u8>>,
+    pub(super) tally: Tally,
+    fault: Option<Fault>,
+}
+
+impl Shared {
+    pub(super) fn count_and_fault(&mut self, import: &'static str) -> Option<Status> {
+        *self.tally.imports.entry(import).or_default() += 1;
+        let fault = self.fault.as_mut().filter(|fault| fault.import == import)?;
+        if fault.first > 0 {
+            fault.first -= 1;
+            return None;
+        }
+        fault.times = fault.times.checked_sub(1)?;
+        Some(fault.status)
+    }
+
+    /// SplitMix64: the same bits in each run.
+    pub(super) fn random(&mut self) -> u64 {
+        self.random = self.random.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (self.random ^ (self.random >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        mixed ^ (mixed >> 31)
+    }
+}
+
+/// One Envoy process. Clones are handles on the same one.
+#[derive(Clone)]
+pub(crate) struct Host(pub(super) Rc<RefCell<Shared>>);
+
+impl Host {
+    /// A host at a fixed time and seed, which logs everything.
+    pub(crate) fn new() -> Self {
+        Self(Rc::new(RefCell::new(Shared {
+            wall_ns: 1_700_000_000_000_000_000,
+            monotonic_ns: 5_000_000_000,
+            random: 42,
+            environment: Vec::new(),
+            log_level: Level::Trace,
+            log: Vec::new(),
+            statistics: Statistics::default(),
+            data: SharedData::default(),
+            unreachable: BTreeMap::new(),
+            garbage_map: None,
+            tally: Tally::default(),
+            fault: None,
+        })))
+    }
+
+    /// A worker whose filter accepted this configuration.
+    pub(crate) fn worker(&self, configuration: &Value) -> Worker {
+        let worker = Worker::start(self.clone());
+        assert!(worker.configure(configuration.to_string()), "refused: {:#?}", self.log());
+        worker
+    }
+
+    /// A worker that has the module, but no configuration yet.
+    pub(crate) fn bare_worker(&self) -> Worker {
+        Worker::start(self.clone())
+    }
+
+    /// Lets time pass.
+    pub(crate) fn advance(&self, by: Duration) {
+        let by = u64::try_from(by.as_nanos()).unwrap();
+        let mut shared = self.0.borrow_mut();
+        shared.wall_ns += by;
+        shared.monotonic_ns += by;
+    }
+
+    /// Sets the wall clock back, as an administrator or NTP does; monotonic time goes on.
+    pub(crate) fn set_clock_back(&self, by: Duration) {
+        self.0.borrow_mut().wall_ns -= u64::try_from(by.as_nanos()).unwrap();
+    }
+
+    /// An environment variable of VMs that are started from now on.
+    pub(crate) fn set_env(&self, name: &str, value: &str) {
+        let pair = (name.to_owned(), value.to_owned());
+        self.0.borrow_mut().environment.push(pair);
+    }
+
+    /// What Envoy says its log level is. Lines below it are recorded all the same: writing them is the filter's waste.
+    pub(crate) fn set_log_level(&self, level: Level) {
+        self.0.borrow_mut().log_level = level;
+    }
+
+    pub(crate) fn log(&self) -> Vec<LogLine> {
+        self.0.borrow().log.clone()
+    }
+
+    pub(crate) fn clear_log(&self) {
+        self.0.borrow_mut().log.clear();
+    }
+
+    /// The logged JSON objects of one event, in order, with their levels.
+    pub(crate) fn events(&self, event: &str) -> Vec<(Level, Value)> {
+        let parsed = self.log().into_iter().filter_map(|line| {
+            let value: Value = serde_json::from_str(&line.text).ok()?;
+            Some((line.level, value))
+        });
+        parsed.filter(|(_, value)| value["event"] == event).collect()
+    }
+
+    /// The counter or gauge of a target.
+    pub(crate) fn stat(&self, target: &str, name: &str) -> i64 {
+        let stats = self.stats();
+        match stats.get(&format!("sidecast.{target}.{name}")) {
+            Some(Stat::Counter(value)) => i64::try_from(*value).unwrap(),
+            Some(Stat::Gauge(value)) => *value,
+            other => panic!("{target}.{name} is {other:?} among {:#?}", stats.keys()),
+        }
+    }
+
+    /// The recorded values of a target's histogram.
+    pub(crate) fn samples(&self, target: &str, name: &str) -> Vec<u64> {
+        match self.stats().remove(&format!("sidecast.{target}.{name}")) {
+            Some(Stat::Histogram(samples)) => samples,
+            other => panic!("{target}.{name} is {other:?}"),
+        }
+    }
+
+    /// Everything that any worker ever defined.
+    pub(crate) fn stats(&self) -> BTreeMap<String, Stat> {
+        self.0.borrow().statistics.0.clone()
+    }
+
+    /// From now on call-outs to this cluster are refused with this status.
+    pub(crate) fn refuse_calls_to(&self, cluster: &str, status: Status) {
+        let cluster = cluster.as_bytes().to_vec();
+        self.0.borrow_mut().unreachable.insert(cluster, status);
+    }
+
+    /// Call-outs to this cluster are made again.
+    pub(crate) fn accept_calls_to(&self, cluster: &str) {
+        self.0.borrow_mut().unreachable.remove(cluster.as_bytes());
+    }
+
+    /// Every map that the filter asks for consists of these bytes, whatever they are.
+    pub(crate) fn give_garbage_for_maps(&self, bytes: Option<Vec<u8>>) {
+        self.0.borrow_mut().garbage_map = bytes;
+    }
+
+    /// The import answers this status and does nothing, for `times` calls after `first` good ones. Replaces the fault before.
+    pub(crate) fn fail(&self, import: &str, first: u64, times: u64, status: Status) {
+        self.0.borrow_mut().fault = Some(Fault { import: import.to_owned(), first, times, status });
+    }
+
+    /// No import fails any more.
+    pub(crate) fn heal(&self) {
+        self.0.borrow_mut().fault = None;
+    }
+
+    /// What crossed the border between host and module while this ran.
+    pub(crate) fn tally(&self, run: impl FnOnce()) -> Tally {
+        let before = std::mem::take(&mut self.0.borrow_mut().tally);
+        run();
+        std::mem::replace(&mut self.0.borrow_mut().tally, before)
+    }
+}

@@ -1,0 +1,50 @@
+//! The compiled filter, read and compiled once for all tests of the binary.
+
+use super::{imports, vm::Vm, wasi};
+use std::{path::PathBuf, sync::OnceLock};
+use wasmtime::{Config, Engine, InstancePre, Linker, Module};
+
+static PREPARED: OnceLock<InstancePre<Vm>> = OnceLock::new();
+
+/// The filter, linked against this host and ready to be instantiated.
+pub(crate) fn prepared() -> &'static InstancePre<Vm> {
+    PREPARED.get_or_init(|| {
+        let path = std::env::var_os("SIDECAST_WASM")
+            .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")), PathBuf::from);
+        let code =
+            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make build` makes the filter", path.display()));
+        let engine = Engine::new(&Config::new()).unwrap();
+        let module = Module::new(&engine, code).unwrap();
+        let mut linker = Linker::new(&engine);
+        imports::link(&mut linker).unwrap();
+        wasi::link(&mut linker).unwrap();
+        linker.instantiate_pre(&module).unwrap_or_else(|error| panic!("the filter asks for what the host lacks: {error:#}"))
+    })
+}
+
+/// The names of everything that the filter imports.
+pub(crate) fn imports_of_the_module() -> Vec<String> {
+    let module = prepared().module();
+    module.imports().map(|import| import.name().to_owned()).collect()
+}
+
+/// Gives the host a function of the module's, under its `env` or WASI name. Arguments are as in the ABI; the body answers with
+/// `Ok(())` or with the status that the module gets.
+macro_rules! import {
+    ($linker:ident, $space:literal, $name:literal, |$guest:ident $(, $arg:ident: $ty:ty)*| $body:block) => {
+        $linker.func_wrap(
+            $space,
+            $name,
+            |caller: wasmtime::Caller<'_, Vm> $(, $arg: $ty)*| -> wasmtime::Result<i32> {
+                #[allow(unused_mut)]
+                let mut $guest = match Guest::enter(caller, $name)? {
+                    Ok(guest) => guest,
+                    Err(injected) => return Ok(injected.0),
+                };
+                let mut body = || -> Result<(), $crate::wasm_host::guest::Refusal> { $body };
+                $crate::wasm_host::guest::Refusal::settle(body())
+            },
+        )?;
+    };
+}
+pub(super) use import;

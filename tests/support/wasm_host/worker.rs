@@ -1,0 +1,153 @@
+//! A worker thread: one VM of the filter, entered as Envoy enters it.
+
+use super::{
+    calls::{Answer, CallOut},
+    host::Host,
+    module,
+    stream::{Request, Stream},
+    vm::Vm,
+};
+use std::{cell::RefCell, rc::Rc, time::Duration};
+use wasmtime::{Instance, Store, Val};
+
+/// The VM, the instance in it, and the root context that new streams belong to.
+pub(crate) struct Running {
+    pub(super) store: Store<Vm>,
+    instance: Instance,
+    pub(super) serving: Option<u32>,
+}
+
+impl Running {
+    /// Calls an export on behalf of a context, if the module has it, and then does what the call left for later. A trap fails the test.
+    pub(super) fn enter(&mut self, context: u32, export: &str, arguments: &[u32]) -> Option<i32> {
+        let function = self.instance.get_func(&mut self.store, export)?;
+        self.store.data().shared.borrow_mut().tally.entries += 1;
+        let vm = self.store.data_mut();
+        let before = (vm.current, vm.effective.take());
+        vm.current = context;
+        let arguments: Vec<_> = arguments.iter().map(|&number| Val::I32(number as i32)).collect();
+        let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        if let Err(trap) = function.call(&mut self.store, &arguments, &mut results) {
+            let shared = self.store.data().shared.borrow();
+            let log = shared.log.iter().rev().take(5);
+            let log: Vec<_> = log.map(|line| &line.text).collect();
+            panic!("{export} trapped: {trap:?}\nlast logged, newest first: {log:#?}");
+        }
+        let vm = self.store.data_mut();
+        (vm.current, vm.effective) = before;
+        self.delete_finished_roots();
+        Some(results.first().map_or(0, Val::unwrap_i32))
+    }
+
+    fn delete_finished_roots(&mut self) {
+        while let Some(root) = self.store.data_mut().finished.pop() {
+            self.enter(root, "proxy_on_delete", &[root]);
+            self.store.data_mut().remove_root(root);
+        }
+    }
+}
+
+/// One worker. Clones are handles on the same one.
+#[derive(Clone)]
+pub(crate) struct Worker(pub(super) Rc<RefCell<Running>>);
+
+impl Worker {
+    pub(super) fn start(host: Host) -> Self {
+        const ALLOWED: &[&str] = &["proxy_log", "fd_write", "environ_sizes_get", "environ_get", "clock_time_get", "random_get"];
+        let mut store = Store::new(module::prepared().module().engine(), Vm::new(host.0));
+        let instance = module::prepared().instantiate(&mut store).unwrap();
+        let mut running = Running { store, instance, serving: None };
+        running.store.data_mut().allowed = Some(ALLOWED);
+        running.enter(0, "_initialize", &[]);
+        running.store.data_mut().allowed = None;
+        Self(Rc::new(RefCell::new(running)))
+    }
+
+    /// The first part of a request: its headers, and as little as its end if nothing follows.
+    pub(crate) fn begin(&self, request: &Request, end_of_stream: bool) -> Stream {
+        Stream::open(self.clone(), request, end_of_stream)
+    }
+
+    /// A whole request, whose answer is still to come.
+    pub(crate) fn send(&self, request: &Request) -> Stream {
+        request.run(self)
+    }
+
+    /// A whole request and its answer: the stream is gone afterwards.
+    pub(crate) fn exchange(&self, request: &Request) {
+        self.send(request).close();
+    }
+
+    /// The next call-out that the test has not looked at.
+    pub(crate) fn call_out(&self) -> CallOut {
+        let recorded = self.0.borrow_mut().store.data_mut().recorded.pop_front();
+        CallOut::new(self.clone(), recorded.expect("the filter made no call-out"))
+    }
+
+    /// All call-outs that the test has not looked at, in the order in which they were made.
+    pub(crate) fn call_outs(&self) -> Vec<CallOut> {
+        let recorded = std::mem::take(&mut self.0.borrow_mut().store.data_mut().recorded);
+        let calls = recorded.into_iter();
+        calls.map(|call| CallOut::new(self.clone(), call)).collect()
+    }
+
+    /// Gives this answer to every call-out, also those that follow from an answer, until there are none; says how many there were.
+    pub(crate) fn answer_all(&self, answer: &Answer) -> usize {
+        let mut answered = 0;
+        loop {
+            let calls = self.call_outs();
+            if calls.is_empty() {
+                return answered;
+            }
+            answered += calls.len();
+            calls.iter().for_each(|call| call.answer(answer.clone()));
+        }
+    }
+
+    pub(super) fn waits_for(&self, token: u32) -> bool {
+        let running = self.0.borrow();
+        running.store.data().outstanding.contains_key(&token)
+    }
+
+    /// Lets the root see an answer, which it can read for as long as the callback runs.
+    pub(super) fn deliver(&self, token: u32, answer: Answer) {
+        let mut running = self.0.borrow_mut();
+        let root = running.store.data_mut().outstanding.remove(&token).unwrap();
+        let sizes = [answer.headers.len(), answer.body.len(), answer.trailers.as_ref().map_or(0, Vec::len)];
+        let [headers, body, trailers] = sizes.map(|size| u32::try_from(size).unwrap());
+        // A reset has no answer at all, not an empty one.
+        let readable = (headers > 0).then_some(answer);
+        running.store.data_mut().root(root).unwrap().answer = readable;
+        running.enter(root, "proxy_on_http_call_response", &[root, token, headers, body, trailers]);
+        if let Some(root) = running.store.data_mut().root(root) {
+            root.answer = None;
+        }
+    }
+
+    /// An answer that the filter never asked for.
+    pub(crate) fn deliver_stray_answer(&self, token: u32) {
+        let mut running = self.0.borrow_mut();
+        let root = running.serving.unwrap();
+        running.enter(root, "proxy_on_http_call_response", &[root, token, 1, 0, 0]);
+    }
+
+    /// The timer that the current root asked for; `None` while it wants none.
+    pub(crate) fn tick_period(&self) -> Option<Duration> {
+        let mut running = self.0.borrow_mut();
+        let root = running.serving?;
+        let period = running.store.data_mut().root(root)?.tick_period_ms;
+        (period > 0).then(|| Duration::from_millis(period.into()))
+    }
+
+    /// The module's linear memory, in bytes.
+    pub(crate) fn memory_size(&self) -> usize {
+        let mut running = self.0.borrow_mut();
+        let Running { store, instance, .. } = &mut *running;
+        instance.get_memory(&mut *store, "memory").unwrap().data_size(&*store)
+    }
+
+    /// How many statistics this VM was told to define.
+    pub(crate) fn definitions(&self) -> usize {
+        self.0.borrow().store.data().stats.len()
+    }
+}

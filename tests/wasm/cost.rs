@@ -1,0 +1,125 @@
+//! What the filter costs: calls into the host, and memory.
+
+use crate::{
+    scene::{assert_balanced, audit_with, mirroring, mirroring_with, target, targets},
+    wasm_host::{Answer, Level, Request, Stat},
+};
+use serde_json::json;
+
+#[test]
+fn a_request_that_no_target_wants_costs_one_look_at_its_headers() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({"match": [{"methods": ["PUT"]}]})));
+    let tally = host.tally(|| worker.exchange(&Request::get("/")));
+    assert_eq!(tally.of("proxy_get_header_map_pairs"), 1);
+    assert_eq!(tally.host_calls(), 1, "{tally:?}");
+    let with_body = host.tally(|| worker.exchange(&Request::post("/").body("a").body("b").body("")));
+    assert_eq!(with_body.host_calls(), 1, "{with_body:?}");
+}
+
+#[test]
+fn a_mirrored_request_costs_a_few_host_calls() {
+    let (host, worker) = mirroring();
+    host.set_log_level(Level::Info);
+    worker.exchange(&Request::get("/"));
+    let request = Request::post("/").header("x-request-id", "c0ffee").body("a").body("b");
+    let mut drawn = 0;
+    for _ in 0..100 {
+        let sending = host.tally(|| worker.exchange(&request));
+        // Matched, an attempt, in flight: three statistics move.
+        let expected = [
+            ("proxy_get_header_map_pairs", 1),
+            ("proxy_get_buffer_bytes", 2),
+            ("proxy_increment_metric", 3),
+            ("proxy_get_current_time_nanoseconds", 1),
+            ("proxy_http_call", 1),
+        ];
+        for (import, times) in expected {
+            assert_eq!(sending.of(import), times, "{import} in {sending:?}");
+        }
+        drawn += sending.of("random_get");
+        assert_eq!(sending.host_calls() - sending.of("random_get"), 8, "{sending:?}");
+    }
+    // Random bytes are drawn in bulk.
+    assert!(drawn <= 50, "{drawn}");
+}
+
+#[test]
+fn seeing_an_outcome_costs_a_few_host_calls() {
+    let (host, worker) = mirroring();
+    host.set_log_level(Level::Info);
+    worker.exchange(&Request::get("/"));
+    let call = worker.call_out();
+    let seeing = host.tally(|| call.answer(Answer::upstream(200).body("ignored")));
+    assert_eq!(seeing.of("proxy_get_header_map_value"), 1);
+    assert_eq!(seeing.of("proxy_get_header_map_pairs"), 0);
+    assert_eq!(seeing.of("proxy_get_buffer_bytes"), 0);
+    assert!(seeing.host_calls() <= 6, "{seeing:?}");
+}
+
+#[test]
+fn several_targets_share_one_look_at_the_request() {
+    let list: Vec<_> = (0..8).map(|index| target(&format!("t{index}"))).collect();
+    let (host, worker) = mirroring_with(&targets(&list));
+    let tally = host.tally(|| worker.exchange(&Request::post("/").body("a").body("b")));
+    assert_eq!(tally.of("proxy_get_header_map_pairs"), 1);
+    assert_eq!(tally.of("proxy_get_buffer_bytes"), 2);
+    assert_eq!(tally.of("proxy_http_call"), 8);
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_requests() {
+    let (host, worker) = mirroring_with(&targets(&["a", "b"].map(target)));
+    host.set_log_level(Level::Error);
+    let ends = [Answer::upstream(200), Answer::upstream(500), Answer::reset(), Answer::timeout()];
+    let mut sizes = Vec::new();
+    for round in 1..=20_000_usize {
+        let request = Request::post("/orders").header("x-round", round.to_string()).body(vec![b'x'; round % 5_000]);
+        worker.exchange(&request);
+        worker.answer_all(&ends[round % ends.len()]);
+        if round % 10_000 == 0 {
+            sizes.push(worker.memory_size());
+            host.clear_log();
+        }
+    }
+    assert_eq!(sizes[0], sizes[1]);
+    assert_eq!(host.stat("a", "matched"), 20_000);
+    assert_balanced(&host, "a");
+    assert_balanced(&host, "b");
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_configurations() {
+    let (_host, worker) = mirroring();
+    let reconfigure = |rounds: std::ops::Range<u32>| {
+        for round in rounds {
+            worker.exchange(&Request::post("/").body("x"));
+            let next = audit_with(&json!({"timeout": format!("{}ms", round + 1)}));
+            assert!(worker.configure(next.to_string()));
+            worker.answer_all(&Answer::upstream(200));
+        }
+        worker.memory_size()
+    };
+    let settled = reconfigure(0..300);
+    assert_eq!(reconfigure(300..900), settled);
+}
+
+#[test]
+fn without_anything_to_wait_for_no_timer_runs() {
+    let (_host, worker) = mirroring();
+    assert_eq!(worker.tick_period(), None);
+    worker.exchange(&Request::get("/"));
+    worker.answer_all(&Answer::upstream(500));
+    assert_eq!(worker.tick_period(), None);
+}
+
+#[test]
+fn statistics_are_defined_with_the_configuration_and_never_again() {
+    let (host, worker) = mirroring();
+    let defined = worker.definitions();
+    assert_eq!(defined, host.stats().len());
+    worker.exchange(&Request::get("/"));
+    worker.answer_all(&Answer::upstream(404));
+    assert_eq!(worker.definitions(), defined);
+    let kinds = host.stats();
+    assert!(kinds.values().any(|stat| matches!(stat, Stat::Histogram(samples) if samples.len() == 1)));
+}
