@@ -41,13 +41,18 @@ add_with_apt() {
   quietly "$target_dir/apt.log" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y --no-install-recommends "${debian_packages[@]}" ||
     die "apt-get could not install ${debian_packages[*]}"
-  debian_ready "$1" || die "Debian's toolchain is installed but not complete (need /usr/bin/cargo, /usr/src/rustc-*, /usr/lib/wasm32-wasi)"
+  debian_ready "$1" || die "Debian's toolchain is installed but not complete (need /usr/bin/cargo, /usr/src/rustc-*, /usr/lib/wasm32-wasi, wasm-ld)"
 }
 
 # rustc starts it with "-flavor wasm": lld itself takes that, the wrapper that rustup puts beside it (gcc-ld/wasm-ld) does not.
 find_linker() {
-  compgen -G "${RUSTUP_HOME:-$HOME/.rustup}/toolchains/*/lib/rustlib/*/bin/rust-lld" | head -n 1 | grep . && return 0
-  { compgen -G "/usr/bin/wasm-ld-*" | sort -Vr; command -v wasm-ld || true; } | head -n 1 | grep .
+  local found
+  mapfile -t found < <(
+    compgen -G "${RUSTUP_HOME:-$HOME/.rustup}/toolchains/*/lib/rustlib/*/bin/rust-lld" || true
+    compgen -G "/usr/bin/wasm-ld-*" | sort -Vr || true
+    command -v wasm-ld || true
+  )
+  [ ${#found[@]} -gt 0 ] && printf '%s\n' "${found[0]}"
 }
 
 run_debian() {
