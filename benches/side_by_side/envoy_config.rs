@@ -1,0 +1,143 @@
+//! The bootstrap of each variant: the same in all but the mirroring.
+
+use std::net::SocketAddr;
+use std::path::Path;
+
+use serde_json::{json, Value};
+
+use crate::case::{Case, Variant};
+use crate::upstreams::Upstreams;
+
+/// The bootstrap of `variant` for `case`, as JSON.
+pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &Upstreams) -> Value {
+    let mut clusters = vec![cluster("primary", upstreams.primary())];
+    clusters.extend((0..case.targets).map(|index| cluster(&target(index), upstreams.target(index))));
+
+    let mut route = json!({"cluster": "primary"});
+    let mut filters = Vec::new();
+    match variant {
+        Variant::None => {}
+        Variant::Native => {
+            let policies: Vec<Value> = (0..case.targets).map(|index| json!({"cluster": target(index)})).collect();
+            route["request_mirror_policies"] = json!(policies);
+        }
+        Variant::Lua => filters.push(lua(case)),
+        Variant::Sidecast => filters.push(sidecast(case, wasm)),
+    }
+    filters.push(json!({
+        "name": "envoy.filters.http.router",
+        "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
+    }));
+
+    json!({
+        "admin": {"address": address("127.0.0.1", 0)},
+        "static_resources": {
+            "listeners": [{
+                "name": "main",
+                "address": address("127.0.0.1", 0),
+                "filter_chains": [{"filters": [{
+                    "name": "envoy.filters.network.http_connection_manager",
+                    "typed_config": {
+                        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+                        "stat_prefix": "main",
+                        "route_config": {"virtual_hosts": [{
+                            "name": "all",
+                            "domains": ["*"],
+                            "routes": [{"match": {"prefix": "/"}, "route": route}],
+                        }]},
+                        "http_filters": filters,
+                    },
+                }]}],
+            }],
+            "clusters": clusters,
+        },
+    })
+}
+
+fn target(index: usize) -> String {
+    format!("target_{index}")
+}
+
+fn address(host: &str, port: u16) -> Value {
+    json!({"socket_address": {"address": host, "port_value": port}})
+}
+
+fn cluster(name: &str, upstream: SocketAddr) -> Value {
+    let endpoint = json!({"endpoint": {"address": address(&upstream.ip().to_string(), upstream.port())}});
+    // A threshold that were met would make a variant cheap by dropping its copies.
+    let most = 100_000;
+    json!({
+        "name": name,
+        "type": "STATIC",
+        "connect_timeout": "5s",
+        "circuit_breakers": {"thresholds": [
+            {"max_connections": most, "max_pending_requests": most, "max_requests": most},
+        ]},
+        "load_assignment": {"cluster_name": name, "endpoints": [{"lb_endpoints": [endpoint]}]},
+    })
+}
+
+/// What one writes by hand today: buffer the body, copy the headers, one asynchronous call per target.
+fn lua(case: &Case) -> Value {
+    let clusters: Vec<String> = (0..case.targets).map(|index| format!("\"{}\"", target(index))).collect();
+    let script = format!(
+        r#"
+local targets = {{ {} }}
+function envoy_on_request(request_handle)
+  local headers = {{}}
+  for name, value in pairs(request_handle:headers()) do
+    if name ~= "authorization" and name ~= "content-length" then headers[name] = value end
+  end
+  local buffered = request_handle:body()
+  local body = ""
+  if buffered ~= nil then body = buffered:getBytes(0, buffered:length()) end
+  for _, target in ipairs(targets) do
+    request_handle:httpCall(target, headers, body, 2000, true)
+  end
+end
+"#,
+        clusters.join(", ")
+    );
+    json!({
+        "name": "envoy.filters.http.lua",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
+            "default_source_code": {"inline_string": script},
+        },
+    })
+}
+
+fn sidecast(case: &Case, wasm: &Path) -> Value {
+    let targets: Vec<Value> = (0..case.targets)
+        .map(|index| {
+            let mut config = json!({
+                "name": format!("target-{index}"),
+                "cluster": target(index),
+                "circuit_breaker": {"mode": "disabled"},
+            });
+            if !case.matching {
+                config["match"] = json!([{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]);
+            }
+            config
+        })
+        .collect();
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "sidecast",
+                "fail_open": true,
+                "vm_config": {
+                    "vm_id": "sidecast",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": wasm}},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": json!({"targets": targets}).to_string(),
+                },
+            },
+        },
+    })
+}

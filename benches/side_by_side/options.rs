@@ -1,0 +1,88 @@
+//! What a run does, from environment variables: `cargo bench` leaves no other way that reads well in a Makefile.
+
+use std::env;
+use std::fmt::Display;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use serde::Serialize;
+
+use crate::case::Variant;
+use crate::Result;
+
+/// The settings of one run.
+#[derive(Debug, Clone, Serialize)]
+pub(crate) struct Options {
+    /// The Envoy binary (`ENVOY`).
+    pub(crate) envoy: PathBuf,
+    /// The compiled filter (`SIDECAST_WASM`).
+    pub(crate) wasm: PathBuf,
+    /// Seconds of load in a round (`SIDECAST_BENCH_SECONDS`; wrk counts whole ones).
+    pub(crate) seconds: u64,
+    /// Seconds of load before the first round, per variant (`SIDECAST_BENCH_WARM_UP`): connections are made, caches and the
+    /// allocator fill. V8 has nothing to learn: Envoy has it compile the whole module at its start.
+    pub(crate) warm_up_seconds: u64,
+    /// Rounds per case (`SIDECAST_BENCH_ROUNDS`); a case with a verdict gets twice as many.
+    pub(crate) rounds: usize,
+    /// Connections of the load generator (`SIDECAST_BENCH_CONNECTIONS`).
+    pub(crate) connections: u64,
+    /// Milliseconds a connection waits between an answer and its next request (`SIDECAST_BENCH_THINK_MS`). 0: none,
+    /// which keeps Envoy busy all the time.
+    pub(crate) think_ms: u64,
+    /// Only cases whose name contains one of these, comma-separated (`SIDECAST_BENCH_CASES`).
+    pub(crate) cases: Vec<String>,
+    /// Only these variants, comma-separated (`SIDECAST_BENCH_VARIANTS`).
+    pub(crate) variants: Vec<Variant>,
+    /// Whether Envoy gets a CPU of its own (`SIDECAST_BENCH_PIN`, 1 or 0).
+    pub(crate) pin: bool,
+    /// Whether one further round per variant is run under `perf record` (`SIDECAST_BENCH_PERF`, 1 or 0).
+    pub(crate) perf: bool,
+}
+
+impl Options {
+    pub(crate) fn from_env() -> Result<Self> {
+        let variants = match list("SIDECAST_BENCH_VARIANTS").as_slice() {
+            [] => Variant::ALL.to_vec(),
+            names => names.iter().map(|name| name.parse()).collect::<Result<_>>()?,
+        };
+        let options = Self {
+            envoy: setting("ENVOY", in_clone("target/envoy/1.40.0/envoy"))?,
+            wasm: setting("SIDECAST_WASM", in_clone("dist/sidecast.wasm"))?,
+            seconds: setting("SIDECAST_BENCH_SECONDS", 2)?,
+            warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 1)?,
+            rounds: setting("SIDECAST_BENCH_ROUNDS", 7)?,
+            connections: setting("SIDECAST_BENCH_CONNECTIONS", 16)?,
+            think_ms: setting("SIDECAST_BENCH_THINK_MS", 0)?,
+            cases: list("SIDECAST_BENCH_CASES"),
+            pin: setting("SIDECAST_BENCH_PIN", 1)? != 0,
+            perf: setting("SIDECAST_BENCH_PERF", 0)? != 0,
+            variants,
+        };
+        if options.seconds == 0 || options.warm_up_seconds == 0 || options.rounds == 0 || options.connections == 0 {
+            return Err("seconds, warm-up, rounds and connections start at 1".into());
+        }
+        if !options.envoy.is_file() {
+            return Err(format!("{} is no Envoy binary; name one in ENVOY", options.envoy.display()).into());
+        }
+        if options.variants.contains(&Variant::Sidecast) && !options.wasm.is_file() {
+            return Err(format!("{} is missing; `make build` makes it", options.wasm.display()).into());
+        }
+        Ok(options)
+    }
+}
+
+fn in_clone(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn setting<T: FromStr<Err: Display>>(name: &str, default: T) -> Result<T> {
+    match env::var(name) {
+        Ok(text) if !text.is_empty() => text.parse().map_err(|problem| format!("{name}={text}: {problem}").into()),
+        _ => Ok(default),
+    }
+}
+
+fn list(name: &str) -> Vec<String> {
+    let text = env::var(name).unwrap_or_default();
+    text.split(',').map(str::trim).filter(|part| !part.is_empty()).map(str::to_owned).collect()
+}
