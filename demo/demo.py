@@ -235,7 +235,7 @@ def main():
         envoy = Envoy(options.envoy, options.config)
         children.append(envoy)
         envoy.wait_until_ready()
-        print(f"Envoy listens on http://127.0.0.1:{INGRESS}, its admin interface on http://127.0.0.1:{ADMIN}; log: {envoy.log_path}")
+        print(f"Envoy listens on http://127.0.0.1:{INGRESS}, its admin interface on http://127.0.0.1:{ADMIN}; log: {envoy.log_path.relative_to(ROOT)}")
         for order in ORDERS:
             run(order, upstreams)
         check_statistics()
