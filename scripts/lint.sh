@@ -1,0 +1,37 @@
+#!/usr/bin/env bash
+# Formatting, clippy, documentation, the boundaries of the core, and the syntax of the scripts: all errors.
+set -euo pipefail
+. "$(dirname "$0")/common.sh"
+
+# "rustup component add" is the way to get what is named here.
+component() {
+  cargo "$1" --version >/dev/null 2>&1 || die "cargo $1 is missing; install it (rustup component add $2)"
+}
+component fmt rustfmt
+component clippy clippy
+
+say "formatting"
+cargo fmt --check
+
+say "clippy, native"
+cargo clippy --locked --all-targets --features cli -- -D warnings
+
+say "clippy, wasm32-wasip1"
+scripts/wasm-cargo.sh clippy --locked --lib -- -D warnings
+
+say "documentation"
+RUSTDOCFLAGS="-D warnings" cargo doc --locked --no-deps --document-private-items --features cli --lib
+
+say "boundaries: only src/host/ and src/lib.rs touch the host"
+if found=$(grep -rnE --include='*.rs' 'proxy_wasm|extern "C"|\bunsafe\b' src |
+  grep -vE '^src/(host/|lib\.rs:)' | grep -vE '^[^:]+:[0-9]+:[[:space:]]*//'); then
+  die "the core names the host or is unsafe:"$'\n'"$found"
+fi
+
+say "scripts"
+for script in scripts/*.sh .ci/run; do
+  bash -n "$script"
+done
+for script in demo/*.py; do
+  python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
+done
