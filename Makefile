@@ -55,7 +55,7 @@ test: prerequisites envoy $(SMOKE_SETUP) build
 
 bench: prerequisites envoy build
 	@command -v wrk >/dev/null || { echo 'error: wrk is missing; install it (Debian: apt-get install wrk)' >&2; exit 1; }
-	cargo bench --locked --bench side_by_side
+	cargo bench --locked --profile dev --features cli --bench side_by_side
 
 lint: prerequisites
 	@scripts/lint.sh
