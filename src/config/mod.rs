@@ -7,7 +7,8 @@ mod document;
 pub mod names;
 pub mod problem;
 pub mod raw;
-pub mod raw_later;
+pub mod raw_delivery;
+pub mod raw_shape;
 pub mod scalar;
 
 use std::time::Duration;

@@ -4,8 +4,9 @@ use deserr::{Deserr, ValuePointerRef};
 
 use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, StatusPattern, TargetName};
 use super::problem::Problems;
-use super::raw_later::{Batch, Breaker, Compare, DeadLetter, RateLimit, RequestShape, Retry, Sample};
-use super::scalar::{Millis, NonEmpty, NotYet, Size, Text, Whole};
+use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
+use super::raw_shape::{Batch, Compare, RequestShape, Sample};
+use super::scalar::{Millis, NonEmpty, NotYet, Size, Text, Whole, HOUR};
 use crate::template::Template;
 
 /// The whole document.
@@ -53,7 +54,7 @@ pub struct Target {
     pub success: NonEmpty<StatusPattern>,
     /// How long one attempt may take.
     #[deserr(default = Millis(2_000))]
-    pub timeout: Millis<1, 3_600_000>,
+    pub timeout: Millis<1, HOUR>,
     /// When and how often it is tried again.
     #[deserr(default)]
     pub retry: Option<NotYet<Retry>>,

@@ -74,6 +74,9 @@ fn duration_text(millis: u64) -> String {
     }
 }
 
+/// The longest time that most settings take, in milliseconds.
+pub(super) const HOUR: u64 = 3_600_000;
+
 /// A number of bytes from `MIN` to `MAX`: a whole number, or text such as `"64KiB"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Size<const MIN: u64, const MAX: u64>(pub u64);

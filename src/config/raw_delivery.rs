@@ -1,0 +1,251 @@
+//! The grammar of what happens to a delivery: `retry`, `circuit_breaker`, `limits.rate`, `dead_letter`. Read and checked, but not
+//! built yet: whoever writes them is told both what is wrong in them and that they are not supported.
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+
+use super::names::{ClusterName, StatusPattern};
+use super::problem::{found, Problems};
+use super::raw_shape::JsonTemplate;
+use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR, NOT_YET};
+use crate::template::Template;
+
+/// `retry`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Retry {
+    /// Attempts, the first included.
+    #[deserr(default)]
+    pub max_attempts: Option<Whole<1, 100>>,
+    /// How long to wait.
+    #[deserr(default)]
+    pub backoff: Option<Backoff>,
+    /// After what.
+    #[deserr(default)]
+    pub on: Option<NonEmpty<RetryOn>>,
+    /// How many of all attempts may be retries.
+    #[deserr(default)]
+    pub budget: Option<Budget>,
+    /// A Retry-After is obeyed.
+    #[deserr(default)]
+    pub retry_after: Option<bool>,
+    /// Older than this: given up.
+    #[deserr(default)]
+    pub expire_after: Option<Millis<1, { 24 * HOUR }>>,
+}
+
+/// `retry.backoff`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = base_within_max -> Problems)]
+pub struct Backoff {
+    /// The first bound.
+    #[deserr(default = Millis(100))]
+    pub base: Millis<1, HOUR>,
+    /// The largest bound.
+    #[deserr(default = Millis(10_000))]
+    pub max: Millis<1, HOUR>,
+}
+
+fn base_within_max(backoff: Backoff, location: ValuePointerRef<'_>) -> Result<Backoff, Problems> {
+    if backoff.base.0 > backoff.max.0 {
+        return Err(Problems::at(
+            location.push_key("base"),
+            format!("expected at most `max` ({}ms), found {}ms", backoff.max.0, backoff.base.0),
+        ));
+    }
+    Ok(backoff)
+}
+
+/// `retry.on`: a status, a class of statuses, or a kind of failure.
+#[derive(Debug)]
+pub enum RetryOn {
+    /// An answer of this status.
+    Status(StatusPattern),
+    /// A failure without an answer.
+    Failure(String),
+}
+
+impl Deserr<Problems> for RetryOn {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        const FAILURES: [&str; 4] = ["reset", "timeout", "connect_failure", "no_healthy_upstream"];
+        match &value {
+            Value::String(text) if FAILURES.contains(&text.as_str()) => return Ok(Self::Failure(text.clone())),
+            Value::String(_) | Value::Integer(_) | Value::Float(_) => {}
+            other => return Err(Problems::at(location, format!("expected a string, found {}", found(other)))),
+        }
+        StatusPattern::deserialize_from_value(value, location).map(Self::Status).map_err(|_| {
+            Problems::at(
+                location,
+                "expected a status such as \"429\", a class such as \"5xx\", or one of `reset`, `timeout`, `connect_failure`, \
+                 `no_healthy_upstream`",
+            )
+        })
+    }
+}
+
+/// `retry.budget`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Budget {
+    /// Retries for a hundred first attempts.
+    #[deserr(default)]
+    pub percent: Option<Percent>,
+    /// Retries a second that are always allowed.
+    #[deserr(default)]
+    pub min_per_second: Option<Whole<0, 1_000_000>>,
+}
+
+/// `circuit_breaker`. So far it can only be switched off.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = only_disabled -> Problems)]
+pub struct Breaker {
+    /// Failures in a row that open it; 0: not used.
+    #[deserr(default)]
+    pub consecutive_failures: Option<Whole<0, 1_000_000>>,
+    /// The share of failures that opens it.
+    #[deserr(default)]
+    pub failure_rate: Option<FailureRate>,
+    /// The share of slow calls that opens it.
+    #[deserr(default)]
+    pub slow_call: Option<SlowCall>,
+    /// How long it stays open.
+    #[deserr(default)]
+    pub open_for: Option<Millis<1, HOUR>>,
+    /// How long at most.
+    #[deserr(default)]
+    pub max_open_for: Option<Millis<1, { 24 * HOUR }>>,
+    /// How it closes again.
+    #[deserr(default)]
+    pub half_open: Option<HalfOpen>,
+    /// Whether it blocks.
+    #[deserr(default)]
+    pub mode: BreakerMode,
+}
+
+fn only_disabled(breaker: Breaker, location: ValuePointerRef<'_>) -> Result<Breaker, Problems> {
+    match breaker.mode {
+        BreakerMode::Disabled => Ok(breaker),
+        BreakerMode::Enforce | BreakerMode::Observe => Err(Problems::at(location, NOT_YET)),
+    }
+}
+
+/// `circuit_breaker.mode`.
+#[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
+#[deserr(error = Problems, rename_all = lowercase)]
+pub enum BreakerMode {
+    /// Decides, counts and blocks.
+    #[default]
+    Enforce,
+    /// Decides and counts.
+    Observe,
+    /// Does nothing.
+    Disabled,
+}
+
+/// `circuit_breaker.failure_rate`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct FailureRate {
+    /// Failures of a hundred.
+    pub percent: Percent,
+    /// Over this time.
+    #[deserr(default)]
+    pub window: Option<Millis<1_000, HOUR>>,
+    /// With at least so many.
+    #[deserr(default)]
+    pub min_requests: Option<Whole<1, 1_000_000>>,
+}
+
+/// `circuit_breaker.slow_call`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct SlowCall {
+    /// Slower than this is slow.
+    pub longer_than: Millis<1, HOUR>,
+    /// Slow ones of a hundred.
+    #[deserr(default)]
+    pub percent: Option<Percent>,
+}
+
+/// `circuit_breaker.half_open`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct HalfOpen {
+    /// Probes at once, over all workers.
+    #[deserr(default)]
+    pub probes: Option<Whole<1, 1_000>>,
+    /// Successes that close it.
+    #[deserr(default)]
+    pub successes: Option<Whole<1, 1_000>>,
+}
+
+/// `limits.rate` of a target.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct RateLimit {
+    /// Copies a second.
+    pub per_second: Rate,
+    /// Copies at once.
+    #[deserr(default)]
+    pub burst: Option<Whole<1, 1_000_000_000>>,
+}
+
+/// `dead_letter`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct DeadLetter {
+    /// The Envoy cluster that gets it.
+    pub cluster: Text<ClusterName>,
+    /// The path it is posted to.
+    #[deserr(default)]
+    pub path: Option<Text<Template>>,
+    /// How long the call may take.
+    #[deserr(default)]
+    pub timeout: Option<Millis<1, HOUR>>,
+    /// For which reasons.
+    #[deserr(default)]
+    pub on: Option<NonEmpty<DeadLetterReason>>,
+    /// Another body.
+    #[deserr(default)]
+    pub body: Option<DeadLetterBody>,
+}
+
+/// `dead_letter.body`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct DeadLetterBody {
+    /// In place of the envelope.
+    pub template: JsonTemplate,
+}
+
+/// `dead_letter.on`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems)]
+pub enum DeadLetterReason {
+    /// The last attempt failed.
+    #[deserr(rename = "retries_exhausted")]
+    RetriesExhausted,
+    /// The answer was final.
+    #[deserr(rename = "not_retryable")]
+    NotRetryable,
+    /// The breaker was open.
+    #[deserr(rename = "circuit_open")]
+    CircuitOpen,
+    /// There was no place in the queue.
+    #[deserr(rename = "queue_full")]
+    QueueFull,
+    /// There was no room for its bytes.
+    #[deserr(rename = "buffer_full")]
+    BufferFull,
+    /// The rate was used up.
+    #[deserr(rename = "rate_limited")]
+    RateLimited,
+    /// It got too old.
+    #[deserr(rename = "expired")]
+    Expired,
+    /// There is no such cluster.
+    #[deserr(rename = "unknown_cluster")]
+    UnknownCluster,
+    /// The filter went away.
+    #[deserr(rename = "shutdown")]
+    Shutdown,
+}

@@ -1,0 +1,252 @@
+//! The grammar of which requests a target gets and in which form: `sample`, `request`, `batch`, `compare`. Read and checked, but
+//! not built yet: whoever writes them is told both what is wrong in them and that they are not supported.
+
+use std::collections::BTreeMap;
+
+use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
+
+use super::names::{HeaderName, Method, Pointer};
+use super::problem::{found, Problems};
+use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
+use crate::template::Template;
+
+/// `sample`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Sample {
+    /// How many of a hundred.
+    pub percent: Percent,
+    /// What decides.
+    #[deserr(default)]
+    pub key: Option<SampleKey>,
+}
+
+/// `sample.key`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct SampleKey {
+    /// The header whose value is the key.
+    pub header: Text<HeaderName>,
+}
+
+/// `request`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct RequestShape {
+    /// Another method.
+    #[deserr(default)]
+    pub method: Option<Text<Method>>,
+    /// Another path.
+    #[deserr(default)]
+    pub path: Option<Text<Template>>,
+    /// Another authority.
+    #[deserr(default)]
+    pub authority: Option<Text<Template>>,
+    /// Which headers.
+    #[deserr(default)]
+    pub headers: Option<HeaderShape>,
+    /// Which body.
+    #[deserr(default)]
+    pub body: Option<BodyShape>,
+}
+
+/// `request.headers`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct HeaderShape {
+    /// Which of the primary's.
+    #[deserr(default)]
+    pub forward: Option<Forward>,
+    /// What happens to the sensitive ones.
+    #[deserr(default)]
+    pub sensitive: Option<Sensitive>,
+    /// Which are taken out.
+    #[deserr(default)]
+    pub remove: Option<Vec<Text<HeaderName>>>,
+    /// Which are put in.
+    #[deserr(default)]
+    pub set: Option<SetHeaders>,
+}
+
+/// `request.headers.forward`.
+#[derive(Debug)]
+pub enum Forward {
+    /// All of them.
+    All,
+    /// None of them.
+    None,
+    /// These.
+    Only(Vec<Text<HeaderName>>),
+}
+
+impl Deserr<Problems> for Forward {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        match value {
+            Value::String(text) if text == "all" => Ok(Self::All),
+            Value::String(text) if text == "none" => Ok(Self::None),
+            Value::Sequence(names) => Vec::deserialize_from_value(Value::<V>::Sequence(names), location).map(Self::Only),
+            other => Err(Problems::at(
+                location,
+                format!("expected \"all\", \"none\" or a list of header names, found {}", found(&other)),
+            )),
+        }
+    }
+}
+
+/// `request.headers.sensitive`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, rename_all = lowercase)]
+pub enum Sensitive {
+    /// They are left out.
+    Strip,
+    /// They are sent.
+    Forward,
+}
+
+/// `request.headers.set`: names and the values they get.
+#[derive(Debug)]
+pub struct SetHeaders(pub BTreeMap<String, Template>);
+
+impl Deserr<Problems> for SetHeaders {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let Value::Map(entries) = value else {
+            return Err(Problems::at(location, format!("expected an object of headers, found {}", found(&value))));
+        };
+        let mut problems = Problems::default();
+        let mut headers = BTreeMap::new();
+        for (key, value) in entries.into_iter() {
+            let place = location.push_key(&key);
+            let name = HeaderName::from_text(&key).map_err(|expected| Problems::at(place, expected));
+            let text = Text::<Template>::deserialize_from_value(value.into_value(), place);
+            match (name, text) {
+                (Ok(name), Ok(text)) => {
+                    if headers.insert(name.0, text.0).is_some() {
+                        problems.extend(Problems::at(place, "given twice: names of headers have no case"));
+                    }
+                }
+                (name, text) => {
+                    problems.extend(name.err().unwrap_or_default());
+                    problems.extend(text.err().unwrap_or_default());
+                }
+            }
+        }
+        if problems.is_empty() {
+            Ok(Self(headers))
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// `request.body`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct BodyShape {
+    /// Another body.
+    #[deserr(default)]
+    pub template: Option<JsonTemplate>,
+    /// What is taken out of the primary's body first.
+    #[deserr(default)]
+    pub redact: Option<Vec<Text<Pointer>>>,
+    /// No body at all.
+    #[deserr(default)]
+    pub omit: Option<bool>,
+}
+
+/// Any JSON, whose strings may hold expressions.
+#[derive(Debug)]
+pub struct JsonTemplate;
+
+impl Deserr<Problems> for JsonTemplate {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let mut problems = Problems::default();
+        match value {
+            Value::String(text) => {
+                if let Err(expected) = Template::from_text(&text) {
+                    problems.extend(Problems::at(location, expected));
+                }
+            }
+            Value::Sequence(entries) => {
+                for (index, entry) in entries.into_iter().enumerate() {
+                    let inner = Self::deserialize_from_value(entry.into_value(), location.push_index(index));
+                    problems.extend(inner.err().unwrap_or_default());
+                }
+            }
+            Value::Map(entries) => {
+                for (key, entry) in entries.into_iter() {
+                    let inner = Self::deserialize_from_value(entry.into_value(), location.push_key(&key));
+                    problems.extend(inner.err().unwrap_or_default());
+                }
+            }
+            _ => {}
+        }
+        if problems.is_empty() {
+            Ok(Self)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// `batch`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Batch {
+    /// Items in one call.
+    #[deserr(default)]
+    pub max_items: Option<Whole<1, 100_000>>,
+    /// Bytes in one call.
+    #[deserr(default)]
+    pub max_bytes: Option<Size<1, { 1 << 30 }>>,
+    /// How long the first item waits.
+    #[deserr(default)]
+    pub max_delay: Option<Millis<1, HOUR>>,
+    /// How the items are put together.
+    #[deserr(default)]
+    pub format: Option<BatchFormat>,
+}
+
+/// `batch.format`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems)]
+pub enum BatchFormat {
+    /// One JSON list.
+    #[deserr(rename = "json_array")]
+    JsonArray,
+    /// One JSON value a line.
+    #[deserr(rename = "ndjson")]
+    Ndjson,
+}
+
+/// `compare`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct Compare {
+    /// How many of a hundred.
+    #[deserr(default)]
+    pub percent: Option<Percent>,
+    /// Statuses are compared.
+    #[deserr(default)]
+    pub status: Option<bool>,
+    /// How bodies are compared.
+    #[deserr(default)]
+    pub body: Option<CompareBody>,
+    /// What is left out of the comparison.
+    #[deserr(default)]
+    pub ignore: Option<Vec<Text<Pointer>>>,
+    /// Values may stand in the log.
+    #[deserr(default)]
+    pub log_values: Option<bool>,
+}
+
+/// `compare.body`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, rename_all = lowercase)]
+pub enum CompareBody {
+    /// As JSON values.
+    Json,
+    /// Byte by byte.
+    Exact,
+    /// Not at all.
+    None,
+}
