@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test build bench lint compose-test prerequisites envoy
+.PHONY: help run test build bench lint compose-test prerequisites envoy wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -53,8 +53,10 @@ test: prerequisites envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	cargo test --locked --features cli
 
-bench: prerequisites envoy build
+wrk:
 	@command -v wrk >/dev/null || { echo 'error: wrk is missing; install it (Debian: apt-get install wrk)' >&2; exit 1; }
+
+bench: prerequisites wrk envoy build
 	cargo bench --locked --profile dev --features cli --bench side_by_side
 
 lint: prerequisites

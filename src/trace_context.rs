@@ -66,7 +66,8 @@ mod tests {
 
     #[test]
     fn a_later_version_is_read_as_far_as_it_is_known() {
-        let context = TraceContext::parse(format!("cc{}-more", VALID[2..].replace("-01", "-ff")).as_bytes()).unwrap();
+        let context =
+            TraceContext::parse(format!("{}-more", VALID.replacen("00", "cc", 1).replace("-01", "-ff")).as_bytes()).unwrap();
         assert!(context.child([1; 8]).ends_with(b"-01"));
         assert!(context.child([1; 8]).starts_with(b"00-"));
     }
@@ -78,9 +79,9 @@ mod tests {
         for text in [
             "",
             "00",
-            &VALID[..54],
+            VALID.trim_end_matches('1'),
             &format!("{VALID}-"),
-            &format!("cc{}x", &VALID[2..]),
+            &format!("{}x", VALID.replacen("00", "cc", 1)),
             &VALID.replace("00-", "ff-"),
             &VALID.to_uppercase(),
             &VALID.replace('-', "_"),
