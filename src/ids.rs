@@ -1,5 +1,6 @@
 //! Ids made of random bytes. The bytes come from outside, a block at a time: one call of the host serves many requests.
 
+use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
 /// Random bytes not used yet.
@@ -13,21 +14,32 @@ impl RandomPool {
     /// How many bytes are fetched at once.
     pub const BLOCK: usize = 1024;
 
-    /// A pool with nothing in it.
-    pub fn empty() -> Self {
-        Self { bytes: [0; Self::BLOCK], used: Self::BLOCK }
+    /// A pool with one block in it, as `fill` gives it; none when that fails.
+    pub fn filled(fill: impl FnOnce(&mut [u8]) -> bool) -> Option<Self> {
+        let mut bytes = [0; Self::BLOCK];
+        fill(&mut bytes).then_some(Self { bytes, used: 0 })
     }
 
-    /// Takes `N` bytes, fetching a new block by `fill` when the pool is at its end.
-    pub fn take<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8])) -> [u8; N] {
+    /// Takes `N` bytes, fetching a new block by `fill` when the pool is at its end. When that fails, the next block is made of
+    /// the last one: two deliveries of one id would be one to a target that looks at idempotency keys.
+    pub fn take<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8]) -> bool) -> [u8; N] {
         if self.bytes.get(self.used..self.used.saturating_add(N)).is_none() {
-            fill(&mut self.bytes);
+            if !fill(&mut self.bytes) {
+                self.stir();
+            }
             self.used = 0;
         }
         let end = self.used.saturating_add(N);
         let taken = self.bytes.get(self.used..end).and_then(|bytes| bytes.try_into().ok());
         self.used = end;
         taken.unwrap_or([0; N])
+    }
+
+    fn stir(&mut self) {
+        for chunk in self.bytes.chunks_mut(32) {
+            let stirred = Sha256::digest(&*chunk);
+            chunk.iter_mut().zip(stirred).for_each(|(byte, stirred)| *byte = stirred);
+        }
     }
 }
 
@@ -40,27 +52,46 @@ pub fn random_id(random: [u8; 16]) -> Uuid {
 mod tests {
     use super::*;
 
+    /// Fills blocks with a running number.
+    fn counting() -> impl FnMut(&mut [u8]) -> bool {
+        let mut next = 0_u32;
+        move |block| {
+            for quad in block.chunks_mut(4) {
+                quad.copy_from_slice(&next.to_le_bytes());
+                next += 1;
+            }
+            true
+        }
+    }
+
     #[test]
     fn no_byte_is_given_out_twice() {
-        let mut pool = RandomPool::empty();
-        let mut next = 0_u8;
-        let mut blocks = 0;
-        let mut taken: Vec<u8> = Vec::new();
-        for _ in 0..200 {
-            let bytes: [u8; 7] = pool.take(|block| {
-                blocks += 1;
-                for byte in block {
-                    *byte = next;
-                    next = next.wrapping_add(1);
-                }
-            });
-            taken.extend(bytes);
+        let mut fill = counting();
+        let mut pool = RandomPool::filled(&mut fill).unwrap();
+        let taken: Vec<[u8; 12]> = (0..200).map(|_| pool.take(&mut fill)).collect();
+        // 85 takes of 12 fit a block of 1,024; the 4 bytes left over are not given out.
+        let expected: Vec<[u8; 12]> = (0..200_u32)
+            .map(|take| {
+                let first = take / 85 * 256 + take % 85 * 3;
+                let bytes: Vec<u8> = (first..first + 3).flat_map(u32::to_le_bytes).collect();
+                bytes.try_into().unwrap()
+            })
+            .collect();
+        assert_eq!(taken, expected);
+    }
+
+    #[test]
+    fn a_source_that_runs_dry_repeats_nothing() {
+        let mut pool = RandomPool::filled(counting()).unwrap();
+        let mut seen = std::collections::BTreeSet::new();
+        for _ in 0..1_000 {
+            assert!(seen.insert(pool.take::<16>(|_| false)));
         }
-        assert_eq!(blocks, 2);
-        // 146 whole takes of 7 fit a block of 1024; the 2 bytes left over are not given out.
-        let first: Vec<u8> = (0..1022_u32).map(|n| n as u8).collect();
-        assert_eq!(taken[..1022], first);
-        assert_eq!(taken[1022], 0);
+    }
+
+    #[test]
+    fn a_source_that_is_dry_from_the_start_is_no_source() {
+        assert!(RandomPool::filled(|_| false).is_none());
     }
 
     #[test]

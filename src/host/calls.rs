@@ -60,10 +60,10 @@ pub(super) fn now() -> Duration {
     Duration::from_nanos(nanoseconds)
 }
 
-/// Fills the block with random bytes.
-pub(super) fn random(block: &mut [u8]) {
+/// Fills the block with random bytes; false when the host has none.
+pub(super) fn random(block: &mut [u8]) -> bool {
     // SAFETY: the host writes into the block, during the call.
-    unsafe { abi::random_get(block.as_mut_ptr(), block.len()) };
+    unsafe { abi::random_get(block.as_mut_ptr(), block.len()) == 0 }
 }
 
 /// The value of one of the VM's environment variables, if it is there and is text. The C library's own way ends the VM when the

@@ -76,7 +76,7 @@ impl Mirror {
     /// Puts a configuration in force.
     ///
     /// # Errors
-    /// Envoy does not define a metric.
+    /// Envoy does not define a metric, or has no random bytes.
     pub(super) fn try_new(config: Config) -> Result<Self, String> {
         let lane = |target: &Target| {
             let metrics = TargetMetrics::define(&target.name).map_err(|error| {
@@ -88,7 +88,7 @@ impl Mirror {
             lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
             budget: ByteBudget::new(config.max_buffered_bytes),
             config,
-            random: RandomPool::empty(),
+            random: RandomPool::filled(calls::random).ok_or("configuration: Envoy gives no random bytes for ids")?,
             in_flight: FxHashMap::default(),
         })
     }
