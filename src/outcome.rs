@@ -6,6 +6,9 @@ use std::time::Duration;
 use crate::config::names::StatusPattern;
 use crate::stats::DropReason;
 
+/// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
+
 /// How a call-out ended, as the host tells it.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
@@ -138,7 +141,7 @@ impl Policy {
             End::Answer { status: Some(status), from_upstream, text } => {
                 made_by_envoy(status, from_upstream, text).unwrap_or(Cause::Status(status))
             }
-            End::NoAnswer { elapsed, timeout } if elapsed >= timeout => Cause::Timeout,
+            End::NoAnswer { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
             End::NoAnswer { .. } => Cause::Reset,
             End::Refused(Refusal::UnknownCluster) => Cause::UnknownCluster,
             End::Refused(Refusal::NoHealthyUpstream) => Cause::NoHealthyUpstream,
@@ -224,7 +227,8 @@ mod tests {
         garbage: envoy(502, "upstream connect error or disconnect/reset before headers. reset reason: protocol error") => Retryable, Cause::Reset;
         a_timeout_before_headers: envoy(504, "upstream request timeout") => Retryable, Cause::Timeout;
         a_timeout_after_headers: cut(2_000, 2_000) => Retryable, Cause::Timeout;
-        a_reset_after_headers: cut(1_999, 2_000) => Retryable, Cause::Reset;
+        a_timer_that_ends_early: cut(1_980, 2_000) => Retryable, Cause::Timeout;
+        a_reset_after_headers: cut(1_979, 2_000) => Retryable, Cause::Reset;
         an_unknown_cluster: End::Refused(Refusal::UnknownCluster) => Permanent, Cause::UnknownCluster;
         a_cluster_without_hosts: End::Refused(Refusal::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
         too_many_headers: End::Refused(Refusal::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
