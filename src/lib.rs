@@ -11,11 +11,15 @@
 //!                  │                                  │ a place is free
 //!                  ▼                                  ▼
 //!                shape ──► call-out ──► target ──► outcome ──► stats, log_event
+//!                  ▲                                  │
+//!                  └── due: tick ◄── waiting ◄── retry
 //! ```
 //!
 //! Everything but `host` is pure: it takes the time, random bytes and plain data as arguments and returns values. `host`
 //! alone talks to Envoy, and exists only in the compiled filter.
 
+pub mod backoff;
+pub mod budget;
 pub mod config;
 pub mod headers;
 pub mod ids;
@@ -24,6 +28,7 @@ pub mod loop_guard;
 pub mod matching;
 pub mod outbox;
 pub mod outcome;
+pub mod retry;
 pub mod shape;
 pub mod stats;
 pub mod template;

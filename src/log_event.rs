@@ -71,6 +71,9 @@ pub struct Line<'a> {
     /// What became of the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<&'a str>,
+    /// How long until the next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_in_ms: Option<u64>,
     /// Why the copy is given up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
@@ -104,6 +107,7 @@ impl<'a> Line<'a> {
             correlation_id: None,
             attempt: None,
             outcome: None,
+            retry_in_ms: None,
             reason: None,
             elapsed_ms: None,
             problem: None,

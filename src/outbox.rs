@@ -9,6 +9,8 @@ pub struct Lane<T> {
     in_flight: usize,
     max_in_flight: usize,
     queue: VecDeque<T>,
+    /// Items that wait elsewhere for a time; each has its place in the queue.
+    parked: usize,
     max_queued: usize,
 }
 
@@ -26,7 +28,7 @@ pub enum Offer<T> {
 impl<T> Lane<T> {
     /// An empty lane.
     pub fn new(max_in_flight: usize, max_queued: usize) -> Self {
-        Self { in_flight: 0, max_in_flight, queue: VecDeque::new(), max_queued }
+        Self { in_flight: 0, max_in_flight, queue: VecDeque::new(), parked: 0, max_queued }
     }
 
     /// Takes an item in, or hands it back.
@@ -34,11 +36,34 @@ impl<T> Lane<T> {
         if self.in_flight < self.max_in_flight {
             self.in_flight = self.in_flight.saturating_add(1);
             Offer::Go(item)
-        } else if self.queue.len() < self.max_queued {
+        } else if self.has_place() {
             self.queue.push_back(item);
             Offer::Queued
         } else {
             Offer::Full(item)
+        }
+    }
+
+    fn has_place(&self) -> bool {
+        self.queue.len().saturating_add(self.parked) < self.max_queued
+    }
+
+    /// Takes a place for an item that waits elsewhere for a time; false when there is none.
+    pub fn park(&mut self) -> bool {
+        let place = self.has_place();
+        self.parked = self.parked.saturating_add(usize::from(place));
+        place
+    }
+
+    /// The time of an item that was parked has come: it goes, or waits in the place that it has.
+    pub fn unpark(&mut self, item: T) -> Offer<T> {
+        self.parked = self.parked.saturating_sub(1);
+        if self.in_flight < self.max_in_flight {
+            self.in_flight = self.in_flight.saturating_add(1);
+            Offer::Go(item)
+        } else {
+            self.queue.push_back(item);
+            Offer::Queued
         }
     }
 
@@ -55,7 +80,7 @@ impl<T> Lane<T> {
 
     /// True when nothing waits and nothing is under way.
     pub fn is_idle(&self) -> bool {
-        self.in_flight == 0 && self.queue.is_empty()
+        self.in_flight == 0 && self.queue.is_empty() && self.parked == 0
     }
 }
 
@@ -135,39 +160,46 @@ mod tests {
     }
 
     proptest! {
-        /// Every item is handed back, waits, or went, exactly once and in order, under any order of offers and ends.
+        /// Every item is handed back, waits, is parked or went, exactly once, under any order of offers, ends and parkings.
         #[test]
         fn a_lane_conserves_its_items(
             max_in_flight in 1_usize..4,
             max_queued in 0_usize..4,
-            offers in prop::collection::vec(any::<bool>(), 0..200),
+            steps in prop::collection::vec(0_u8..4, 0..200),
         ) {
             let mut lane = Lane::new(max_in_flight, max_queued);
-            let (mut offered, mut full, mut ended) = (0_usize, 0, 0);
-            let mut went = Vec::new();
-            for offer in offers {
-                if offer {
-                    match lane.offer(offered) {
-                        Offer::Go(item) => went.push(item),
-                        Offer::Queued => {}
-                        Offer::Full(_) => full += 1,
+            let (mut offered, mut full, mut done) = (0_usize, 0, 0);
+            let (mut under_way, mut parked) = (VecDeque::new(), VecDeque::new());
+            for step in steps {
+                match step {
+                    0 => {
+                        match lane.offer(offered) {
+                            Offer::Go(item) => under_way.push_back(item),
+                            Offer::Queued => {}
+                            Offer::Full(_) => full += 1,
+                        }
+                        offered += 1;
                     }
-                    offered += 1;
-                } else if ended < went.len() {
-                    ended += 1;
-                    went.extend(lane.ended());
+                    // An end for good, or a failure that is parked if there is a place.
+                    1 | 2 => if let Some(item) = under_way.pop_front() {
+                        if step == 2 && lane.park() {
+                            parked.push_back(item);
+                        } else {
+                            done += 1;
+                        }
+                        under_way.extend(lane.ended());
+                    },
+                    _ => if let Some(item) = parked.pop_front() {
+                        if let Offer::Go(item) = lane.unpark(item) {
+                            under_way.push_back(item);
+                        }
+                    },
                 }
-                prop_assert!(went.len() - ended <= max_in_flight);
-                prop_assert!(lane.queue.len() <= max_queued);
-                prop_assert_eq!(offered, full + went.len() + lane.queue.len());
+                prop_assert!(under_way.len() <= max_in_flight);
+                prop_assert!(lane.queue.len() + parked.len() <= max_queued);
+                prop_assert_eq!(offered, full + done + under_way.len() + parked.len() + lane.queue.len());
+                prop_assert_eq!(lane.is_idle(), under_way.is_empty() && parked.is_empty() && lane.queue.is_empty());
             }
-            while ended < went.len() {
-                ended += 1;
-                went.extend(lane.ended());
-            }
-            prop_assert!(lane.is_idle());
-            prop_assert_eq!(offered, full + went.len());
-            prop_assert!(went.is_sorted());
         }
     }
 }

@@ -121,16 +121,52 @@ impl Cause {
     }
 }
 
+/// A failure after which another attempt may succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    /// An answer of this status.
+    Status(StatusPattern),
+    /// The connection broke.
+    Reset,
+    /// The time was up.
+    Timeout,
+    /// No connection came about.
+    ConnectFailure,
+    /// No host could be used.
+    NoHealthyUpstream,
+}
+
+impl RetryOn {
+    /// All that passes by itself as a rule.
+    pub fn defaults() -> Vec<Self> {
+        let server_errors = Self::Status(StatusPattern::class(5));
+        let too_many_requests = Self::Status(StatusPattern::one(429));
+        vec![server_errors, too_many_requests, Self::Reset, Self::Timeout, Self::ConnectFailure, Self::NoHealthyUpstream]
+    }
+
+    fn covers(self, cause: Cause) -> bool {
+        match (self, cause) {
+            (Self::Status(pattern), Cause::Status(status)) => pattern.covers(status),
+            (Self::Reset, Cause::Reset)
+            | (Self::Timeout, Cause::Timeout)
+            | (Self::ConnectFailure, Cause::ConnectFailure)
+            | (Self::NoHealthyUpstream, Cause::NoHealthyUpstream) => true,
+            _ => false,
+        }
+    }
+}
+
 /// What a target's answers mean.
 #[derive(Clone, Debug)]
 pub struct Policy {
     success: Vec<StatusPattern>,
+    retry_on: Vec<RetryOn>,
 }
 
 impl Policy {
-    /// Answers with one of these statuses count as delivered.
-    pub fn new(success: Vec<StatusPattern>) -> Self {
-        Self { success }
+    /// Answers with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass.
+    pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>) -> Self {
+        Self { success, retry_on }
     }
 
     /// Reads the end of a call-out. An answer that Envoy made in place of the target never counts as delivered, whatever its
@@ -154,11 +190,8 @@ impl Policy {
     fn verdict(&self, cause: Cause) -> Verdict {
         match cause {
             Cause::Status(status) if self.success.iter().any(|pattern| pattern.covers(status)) => Verdict::Delivered,
-            Cause::Status(429 | 500..=599) => Verdict::Retryable,
-            Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream => Verdict::Retryable,
-            Cause::Status(_) | Cause::InvalidStatus | Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::HostError => {
-                Verdict::Permanent
-            }
+            _ if self.retry_on.iter().any(|failure| failure.covers(cause)) => Verdict::Retryable,
+            _ => Verdict::Permanent,
         }
     }
 }
@@ -188,7 +221,7 @@ mod tests {
     use super::*;
 
     fn judge(success: &[&str], end: End<'_>) -> Outcome {
-        Policy::new(success.iter().map(|text| StatusPattern::parse(text).unwrap()).collect()).judge(end)
+        Policy::new(success.iter().map(|text| StatusPattern::parse(text).unwrap()).collect(), RetryOn::defaults()).judge(end)
     }
 
     fn upstream(status: u16) -> End<'static> {
@@ -243,6 +276,16 @@ mod tests {
         assert_eq!(reason(upstream(503)), Some(DropReason::RetriesExhausted));
         assert_eq!(reason(upstream(404)), Some(DropReason::NotRetryable));
         assert_eq!(reason(End::Refused(Refusal::UnknownCluster)), Some(DropReason::UnknownCluster));
+    }
+
+    #[test]
+    fn what_may_pass_can_be_said() {
+        let success = vec![StatusPattern::class(2)];
+        let policy = Policy::new(success, vec![RetryOn::Status(StatusPattern::one(404)), RetryOn::Timeout]);
+        assert_eq!(policy.judge(upstream(404)).verdict, Verdict::Retryable);
+        assert_eq!(policy.judge(envoy(504, "")).verdict, Verdict::Retryable);
+        assert_eq!(policy.judge(upstream(503)).verdict, Verdict::Permanent);
+        assert_eq!(policy.judge(cut(1, 2_000)).verdict, Verdict::Permanent);
     }
 
     #[test]

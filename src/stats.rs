@@ -26,6 +26,8 @@ pub enum DropReason {
     RetriesExhausted,
     /// An attempt failed for good.
     NotRetryable,
+    /// It got older than `retry.expire_after`.
+    Expired,
     /// Envoy knows no such cluster.
     UnknownCluster,
 }
@@ -39,6 +41,8 @@ pub enum Metric {
     Attempts,
     /// Attempts that failed.
     AttemptFailures,
+    /// Attempts after the first.
+    Retries,
     /// Requests delivered.
     Delivered,
     /// Requests given up, by reason.
@@ -63,6 +67,7 @@ impl DropReason {
             Self::BufferFull => "buffer_full",
             Self::RetriesExhausted => "retries_exhausted",
             Self::NotRetryable => "not_retryable",
+            Self::Expired => "expired",
             Self::UnknownCluster => "unknown_cluster",
         }
     }
@@ -70,7 +75,7 @@ impl DropReason {
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Matched,
         Self::Attempts,
         Self::AttemptFailures,
@@ -79,12 +84,14 @@ impl Metric {
         Self::Queued,
         Self::QueuedBytes,
         Self::LatencyMs,
+        Self::Retries,
         Self::Dropped(DropReason::BodyTooLarge),
         Self::Dropped(DropReason::Truncated),
         Self::Dropped(DropReason::QueueFull),
         Self::Dropped(DropReason::BufferFull),
         Self::Dropped(DropReason::RetriesExhausted),
         Self::Dropped(DropReason::NotRetryable),
+        Self::Dropped(DropReason::Expired),
         Self::Dropped(DropReason::UnknownCluster),
     ];
 
@@ -99,7 +106,8 @@ impl Metric {
             Self::Queued => 5,
             Self::QueuedBytes => 6,
             Self::LatencyMs => 7,
-            Self::Dropped(reason) => 8 + reason as usize,
+            Self::Retries => 8,
+            Self::Dropped(reason) => 9 + reason as usize,
         }
     }
 
@@ -118,6 +126,7 @@ impl Metric {
             Self::Matched => "matched",
             Self::Attempts => "attempts",
             Self::AttemptFailures => "attempt_failures",
+            Self::Retries => "retries",
             Self::Delivered => "delivered",
             Self::Inflight => "inflight",
             Self::Queued => "queued",

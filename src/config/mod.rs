@@ -17,9 +17,12 @@ use serde_json::Value;
 
 use self::problem::Problems;
 use self::scalar::FromText;
+use crate::backoff::Backoff;
+use crate::budget::RetryBudget;
 use crate::loop_guard::LoopGuard;
 use crate::matching::Matcher;
-use crate::outcome::Policy;
+use crate::outcome::{Policy, RetryOn};
+use crate::retry::RetryPolicy;
 use crate::template::Template;
 
 /// A configuration that is whole and valid.
@@ -50,6 +53,8 @@ pub struct Target {
     pub matcher: Matcher,
     /// What an answer means.
     pub policy: Policy,
+    /// When a delivery is attempted again; none: never.
+    pub retry: Option<RetryPolicy>,
     /// How long one attempt may take; 1 ms to 1 h.
     pub timeout: Duration,
     /// Copies under way at once, in one worker.
@@ -93,16 +98,35 @@ impl Config {
 
 impl From<raw::Target> for Target {
     fn from(raw: raw::Target) -> Self {
+        let (retry, retry_on) = match raw.retry {
+            Some(retry) => retry_policy(retry),
+            None => (None, RetryOn::defaults()),
+        };
         Self {
             name: raw.name.0 .0,
             cluster: raw.cluster.0 .0,
             matcher: Matcher::new(raw.rules.map(|rules| rules.0)),
-            policy: Policy::new(raw.success.0),
+            policy: Policy::new(raw.success.0, retry_on),
+            retry,
             timeout: Duration::from_millis(raw.timeout.0),
             max_in_flight: bytes(raw.limits.max_in_flight.0),
             max_queued: bytes(raw.limits.max_queued.0),
         }
     }
+}
+
+fn retry_policy(raw: raw_delivery::Retry) -> (Option<RetryPolicy>, Vec<RetryOn>) {
+    let millis = Duration::from_millis;
+    // The grammar makes sure that the base is not above the maximum.
+    let backoff = Backoff::try_new(millis(raw.backoff.base.0), millis(raw.backoff.max.0)).ok();
+    let policy = backoff.map(|backoff| RetryPolicy {
+        max_attempts: u32::try_from(raw.max_attempts.0).unwrap_or(u32::MAX),
+        backoff,
+        budget: RetryBudget::new(raw.budget.percent.0, raw.budget.min_per_second.0),
+        obey_retry_after: raw.retry_after,
+        expire_after: millis(raw.expire_after.0),
+    });
+    (policy, raw.on.0)
 }
 
 /// A bound as this machine counts; what it cannot count is no bound.

@@ -151,15 +151,17 @@ impl StatusPattern {
         Self { first: class * 100, last: class * 100 + 99 }
     }
 
+    /// One status.
+    pub(crate) const fn one(status: u16) -> Self {
+        Self { first: status, last: status }
+    }
+
     /// Parses `2xx` or `204`; none for anything else.
     pub(crate) fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         match bytes {
             [class @ b'1'..=b'5', b'x', b'x'] => Some(Self::class(u16::from(class - b'0'))),
-            [b'1'..=b'5', _, _] if bytes.iter().all(u8::is_ascii_digit) => {
-                let status = text.parse().ok()?;
-                Some(Self { first: status, last: status })
-            }
+            [b'1'..=b'5', _, _] if bytes.iter().all(u8::is_ascii_digit) => text.parse().ok().map(Self::one),
             _ => None,
         }
     }

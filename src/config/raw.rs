@@ -57,7 +57,7 @@ pub struct Target {
     pub timeout: Millis<1, HOUR>,
     /// When and how often it is tried again.
     #[deserr(default)]
-    pub retry: Option<NotYet<Retry>>,
+    pub retry: Option<Retry>,
     /// When it is spared.
     #[deserr(default)]
     pub circuit_breaker: Option<Breaker>,

@@ -1,5 +1,5 @@
-//! The grammar of what happens to a delivery: `retry`, `circuit_breaker`, `limits.rate`, `dead_letter`. Read and checked, but not
-//! built yet: whoever writes them is told both what is wrong in them and that they are not supported.
+//! The grammar of what happens to a delivery: `retry`, and `circuit_breaker`, `limits.rate`, `dead_letter`, which are read and
+//! checked, but not built yet: whoever writes those is told both what is wrong in them and that they are not supported.
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
@@ -7,30 +7,31 @@ use super::names::{ClusterName, StatusPattern};
 use super::problem::{found, Problems};
 use super::raw_shape::JsonTemplate;
 use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR, NOT_YET};
+use crate::outcome::RetryOn;
 use crate::template::Template;
 
-/// `retry`.
+/// `retry`. So far without a circuit breaker, which would decide whether a retry makes sense.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
 pub struct Retry {
     /// Attempts, the first included.
-    #[deserr(default)]
-    pub max_attempts: Option<Whole<1, 100>>,
+    #[deserr(default = Whole(3))]
+    pub max_attempts: Whole<1, 100>,
     /// How long to wait.
     #[deserr(default)]
-    pub backoff: Option<Backoff>,
+    pub backoff: Backoff,
     /// After what.
-    #[deserr(default)]
-    pub on: Option<NonEmpty<RetryOn>>,
+    #[deserr(default = NonEmpty(RetryOn::defaults()))]
+    pub on: NonEmpty<RetryOn>,
     /// How many of all attempts may be retries.
     #[deserr(default)]
-    pub budget: Option<Budget>,
+    pub budget: Budget,
     /// A Retry-After is obeyed.
-    #[deserr(default)]
-    pub retry_after: Option<bool>,
+    #[deserr(default = true)]
+    pub retry_after: bool,
     /// Older than this: given up.
-    #[deserr(default)]
-    pub expire_after: Option<Millis<1, { 24 * HOUR }>>,
+    #[deserr(default = Millis(60_000))]
+    pub expire_after: Millis<1, { 24 * HOUR }>,
 }
 
 /// `retry.backoff`.
@@ -45,6 +46,12 @@ pub struct Backoff {
     pub max: Millis<1, HOUR>,
 }
 
+impl Default for Backoff {
+    fn default() -> Self {
+        Self { base: Millis(100), max: Millis(10_000) }
+    }
+}
+
 fn base_within_max(backoff: Backoff, location: ValuePointerRef<'_>) -> Result<Backoff, Problems> {
     if backoff.base.0 > backoff.max.0 {
         return Err(Problems::at(
@@ -55,21 +62,17 @@ fn base_within_max(backoff: Backoff, location: ValuePointerRef<'_>) -> Result<Ba
     Ok(backoff)
 }
 
-/// `retry.on`: a status, a class of statuses, or a kind of failure.
-#[derive(Debug)]
-pub enum RetryOn {
-    /// An answer of this status.
-    Status(StatusPattern),
-    /// A failure without an answer.
-    Failure(String),
-}
-
 impl Deserr<Problems> for RetryOn {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
-        const FAILURES: [&str; 4] = ["reset", "timeout", "connect_failure", "no_healthy_upstream"];
         match &value {
-            Value::String(text) if FAILURES.contains(&text.as_str()) => return Ok(Self::Failure(text.clone())),
-            Value::String(_) | Value::Integer(_) | Value::Float(_) => {}
+            Value::String(text) => match text.as_str() {
+                "reset" => return Ok(Self::Reset),
+                "timeout" => return Ok(Self::Timeout),
+                "connect_failure" => return Ok(Self::ConnectFailure),
+                "no_healthy_upstream" => return Ok(Self::NoHealthyUpstream),
+                _ => {}
+            },
+            Value::Integer(_) | Value::Float(_) => {}
             other => return Err(Problems::at(location, format!("expected a string, found {}", found(other)))),
         }
         StatusPattern::deserialize_from_value(value, location).map(Self::Status).map_err(|_| {
@@ -87,11 +90,17 @@ impl Deserr<Problems> for RetryOn {
 #[deserr(error = Problems, deny_unknown_fields)]
 pub struct Budget {
     /// Retries for a hundred first attempts.
-    #[deserr(default)]
-    pub percent: Option<Percent>,
+    #[deserr(default = Percent(20.0))]
+    pub percent: Percent,
     /// Retries a second that are always allowed.
-    #[deserr(default)]
-    pub min_per_second: Option<Whole<0, 1_000_000>>,
+    #[deserr(default = Whole(10))]
+    pub min_per_second: Whole<0, 1_000_000>,
+}
+
+impl Default for Budget {
+    fn default() -> Self {
+        Self { percent: Percent(20.0), min_per_second: Whole(10) }
+    }
 }
 
 /// `circuit_breaker`. So far it can only be switched off.

@@ -57,12 +57,14 @@ extern "C" {
     pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> Status;
     pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> Status;
     pub(super) fn proxy_record_metric(id: u32, value: u64) -> Status;
+    pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
     pub(super) fn proxy_done() -> Status;
 }
 
 #[link(wasm_import_module = "wasi_snapshot_preview1")]
 extern "C" {
     pub(super) fn random_get(buffer: *mut u8, size: usize) -> u32;
+    pub(super) fn clock_time_get(clock: u32, precision: u64, time: *mut u64) -> u32;
     pub(super) fn environ_sizes_get(count: *mut usize, size: *mut usize) -> u32;
     pub(super) fn environ_get(entries: *mut *mut u8, text: *mut u8) -> u32;
 }
@@ -123,6 +125,11 @@ extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> u32 {
 #[no_mangle]
 extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body_size: usize, _trailers: u32) {
     vm::with(|vm| vm.call_ended(root, token, headers, body_size));
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_tick(root: u32) {
+    vm::with(|vm| vm.tick(root));
 }
 
 #[no_mangle]

@@ -28,6 +28,8 @@ const CALL_HEADERS: u32 = 6;
 /// An empty header map, serialized.
 const NO_TRAILERS: [u8; 4] = [0; 4];
 const CRITICAL: u32 = 5;
+/// WASI's number of the clock.
+const MONOTONIC: u32 = 1;
 
 /// Makes a panic that should not be leave a line in Envoy's log before it traps.
 pub(super) fn report_panics() {
@@ -52,8 +54,16 @@ pub(super) fn is_logged(level: Level) -> bool {
     status != Status::OK || level as u32 >= least
 }
 
+/// A clock that is never set, from some start.
+pub(super) fn monotonic() -> Duration {
+    let mut nanoseconds = 0;
+    // SAFETY: the host writes one number during the call.
+    unsafe { abi::clock_time_get(MONOTONIC, 1, &mut nanoseconds) };
+    Duration::from_nanos(nanoseconds)
+}
+
 /// The wall clock, from 1970.
-pub(super) fn now() -> Duration {
+pub(super) fn wall_clock() -> Duration {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one number during the call.
     unsafe { abi::proxy_get_current_time_nanoseconds(&mut nanoseconds) };
@@ -170,6 +180,13 @@ pub(super) fn increment_metric(id: u32, offset: i64) {
 pub(super) fn record_metric(id: u32, value: u64) {
     // SAFETY: plain numbers.
     unsafe { abi::proxy_record_metric(id, value) };
+}
+
+/// Lets the root tick so often; never, if there is no period. Less than a millisecond would mean never to Envoy.
+pub(super) fn set_tick_period(period: Option<Duration>) {
+    let millis = period.map_or(0, |period| period.as_millis().clamp(1, 0x7fff_ffff));
+    // SAFETY: a plain number.
+    unsafe { abi::proxy_set_tick_period_milliseconds(u32::try_from(millis).unwrap_or(u32::MAX)) };
 }
 
 /// Tells Envoy that a root that was not done is done now.

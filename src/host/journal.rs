@@ -36,6 +36,7 @@ pub(super) struct Report<'a> {
     /// From 1; 0 when none was made.
     pub(super) attempt: u32,
     pub(super) cause: Option<Cause>,
+    pub(super) retry_in: Option<Duration>,
     pub(super) reason: Option<DropReason>,
     pub(super) elapsed: Option<Duration>,
 }
@@ -53,8 +54,9 @@ pub(super) fn write(event: Event, report: Report<'_>) {
         correlation_id: Some(report.correlation_id),
         attempt: Some(report.attempt),
         outcome: outcome.as_deref(),
+        retry_in_ms: report.retry_in.map(millis),
         reason: report.reason.map(DropReason::name),
-        elapsed_ms: report.elapsed.map(|elapsed| u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX)),
+        elapsed_ms: report.elapsed.map(millis),
         suppressed,
         ..Line::new(event)
     });
@@ -72,10 +74,14 @@ fn admitted(event: Event) -> Option<u64> {
     if !calls::is_logged(event.level()) {
         return None;
     }
-    let now_ms = u64::try_from(calls::now().as_millis()).unwrap_or(u64::MAX);
+    let now_ms = millis(calls::wall_clock());
     THROTTLE.with(|throttle| throttle.try_borrow_mut().ok()?.admit(event, now_ms))
 }
 
 fn print(line: &Line<'_>) {
     calls::log(line.event.level(), &line.to_json());
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
 }

@@ -68,7 +68,19 @@ impl Vm {
             return;
         };
         mirroring.call_ended(token, headers, body_size);
-        if mirroring.has_drained() {
+        self.end_if_drained(root);
+    }
+
+    pub(super) fn tick(&mut self, root: u32) {
+        if let Some(mirror) = self.roots.get_mut(&root).and_then(Root::mirror) {
+            mirror.tick();
+        }
+        self.end_if_drained(root);
+    }
+
+    /// Lets go of a root that has told Envoy it was not done, and is done now.
+    fn end_if_drained(&mut self, root: u32) {
+        if self.roots.get(&root).is_some_and(Root::has_drained) {
             self.roots.remove(&root);
             calls::done();
         }

@@ -22,6 +22,7 @@ mod mirroring;
 mod odd;
 mod outcomes;
 mod reload;
+mod retries;
 mod scene;
 mod smoke;
 mod streaming;

@@ -86,9 +86,17 @@ fn an_accepted_configuration_says_so_once() {
 #[test]
 fn every_statistic_is_there_from_the_start() {
     let (host, _worker) = mirroring();
-    let counters = ["matched", "attempts", "attempt_failures", "delivered"];
-    let reasons =
-        ["body_too_large", "truncated", "queue_full", "buffer_full", "retries_exhausted", "not_retryable", "unknown_cluster"];
+    let counters = ["matched", "attempts", "attempt_failures", "retries", "delivered"];
+    let reasons = [
+        "body_too_large",
+        "truncated",
+        "queue_full",
+        "buffer_full",
+        "retries_exhausted",
+        "not_retryable",
+        "expired",
+        "unknown_cluster",
+    ];
     for name in counters {
         assert_eq!(host.stat("audit", name), 0);
     }
@@ -119,8 +127,7 @@ fn all_problems_are_named_at_once_with_their_paths() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_and_never_ignored() {
-    let later: [(&str, Value); 7] = [
-        ("retry", json!({"max_attempts": 3})),
+    let later: [(&str, Value); 6] = [
         ("sample", json!({"percent": 10})),
         ("batch", json!({"max_items": 10})),
         ("dead_letter", json!({"cluster": "dlq", "path": "/"})),

@@ -30,7 +30,7 @@ fn a_mirrored_request_costs_a_few_host_calls() {
             ("proxy_get_header_map_pairs", 1),
             ("proxy_get_buffer_bytes", 2),
             ("proxy_increment_metric", 3),
-            ("proxy_get_current_time_nanoseconds", 1),
+            ("clock_time_get", 1),
             ("proxy_http_call", 1),
         ];
         for (import, times) in expected {

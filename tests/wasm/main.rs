@@ -21,6 +21,7 @@ mod lifecycle;
 mod limits;
 mod logging;
 mod outcomes;
+mod retries;
 mod scene;
 mod selection;
 mod the_host;

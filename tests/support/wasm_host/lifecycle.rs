@@ -17,6 +17,7 @@ impl Worker {
             configuration_is_readable: false,
             phase: Phase::Serving,
             tick_period_ms: 0,
+            tick_started_ns: 0,
             answer: None,
         }));
         running.enter(root, "proxy_on_context_create", &[root, 0]);

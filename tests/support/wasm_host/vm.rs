@@ -29,6 +29,8 @@ pub(crate) struct Root {
     pub(super) configuration_is_readable: bool,
     pub(super) phase: Phase,
     pub(super) tick_period_ms: u32,
+    /// When the timer was last started, on the monotonic clock.
+    pub(super) tick_started_ns: u64,
     pub(super) answer: Option<Answer>,
 }
 
@@ -139,9 +141,21 @@ impl Vm {
     }
 
     pub(super) fn set_tick_period(&mut self, milliseconds: u32) -> Result<(), Status> {
-        let root = self.speakers_root().and_then(|id| self.root(id));
-        root.ok_or(Status::BAD_ARGUMENT)?.tick_period_ms = milliseconds;
+        let now = self.shared.borrow().monotonic_ns;
+        let root = self.speakers_root().and_then(|id| self.root(id)).ok_or(Status::BAD_ARGUMENT)?;
+        (root.tick_period_ms, root.tick_started_ns) = (milliseconds, now);
         Ok(())
+    }
+
+    /// The root whose timer runs out next, and when.
+    pub(super) fn next_tick(&self) -> Option<(u32, u64)> {
+        let timers = self.contexts.iter().filter_map(|(id, context)| match context {
+            Context::Root(root) if root.tick_period_ms > 0 => {
+                Some((*id, root.tick_started_ns + u64::from(root.tick_period_ms) * 1_000_000))
+            }
+            _ => None,
+        });
+        timers.min_by_key(|(_, due)| *due)
     }
 
     /// `proxy_done`: only a root whose `on_done` has already returned `false` can be done.
@@ -222,6 +236,7 @@ mod tests {
         configuration_is_readable: false,
         phase: Phase::Serving,
         tick_period_ms: 0,
+        tick_started_ns: 0,
         answer: None,
     };
 

@@ -139,6 +139,25 @@ impl Worker {
         (period > 0).then(|| Duration::from_millis(period.into()))
     }
 
+    /// Lets time pass, in which roots tick whenever the timers that they asked for run out. Gives the number of ticks.
+    pub(crate) fn pass(&self, host: &Host, time: Duration) -> usize {
+        let now = || host.0.borrow().monotonic_ns;
+        let end = now() + u64::try_from(time.as_nanos()).unwrap();
+        let mut ticks = 0;
+        loop {
+            let mut running = self.0.borrow_mut();
+            let Some((root, due)) = running.store.data().next_tick().filter(|(_, due)| *due <= end) else {
+                break;
+            };
+            host.advance(Duration::from_nanos(due.saturating_sub(now())));
+            running.store.data_mut().root(root).unwrap().tick_started_ns = due;
+            running.enter(root, "proxy_on_tick", &[root]);
+            ticks += 1;
+        }
+        host.advance(Duration::from_nanos(end.saturating_sub(now())));
+        ticks
+    }
+
     /// The module's linear memory, in bytes.
     pub(crate) fn memory_size(&self) -> usize {
         let mut running = self.0.borrow_mut();

@@ -1,0 +1,134 @@
+//! Deliveries that fail in a real Envoy and are tried again.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{json, Value};
+
+use crate::scene::{target, Scene};
+use crate::support::answer::{Answer, Behaviour};
+use crate::support::bootstrap::Filter;
+use crate::support::client::Client;
+use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::recorded::Recorded;
+use crate::support::setup::Setup;
+use crate::support::upstream::Upstream;
+
+fn retrying(retry: Value) -> Value {
+    let mut audit = target("audit");
+    audit["retry"] = retry;
+    json!({ "targets": [audit] })
+}
+
+fn busy(retry_after: &str) -> Behaviour {
+    let mut answer = Answer::status(503);
+    answer.headers.push(("retry-after", retry_after.to_owned()));
+    Behaviour::Answer(answer)
+}
+
+#[tokio::test]
+async fn a_target_that_recovers_gets_the_same_request_again() {
+    let scene =
+        Scene::configured(["audit"], retrying(json!({"max_attempts": 5, "backoff": {"base": "50ms", "max": "200ms"}}))).await;
+    scene.target().behave(Behaviour::Answer(Answer::status(500)));
+    scene.client().post("/orders", "an order").await;
+    scene.target().arrived(2).await;
+    scene.target().behave(Behaviour::Answer(Answer::status(200)));
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    let attempts = stats.of("audit", "attempts");
+    assert!((3..=5).contains(&attempts), "{attempts}");
+    assert_eq!(stats.of("audit", "delivered"), 1);
+    assert_eq!((stats.of("audit", "retries"), stats.of("audit", "attempt_failures")), (attempts - 1, attempts - 1));
+    let copies = scene.target().take(usize::try_from(attempts).unwrap()).await;
+    for (index, copy) in copies.iter().enumerate() {
+        assert_eq!(copy.body(), "an order");
+        assert_eq!(copy.only("x-sidecast-attempt"), (index + 1).to_string());
+        assert_eq!(copy.only("idempotency-key"), copies[0].only("idempotency-key"));
+        assert_eq!(copy.only("x-request-id"), copies[0].only("x-request-id"));
+    }
+}
+
+#[tokio::test]
+async fn attempts_end_with_their_number() {
+    let retry = json!({"max_attempts": 3, "backoff": {"base": "1ms", "max": "5ms"}});
+    let scene = Scene::configured(["audit"], retrying(retry)).await;
+    scene.target().behave(Behaviour::CloseBeforeHeaders);
+    scene.client().post("/orders", "an order").await;
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!(stats.drops("audit"), [("retries_exhausted".to_owned(), 1)].into());
+    assert_eq!((stats.of("audit", "attempts"), stats.of("audit", "retries")), (3, 2));
+    assert_eq!(scene.target().received().len(), 3);
+}
+
+#[tokio::test]
+async fn a_retry_after_of_two_seconds_is_obeyed() {
+    let scene =
+        Scene::configured(["audit"], retrying(json!({"max_attempts": 2, "backoff": {"base": "1ms", "max": "10s"}}))).await;
+    scene.target().behave(busy("2"));
+    scene.client().get("/").await;
+    scene.target().arrived(1).await;
+    let asked = Instant::now();
+    scene.target().behave(Behaviour::Answer(Answer::status(200)));
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "retries")), (1, 1));
+    // By the test's own clock, which may have started a moment after the answer.
+    assert!(asked.elapsed() >= Duration::from_millis(1_900), "{:?}", asked.elapsed());
+}
+
+#[tokio::test]
+async fn an_outage_adds_no_more_than_the_budget() {
+    let retry =
+        json!({"max_attempts": 10, "backoff": {"base": "1ms", "max": "2ms"}, "budget": {"percent": 10, "min_per_second": 0}});
+    let scene = Scene::set_up(["audit"], retrying(retry), |setup| setup.concurrency(1)).await;
+    scene.target().behave(Behaviour::Answer(Answer::status(503)));
+    let client = scene.client();
+    for index in 0..200 {
+        assert_eq!(client.post(&format!("/{index}"), "body").await.status, 200);
+    }
+    let stats = scene.envoy.settled_at("audit", 200).await;
+    assert_eq!(stats.of("audit", "matched"), 200);
+    assert!(stats.of("audit", "retries") <= 20, "{:?}", stats.target("audit"));
+    assert!(stats.of("audit", "retries") > 0);
+    assert_eq!(scene.target().received().len() as u64, stats.of("audit", "attempts"));
+}
+
+#[tokio::test]
+async fn an_update_while_retries_wait_loses_none() {
+    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
+    audit.behave(busy("3"));
+    let configuration = retrying(json!({"max_attempts": 2, "backoff": {"base": "1ms", "max": "10s"}}));
+    let envoy = Setup::new()
+        .cluster("primary", primary.address())
+        .cluster("audit", audit.address())
+        .listener("main", Filter::json(&configuration))
+        .concurrency(1)
+        .dynamic()
+        .start()
+        .await;
+    let client = Client::http1(envoy.address("main"));
+    for index in 0..10 {
+        assert_eq!(client.post(&format!("/{index}"), "body").await.status, 200);
+    }
+    drop(client);
+    eventually(PATIENCE, "all copies have failed once and wait", || async {
+        let stats = envoy.stats().await;
+        let open = (stats.of("audit", "attempt_failures"), stats.of("audit", "queued"));
+        if open == (10, 10) {
+            Ok(())
+        } else {
+            Err(format!("{open:?}"))
+        }
+    })
+    .await;
+    audit.behave(Behaviour::Answer(Answer::status(200)));
+    let mut changed = configuration.clone();
+    changed["targets"][0]["limits"] = json!({"max_in_flight": 5});
+    envoy.replace_listeners(&[("main", Filter::json(&changed))]);
+    let stats = envoy.settled_at("audit", 10).await;
+    assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "attempts")), (10, 20), "{:?}", stats.target("audit"));
+    let mut second: Vec<Recorded> = audit.take(20).await;
+    second.retain(|copy| copy.only("x-sidecast-attempt") == "2");
+    let mut paths: Vec<String> = second.into_iter().map(|copy| copy.path).collect();
+    paths.sort();
+    let wanted: Vec<String> = (0..10).map(|index| format!("/{index}")).collect();
+    assert_eq!(paths, wanted);
+}
