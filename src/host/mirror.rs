@@ -1,4 +1,6 @@
-//! A configuration in force, and every delivery under it: taken in, attempted, concluded.
+//! A configuration in force, and every delivery under it: taken in, waiting for a place or a time, attempted (`attempt`).
+
+mod attempt;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -7,7 +9,7 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
-use super::calls::{self, Buffer};
+use super::calls;
 use super::journal::{self, Report};
 use super::metrics::TargetMetrics;
 use crate::config::{Config, Target};
@@ -15,13 +17,8 @@ use crate::headers::HeaderMap;
 use crate::ids::{random_id, RandomPool};
 use crate::log_event::Event;
 use crate::outbox::{ByteBudget, Lane, Offer};
-use crate::outcome::{may_be_made_by_envoy, Cause, End, Outcome, Refusal, Verdict};
-use crate::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::shape::{Attempt, CapturedHead, HeadersTooLarge, RequestHead};
+use crate::shape::{CapturedHead, RequestHead};
 use crate::stats::{DropReason, Metric};
-
-/// How much of an answer of Envoy's own is read to learn what happened.
-const ENVOYS_TEXT: usize = 512;
 
 /// A configuration in force.
 pub(super) struct Mirror {
@@ -61,15 +58,6 @@ struct Delivery {
 struct InFlight {
     delivery: Delivery,
     started: Duration,
-}
-
-/// The end of an attempt.
-#[derive(Clone, Copy)]
-struct Ended {
-    outcome: Outcome,
-    elapsed: Duration,
-    retry_after: Option<Duration>,
-    now: Duration,
 }
 
 /// The targets that want a request, a bit each: there are at most 32.
@@ -183,166 +171,6 @@ impl Mirror {
         }
     }
 
-    /// Attempts a delivery that has a place; as long as none is under way for it, also those that wait for that place.
-    fn send(&mut self, delivery: Delivery, now: Duration) {
-        let mut next = Some(delivery);
-        while let Some(mut delivery) = next {
-            let target = delivery.target;
-            if self.has_expired(&delivery, now) {
-                self.budget.give(delivery.charged);
-                let attempts = delivery.attempt.saturating_sub(1);
-                self.give_up_unsent(target, Some(delivery.id), &delivery.head, attempts, DropReason::Expired);
-                next = self.leave_place(target);
-                continue;
-            }
-            self.count_attempt(&delivery, now);
-            next = match self.attempt(&delivery) {
-                Ok(token) => {
-                    self.count(target, Metric::Inflight);
-                    if !self.may_be_retried(&delivery) {
-                        delivery.body = None;
-                    }
-                    self.in_flight.insert(token, InFlight { delivery, started: now });
-                    None
-                }
-                Err(refusal) => {
-                    let outcome = self.judge(target, End::Refused(refusal));
-                    let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now };
-                    self.conclude(delivery, ended)
-                }
-            };
-        }
-    }
-
-    fn attempt(&mut self, delivery: &Delivery) -> Result<u32, Refusal> {
-        let span_id = self.random.take(calls::random);
-        let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
-        let attempt = Attempt { target: &target.name, number: delivery.attempt, delivery_id: delivery.id, span_id };
-        let headers =
-            delivery.head.for_attempt(&attempt, &self.config.loop_guard).map_err(|HeadersTooLarge| Refusal::HeadersTooLarge)?;
-        let body = delivery.body.as_deref().map_or(&[][..], Vec::as_slice);
-        calls::http_call(&target.cluster, &headers, body, target.timeout)
-    }
-
-    fn count_attempt(&mut self, delivery: &Delivery, now: Duration) {
-        self.count(delivery.target, Metric::Attempts);
-        if delivery.attempt > 1 {
-            self.count(delivery.target, Metric::Retries);
-        } else if let Some(retry) = self.retry_of(delivery.target) {
-            retry.budget.first_attempt(now);
-        }
-    }
-
-    fn retry_of(&mut self, target: usize) -> Option<&mut RetryPolicy> {
-        self.config.targets.get_mut(target)?.retry.as_mut()
-    }
-
-    fn may_be_retried(&mut self, delivery: &Delivery) -> bool {
-        self.retry_of(delivery.target).is_some_and(|retry| delivery.attempt < retry.max_attempts)
-    }
-
-    fn has_expired(&mut self, delivery: &Delivery, now: Duration) -> bool {
-        let age = now.saturating_sub(delivery.received);
-        self.retry_of(delivery.target).is_some_and(|retry| age >= retry.expire_after)
-    }
-
-    /// A call has ended, with an answer or without.
-    pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
-        let Some(InFlight { delivery, started }) = self.in_flight.remove(&token) else {
-            return;
-        };
-        let now = calls::monotonic();
-        let elapsed = now.saturating_sub(started);
-        self.add(delivery.target, Metric::Inflight, -1);
-        self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
-        let outcome = self.outcome(delivery.target, elapsed, headers, body_size);
-        let retry_after = if matches!(outcome.cause, Cause::Status(429 | 503)) { retry_after() } else { None };
-        if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now }) {
-            self.send(next, now);
-        }
-    }
-
-    /// Reads how a call ended, with as few host calls as it takes.
-    fn outcome(&self, target: usize, elapsed: Duration, headers: u32, body_size: usize) -> Outcome {
-        if headers == 0 {
-            let timeout = self.config.targets.get(target).map_or(Duration::ZERO, |target| target.timeout);
-            return self.judge(target, End::NoAnswer { elapsed, timeout });
-        }
-        let status = calls::call_header(":status").ok();
-        let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
-        let mut from_upstream = true;
-        let mut text = Vec::new();
-        if status.is_some_and(may_be_made_by_envoy) {
-            from_upstream = calls::call_header("x-envoy-upstream-service-time").is_ok_and(|time| !time.is_empty());
-            if !from_upstream && body_size > 0 {
-                text = calls::buffer(Buffer::CallBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default();
-            }
-        }
-        self.judge(target, End::Answer { status, from_upstream, text: &text })
-    }
-
-    fn judge(&self, target: usize, end: End<'_>) -> Outcome {
-        self.config.targets.get(target).map_or(Outcome::HOST_ERROR, |target| target.policy.judge(end))
-    }
-
-    /// Books the end of an attempt: delivered, to be tried again, or given up. Gives the delivery that can go in its place.
-    fn conclude(&mut self, delivery: Delivery, ended: Ended) -> Option<Delivery> {
-        let target = delivery.target;
-        let again = match ended.outcome.verdict {
-            Verdict::Delivered => Ok(None),
-            Verdict::Retryable => self.retry_in(&delivery, ended).map(Some),
-            Verdict::Permanent => Err(ended.outcome.drop_reason()),
-        };
-        let report = Report {
-            target: self.name(target),
-            delivery_id: Some(delivery.id),
-            correlation_id: delivery.head.correlation_id(),
-            attempt: delivery.attempt,
-            cause: Some(ended.outcome.cause),
-            retry_in: again.ok().flatten(),
-            reason: None,
-            elapsed: Some(ended.elapsed),
-        };
-        match again {
-            Ok(None) => {
-                journal::write(Event::Delivered, report);
-                self.count(target, Metric::Delivered);
-            }
-            Ok(Some(_)) => journal::write(Event::AttemptFailed, report),
-            Err(reason) => {
-                journal::write(Event::AttemptFailed, report);
-                journal::write(Event::GivenUp, Report { reason, ..report });
-                reason.into_iter().for_each(|reason| self.count(target, Metric::Dropped(reason)));
-            }
-        }
-        if ended.outcome.verdict != Verdict::Delivered {
-            self.count(target, Metric::AttemptFailures);
-        }
-        match again {
-            Ok(Some(delay)) => self.wait(delivery, ended.now, delay),
-            Ok(None) | Err(_) => self.budget.give(delivery.charged),
-        }
-        self.leave_place(target)
-    }
-
-    /// How long to wait before the next attempt; or why there is none. A place to wait is taken.
-    fn retry_in(&mut self, delivery: &Delivery, ended: Ended) -> Result<Duration, Option<DropReason>> {
-        let failed = Failed {
-            attempt: delivery.attempt,
-            age: ended.now.saturating_sub(delivery.received),
-            retry_after: ended.retry_after,
-            random: u64::from_le_bytes(self.random.take(calls::random)),
-        };
-        let retry = self.retry_of(delivery.target).ok_or(ended.outcome.drop_reason())?;
-        let delay = retry.next(failed, ended.now).map_err(Some)?;
-        let parked = self.lanes.get_mut(delivery.target).is_some_and(|lane| lane.lane.park());
-        if parked {
-            Ok(delay)
-        } else {
-            Err(Some(DropReason::QueueFull))
-        }
-    }
-
     fn wait(&mut self, mut delivery: Delivery, now: Duration, delay: Duration) {
         self.count_queued(delivery.target, 1, signed(delivery.charged));
         delivery.attempt = delivery.attempt.saturating_add(1);
@@ -420,12 +248,6 @@ impl Mirror {
             lane.metrics.add(metric, amount);
         }
     }
-}
-
-/// What the answer to the call that has just ended asks for.
-fn retry_after() -> Option<Duration> {
-    let value = calls::call_header("retry-after").ok().filter(|value| !value.is_empty())?;
-    parse_retry_after(&value, calls::wall_clock())
 }
 
 /// A number as metrics take it; what is too large for that is as large as can be.
