@@ -15,9 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::problem::{child_path, Problems};
-
-/// Doubles hold every whole number up to here.
-const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
+use super::scalar::MAX_WHOLE_DOUBLE;
 
 /// Parses one document, collecting repeated keys as problems.
 ///
