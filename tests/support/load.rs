@@ -47,16 +47,19 @@ impl Load {
     }
 
     async fn send_all(self, address: SocketAddr) -> Report {
-        let pool = Arc::new(Pool { address, idle: Mutex::default(), permits: Semaphore::new(self.connections) });
+        let pool = Arc::new(Pool { address, idle: Mutex::default() });
+        let free = Arc::new(Semaphore::new(self.connections));
         let mut sending = JoinSet::new();
         let started = Instant::now();
         let sent = self.total();
         for index in 0..sent {
             let due = started + Duration::from_secs_f64(index as f64 / f64::from(self.rate));
             tokio::time::sleep_until(due).await;
+            let place = Arc::clone(&free).acquire_owned().await.unwrap();
             let (pool, body) = (Arc::clone(&pool), self.body.clone());
             sending.spawn(async move {
                 let answer = tokio::time::timeout(PATIENCE, pool.send(index, body)).await;
+                drop(place);
                 (answer.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}"))), due.elapsed())
             });
         }
@@ -131,13 +134,11 @@ impl Display for Report {
 struct Pool {
     address: SocketAddr,
     idle: Mutex<VecDeque<SendRequest<Full<Bytes>>>>,
-    permits: Semaphore,
 }
 
 impl Pool {
     /// Sends the request of this number; gives the status, and how many connections proved to be closed already.
     async fn send(&self, index: u64, body: Bytes) -> Result<(u16, u64), String> {
-        let _permit = self.permits.acquire().await.unwrap();
         let request = Request::post(format!("/{index}")).header("host", "load");
         let mut request = request.body(Full::new(body)).unwrap();
         let mut resent = 0;
