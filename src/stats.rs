@@ -30,6 +30,12 @@ pub enum DropReason {
     Expired,
     /// Envoy knows no such cluster.
     UnknownCluster,
+    /// The target's circuit breaker was open.
+    CircuitOpen,
+    /// The target's rate was used up.
+    RateLimited,
+    /// The filter that held it went away.
+    Shutdown,
 }
 
 /// Every statistic of a target.
@@ -45,8 +51,14 @@ pub enum Metric {
     Retries,
     /// Requests delivered.
     Delivered,
+    /// Requests given up that were handed over as dead letters.
+    DeadLettered,
     /// Requests given up, by reason.
     Dropped(DropReason),
+    /// How often the circuit breaker opened.
+    BreakerOpened,
+    /// Where the circuit breaker stands: 0 closed, 1 half-open, 2 open.
+    BreakerState,
     /// Copies under way.
     Inflight,
     /// Copies waiting.
@@ -69,13 +81,16 @@ impl DropReason {
             Self::NotRetryable => "not_retryable",
             Self::Expired => "expired",
             Self::UnknownCluster => "unknown_cluster",
+            Self::CircuitOpen => "circuit_open",
+            Self::RateLimited => "rate_limited",
+            Self::Shutdown => "shutdown",
         }
     }
 }
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 23] = [
         Self::Matched,
         Self::Attempts,
         Self::AttemptFailures,
@@ -85,6 +100,9 @@ impl Metric {
         Self::QueuedBytes,
         Self::LatencyMs,
         Self::Retries,
+        Self::DeadLettered,
+        Self::BreakerOpened,
+        Self::BreakerState,
         Self::Dropped(DropReason::BodyTooLarge),
         Self::Dropped(DropReason::Truncated),
         Self::Dropped(DropReason::QueueFull),
@@ -93,6 +111,9 @@ impl Metric {
         Self::Dropped(DropReason::NotRetryable),
         Self::Dropped(DropReason::Expired),
         Self::Dropped(DropReason::UnknownCluster),
+        Self::Dropped(DropReason::CircuitOpen),
+        Self::Dropped(DropReason::RateLimited),
+        Self::Dropped(DropReason::Shutdown),
     ];
 
     /// Its place in [`Metric::ALL`].
@@ -107,14 +128,17 @@ impl Metric {
             Self::QueuedBytes => 6,
             Self::LatencyMs => 7,
             Self::Retries => 8,
-            Self::Dropped(reason) => 9 + reason as usize,
+            Self::DeadLettered => 9,
+            Self::BreakerOpened => 10,
+            Self::BreakerState => 11,
+            Self::Dropped(reason) => 12 + reason as usize,
         }
     }
 
     /// How Envoy keeps it.
     pub const fn kind(self) -> Kind {
         match self {
-            Self::Inflight | Self::Queued | Self::QueuedBytes => Kind::Gauge,
+            Self::Inflight | Self::Queued | Self::QueuedBytes | Self::BreakerState => Kind::Gauge,
             Self::LatencyMs => Kind::Histogram,
             _ => Kind::Counter,
         }
@@ -132,6 +156,9 @@ impl Metric {
             Self::Queued => "queued",
             Self::QueuedBytes => "queued_bytes",
             Self::LatencyMs => "latency_ms",
+            Self::DeadLettered => "dead_lettered",
+            Self::BreakerOpened => "breaker.opened",
+            Self::BreakerState => "breaker.state",
             Self::Dropped(reason) => return format!("sidecast.{target}.dropped.{}", reason.name()),
         };
         format!("sidecast.{target}.{name}")
