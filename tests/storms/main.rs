@@ -17,6 +17,7 @@ mod scene;
 mod support;
 
 mod hang;
+mod outage;
 mod shutdown;
 mod updates;
 
