@@ -21,6 +21,7 @@
 pub mod backoff;
 pub mod budget;
 pub mod config;
+pub mod dead_letter;
 pub mod headers;
 pub mod ids;
 pub mod log_event;
