@@ -454,6 +454,19 @@ fn a_clock_that_goes_back_keeps_no_breaker_open_and_no_place_taken() {
 }
 
 #[test]
+fn a_clock_that_goes_back_forgets_the_window() {
+    let mut workers = Workers::new(1, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..19 {
+        workers.attempt(0, true);
+    }
+    workers.now -= 900_000;
+    for _ in 0..19 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    assert!(workers.attempt(0, true).is_some());
+}
+
+#[test]
 fn a_window_of_another_width_starts_anew() {
     let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings() });
     for _ in 0..19 {
