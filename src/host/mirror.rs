@@ -1,22 +1,27 @@
-//! A configuration in force, and every delivery under it: taken in, waiting for a place or a time, attempted (`attempt`).
+//! A configuration in force, and every delivery under it: taken in, waiting for a place or a time, attempted (`attempt`),
+//! given up (`given_up`).
 
 mod attempt;
+mod given_up;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use self::given_up::{GivenUp, Posted};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::calls;
-use super::journal::{self, Report};
+use super::guard::Guard;
 use super::metrics::TargetMetrics;
+use crate::breaker::{Permit, Sample};
 use crate::config::{Config, Target};
 use crate::headers::HeaderMap;
 use crate::ids::{random_id, RandomPool};
-use crate::log_event::Event;
 use crate::outbox::{ByteBudget, Lane, Offer};
+use crate::outcome::Cause;
+use crate::rate_limit::TokenBucket;
 use crate::shape::{CapturedHead, RequestHead};
 use crate::stats::{DropReason, Metric};
 
@@ -27,15 +32,40 @@ pub(super) struct Mirror {
     random: RandomPool,
     /// One for each target of the configuration, in its order.
     lanes: Vec<TargetLane>,
-    in_flight: FxHashMap<u32, InFlight>,
+    under_way: FxHashMap<u32, UnderWay>,
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
+    drain: Drain,
 }
 
-/// One target's copies and metrics.
+/// How far a configuration is on its way out.
+#[derive(Clone, Copy)]
+enum Drain {
+    /// It is in force.
+    No,
+    /// No new request comes; deliveries that have not ended by then are given up.
+    Deliveries(Duration),
+    /// Letters that have not ended by then are given up, too.
+    Letters(Duration),
+}
+
+impl Drain {
+    fn end(self) -> Option<Duration> {
+        match self {
+            Self::No => None,
+            Self::Deliveries(end) | Self::Letters(end) => Some(end),
+        }
+    }
+}
+
+/// One target's copies, what is allowed for them, and its metrics.
 struct TargetLane {
     lane: Lane<Delivery>,
+    /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
+    letters: Lane<GivenUp>,
+    rate: Option<TokenBucket>,
+    guard: Guard,
     metrics: TargetMetrics,
 }
 
@@ -52,12 +82,21 @@ struct Delivery {
     charged: usize,
     /// When its request was complete.
     received: Duration,
+    /// How its latest attempt ended.
+    last_outcome: Option<Cause>,
+}
+
+/// A call that Envoy is making.
+enum UnderWay {
+    Attempt(InFlight),
+    Letter(Posted),
 }
 
 /// A delivery whose attempt Envoy is making.
 struct InFlight {
     delivery: Delivery,
     started: Duration,
+    permit: Permit,
 }
 
 /// The targets that want a request, a bit each: there are at most 32.
@@ -84,16 +123,23 @@ impl Mirror {
             let metrics = TargetMetrics::define(&target.name).map_err(|error| {
                 format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)
             })?;
-            Ok::<_, String>(TargetLane { lane: Lane::new(target.max_in_flight, target.max_queued), metrics })
+            Ok::<_, String>(TargetLane {
+                lane: Lane::new(target.max_in_flight, target.max_queued),
+                letters: Lane::new(target.max_in_flight, target.max_queued),
+                rate: target.rate.clone(),
+                guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
+                metrics,
+            })
         };
         Ok(Self {
             lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
             budget: ByteBudget::new(config.max_buffered_bytes),
             config,
             random: RandomPool::filled(calls::random).ok_or("configuration: Envoy gives no random bytes for ids")?,
-            in_flight: FxHashMap::default(),
+            under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,
+            drain: Drain::No,
         })
     }
 
@@ -103,7 +149,7 @@ impl Mirror {
 
     /// True when nothing waits and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.lane.is_idle())
+        self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
     }
 
     /// The targets that want a request; counts it for each of them.
@@ -140,15 +186,16 @@ impl Mirror {
                 body: Some(Rc::clone(&body)),
                 charged,
                 received: now,
+                last_outcome: None,
             };
             self.offer(delivery, now);
         }
     }
 
     /// Counts a request that never became a delivery.
-    pub(super) fn give_up(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
+    pub(super) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.targets() {
-            self.give_up_unsent(target, None, head, 0, reason);
+            self.give_up_unsent(target, None, head, reason);
         }
     }
 
@@ -158,22 +205,23 @@ impl Mirror {
             return;
         };
         if !self.budget.take(charged) {
-            self.give_up_unsent(target, Some(delivery.id), &delivery.head, 0, DropReason::BufferFull);
+            self.give_up_unsent(target, Some(delivery.id), &delivery.head, DropReason::BufferFull);
+            return;
+        }
+        if lane.rate.as_mut().is_some_and(|rate| !rate.take(now)) {
+            self.give_up_before_attempt(delivery, DropReason::RateLimited, now);
             return;
         }
         match lane.lane.offer(delivery) {
             Offer::Go(delivery) => self.send(delivery, now),
             Offer::Queued => self.count_queued(target, 1, signed(charged)),
-            Offer::Full(delivery) => {
-                self.budget.give(charged);
-                self.give_up_unsent(target, Some(delivery.id), &delivery.head, 0, DropReason::QueueFull);
-            }
+            Offer::Full(delivery) => self.give_up_before_attempt(delivery, DropReason::QueueFull, now),
         }
     }
 
-    fn wait(&mut self, mut delivery: Delivery, now: Duration, delay: Duration) {
+    /// Lets a delivery, which has its place among those that wait, wait for a time.
+    fn wait(&mut self, delivery: Delivery, now: Duration, delay: Duration) {
         self.count_queued(delivery.target, 1, signed(delivery.charged));
-        delivery.attempt = delivery.attempt.saturating_add(1);
         self.serial = self.serial.wrapping_add(1);
         let earliest = self.waiting.first_key_value().map(|((due, _), _)| *due);
         let due = now.saturating_add(delay);
@@ -183,16 +231,35 @@ impl Mirror {
         }
     }
 
-    /// Lets the root tick when the next delivery is due, and not before; never, when none waits.
+    /// Lets the root tick when the next delivery is due, or the drain ends, and not before; never, when there is no such time.
     fn arm(&self, now: Duration) {
-        let next = self.waiting.first_key_value().map(|((due, _), _)| due.saturating_sub(now));
+        let due = self.waiting.first_key_value().map(|((due, _), _)| *due);
+        let next = due.into_iter().chain(self.drain.end()).min().map(|time| time.saturating_sub(now));
         // A tick that came a moment too early would only have to come again.
         calls::set_tick_period(next.map(|next| next.saturating_add(Duration::from_micros(999))));
     }
 
-    /// The time of some that wait has come.
+    /// No new request comes. What is under way has this long to end.
+    pub(super) fn drain(&mut self) {
+        let now = calls::monotonic();
+        if !self.is_idle() {
+            self.drain = Drain::Deliveries(now.saturating_add(self.config.drain_timeout));
+            self.arm(now);
+        }
+    }
+
+    /// The time of some that wait, or of a drain, has come.
     pub(super) fn tick(&mut self) {
         let now = calls::monotonic();
+        match self.drain {
+            Drain::Deliveries(end) if end <= now => {
+                self.abandon_deliveries(now);
+                let timeouts = self.config.targets.iter().filter_map(|target| Some(target.dead_letter.as_ref()?.timeout));
+                self.drain = Drain::Letters(now.saturating_add(timeouts.max().unwrap_or_default()));
+            }
+            Drain::Letters(end) if end <= now => self.abandon_letters(),
+            _ => {}
+        }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -214,20 +281,20 @@ impl Mirror {
         Some(next)
     }
 
-    /// Counts a delivery that is given up without another attempt.
-    fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, attempts: u32, reason: DropReason) {
-        self.count(target, Metric::Dropped(reason));
-        let report = Report {
-            target: self.name(target),
-            delivery_id: id,
-            correlation_id: head.correlation_id(),
-            attempt: attempts,
-            cause: None,
-            retry_in: None,
-            reason: Some(reason),
-            elapsed: None,
-        };
-        journal::write(Event::GivenUp, report);
+    /// Tells a target's breaker how an attempt ended.
+    fn settle(&mut self, target: usize, permit: Permit, sample: Option<Sample>, now: Duration) {
+        if let Some(TargetLane { guard, metrics, .. }) = self.lanes.get_mut(target) {
+            guard.settle(permit, sample, metrics, now);
+        }
+    }
+
+    /// Shows the breakers that none of the others uses as closed: this was the last to know them.
+    pub(super) fn leave<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone) {
+        for TargetLane { guard, metrics, .. } in &mut self.lanes {
+            if !others.clone().flat_map(|other| &other.lanes).any(|lane| lane.guard.shares_with(guard)) {
+                guard.leave(metrics);
+            }
+        }
     }
 
     fn name(&self, target: usize) -> &str {
