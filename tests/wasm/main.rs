@@ -12,6 +12,7 @@
 #[path = "../support/wasm_host/mod.rs"]
 mod wasm_host;
 
+mod accounts;
 mod configuration;
 mod copies;
 mod cost;
