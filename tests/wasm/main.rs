@@ -12,11 +12,14 @@
 #[path = "../support/wasm_host/mod.rs"]
 mod wasm_host;
 
+mod accounts;
 mod configuration;
 mod copies;
 mod cost;
+mod drain;
 mod faults;
 mod identity;
+mod letters;
 mod lifecycle;
 mod limits;
 mod logging;
