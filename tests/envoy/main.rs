@@ -13,6 +13,7 @@ mod support;
 
 mod accounting;
 mod configuration;
+mod drain;
 mod harness;
 mod headers;
 mod isolation;
