@@ -13,6 +13,7 @@ mod support;
 
 mod accounting;
 mod configuration;
+mod dead_letters;
 mod harness;
 mod headers;
 mod isolation;
@@ -21,6 +22,7 @@ mod loop_guard;
 mod mirroring;
 mod odd;
 mod outcomes;
+mod rabbitmq;
 mod reload;
 mod retries;
 mod scene;
