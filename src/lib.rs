@@ -19,6 +19,7 @@
 //! alone talks to Envoy, and exists only in the compiled filter.
 
 pub mod backoff;
+pub mod breaker;
 pub mod budget;
 pub mod config;
 pub mod headers;
@@ -28,6 +29,7 @@ pub mod loop_guard;
 pub mod matching;
 pub mod outbox;
 pub mod outcome;
+pub mod rate_limit;
 pub mod retry;
 pub mod shape;
 pub mod stats;

@@ -19,11 +19,17 @@ pub enum Event {
     GivenUp,
     /// A request was left alone because it is a copy itself.
     LoopStopped,
+    /// A circuit breaker opened.
+    BreakerOpened,
+    /// A circuit breaker lets probes pass.
+    BreakerHalfOpened,
+    /// A circuit breaker closed.
+    BreakerClosed,
 }
 
 impl Event {
     /// How many kinds there are.
-    pub const COUNT: usize = 6;
+    pub const COUNT: usize = 9;
 }
 
 /// How loud a line is; the numbers are those of the proxy-wasm ABI.
@@ -45,7 +51,7 @@ impl Event {
         match self {
             Self::Delivered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
             Self::Configured => Level::Info,
-            Self::GivenUp => Level::Warn,
+            Self::GivenUp | Self::BreakerOpened | Self::BreakerHalfOpened | Self::BreakerClosed => Level::Warn,
             Self::ConfigurationRejected => Level::Error,
         }
     }
@@ -74,9 +80,12 @@ pub struct Line<'a> {
     /// How long until the next attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,
-    /// Why the copy is given up.
+    /// Why the copy is given up, or the circuit breaker opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// How long the circuit breaker stays open.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub open_for_ms: Option<u64>,
     /// How long the attempt took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
@@ -109,6 +118,7 @@ impl<'a> Line<'a> {
             outcome: None,
             retry_in_ms: None,
             reason: None,
+            open_for_ms: None,
             elapsed_ms: None,
             problem: None,
             targets: None,

@@ -44,7 +44,8 @@ impl<T> Lane<T> {
         }
     }
 
-    fn has_place(&self) -> bool {
+    /// True when one more may wait.
+    pub fn has_place(&self) -> bool {
         self.queue.len().saturating_add(self.parked) < self.max_queued
     }
 
@@ -76,6 +77,13 @@ impl<T> Lane<T> {
             self.queue = VecDeque::new();
         }
         next
+    }
+
+    /// Forgets what is under way or parked, and hands back what waits.
+    pub fn clear(&mut self) -> VecDeque<T> {
+        self.in_flight = 0;
+        self.parked = 0;
+        std::mem::take(&mut self.queue)
     }
 
     /// True when nothing waits and nothing is under way.

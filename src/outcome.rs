@@ -59,13 +59,25 @@ impl Outcome {
     /// Something that the host does not document.
     pub const HOST_ERROR: Self = Self { verdict: Verdict::Permanent, cause: Cause::HostError };
 
-    /// Why its delivery is given up, if this was the last attempt; none when it is delivered.
-    pub fn drop_reason(self) -> Option<DropReason> {
+    /// Whether the target failed, for its circuit breaker: 5xx, 429, and no answer at all. None when the attempt says nothing about
+    /// the target. What counts as delivered is no failure, whatever its status.
+    pub fn is_target_failure(self) -> Option<bool> {
         match (self.verdict, self.cause) {
-            (Verdict::Delivered, _) => None,
-            (Verdict::Retryable, _) => Some(DropReason::RetriesExhausted),
-            (Verdict::Permanent, Cause::UnknownCluster) => Some(DropReason::UnknownCluster),
-            (Verdict::Permanent, _) => Some(DropReason::NotRetryable),
+            (Verdict::Delivered, _) => Some(false),
+            (_, Cause::Status(status)) => Some(status == 429 || status >= 500),
+            (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
+                Some(true)
+            }
+            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::HostError) => None,
+        }
+    }
+
+    /// Why its delivery is given up, if this was the last attempt, and failed.
+    pub fn drop_reason(self) -> DropReason {
+        match (self.verdict, self.cause) {
+            (Verdict::Retryable, _) => DropReason::RetriesExhausted,
+            (_, Cause::UnknownCluster) => DropReason::UnknownCluster,
+            _ => DropReason::NotRetryable,
         }
     }
 }
@@ -270,12 +282,26 @@ mod tests {
     }
 
     #[test]
+    fn a_breaker_is_told_what_the_target_did_and_nothing_else() {
+        let failure = |end| judge(&["2xx", "503"], end).is_target_failure();
+        for (status, failed) in [(200, false), (404, false), (428, false), (429, true), (499, false), (500, true), (599, true)] {
+            assert_eq!(failure(upstream(status)), Some(failed), "{status}");
+        }
+        assert_eq!(failure(upstream(503)), Some(false), "what counts as delivered");
+        assert_eq!(failure(envoy(503, "connection failure")), Some(true));
+        assert_eq!((failure(cut(2_000, 2_000)), failure(cut(1, 2_000))), (Some(true), Some(true)));
+        assert_eq!(failure(End::Refused(Refusal::NoHealthyUpstream)), Some(true));
+        for refusal in [Refusal::UnknownCluster, Refusal::HeadersTooLarge, Refusal::HostError] {
+            assert_eq!(failure(End::Refused(refusal)), None, "{refusal:?}");
+        }
+    }
+
+    #[test]
     fn a_failure_is_given_up_for_its_reason() {
         let reason = |end| judge(&["2xx"], end).drop_reason();
-        assert_eq!(reason(upstream(200)), None);
-        assert_eq!(reason(upstream(503)), Some(DropReason::RetriesExhausted));
-        assert_eq!(reason(upstream(404)), Some(DropReason::NotRetryable));
-        assert_eq!(reason(End::Refused(Refusal::UnknownCluster)), Some(DropReason::UnknownCluster));
+        assert_eq!(reason(upstream(503)), DropReason::RetriesExhausted);
+        assert_eq!(reason(upstream(404)), DropReason::NotRetryable);
+        assert_eq!(reason(End::Refused(Refusal::UnknownCluster)), DropReason::UnknownCluster);
     }
 
     #[test]

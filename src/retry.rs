@@ -32,6 +32,8 @@ pub struct Failed {
     pub retry_after: Option<Duration>,
     /// 64 random bits.
     pub random: u64,
+    /// There is a place where it can wait.
+    pub has_place: bool,
 }
 
 impl RetryPolicy {
@@ -50,12 +52,25 @@ impl RetryPolicy {
         if failed.age.saturating_add(delay) >= self.expire_after {
             return Err(DropReason::Expired);
         }
+        if !failed.has_place {
+            return Err(DropReason::QueueFull);
+        }
         // A retry that the budget does not allow would not be allowed a moment later either, while the outage lasts.
         if self.budget.allow_retry(now) {
             Ok(delay)
         } else {
             Err(DropReason::RetriesExhausted)
         }
+    }
+}
+
+impl RetryPolicy {
+    /// How long a retry waits for a circuit breaker that is open for `left` more: that long and, so that all who wait do not come at once,
+    /// a back-off by 64 random bits. None when it would be too old by then. `attempts` were made, and `age` is the time since the
+    /// request was complete.
+    pub fn wait_for_breaker(&self, attempts: u32, age: Duration, left: Duration, random: u64) -> Option<Duration> {
+        let delay = left.saturating_add(self.backoff.delay(attempts, random));
+        (age.saturating_add(delay) < self.expire_after).then_some(delay)
     }
 }
 
@@ -88,7 +103,24 @@ mod tests {
     }
 
     fn failed(attempt: u32) -> Failed {
-        Failed { attempt, age: seconds(0), retry_after: None, random: u64::MAX }
+        Failed { attempt, age: seconds(0), retry_after: None, random: u64::MAX, has_place: true }
+    }
+
+    #[test]
+    fn without_a_place_to_wait_a_retry_is_given_up_and_spends_no_budget() {
+        let mut policy = RetryPolicy { budget: RetryBudget::new(0.1, 1), ..policy() };
+        assert_eq!(policy.next(Failed { has_place: false, ..failed(1) }, seconds(0)), Err(DropReason::QueueFull));
+        assert_eq!(policy.next(Failed { has_place: false, ..failed(3) }, seconds(0)), Err(DropReason::RetriesExhausted));
+        assert!(policy.next(failed(1), seconds(0)).is_ok());
+        assert!(policy.next(failed(1), seconds(0)).is_err(), "the budget is one a second");
+    }
+
+    #[test]
+    fn a_retry_waits_for_an_open_breaker_as_long_as_it_does_not_expire() {
+        let wait = |age, left| policy().wait_for_breaker(1, seconds(age), seconds(left), u64::MAX);
+        assert_eq!(wait(0, 5), Some(seconds(6)));
+        assert_eq!(wait(53, 5), Some(seconds(6)));
+        assert_eq!(wait(54, 5), None);
     }
 
     #[test]

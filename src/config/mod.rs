@@ -16,12 +16,15 @@ use std::time::Duration;
 use serde_json::Value;
 
 use self::problem::Problems;
+use self::raw_delivery::BreakerMode;
 use self::scalar::FromText;
 use crate::backoff::Backoff;
+use crate::breaker;
 use crate::budget::RetryBudget;
 use crate::loop_guard::LoopGuard;
 use crate::matching::Matcher;
 use crate::outcome::{Policy, RetryOn};
+use crate::rate_limit::TokenBucket;
 use crate::retry::RetryPolicy;
 use crate::template::Template;
 
@@ -34,6 +37,8 @@ pub struct Config {
     pub max_body_bytes: usize,
     /// Bytes one worker may hold, over all targets.
     pub max_buffered_bytes: usize,
+    /// How long copies under way may go on once the configuration is replaced.
+    pub drain_timeout: Duration,
     /// The header of the correlation id, in lower case.
     pub correlation_header: String,
     /// Copies carry a child of the client's `traceparent`.
@@ -61,6 +66,10 @@ pub struct Target {
     pub max_in_flight: usize,
     /// Copies waiting for a place, in one worker.
     pub max_queued: usize,
+    /// Copies a second, in one worker; none: no bound.
+    pub rate: Option<TokenBucket>,
+    /// When the target is spared; none: never.
+    pub breaker: Option<breaker::Settings>,
 }
 
 impl Config {
@@ -89,6 +98,7 @@ impl Config {
             targets: raw.targets.0.into_iter().map(Target::from).collect(),
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
             max_buffered_bytes: bytes(raw.limits.max_buffered_bytes.0),
+            drain_timeout: Duration::from_millis(raw.drain_timeout.0),
             correlation_header: raw.correlation.header.0 .0,
             traceparent: raw.correlation.traceparent,
             loop_guard: LoopGuard::new(secret),
@@ -102,13 +112,16 @@ impl From<raw::Target> for Target {
             Some(retry) => retry_policy(retry),
             None => (None, RetryOn::defaults()),
         };
+        let timeout = Duration::from_millis(raw.timeout.0);
         Self {
+            breaker: breaker_settings(raw.circuit_breaker, timeout),
+            rate: raw.limits.rate.map(token_bucket),
             name: raw.name.0 .0,
             cluster: raw.cluster.0 .0,
             matcher: Matcher::new(raw.rules.map(|rules| rules.0)),
             policy: Policy::new(raw.success.0, retry_on),
             retry,
-            timeout: Duration::from_millis(raw.timeout.0),
+            timeout,
             max_in_flight: bytes(raw.limits.max_in_flight.0),
             max_queued: bytes(raw.limits.max_queued.0),
         }
@@ -127,6 +140,35 @@ fn retry_policy(raw: raw_delivery::Retry) -> (Option<RetryPolicy>, Vec<RetryOn>)
         expire_after: millis(raw.expire_after.0),
     });
     (policy, raw.on.0)
+}
+
+fn breaker_settings(raw: raw_delivery::Breaker, timeout: Duration) -> Option<breaker::Settings> {
+    let millis = Duration::from_millis;
+    let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
+    let open_for = millis(raw.open_for.0);
+    (raw.mode != BreakerMode::Disabled).then(|| breaker::Settings {
+        consecutive_failures: count(raw.consecutive_failures.0),
+        failure_percent: raw.failure_rate.percent.0,
+        window: millis(raw.failure_rate.window.0),
+        min_requests: count(raw.failure_rate.min_requests.0),
+        slow_call: raw
+            .slow_call
+            .map(|slow| breaker::SlowCall { longer_than: millis(slow.longer_than.0), percent: slow.percent.0 }),
+        open_for,
+        max_open_for: raw.max_open_for.map_or(open_for.max(DEFAULT_MAX_OPEN_FOR), |max| millis(max.0)),
+        probes: count(raw.half_open.probes.0),
+        successes: count(raw.half_open.successes.0),
+        observe: raw.mode == BreakerMode::Observe,
+        timeout,
+    })
+}
+
+/// How long a breaker stays open at most, if nothing else is said.
+const DEFAULT_MAX_OPEN_FOR: Duration = Duration::from_secs(60);
+
+fn token_bucket(raw: raw_delivery::RateLimit) -> TokenBucket {
+    let per_second = raw.per_second.0;
+    TokenBucket::new(per_second, raw.burst.map_or(per_second.max(1.0), |burst| burst.0 as f64))
 }
 
 /// A bound as this machine counts; what it cannot count is no bound.

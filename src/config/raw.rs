@@ -18,6 +18,9 @@ pub struct Document {
     /// Bounds of a worker, over all targets.
     #[deserr(default)]
     pub limits: WorkerLimits,
+    /// How long copies under way may go on once their configuration is replaced.
+    #[deserr(default = Millis(30_000))]
+    pub drain_timeout: Millis<1, HOUR>,
     /// What ties a copy to its primary.
     #[deserr(default)]
     pub correlation: Correlation,
@@ -60,7 +63,7 @@ pub struct Target {
     pub retry: Option<Retry>,
     /// When it is spared.
     #[deserr(default)]
-    pub circuit_breaker: Option<Breaker>,
+    pub circuit_breaker: Breaker,
     /// How much may be under way.
     #[deserr(default)]
     pub limits: TargetLimits,
@@ -188,7 +191,7 @@ pub struct TargetLimits {
     pub max_queued: Whole<0, 1_000_000>,
     /// Copies a second.
     #[deserr(default)]
-    pub rate: Option<NotYet<RateLimit>>,
+    pub rate: Option<RateLimit>,
 }
 
 const DEFAULT_MAX_IN_FLIGHT: Whole<1, 1_000_000> = Whole(256);

@@ -1,16 +1,16 @@
-//! The grammar of what happens to a delivery: `retry`, and `circuit_breaker`, `limits.rate`, `dead_letter`, which are read and
-//! checked, but not built yet: whoever writes those is told both what is wrong in them and that they are not supported.
+//! The grammar of what happens to a delivery: `retry`, `circuit_breaker`, `limits.rate`, and `dead_letter`, which is read and
+//! checked, but not built yet: whoever writes it is told both what is wrong in it and that it is not supported.
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
 use super::names::{ClusterName, StatusPattern};
 use super::problem::{found, Problems};
 use super::raw_shape::JsonTemplate;
-use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR, NOT_YET};
+use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR};
 use crate::outcome::RetryOn;
 use crate::template::Template;
 
-/// `retry`. So far without a circuit breaker, which would decide whether a retry makes sense.
+/// `retry`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
 pub struct Retry {
@@ -103,37 +103,54 @@ impl Default for Budget {
     }
 }
 
-/// `circuit_breaker`. So far it can only be switched off.
+/// `circuit_breaker`.
 #[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields, validate = only_disabled -> Problems)]
+#[deserr(error = Problems, deny_unknown_fields, validate = open_within_max -> Problems)]
 pub struct Breaker {
     /// Failures in a row that open it; 0: not used.
-    #[deserr(default)]
-    pub consecutive_failures: Option<Whole<0, 1_000_000>>,
+    #[deserr(default = Whole(5))]
+    pub consecutive_failures: Whole<0, 1_000_000>,
     /// The share of failures that opens it.
     #[deserr(default)]
-    pub failure_rate: Option<FailureRate>,
+    pub failure_rate: FailureRate,
     /// The share of slow calls that opens it.
     #[deserr(default)]
     pub slow_call: Option<SlowCall>,
-    /// How long it stays open.
-    #[deserr(default)]
-    pub open_for: Option<Millis<1, HOUR>>,
-    /// How long at most.
+    /// How long it stays open the first time.
+    #[deserr(default = Millis(5_000))]
+    pub open_for: Millis<1, HOUR>,
+    /// How long at most. Absent: a minute, or `open_for`, if that is longer.
     #[deserr(default)]
     pub max_open_for: Option<Millis<1, { 24 * HOUR }>>,
     /// How it closes again.
     #[deserr(default)]
-    pub half_open: Option<HalfOpen>,
+    pub half_open: HalfOpen,
     /// Whether it blocks.
     #[deserr(default)]
     pub mode: BreakerMode,
 }
 
-fn only_disabled(breaker: Breaker, location: ValuePointerRef<'_>) -> Result<Breaker, Problems> {
-    match breaker.mode {
-        BreakerMode::Disabled => Ok(breaker),
-        BreakerMode::Enforce | BreakerMode::Observe => Err(Problems::at(location, NOT_YET)),
+impl Default for Breaker {
+    fn default() -> Self {
+        Self {
+            consecutive_failures: Whole(5),
+            failure_rate: FailureRate::default(),
+            slow_call: None,
+            open_for: Millis(5_000),
+            max_open_for: None,
+            half_open: HalfOpen::default(),
+            mode: BreakerMode::default(),
+        }
+    }
+}
+
+fn open_within_max(breaker: Breaker, location: ValuePointerRef<'_>) -> Result<Breaker, Problems> {
+    match breaker.max_open_for {
+        Some(max) if breaker.open_for.0 > max.0 => Err(Problems::at(
+            location.push_key("open_for"),
+            format!("expected at most `max_open_for` ({}ms), found {}ms", max.0, breaker.open_for.0),
+        )),
+        _ => Ok(breaker),
     }
 }
 
@@ -155,13 +172,20 @@ pub enum BreakerMode {
 #[deserr(error = Problems, deny_unknown_fields)]
 pub struct FailureRate {
     /// Failures of a hundred.
+    #[deserr(default = Percent(50.0))]
     pub percent: Percent,
     /// Over this time.
-    #[deserr(default)]
-    pub window: Option<Millis<1_000, HOUR>>,
+    #[deserr(default = Millis(30_000))]
+    pub window: Millis<1_000, HOUR>,
     /// With at least so many.
-    #[deserr(default)]
-    pub min_requests: Option<Whole<1, 1_000_000>>,
+    #[deserr(default = Whole(20))]
+    pub min_requests: Whole<1, 1_000_000>,
+}
+
+impl Default for FailureRate {
+    fn default() -> Self {
+        Self { percent: Percent(50.0), window: Millis(30_000), min_requests: Whole(20) }
+    }
 }
 
 /// `circuit_breaker.slow_call`.
@@ -170,9 +194,9 @@ pub struct FailureRate {
 pub struct SlowCall {
     /// Slower than this is slow.
     pub longer_than: Millis<1, HOUR>,
-    /// Slow ones of a hundred.
-    #[deserr(default)]
-    pub percent: Option<Percent>,
+    /// Slow ones of a hundred, over the window of `failure_rate`.
+    #[deserr(default = Percent(100.0))]
+    pub percent: Percent,
 }
 
 /// `circuit_breaker.half_open`.
@@ -180,11 +204,17 @@ pub struct SlowCall {
 #[deserr(error = Problems, deny_unknown_fields)]
 pub struct HalfOpen {
     /// Probes at once, over all workers.
-    #[deserr(default)]
-    pub probes: Option<Whole<1, 1_000>>,
+    #[deserr(default = Whole(1))]
+    pub probes: Whole<1, 1_000>,
     /// Successes that close it.
-    #[deserr(default)]
-    pub successes: Option<Whole<1, 1_000>>,
+    #[deserr(default = Whole(2))]
+    pub successes: Whole<1, 1_000>,
+}
+
+impl Default for HalfOpen {
+    fn default() -> Self {
+        Self { probes: Whole(1), successes: Whole(2) }
+    }
 }
 
 /// `limits.rate` of a target.
@@ -193,7 +223,7 @@ pub struct HalfOpen {
 pub struct RateLimit {
     /// Copies a second.
     pub per_second: Rate,
-    /// Copies at once.
+    /// Copies at once. Absent: those of a second, at least one.
     #[deserr(default)]
     pub burst: Option<Whole<1, 1_000_000_000>>,
 }

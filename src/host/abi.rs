@@ -57,6 +57,14 @@ extern "C" {
     pub(super) fn proxy_define_metric(kind: u32, name: *const u8, name_size: usize, id: *mut u32) -> Status;
     pub(super) fn proxy_increment_metric(id: u32, offset: i64) -> Status;
     pub(super) fn proxy_record_metric(id: u32, value: u64) -> Status;
+    pub(super) fn proxy_get_shared_data(
+        key: *const u8,
+        key_size: usize,
+        data: *mut *mut u8,
+        size: *mut usize,
+        version: *mut u32,
+    ) -> Status;
+    pub(super) fn proxy_set_shared_data(key: *const u8, key_size: usize, data: *const u8, size: usize, version: u32) -> Status;
     pub(super) fn proxy_set_tick_period_milliseconds(period: u32) -> Status;
     pub(super) fn proxy_done() -> Status;
 }
@@ -87,11 +95,12 @@ extern "C" fn _initialize() {
     super::calls::report_panics();
 }
 
-/// Memory in which the host hands something over; [`super::calls`] takes it back as a `Vec` of exactly that size.
+/// Memory in which the host hands something over; [`super::calls`] takes it back as a `Vec` of exactly that size, or has lent
+/// memory of its own for it.
 #[no_mangle]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     // Not zeroed: the host fills all of it.
-    Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast()
+    super::calls::lent(size).unwrap_or_else(|| Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast())
 }
 
 #[no_mangle]

@@ -2,6 +2,7 @@
 
 #![allow(unsafe_code)]
 
+use std::cell::Cell;
 use std::ptr::{null, null_mut};
 use std::time::Duration;
 
@@ -30,6 +31,17 @@ const NO_TRAILERS: [u8; 4] = [0; 4];
 const CRITICAL: u32 = 5;
 /// WASI's number of the clock.
 const MONOTONIC: u32 = 1;
+
+thread_local! {
+    /// Memory that the host may fill in place of memory of its own, and its size: what is read in every request need not be allocated.
+    static LOAN: Cell<Option<(*mut u8, usize)>> = const { Cell::new(None) };
+}
+
+/// The memory that was lent, if it is there and large enough. It is lent once.
+pub(super) fn lent(size: usize) -> Option<*mut u8> {
+    let (data, room) = LOAN.take()?;
+    (size <= room).then_some(data)
+}
 
 /// Makes a panic that should not be leave a line in Envoy's log before it traps.
 pub(super) fn report_panics() {
@@ -126,6 +138,40 @@ fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Result<
             // SAFETY: `data` is what `proxy_on_memory_allocate` gave for `size` bytes, and is ours from here on.
             Ok(unsafe { Vec::from_raw_parts(data, size, size) })
         }
+        status => Err(HostError(status.0)),
+    }
+}
+
+/// Reads a value of shared data into `room`, and gives it with the number of its version; empty when there is none. A value that is longer
+/// than the room is read as empty too.
+pub(super) fn shared_data<'room>(key: &str, room: &'room mut [u8]) -> Result<(&'room [u8], u32), HostError> {
+    let (lent, length) = (room.as_mut_ptr(), room.len());
+    let mut version = 0;
+    let mut data = null_mut();
+    let mut size = 0;
+    LOAN.set(Some((lent, length)));
+    // SAFETY: the key is read, and three numbers written, during the call; the host fills in what was lent, of which nothing else is
+    // known to it, or a block that it had from `proxy_on_memory_allocate`.
+    let status = unsafe { abi::proxy_get_shared_data(key.as_ptr(), key.len(), &mut data, &mut size, &mut version) };
+    LOAN.set(None);
+    match status {
+        Status::OK if data == lent => Ok((room.get(..size).unwrap_or_default(), version)),
+        Status::OK if data.is_null() => Ok((&[], version)),
+        Status::OK => {
+            // SAFETY: as in `handed_over`.
+            drop(unsafe { Vec::from_raw_parts(data, size, size) });
+            Ok((&[], version))
+        }
+        Status::NOT_FOUND => Ok((&[], 0)),
+        status => Err(HostError(status.0)),
+    }
+}
+
+/// Replaces a version of a value of shared data, or any, if that is 0.
+pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(), HostError> {
+    // SAFETY: key and value are read during the call.
+    match unsafe { abi::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) } {
+        Status::OK => Ok(()),
         status => Err(HostError(status.0)),
     }
 }

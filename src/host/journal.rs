@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls;
+use crate::breaker::Transition;
 use crate::log_event::{Event, Line, Throttle};
 use crate::outcome::Cause;
 use crate::stats::DropReason;
@@ -60,6 +61,19 @@ pub(super) fn write(event: Event, report: Report<'_>) {
         suppressed,
         ..Line::new(event)
     });
+}
+
+/// A circuit breaker changed its state.
+pub(super) fn breaker(target: &str, transition: Transition) {
+    let (event, reason, open_for) = match transition {
+        Transition::Opened(trip, open_for) => (Event::BreakerOpened, Some(trip.label()), Some(open_for)),
+        Transition::HalfOpened => (Event::BreakerHalfOpened, None, None),
+        Transition::Closed => (Event::BreakerClosed, None, None),
+    };
+    if let Some(suppressed) = admitted(event) {
+        let open_for_ms = open_for.map(millis);
+        print(&Line { target: Some(target), reason, open_for_ms, suppressed, ..Line::new(event) });
+    }
 }
 
 /// A request was left alone because it is a copy.

@@ -19,8 +19,8 @@ impl TargetMetrics {
         Ok(Self { ids })
     }
 
-    /// Moves a counter or gauge, or records a value of a histogram. Gauges are only ever moved, never set: all workers share
-    /// them.
+    /// Moves a counter or gauge, or records a value of a histogram. Gauges that add up over the workers are moved, never
+    /// set.
     pub(super) fn add(&self, metric: Metric, amount: i64) {
         let Some(id) = self.ids.get(metric.index()) else {
             return;
@@ -28,6 +28,13 @@ impl TargetMetrics {
         match metric.kind() {
             Kind::Histogram => calls::record_metric(*id, u64::try_from(amount).unwrap_or(0)),
             Kind::Counter | Kind::Gauge => calls::increment_metric(*id, amount),
+        }
+    }
+
+    /// Sets a gauge of which all workers know the one right value.
+    pub(super) fn set(&self, gauge: Metric, value: u64) {
+        if let Some(id) = self.ids.get(gauge.index()) {
+            calls::record_metric(*id, value);
         }
     }
 }

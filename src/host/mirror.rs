@@ -10,13 +10,17 @@ use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::calls;
+use super::guard::Guard;
 use super::journal::{self, Report};
 use super::metrics::TargetMetrics;
+use crate::breaker::{Permit, Sample};
 use crate::config::{Config, Target};
 use crate::headers::HeaderMap;
 use crate::ids::{random_id, RandomPool};
 use crate::log_event::Event;
 use crate::outbox::{ByteBudget, Lane, Offer};
+use crate::outcome::Cause;
+use crate::rate_limit::TokenBucket;
 use crate::shape::{CapturedHead, RequestHead};
 use crate::stats::{DropReason, Metric};
 
@@ -31,11 +35,15 @@ pub(super) struct Mirror {
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
+    /// No new request comes; what is under way at this time is given up.
+    drain_until: Option<Duration>,
 }
 
-/// One target's copies and metrics.
+/// One target's copies, what is allowed for them, and its metrics.
 struct TargetLane {
     lane: Lane<Delivery>,
+    rate: Option<TokenBucket>,
+    guard: Guard,
     metrics: TargetMetrics,
 }
 
@@ -58,6 +66,7 @@ struct Delivery {
 struct InFlight {
     delivery: Delivery,
     started: Duration,
+    permit: Permit,
 }
 
 /// The targets that want a request, a bit each: there are at most 32.
@@ -84,7 +93,12 @@ impl Mirror {
             let metrics = TargetMetrics::define(&target.name).map_err(|error| {
                 format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)
             })?;
-            Ok::<_, String>(TargetLane { lane: Lane::new(target.max_in_flight, target.max_queued), metrics })
+            Ok::<_, String>(TargetLane {
+                lane: Lane::new(target.max_in_flight, target.max_queued),
+                rate: target.rate.clone(),
+                guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
+                metrics,
+            })
         };
         Ok(Self {
             lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
@@ -94,6 +108,7 @@ impl Mirror {
             in_flight: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,
+            drain_until: None,
         })
     }
 
@@ -146,9 +161,9 @@ impl Mirror {
     }
 
     /// Counts a request that never became a delivery.
-    pub(super) fn give_up(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
+    pub(super) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.targets() {
-            self.give_up_unsent(target, None, head, 0, reason);
+            self.give_up_unsent(target, None, head, reason);
         }
     }
 
@@ -158,22 +173,23 @@ impl Mirror {
             return;
         };
         if !self.budget.take(charged) {
-            self.give_up_unsent(target, Some(delivery.id), &delivery.head, 0, DropReason::BufferFull);
+            self.give_up_unsent(target, Some(delivery.id), &delivery.head, DropReason::BufferFull);
+            return;
+        }
+        if lane.rate.as_mut().is_some_and(|rate| !rate.take(now)) {
+            self.give_up_before_attempt(delivery, DropReason::RateLimited);
             return;
         }
         match lane.lane.offer(delivery) {
             Offer::Go(delivery) => self.send(delivery, now),
             Offer::Queued => self.count_queued(target, 1, signed(charged)),
-            Offer::Full(delivery) => {
-                self.budget.give(charged);
-                self.give_up_unsent(target, Some(delivery.id), &delivery.head, 0, DropReason::QueueFull);
-            }
+            Offer::Full(delivery) => self.give_up_before_attempt(delivery, DropReason::QueueFull),
         }
     }
 
-    fn wait(&mut self, mut delivery: Delivery, now: Duration, delay: Duration) {
+    /// Lets a delivery, which has its place among those that wait, wait for a time.
+    fn wait(&mut self, delivery: Delivery, now: Duration, delay: Duration) {
         self.count_queued(delivery.target, 1, signed(delivery.charged));
-        delivery.attempt = delivery.attempt.saturating_add(1);
         self.serial = self.serial.wrapping_add(1);
         let earliest = self.waiting.first_key_value().map(|((due, _), _)| *due);
         let due = now.saturating_add(delay);
@@ -183,16 +199,29 @@ impl Mirror {
         }
     }
 
-    /// Lets the root tick when the next delivery is due, and not before; never, when none waits.
+    /// Lets the root tick when the next delivery is due, or the drain ends, and not before; never, when there is no such time.
     fn arm(&self, now: Duration) {
-        let next = self.waiting.first_key_value().map(|((due, _), _)| due.saturating_sub(now));
+        let due = self.waiting.first_key_value().map(|((due, _), _)| *due);
+        let next = due.into_iter().chain(self.drain_until).min().map(|time| time.saturating_sub(now));
         // A tick that came a moment too early would only have to come again.
         calls::set_tick_period(next.map(|next| next.saturating_add(Duration::from_micros(999))));
     }
 
-    /// The time of some that wait has come.
+    /// No new request comes. What is under way has this long to end.
+    pub(super) fn drain(&mut self) {
+        let now = calls::monotonic();
+        if !self.is_idle() {
+            self.drain_until = Some(now.saturating_add(self.config.drain_timeout));
+            self.arm(now);
+        }
+    }
+
+    /// The time of some that wait, or of a drain, has come.
     pub(super) fn tick(&mut self) {
         let now = calls::monotonic();
+        if self.drain_until.is_some_and(|end| end <= now) {
+            self.abandon(now);
+        }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
                 break;
@@ -214,20 +243,79 @@ impl Mirror {
         Some(next)
     }
 
-    /// Counts a delivery that is given up without another attempt.
-    fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, attempts: u32, reason: DropReason) {
+    /// The time of a drain is over: gives up all that is under way.
+    fn abandon(&mut self, now: Duration) {
+        self.drain_until = None;
+        for (_, InFlight { delivery, permit, .. }) in std::mem::take(&mut self.in_flight) {
+            let target = delivery.target;
+            self.settle(target, permit, None, now);
+            self.add(target, Metric::Inflight, -1);
+            let attempts = delivery.attempt;
+            self.give_up(delivery, attempts, DropReason::Shutdown, None);
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        let queued = self.lanes.iter_mut().flat_map(|lane| lane.lane.clear());
+        for delivery in waiting.chain(queued).collect::<Vec<_>>() {
+            self.count_queued(delivery.target, -1, signed(delivery.charged).saturating_neg());
+            self.give_up_before_attempt(delivery, DropReason::Shutdown);
+        }
+    }
+
+    /// Gives up a delivery whose next attempt is not made.
+    fn give_up_before_attempt(&mut self, delivery: Delivery, reason: DropReason) {
+        let attempts = delivery.attempt.saturating_sub(1);
+        self.give_up(delivery, attempts, reason, None);
+    }
+
+    /// Gives up a delivery after so many attempts.
+    fn give_up(&mut self, delivery: Delivery, attempts: u32, reason: DropReason, cause: Option<Cause>) {
+        self.report_given_up(delivery.target, Some(delivery.id), &delivery.head, attempts, reason, cause);
+        self.count(delivery.target, Metric::Dropped(reason));
+        self.budget.give(delivery.charged);
+    }
+
+    /// Counts a request of which nothing is held.
+    fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, reason: DropReason) {
+        self.report_given_up(target, id, head, 0, reason, None);
         self.count(target, Metric::Dropped(reason));
+    }
+
+    fn report_given_up(
+        &self,
+        target: usize,
+        id: Option<Uuid>,
+        head: &CapturedHead,
+        attempts: u32,
+        reason: DropReason,
+        cause: Option<Cause>,
+    ) {
         let report = Report {
             target: self.name(target),
             delivery_id: id,
             correlation_id: head.correlation_id(),
             attempt: attempts,
-            cause: None,
+            cause,
             retry_in: None,
             reason: Some(reason),
             elapsed: None,
         };
         journal::write(Event::GivenUp, report);
+    }
+
+    /// Tells a target's breaker how an attempt ended.
+    fn settle(&mut self, target: usize, permit: Permit, sample: Option<Sample>, now: Duration) {
+        if let Some(TargetLane { guard, metrics, .. }) = self.lanes.get_mut(target) {
+            guard.settle(permit, sample, metrics, now);
+        }
+    }
+
+    /// Shows the breakers that none of the others uses as closed: this was the last to know them.
+    pub(super) fn leave<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone) {
+        for TargetLane { guard, metrics, .. } in &mut self.lanes {
+            if !others.clone().flat_map(|other| &other.lanes).any(|lane| lane.guard.shares_with(guard)) {
+                guard.leave(metrics);
+            }
+        }
     }
 
     fn name(&self, target: usize) -> &str {

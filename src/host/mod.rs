@@ -3,6 +3,7 @@
 
 mod abi;
 mod calls;
+mod guard;
 mod journal;
 mod metrics;
 mod mirror;

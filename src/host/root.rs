@@ -13,6 +13,10 @@ pub(super) struct Root {
 }
 
 impl Root {
+    pub(super) fn configured(&self) -> Option<&Mirror> {
+        self.mirror.as_ref()
+    }
+
     pub(super) fn mirror(&mut self) -> Option<&mut Mirror> {
         self.mirror.as_mut()
     }
@@ -49,9 +53,12 @@ impl Root {
         }
     }
 
-    /// No new request comes; what is under way goes on.
+    /// No new request comes; what is under way goes on for a while.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        if let Some(mirror) = &mut self.mirror {
+            mirror.drain();
+        }
     }
 
     /// True when no new request comes and nothing is under way any more.

@@ -72,7 +72,7 @@ impl Stream {
     fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
         if let Self::Collecting(collected) = std::mem::replace(self, Self::New) {
             mirror.budget.give(collected.charged);
-            mirror.give_up(collected.wanted, &collected.head, reason);
+            mirror.give_up_incomplete(collected.wanted, &collected.head, reason);
         }
         Next::Forget
     }
@@ -96,7 +96,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
     let head = mirror.capture(&headers, &head);
     let charged = head.size();
     if !mirror.budget.take(charged) {
-        mirror.give_up(wanted, &head, DropReason::BufferFull);
+        mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return None;
     }
     Some(Collected { wanted, head, body: Vec::new(), charged })

@@ -81,8 +81,16 @@ impl Vm {
     /// Lets go of a root that has told Envoy it was not done, and is done now.
     fn end_if_drained(&mut self, root: u32) {
         if self.roots.get(&root).is_some_and(Root::has_drained) {
-            self.roots.remove(&root);
+            self.remove(root);
             calls::done();
+        }
+    }
+
+    fn remove(&mut self, root: u32) {
+        if let Some(mut root) = self.roots.remove(&root) {
+            if let Some(mirror) = root.mirror() {
+                mirror.leave(self.roots.values().filter_map(Root::configured));
+            }
         }
     }
 
@@ -96,7 +104,7 @@ impl Vm {
         root.drain();
         let drained = root.has_drained();
         if drained {
-            self.roots.remove(&context);
+            self.remove(context);
         }
         drained
     }

@@ -127,13 +127,12 @@ fn all_problems_are_named_at_once_with_their_paths() {
 
 #[test]
 fn what_is_not_built_yet_is_refused_and_never_ignored() {
-    let later: [(&str, Value); 6] = [
+    let later: [(&str, Value); 5] = [
         ("sample", json!({"percent": 10})),
         ("batch", json!({"max_items": 10})),
         ("dead_letter", json!({"cluster": "dlq", "path": "/"})),
         ("compare", json!({"percent": 100})),
         ("request", json!({"method": "POST"})),
-        ("circuit_breaker", json!({"mode": "enforce"})),
     ];
     for (field, value) in later {
         let problems = refused(&audit_with(&json!({ field: value })).to_string());

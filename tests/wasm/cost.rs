@@ -31,13 +31,14 @@ fn a_mirrored_request_costs_a_few_host_calls() {
             ("proxy_get_buffer_bytes", 2),
             ("proxy_increment_metric", 3),
             ("clock_time_get", 1),
+            ("proxy_get_shared_data", 1),
             ("proxy_http_call", 1),
         ];
         for (import, times) in expected {
             assert_eq!(sending.of(import), times, "{import} in {sending:?}");
         }
         drawn += sending.of("random_get");
-        assert_eq!(sending.host_calls() - sending.of("random_get"), 8, "{sending:?}");
+        assert_eq!(sending.host_calls() - sending.of("random_get"), 9, "{sending:?}");
     }
     // Random bytes are drawn in bulk.
     assert!(drawn <= 50, "{drawn}");
@@ -47,6 +48,9 @@ fn a_mirrored_request_costs_a_few_host_calls() {
 fn seeing_an_outcome_costs_a_few_host_calls() {
     let (host, worker) = mirroring();
     host.set_log_level(Level::Info);
+    // What a worker learns of a healthy target it tells the others once in a while.
+    worker.exchange(&Request::get("/"));
+    worker.answer_all(&Answer::upstream(200));
     worker.exchange(&Request::get("/"));
     let call = worker.call_out();
     let seeing = host.tally(|| call.answer(Answer::upstream(200).body("ignored")));

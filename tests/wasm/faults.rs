@@ -14,7 +14,12 @@ use std::{
 const STATUSES: [i32; 12] = [1, 2, 3, 6, 8, 10, 11, 12, 28, 99, -1, i32::MAX];
 
 fn configuration() -> Value {
-    let target = json!({"limits": {"max_in_flight": 1, "max_queued": 1}, "match": [{"path": {"prefix": "/"}}], "retry": {"max_attempts": 2}});
+    let target = json!({
+        "limits": {"max_in_flight": 1, "max_queued": 1},
+        "match": [{"path": {"prefix": "/"}}],
+        "retry": {"max_attempts": 2},
+        "circuit_breaker": {"consecutive_failures": 6, "half_open": {"successes": 1}},
+    });
     let root = json!({
         "limits": {"max_body_bytes": 16},
         "loop_guard": {"secret": "${env:SIDECAST_LOOP_SECRET}"},
@@ -46,6 +51,9 @@ fn a_life(host: &Host) {
         worker.pass(host, Duration::from_secs(10));
         worker.answer_all(&end);
     }
+    // By now the breaker is open, and then may probe.
+    worker.exchange(&Request::get("/"));
+    worker.pass(host, Duration::from_secs(10));
     host.refuse_calls_to("audit", Status::BAD_ARGUMENT);
     worker.exchange(&Request::get("/"));
     host.accept_calls_to("audit");
@@ -77,7 +85,9 @@ fn without_a_fault_the_life_is_a_rich_one() {
     // A filter only exits, or writes to a descriptor, when it panics.
     let unused: Vec<_> = unused.iter().filter(|import| !["proc_exit", "fd_write"].contains(&import.as_str())).collect();
     assert!(unused.is_empty(), "never called: {unused:?}");
-    for reason in ["queue_full", "body_too_large", "truncated", "not_retryable", "retries_exhausted", "unknown_cluster"] {
+    for reason in
+        ["queue_full", "body_too_large", "truncated", "not_retryable", "retries_exhausted", "unknown_cluster", "circuit_open"]
+    {
         assert!(host.stat("audit", &format!("dropped.{reason}")) > 0, "{reason}");
     }
     assert!(host.stat("audit", "delivered") > 2);

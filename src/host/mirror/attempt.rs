@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{signed, Delivery, InFlight, Mirror};
+use super::{signed, Delivery, InFlight, Mirror, TargetLane};
+use crate::breaker::{Admission, Sample};
 use crate::host::calls::{self, Buffer};
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
@@ -30,12 +31,18 @@ impl Mirror {
         while let Some(mut delivery) = next {
             let target = delivery.target;
             if self.has_expired(&delivery, now) {
-                self.budget.give(delivery.charged);
-                let attempts = delivery.attempt.saturating_sub(1);
-                self.give_up_unsent(target, Some(delivery.id), &delivery.head, attempts, DropReason::Expired);
+                self.give_up_before_attempt(delivery, DropReason::Expired);
                 next = self.leave_place(target);
                 continue;
             }
+            let permit = match self.admit(target, now) {
+                Admission::Pass(permit) => permit,
+                Admission::Deny(left) => {
+                    self.spare(delivery, now, left);
+                    next = self.leave_place(target);
+                    continue;
+                }
+            };
             self.count_attempt(&delivery, now);
             next = match self.attempt(&delivery) {
                 Ok(token) => {
@@ -43,16 +50,43 @@ impl Mirror {
                     if !self.may_be_retried(&delivery) {
                         delivery.body = None;
                     }
-                    self.in_flight.insert(token, InFlight { delivery, started: now });
+                    self.in_flight.insert(token, InFlight { delivery, started: now, permit });
                     None
                 }
                 Err(refusal) => {
                     let outcome = self.judge(target, End::Refused(refusal));
+                    self.settle(target, permit, Sample::of(outcome, Duration::ZERO), now);
                     let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now };
                     self.conclude(delivery, ended)
                 }
             };
         }
+    }
+
+    fn admit(&mut self, target: usize, now: Duration) -> Admission {
+        match self.lanes.get_mut(target) {
+            Some(TargetLane { guard, metrics, .. }) => guard.admit(metrics, now),
+            None => Admission::Deny(Duration::ZERO),
+        }
+    }
+
+    /// The breaker does not let an attempt pass, and will not before `left` is over. A first attempt is given up: what comes while a target is
+    /// spared is not its to hold. A retry was worth waiting for, so it waits on, in its place, and spends nothing on it; unless it would be
+    /// too old by then.
+    fn spare(&mut self, delivery: Delivery, now: Duration, left: Duration) {
+        let random = u64::from_le_bytes(self.random.take(calls::random));
+        let earlier = delivery.attempt.saturating_sub(1);
+        let age = now.saturating_sub(delivery.received);
+        let retry = self.retry_of(delivery.target).filter(|_| earlier > 0);
+        let delay = retry.and_then(|retry| retry.wait_for_breaker(earlier, age, left, random));
+        match delay {
+            Some(delay) if self.park(delivery.target) => self.wait(delivery, now, delay),
+            _ => self.give_up_before_attempt(delivery, DropReason::CircuitOpen),
+        }
+    }
+
+    fn park(&mut self, target: usize) -> bool {
+        self.lanes.get_mut(target).is_some_and(|lane| lane.lane.park())
     }
 
     fn attempt(&mut self, delivery: &Delivery) -> Result<u32, Refusal> {
@@ -89,7 +123,7 @@ impl Mirror {
 
     /// A call has ended, with an answer or without.
     pub(in crate::host) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
-        let Some(InFlight { delivery, started }) = self.in_flight.remove(&token) else {
+        let Some(InFlight { delivery, started, permit }) = self.in_flight.remove(&token) else {
             return;
         };
         let now = calls::monotonic();
@@ -97,6 +131,7 @@ impl Mirror {
         self.add(delivery.target, Metric::Inflight, -1);
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
         let outcome = self.outcome(delivery.target, elapsed, headers, body_size);
+        self.settle(delivery.target, permit, Sample::of(outcome, elapsed), now);
         let retry_after = if matches!(outcome.cause, Cause::Status(429 | 503)) { retry_after() } else { None };
         if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now }) {
             self.send(next, now);
@@ -127,7 +162,7 @@ impl Mirror {
     }
 
     /// Books the end of an attempt: delivered, to be tried again, or given up. Gives the delivery that can go in its place.
-    fn conclude(&mut self, delivery: Delivery, ended: Ended) -> Option<Delivery> {
+    fn conclude(&mut self, mut delivery: Delivery, ended: Ended) -> Option<Delivery> {
         let target = delivery.target;
         let again = match ended.outcome.verdict {
             Verdict::Delivered => Ok(None),
@@ -144,44 +179,36 @@ impl Mirror {
             reason: None,
             elapsed: Some(ended.elapsed),
         };
+        let delivered = ended.outcome.verdict == Verdict::Delivered;
+        journal::write(if delivered { Event::Delivered } else { Event::AttemptFailed }, report);
+        self.count(target, if delivered { Metric::Delivered } else { Metric::AttemptFailures });
         match again {
-            Ok(None) => {
-                journal::write(Event::Delivered, report);
-                self.count(target, Metric::Delivered);
+            Ok(None) => self.budget.give(delivery.charged),
+            Ok(Some(delay)) => {
+                delivery.attempt = delivery.attempt.saturating_add(1);
+                self.wait(delivery, ended.now, delay);
             }
-            Ok(Some(_)) => journal::write(Event::AttemptFailed, report),
             Err(reason) => {
-                journal::write(Event::AttemptFailed, report);
-                journal::write(Event::GivenUp, Report { reason, ..report });
-                reason.into_iter().for_each(|reason| self.count(target, Metric::Dropped(reason)));
+                let attempts = delivery.attempt;
+                self.give_up(delivery, attempts, reason, Some(ended.outcome.cause));
             }
-        }
-        if ended.outcome.verdict != Verdict::Delivered {
-            self.count(target, Metric::AttemptFailures);
-        }
-        match again {
-            Ok(Some(delay)) => self.wait(delivery, ended.now, delay),
-            Ok(None) | Err(_) => self.budget.give(delivery.charged),
         }
         self.leave_place(target)
     }
 
     /// How long to wait before the next attempt; or why there is none. A place to wait is taken.
-    fn retry_in(&mut self, delivery: &Delivery, ended: Ended) -> Result<Duration, Option<DropReason>> {
+    fn retry_in(&mut self, delivery: &Delivery, ended: Ended) -> Result<Duration, DropReason> {
         let failed = Failed {
             attempt: delivery.attempt,
             age: ended.now.saturating_sub(delivery.received),
             retry_after: ended.retry_after,
             random: u64::from_le_bytes(self.random.take(calls::random)),
+            has_place: self.lanes.get(delivery.target).is_some_and(|lane| lane.lane.has_place()),
         };
         let retry = self.retry_of(delivery.target).ok_or(ended.outcome.drop_reason())?;
-        let delay = retry.next(failed, ended.now).map_err(Some)?;
-        let parked = self.lanes.get_mut(delivery.target).is_some_and(|lane| lane.lane.park());
-        if parked {
-            Ok(delay)
-        } else {
-            Err(Some(DropReason::QueueFull))
-        }
+        let delay = retry.next(failed, ended.now)?;
+        self.park(delivery.target);
+        Ok(delay)
     }
 }
 

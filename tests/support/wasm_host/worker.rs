@@ -91,7 +91,8 @@ impl Worker {
         calls.map(|call| CallOut::new(self.clone(), call)).collect()
     }
 
-    /// Gives this answer to every call-out, also those that follow from an answer, until there are none; says how many there were.
+    /// Gives this answer to every call-out that waits for one, also those that follow from an answer, until there are none; says how many
+    /// there were.
     pub(crate) fn answer_all(&self, answer: &Answer) -> usize {
         let mut answered = 0;
         loop {
@@ -99,8 +100,11 @@ impl Worker {
             if calls.is_empty() {
                 return answered;
             }
-            answered += calls.len();
-            calls.iter().for_each(|call| call.answer(answer.clone()));
+            // The answer to one may end its root, and with it the others.
+            for call in calls.iter().filter(|call| !call.is_cancelled()) {
+                answered += 1;
+                call.answer(answer.clone());
+            }
         }
     }
 

@@ -1,0 +1,475 @@
+//! A circuit breaker: spares a target that fails, and finds out when it is back.
+//!
+//! Closed, it lets everything pass and counts outcomes. After so many failures in a row, or too large a share of failures or of slow
+//! calls in its window, it opens and lets nothing pass. When its open time is over, the first attempt that comes makes it half-open:
+//! a few probes pass, over all workers. A probe that fails opens it again, for twice the time; enough that succeed close it.
+//!
+//! # One state for all workers
+//! The workers of an Envoy share nothing but a store of small values. A [`Record`] in it is the breaker; each change is a
+//! compare-and-swap, tried [`TRIES`] times. There is no lock, and nobody waits.
+//!
+//! An attempt reads the record once. Most outcomes write nothing: a success can change a closed breaker only by ending a streak
+//! of failures, by making a share of failures smaller, or by making the window's requests enough to judge by. As long as the
+//! window holds no failure, none of these can open it, so a worker keeps its successes to itself and adds them up in the record
+//! at most every [`PUBLISH_EVERY`]. As soon as the worker has seen a failure there, or has one of its own, it adds every outcome
+//! at once, along with what it kept. So, in numbers:
+//! - Failures in a row are exact: each is written at once. A success that ends while failures of other workers are written, and
+//!   that began before the first of them, does not end the streak: its worker could not know of it.
+//! - Shares are exact but for what the *other* workers keep when a failure is judged: at most their successes of the last
+//!   [`PUBLISH_EVERY`], until their next request; and, of a worker that gets no more requests, for good.
+//! - What loses the race [`TRIES`] times is not lost: outcomes of a closed breaker are kept and added with the next one. A change
+//!   that is due is made by the next outcome; an attempt that could have been a probe counts as not let through; and a probe whose end
+//!   is not written gives its place back like one that never ends.
+//!
+//! A probe may never end: its worker is stuck, or its VM gone. Its place comes back once the time that an attempt can take has passed
+//! since the latest probe began.
+//!
+//! Times are of the host's monotonic clock, which is one for all workers of a process, and shared data does not outlive the process:
+//! nobody can set it. Should a time lie ahead of the clock all the same, the breaker does what it would do if its time were over.
+//!
+//! The machine is that of resilience4j and of Envoy's outlier detection, in their terms.
+
+mod record;
+mod window;
+
+use std::time::Duration;
+
+use self::record::Phase;
+pub use self::record::{Bytes, Record};
+use self::window::{Counts, Window, BUCKETS};
+use crate::outcome::Outcome;
+
+/// How often a change of the record is tried.
+pub const TRIES: u32 = 8;
+/// How long a worker keeps successes that change nothing to itself.
+pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// What a probe is given beyond the time of its attempt: timers run late on a busy machine.
+const LEASE_SLACK: Duration = Duration::from_millis(500);
+/// No lease of any configuration is longer: attempts take an hour at most.
+const LONGEST_LEASE_MS: u64 = 2 * 3_600_000;
+
+/// When a breaker opens, and how it closes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Settings {
+    /// Failures in a row that open it; 0: not used.
+    pub consecutive_failures: u32,
+    /// The share of failures that opens it, of a hundred.
+    pub failure_percent: f64,
+    /// The time over which shares are counted; at least 10 ms.
+    pub window: Duration,
+    /// Shares of fewer requests open nothing.
+    pub min_requests: u32,
+    /// What calls are slow, and the share of them that opens it; none: slowness opens nothing.
+    pub slow_call: Option<SlowCall>,
+    /// How long it stays open the first time.
+    pub open_for: Duration,
+    /// How long it stays open at most.
+    pub max_open_for: Duration,
+    /// Probes under way at once, over all workers.
+    pub probes: u32,
+    /// Probes that must succeed to close it.
+    pub successes: u32,
+    /// It decides and counts, and lets everything pass.
+    pub observe: bool,
+    /// What an attempt may take.
+    pub timeout: Duration,
+}
+
+/// What makes a target too slow.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct SlowCall {
+    /// A call that takes longer is slow.
+    pub longer_than: Duration,
+    /// The share of slow calls that opens the breaker, of a hundred.
+    pub percent: f64,
+}
+
+/// Where the record is kept.
+pub trait Store {
+    /// The record, with a number that tells its versions apart. None when the store does not work.
+    fn read(&mut self) -> Option<(Record, u32)>;
+    /// Replaces that version; false when it is not the present one any more.
+    fn write(&mut self, record: &Record, version: u32) -> bool;
+}
+
+/// Where a breaker stands. The numbers are those of the gauge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// Everything passes.
+    Closed = 0,
+    /// Probes pass.
+    HalfOpen = 1,
+    /// Nothing passes.
+    Open = 2,
+}
+
+/// Why a breaker opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trip {
+    /// So many failures in a row.
+    ConsecutiveFailures,
+    /// The share of failures.
+    FailureRate,
+    /// The share of slow calls.
+    SlowCalls,
+    /// A probe failed.
+    ProbeFailed,
+}
+
+impl Trip {
+    /// The word for it in logs.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::ConsecutiveFailures => "consecutive_failures",
+            Self::FailureRate => "failure_rate",
+            Self::SlowCalls => "slow_calls",
+            Self::ProbeFailed => "probe_failed",
+        }
+    }
+}
+
+/// A change of state that this worker brought about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transition {
+    /// It opened, for so long.
+    Opened(Trip, Duration),
+    /// Its open time was over.
+    HalfOpened,
+    /// Enough probes succeeded.
+    Closed,
+}
+
+/// Whether an attempt may be made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Admission {
+    /// It may. How it ends must be told by [`Breaker::settle`].
+    Pass(Permit),
+    /// It may not, and not before this time has passed; zero when that is not known.
+    Deny(Duration),
+}
+
+/// An attempt that was let through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Permit {
+    /// Nobody asks how it ends.
+    Unseen,
+    /// Its outcome counts as long as the breaker is of this generation.
+    Counted(u32),
+    /// A probe, of this generation.
+    Probe(u32),
+}
+
+/// How an attempt ended, as far as the breaker is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// The target failed.
+    pub failed: bool,
+    /// What it took.
+    pub elapsed: Duration,
+}
+
+impl Sample {
+    /// What an outcome says about its target; none when it says nothing.
+    pub fn of(outcome: Outcome, elapsed: Duration) -> Option<Self> {
+        Some(Self { failed: outcome.is_target_failure()?, elapsed })
+    }
+}
+
+/// One worker's side of a breaker.
+#[derive(Clone, Debug)]
+pub struct Breaker {
+    settings: Settings,
+    /// Of the record when it was last read.
+    generation: u32,
+    /// The record held failures when it was last read.
+    suspicious: bool,
+    kept: Kept,
+    /// When outcomes were last added to the record.
+    published: u64,
+}
+
+/// Outcomes that are not in the record yet.
+#[derive(Clone, Copy, Debug, Default)]
+struct Kept {
+    epoch: u64,
+    counts: Counts,
+    /// The failures at its end, and whether there was a success before them that ended the streak. Successes that were kept because they
+    /// change nothing do not.
+    streak: u32,
+    ended_streak: bool,
+}
+
+impl Kept {
+    fn take(&mut self, epoch: u64, sample: Counts) {
+        self.epoch = epoch;
+        self.counts.add(sample);
+        if sample.failures > 0 {
+            self.streak = self.streak.saturating_add(1);
+        } else {
+            self.streak = 0;
+            self.ended_streak = true;
+        }
+    }
+}
+
+impl Breaker {
+    /// A breaker that knows nothing yet.
+    pub fn new(settings: Settings) -> Self {
+        Self { settings, generation: 0, suspicious: true, kept: Kept::default(), published: 0 }
+    }
+
+    /// Where the breaker stands.
+    pub fn state(&self, store: &mut impl Store) -> State {
+        store.read().map_or(State::Closed, |(record, _)| record.state())
+    }
+
+    /// Asks whether an attempt may be made now, which is any time of a clock that all workers share. Tells where the breaker stands, and
+    /// whether that has just changed.
+    pub fn admit(&mut self, store: &mut impl Store, now: Duration) -> (Admission, State, Option<Transition>) {
+        let now = millis(now);
+        for _ in 0..TRIES {
+            let Some((record, version)) = store.read() else {
+                return (Admission::Pass(Permit::Unseen), State::Closed, None);
+            };
+            let (next, transition) = match self.look(&record, now) {
+                Look::Pass => return (Admission::Pass(Permit::Counted(record.generation)), State::Closed, None),
+                Look::Deny(left) => return (self.denied(left), record.state(), None),
+                Look::Probe(next, transition) => (next, transition),
+            };
+            if store.write(&next, version) {
+                return (Admission::Pass(Permit::Probe(next.generation)), State::HalfOpen, transition);
+            }
+        }
+        (self.denied(0), State::HalfOpen, None)
+    }
+
+    fn denied(&self, left: u64) -> Admission {
+        if self.settings.observe {
+            Admission::Pass(Permit::Unseen)
+        } else {
+            Admission::Deny(Duration::from_millis(left))
+        }
+    }
+
+    fn look(&mut self, record: &Record, now: u64) -> Look {
+        let lease = now.saturating_add(millis(self.settings.timeout.saturating_add(LEASE_SLACK)));
+        match record.phase {
+            Phase::Closed { streak } => {
+                self.learn(record.generation);
+                self.suspicious = streak > 0 || self.holds_failures(record, now);
+                Look::Pass
+            }
+            Phase::Open { since } => {
+                let open_for = millis(self.open_for(record.doublings));
+                let until = since.saturating_add(open_for);
+                // A breaker that seems to have opened in the future has been open for an unknown time.
+                if since <= now && now < until {
+                    return Look::Deny(until.saturating_sub(now));
+                }
+                let phase = Phase::HalfOpen { probes: 1, successes: 0, lease };
+                Look::Probe(record.enter(phase), Some(Transition::HalfOpened))
+            }
+            Phase::HalfOpen { probes, successes, lease: last } => {
+                if probes < self.settings.probes {
+                    let phase = Phase::HalfOpen { probes: probes.saturating_add(1), successes, lease: last.max(lease) };
+                    return Look::Probe(Record { phase, ..*record }, None);
+                }
+                if now <= last && last <= now.saturating_add(LONGEST_LEASE_MS) {
+                    return Look::Deny(0);
+                }
+                // A new generation: should one of the lost probes end after all, it has no place to give back.
+                Look::Probe(record.enter(Phase::HalfOpen { probes: 1, successes, lease }), None)
+            }
+        }
+    }
+
+    /// Tells how an attempt ended that was let through; none when that says nothing about the target. Tells whether the breaker's
+    /// state has just changed.
+    pub fn settle(
+        &mut self,
+        store: &mut impl Store,
+        permit: Permit,
+        sample: Option<Sample>,
+        now: Duration,
+    ) -> Option<Transition> {
+        let now = millis(now);
+        match (permit, sample) {
+            (Permit::Unseen, _) | (Permit::Counted(_), None) => None,
+            (Permit::Counted(generation), Some(sample)) => self.count(store, generation, self.counts(sample), now),
+            (Permit::Probe(generation), sample) => {
+                self.probe_ended(store, generation, sample.map(|sample| self.counts(sample)), now)
+            }
+        }
+    }
+
+    fn count(&mut self, store: &mut impl Store, generation: u32, sample: Counts, now: u64) -> Option<Transition> {
+        if generation != self.generation {
+            return None;
+        }
+        let epoch = self.epoch(now);
+        let fresh = now.saturating_sub(self.published) < millis(PUBLISH_EVERY) && self.kept.epoch == epoch;
+        if fresh && !self.suspicious && sample.failures == 0 && sample.slow == 0 && self.kept.streak == 0 {
+            self.kept.counts.add(sample);
+            return None;
+        }
+        for _ in 0..TRIES {
+            let (record, version) = store.read()?;
+            if record.generation != generation {
+                self.learn(record.generation);
+                return None;
+            }
+            let (next, trip) = self.added(&record, sample, now);
+            if store.write(&next, version) {
+                self.kept = Kept { epoch, ..Kept::default() };
+                self.published = now;
+                self.learn(next.generation);
+                return trip.map(|trip| Transition::Opened(trip, self.open_for(next.doublings)));
+            }
+        }
+        self.kept.take(epoch, sample);
+        None
+    }
+
+    /// A closed record with one more outcome, and those that were kept; opened, if that is enough.
+    fn added(&self, record: &Record, sample: Counts, now: u64) -> (Record, Option<Trip>) {
+        let mut next = *record;
+        let epoch = self.epoch(now);
+        next.window.advance(epoch, self.width());
+        next.window.add(self.kept.epoch, self.kept.counts);
+        next.window.add(epoch, sample);
+        let Phase::Closed { streak: before } = record.phase else {
+            return (next, None);
+        };
+        let before = if self.kept.ended_streak { 0 } else { before };
+        let streak = match sample.failures {
+            0 => 0,
+            _ => before.saturating_add(self.kept.streak).saturating_add(1),
+        };
+        next.phase = Phase::Closed { streak };
+        let trip = self.trip(streak, next.window.sum());
+        if trip.is_some() {
+            next = Record { window: Window::default(), doublings: 0, ..next.enter(Phase::Open { since: now }) };
+        }
+        (next, trip)
+    }
+
+    fn trip(&self, streak: u32, sum: Counts) -> Option<Trip> {
+        let settings = &self.settings;
+        let reaches = |part: u32, percent: f64| f64::from(part) * 100.0 >= percent * f64::from(sum.total);
+        if settings.consecutive_failures > 0 && streak >= settings.consecutive_failures {
+            return Some(Trip::ConsecutiveFailures);
+        }
+        if sum.total < settings.min_requests {
+            return None;
+        }
+        if sum.failures > 0 && reaches(sum.failures, settings.failure_percent) {
+            return Some(Trip::FailureRate);
+        }
+        settings.slow_call.filter(|slow| sum.slow > 0 && reaches(sum.slow, slow.percent)).map(|_| Trip::SlowCalls)
+    }
+
+    fn probe_ended(&self, store: &mut impl Store, generation: u32, sample: Option<Counts>, now: u64) -> Option<Transition> {
+        for _ in 0..TRIES {
+            let (record, version) = store.read()?;
+            let Phase::HalfOpen { probes, successes, lease } = record.phase else {
+                return None;
+            };
+            if record.generation != generation {
+                return None;
+            }
+            let probes = probes.saturating_sub(1);
+            let (next, transition) = match sample {
+                None => (Record { phase: Phase::HalfOpen { probes, successes, lease }, ..record }, None),
+                Some(sample) if sample.failures > 0 || sample.slow > 0 => {
+                    let doublings = record.doublings.saturating_add(1);
+                    let next = Record { doublings, ..record.enter(Phase::Open { since: now }) };
+                    (next, Some(Transition::Opened(Trip::ProbeFailed, self.open_for(doublings))))
+                }
+                Some(_) if successes.saturating_add(1) >= self.settings.successes => {
+                    let next = record.enter(Phase::default());
+                    (Record { doublings: 0, window: Window::default(), ..next }, Some(Transition::Closed))
+                }
+                Some(_) => {
+                    let phase = Phase::HalfOpen { probes, successes: successes.saturating_add(1), lease };
+                    (Record { phase, ..record }, None)
+                }
+            };
+            if store.write(&next, version) {
+                return transition;
+            }
+        }
+        None
+    }
+
+    /// What was kept belongs to a generation; it says nothing about another one.
+    fn learn(&mut self, generation: u32) {
+        if generation != self.generation {
+            self.generation = generation;
+            self.kept = Kept::default();
+            self.suspicious = true;
+        }
+    }
+
+    fn holds_failures(&self, record: &Record, now: u64) -> bool {
+        let holds = |window: &Window| {
+            let sum = window.sum();
+            sum.failures > 0 || sum.slow > 0
+        };
+        let mut window = record.window;
+        if !holds(&window) {
+            return false;
+        }
+        window.advance(self.epoch(now), self.width());
+        holds(&window)
+    }
+
+    fn counts(&self, sample: Sample) -> Counts {
+        let slow = self.settings.slow_call.is_some_and(|slow| sample.elapsed > slow.longer_than);
+        Counts { total: 1, failures: u32::from(sample.failed), slow: u32::from(slow) }
+    }
+
+    fn open_for(&self, doublings: u8) -> Duration {
+        let factor = 1_u32.checked_shl(u32::from(doublings)).unwrap_or(u32::MAX);
+        self.settings.open_for.saturating_mul(factor).min(self.settings.max_open_for)
+    }
+
+    fn width(&self) -> u32 {
+        u32::try_from(millis(self.settings.window) / BUCKETS).unwrap_or(u32::MAX).max(1)
+    }
+
+    fn epoch(&self, now: u64) -> u64 {
+        now.checked_div(u64::from(self.width())).unwrap_or(0)
+    }
+}
+
+/// What an attempt finds.
+enum Look {
+    Pass,
+    /// Not for so many milliseconds.
+    Deny(u64),
+    /// It may be a probe, once this is written.
+    Probe(Record, Option<Transition>),
+}
+
+impl Record {
+    fn state(&self) -> State {
+        match self.phase {
+            Phase::Closed { .. } => State::Closed,
+            Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::Open { .. } => State::Open,
+        }
+    }
+
+    fn enter(&self, phase: Phase) -> Self {
+        Self { generation: self.generation.wrapping_add(1), phase, ..*self }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod model;
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,462 @@
+//! The breaker in cases that can be followed by eye. That it agrees with a slow, obviously right one is shown in `model`.
+
+use super::*;
+
+/// Shared data in a test. Writes can be made to lose their race.
+#[derive(Default)]
+pub(super) struct Shared {
+    bytes: Option<Vec<u8>>,
+    version: u32,
+    /// So many of the next writes find that somebody else was faster.
+    pub(super) lose: u32,
+    pub(super) reads: u32,
+    pub(super) writes: u32,
+}
+
+impl Store for Shared {
+    fn read(&mut self) -> Option<(Record, u32)> {
+        self.reads += 1;
+        Some((self.bytes.as_deref().and_then(Record::decode).unwrap_or_default(), self.version))
+    }
+
+    fn write(&mut self, record: &Record, version: u32) -> bool {
+        self.writes += 1;
+        if self.lose > 0 {
+            self.lose -= 1;
+            return false;
+        }
+        assert_eq!(version, self.version);
+        self.version += 1;
+        self.bytes = Some(record.encode().to_vec());
+        true
+    }
+}
+
+struct Broken;
+
+impl Store for Broken {
+    fn read(&mut self) -> Option<(Record, u32)> {
+        None
+    }
+
+    fn write(&mut self, _: &Record, _: u32) -> bool {
+        false
+    }
+}
+
+pub(super) fn ms(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+pub(super) fn settings() -> Settings {
+    Settings {
+        consecutive_failures: 5,
+        failure_percent: 50.0,
+        window: ms(30_000),
+        min_requests: 20,
+        slow_call: None,
+        open_for: ms(5_000),
+        max_open_for: ms(60_000),
+        probes: 1,
+        successes: 2,
+        observe: false,
+        timeout: ms(2_000),
+    }
+}
+
+/// The workers of an Envoy, each with its breaker of one target.
+struct Workers {
+    shared: Shared,
+    breakers: Vec<Breaker>,
+    now: u64,
+}
+
+impl Workers {
+    fn new(count: usize, settings: Settings) -> Self {
+        Self { shared: Shared::default(), breakers: vec![Breaker::new(settings); count], now: 1_000_000 }
+    }
+
+    fn ask(&mut self, worker: usize) -> (Admission, Option<Transition>) {
+        let (admission, _, transition) = self.breakers[worker].admit(&mut self.shared, ms(self.now));
+        (admission, transition)
+    }
+
+    /// A permit that must be had.
+    fn permit(&mut self, worker: usize) -> Permit {
+        match self.ask(worker).0 {
+            Admission::Pass(permit) => permit,
+            Admission::Deny(left) => panic!("denied for {left:?}"),
+        }
+    }
+
+    fn is_denied(&mut self, worker: usize) -> bool {
+        matches!(self.ask(worker).0, Admission::Deny(_))
+    }
+
+    fn end(&mut self, worker: usize, permit: Permit, failed: bool) -> Option<Transition> {
+        let sample = Sample { failed, elapsed: ms(10) };
+        self.breakers[worker].settle(&mut self.shared, permit, Some(sample), ms(self.now))
+    }
+
+    fn attempt(&mut self, worker: usize, failed: bool) -> Option<Transition> {
+        let permit = self.permit(worker);
+        self.end(worker, permit, failed)
+    }
+
+    /// Opens a breaker that opens at the first failure.
+    fn opened(settings: Settings) -> Self {
+        let mut workers = Self::new(2, Settings { consecutive_failures: 1, ..settings });
+        assert!(matches!(workers.attempt(0, true), Some(Transition::Opened(Trip::ConsecutiveFailures, _))));
+        workers
+    }
+
+    fn state(&mut self) -> State {
+        self.breakers[0].state(&mut self.shared)
+    }
+}
+
+#[test]
+fn failures_in_a_row_are_counted_over_all_workers() {
+    let mut workers = Workers::new(2, settings());
+    for failure in 0..4 {
+        assert_eq!(workers.attempt(failure % 2, true), None);
+    }
+    assert_eq!(workers.attempt(0, true), Some(Transition::Opened(Trip::ConsecutiveFailures, ms(5_000))));
+    assert!(workers.is_denied(0) && workers.is_denied(1));
+}
+
+#[test]
+fn a_success_of_any_worker_ends_the_row() {
+    let mut workers = Workers::new(2, settings());
+    for _ in 0..4 {
+        workers.attempt(0, true);
+    }
+    workers.attempt(1, false);
+    for _ in 0..4 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    assert!(workers.attempt(1, true).is_some());
+}
+
+#[test]
+fn a_row_of_none_is_not_used() {
+    let mut workers = Workers::new(1, Settings { consecutive_failures: 0, min_requests: 1_000, ..settings() });
+    for _ in 0..999 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    assert!(workers.attempt(0, true).is_some());
+}
+
+/// `failures` of `total` attempts, spread evenly over two workers, never two failures in a row where that can be.
+fn shares(failures: u32, total: u32, settings: Settings) -> Option<Transition> {
+    let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings });
+    let mut done = 0;
+    (0..total).find_map(|attempt| {
+        workers.now += 7;
+        let failed = (attempt + 1) * failures / total > done;
+        done += u32::from(failed);
+        workers.attempt((attempt % 2) as usize, failed)
+    })
+}
+
+#[test]
+fn half_of_them_open_it_and_less_does_not() {
+    let many = Settings { min_requests: 100, ..settings() };
+    assert_eq!(shares(50, 100, many), Some(Transition::Opened(Trip::FailureRate, ms(5_000))));
+    assert_eq!(shares(49, 100, many), None);
+    assert_eq!(shares(19, 19, settings()), None, "too few to judge by");
+    assert!(shares(20, 20, settings()).is_some());
+}
+
+#[test]
+fn what_is_older_than_the_window_does_not_count() {
+    let mut workers = Workers::new(1, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..19 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    workers.now += 30_000;
+    for _ in 0..19 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    assert!(workers.attempt(0, true).is_some());
+}
+
+#[test]
+fn a_success_that_makes_them_enough_to_judge_by_opens_it_too() {
+    let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..10 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    for _ in 0..9 {
+        assert_eq!(workers.attempt(1, false), None);
+    }
+    assert_eq!(workers.attempt(1, false), Some(Transition::Opened(Trip::FailureRate, ms(5_000))));
+}
+
+#[test]
+fn slow_calls_open_it_by_their_share() {
+    let slow_call = Some(SlowCall { longer_than: ms(100), percent: 60.0 });
+    let mut workers = Workers::new(1, Settings { slow_call, min_requests: 10, ..settings() });
+    let mut call = |elapsed| {
+        let permit = workers.permit(0);
+        let sample = Sample { failed: false, elapsed: ms(elapsed) };
+        workers.breakers[0].settle(&mut workers.shared, permit, Some(sample), ms(workers.now))
+    };
+    for elapsed in [100, 1, 2, 3, 101, 102, 103, 104, 105] {
+        assert_eq!(call(elapsed), None);
+    }
+    assert_eq!(call(106), Some(Transition::Opened(Trip::SlowCalls, ms(5_000))));
+}
+
+#[test]
+fn an_open_breaker_lets_a_probe_pass_when_its_time_is_over_and_not_before() {
+    let mut workers = Workers::opened(settings());
+    workers.now += 4_999;
+    assert_eq!(workers.ask(1), (Admission::Deny(ms(1)), None));
+    workers.now += 1;
+    let (admission, transition) = workers.ask(1);
+    assert!(matches!(admission, Admission::Pass(Permit::Probe(_))));
+    assert_eq!(transition, Some(Transition::HalfOpened));
+    assert!(workers.is_denied(0) && workers.is_denied(1), "one probe at a time, over all workers");
+}
+
+#[test]
+fn probes_that_succeed_close_it_for_all_workers() {
+    let mut workers = Workers::opened(settings());
+    workers.now += 5_000;
+    assert_eq!(workers.attempt(1, false), None);
+    assert_eq!(workers.attempt(0, false), Some(Transition::Closed));
+    assert_eq!(workers.state(), State::Closed);
+    assert!(!workers.is_denied(0) && !workers.is_denied(1));
+}
+
+#[test]
+fn so_many_probes_pass_at_once() {
+    let mut workers = Workers::opened(Settings { probes: 3, successes: 3, ..settings() });
+    workers.now += 5_000;
+    let permits: Vec<Permit> = (0..3).map(|probe| workers.permit(probe % 2)).collect();
+    assert!(workers.is_denied(0) && workers.is_denied(1));
+    assert_eq!(workers.end(0, permits[0], false), None);
+    assert!(!workers.is_denied(1), "its place is free");
+}
+
+#[test]
+fn a_probe_that_fails_doubles_the_time_up_to_its_maximum_and_a_close_resets_it() {
+    let mut workers = Workers::opened(Settings { max_open_for: ms(18_000), successes: 1, ..settings() });
+    for wanted in [10_000, 18_000, 18_000] {
+        workers.now += 18_000;
+        assert_eq!(workers.attempt(0, true), Some(Transition::Opened(Trip::ProbeFailed, ms(wanted))));
+        workers.now += wanted - 1;
+        assert!(workers.is_denied(0));
+        workers.now += 1;
+    }
+    assert_eq!(workers.attempt(0, false), Some(Transition::Closed));
+    assert_eq!(workers.attempt(0, true), Some(Transition::Opened(Trip::ConsecutiveFailures, ms(5_000))));
+}
+
+#[test]
+fn the_time_doubles_for_ever_without_harm() {
+    let mut workers = Workers::opened(settings());
+    for _ in 0..300 {
+        workers.now += 60_000;
+        assert!(matches!(workers.attempt(0, true), Some(Transition::Opened(_, _))));
+    }
+    assert!(workers.is_denied(0));
+}
+
+#[test]
+fn a_probe_that_never_ends_gives_its_place_back() {
+    let mut workers = Workers::opened(settings());
+    workers.now += 5_000;
+    let lost = workers.permit(0);
+    workers.now += 2_500;
+    assert!(workers.is_denied(1));
+    workers.now += 1;
+    let second = workers.permit(1);
+    // The lost one ends after all: it has no place to give back, and decides nothing.
+    assert_eq!(workers.end(0, lost, true), None);
+    assert!(workers.is_denied(0));
+    assert_eq!(workers.end(1, second, false), None);
+    assert_eq!(workers.attempt(1, false), Some(Transition::Closed));
+}
+
+#[test]
+fn a_probe_that_says_nothing_gives_its_place_back_at_once() {
+    let mut workers = Workers::opened(settings());
+    workers.now += 5_000;
+    let permit = workers.permit(0);
+    assert_eq!(workers.breakers[0].settle(&mut workers.shared, permit, None, ms(workers.now)), None);
+    assert_eq!(workers.state(), State::HalfOpen);
+    assert!(!workers.is_denied(1));
+}
+
+#[test]
+fn a_slow_probe_is_a_failed_one() {
+    let slow_call = Some(SlowCall { longer_than: ms(5), percent: 100.0 });
+    let mut workers = Workers::opened(Settings { slow_call, ..settings() });
+    workers.now += 5_000;
+    assert!(matches!(workers.attempt(0, false), Some(Transition::Opened(Trip::ProbeFailed, _))));
+}
+
+#[test]
+fn what_began_before_a_change_decides_nothing_after_it() {
+    let mut workers = Workers::new(1, Settings { consecutive_failures: 1, successes: 1, ..settings() });
+    let (early, opener) = (workers.permit(0), workers.permit(0));
+    assert!(workers.end(0, opener, true).is_some());
+    assert_eq!(workers.end(0, early, true), None);
+    workers.now += 5_000;
+    let other = workers.attempt(0, false);
+    assert_eq!(other, Some(Transition::Closed));
+    assert_eq!(workers.end(0, early, true), None);
+    assert_eq!(workers.state(), State::Closed);
+}
+
+#[test]
+fn an_observing_breaker_goes_through_its_states_and_blocks_nothing() {
+    let mut workers = Workers::opened(Settings { observe: true, ..settings() });
+    assert_eq!(workers.state(), State::Open);
+    let bystander = workers.permit(0);
+    assert_eq!(workers.end(0, bystander, false), None);
+    workers.now += 5_000;
+    assert_eq!(workers.ask(0).1, Some(Transition::HalfOpened));
+    assert!(!workers.is_denied(0));
+}
+
+#[test]
+fn a_healthy_target_costs_one_read_a_request_and_hardly_a_write() {
+    let mut workers = Workers::new(1, settings());
+    workers.attempt(0, false);
+    (workers.shared.reads, workers.shared.writes) = (0, 0);
+    for _ in 0..1_000 {
+        workers.now += 1;
+        workers.attempt(0, false);
+    }
+    assert_eq!(workers.shared.writes, 10, "every 100 ms");
+    assert_eq!(workers.shared.reads, 1_000 + 10);
+}
+
+#[test]
+fn what_a_worker_kept_counts_when_a_failure_comes() {
+    let mut workers = Workers::new(1, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..21 {
+        workers.attempt(0, false);
+    }
+    for _ in 0..20 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    assert!(workers.attempt(0, true).is_some());
+}
+
+#[test]
+fn another_worker_adds_what_it_kept_once_it_sees_a_failure() {
+    let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..30 {
+        workers.attempt(1, false);
+    }
+    workers.attempt(0, true);
+    workers.attempt(1, false);
+    for _ in 0..29 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+}
+
+#[test]
+fn a_success_that_was_kept_before_the_first_failure_does_not_end_the_row() {
+    let mut workers = Workers::new(2, settings());
+    workers.attempt(1, false);
+    workers.attempt(1, false);
+    for _ in 0..4 {
+        workers.attempt(0, true);
+    }
+    assert!(workers.attempt(1, true).is_some());
+}
+
+#[test]
+fn outcomes_that_lose_their_race_count_with_the_next() {
+    let mut workers = Workers::new(1, settings());
+    let permits: Vec<Permit> = (0..5).map(|_| workers.permit(0)).collect();
+    for permit in &permits[..4] {
+        workers.shared.lose = TRIES;
+        assert_eq!(workers.end(0, *permit, true), None);
+    }
+    assert_eq!(workers.shared.writes, 4 * TRIES, "bounded");
+    assert!(workers.end(0, permits[4], true).is_some());
+}
+
+#[test]
+fn a_race_that_is_always_lost_lets_no_probe_pass_and_ends() {
+    let mut workers = Workers::opened(settings());
+    workers.now += 5_000;
+    workers.shared.lose = u32::MAX;
+    assert!(workers.is_denied(0));
+    workers.shared.lose = 0;
+    let probe = workers.permit(0);
+    workers.shared.lose = u32::MAX;
+    assert_eq!(workers.end(0, probe, true), None);
+    workers.shared.lose = 0;
+    assert!(workers.is_denied(1), "the probe's end was not written");
+    workers.now += 2_501;
+    assert!(!workers.is_denied(1), "but its place comes back");
+}
+
+#[test]
+fn junk_is_a_closed_breaker() {
+    let whole = Record::default().encode();
+    let mut wrong_version = whole;
+    wrong_version[3] += 1;
+    let mut wrong_phase = whole;
+    wrong_phase[4] = 3;
+    for junk in
+        [&[][..], b"junk", &[0; 160], &[0xff; 160], &whole[1..], &[&whole[..], &[0]].concat(), &wrong_version, &wrong_phase]
+    {
+        let mut workers = Workers::new(1, settings());
+        workers.shared.bytes = Some(junk.to_vec());
+        assert_eq!(workers.state(), State::Closed, "{junk:?}");
+        for _ in 0..4 {
+            assert_eq!(workers.attempt(0, true), None);
+        }
+        assert!(workers.attempt(0, true).is_some(), "{junk:?}");
+    }
+}
+
+#[test]
+fn a_store_that_does_not_work_lets_everything_pass() {
+    let mut breaker = Breaker::new(Settings { consecutive_failures: 1, ..settings() });
+    for _ in 0..10 {
+        let (admission, state, transition) = breaker.admit(&mut Broken, ms(1));
+        assert_eq!((admission, state, transition), (Admission::Pass(Permit::Unseen), State::Closed, None));
+        let sample = Sample { failed: true, elapsed: ms(1) };
+        assert_eq!(breaker.settle(&mut Broken, Permit::Counted(0), Some(sample), ms(1)), None);
+    }
+}
+
+#[test]
+fn a_clock_that_goes_back_keeps_no_breaker_open_and_no_place_taken() {
+    let mut workers = Workers::opened(settings());
+    workers.now -= 500_000;
+    let probe = workers.permit(0);
+    assert!(matches!(probe, Permit::Probe(_)));
+    assert!(workers.end(0, probe, true).is_some());
+    workers.now += 10_000;
+    workers.permit(0);
+    workers.now = 0;
+    assert!(workers.is_denied(0), "within what an attempt can take it may still be under way");
+    workers.now = 60_000_000;
+    workers.permit(0);
+    workers.now = 0;
+    assert!(!workers.is_denied(0));
+}
+
+#[test]
+fn a_window_of_another_width_starts_anew() {
+    let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..19 {
+        workers.attempt(0, true);
+    }
+    workers.breakers[1] = Breaker::new(Settings { consecutive_failures: 0, window: ms(10_000), ..settings() });
+    assert_eq!(workers.attempt(1, true), None);
+    for _ in 0..18 {
+        assert_eq!(workers.attempt(1, true), None);
+    }
+    assert!(workers.attempt(1, true).is_some());
+}

@@ -1,0 +1,113 @@
+//! A target's circuit breaker, with its record in Envoy's shared data, its gauge and its log lines.
+
+use std::mem::size_of;
+use std::time::Duration;
+
+use super::calls;
+use super::journal;
+use super::metrics::TargetMetrics;
+use crate::breaker::{Admission, Breaker, Bytes, Permit, Record, Sample, Settings, State, Store, Transition};
+use crate::stats::Metric;
+
+/// One worker's side of a target's circuit breaker; without settings, everything passes.
+pub(super) struct Guard {
+    target: String,
+    shared: Shared,
+    breaker: Option<Breaker>,
+    /// What this worker last knew the gauge to show.
+    shown: Option<State>,
+}
+
+impl Guard {
+    /// A guard of that target. Workers, and one configuration after the other, share it by the name and the cluster.
+    pub(super) fn new(target: &str, cluster: &str, settings: Option<Settings>, metrics: &TargetMetrics) -> Self {
+        let shared = Shared { key: format!("sidecast.breaker/{target}/{cluster}") };
+        let mut guard = Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None };
+        guard.shared.seed();
+        let state = guard.breaker.as_ref().map_or(State::Closed, |breaker| breaker.state(&mut guard.shared));
+        guard.show(state, metrics);
+        guard
+    }
+
+    /// Asks whether an attempt may be made.
+    pub(super) fn admit(&mut self, metrics: &TargetMetrics, now: Duration) -> Admission {
+        let Some(breaker) = &mut self.breaker else {
+            return Admission::Pass(Permit::Unseen);
+        };
+        let (admission, state, transition) = breaker.admit(&mut self.shared, now);
+        self.show(state, metrics);
+        self.report(transition, metrics);
+        admission
+    }
+
+    /// Tells how an attempt ended.
+    pub(super) fn settle(&mut self, permit: Permit, sample: Option<Sample>, metrics: &TargetMetrics, now: Duration) {
+        if let Some(breaker) = &mut self.breaker {
+            let transition = breaker.settle(&mut self.shared, permit, sample, now);
+            self.report(transition, metrics);
+        }
+    }
+
+    /// True when both are of the same breaker.
+    pub(super) fn shares_with(&self, other: &Self) -> bool {
+        self.shared.key == other.shared.key
+    }
+
+    /// Shows a breaker that nobody uses any more as closed.
+    pub(super) fn leave(&mut self, metrics: &TargetMetrics) {
+        self.show(State::Closed, metrics);
+    }
+
+    fn report(&mut self, transition: Option<Transition>, metrics: &TargetMetrics) {
+        let Some(transition) = transition else {
+            return;
+        };
+        journal::breaker(&self.target, transition);
+        let state = match transition {
+            Transition::Opened(_, _) => {
+                metrics.add(Metric::BreakerOpened, 1);
+                State::Open
+            }
+            Transition::HalfOpened => State::HalfOpen,
+            Transition::Closed => State::Closed,
+        };
+        self.show(state, metrics);
+    }
+
+    /// The gauge is set by whoever changes the state, and by whoever sees another state than it last saw: should two set it in the wrong
+    /// order, the next attempt puts it right.
+    fn show(&mut self, state: State, metrics: &TargetMetrics) {
+        if self.shown != Some(state) {
+            self.shown = Some(state);
+            metrics.set(Metric::BreakerState, state as u64);
+        }
+    }
+}
+
+/// The record in shared data.
+struct Shared {
+    key: String,
+}
+
+impl Shared {
+    /// Makes the record if there is none: the first write to a key that does not exist overwrites whatever came in between.
+    fn seed(&self) {
+        let mut room = [0; size_of::<Bytes>()];
+        if let Ok(([], _)) = calls::shared_data(&self.key, &mut room) {
+            // Should this fail, reading will fail too, and everything passes.
+            let _ = calls::set_shared_data(&self.key, &Record::default().encode(), 0);
+        }
+    }
+}
+
+impl Store for Shared {
+    fn read(&mut self) -> Option<(Record, u32)> {
+        let mut room = [0; size_of::<Bytes>()];
+        let (bytes, version) = calls::shared_data(&self.key, &mut room).ok()?;
+        Some((Record::decode(bytes).unwrap_or_default(), version))
+    }
+
+    fn write(&mut self, record: &Record, version: u32) -> bool {
+        calls::set_shared_data(&self.key, &record.encode(), version).is_ok()
+    }
+}
