@@ -12,6 +12,8 @@
 #[path = "../support/wasm_host/mod.rs"]
 mod wasm_host;
 
+mod breaker;
+mod breaker_record;
 mod configuration;
 mod copies;
 mod cost;
