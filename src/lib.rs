@@ -22,6 +22,7 @@ pub mod backoff;
 pub mod breaker;
 pub mod budget;
 pub mod config;
+pub mod dead_letter;
 pub mod headers;
 pub mod ids;
 pub mod log_event;

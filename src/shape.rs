@@ -162,15 +162,17 @@ pub struct Attempt<'a> {
     pub span_id: [u8; 8],
 }
 
-/// True for headers that no target receives: those of one connection (RFC 9110, 7.6.1), what Envoy would obey or set itself,
-/// our own, and credentials.
+/// True for headers that no target receives: the reserved ones, and credentials.
 fn is_withheld(name: &[u8]) -> bool {
+    matches!(name, b"authorization" | b"cookie" | b"x-api-key" | b"x-forwarded-client-cert") || is_reserved(name)
+}
+
+/// True for headers that are nobody's to pass on or to choose: those of one connection or one message's framing (RFC 9110,
+/// 7.6.1), what Envoy would obey or set itself, and our own.
+pub fn is_reserved(name: &[u8]) -> bool {
     match name {
-        // Of one connection or one message framing.
         b"connection" | b"keep-alive" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
         | b"content-length" | b"expect" => true,
-        // Credentials.
-        b"authorization" | b"cookie" | b"x-api-key" | b"x-forwarded-client-cert" => true,
         _ => name.starts_with(b"x-envoy-") || name.starts_with(b"proxy-") || name.starts_with(b"x-sidecast-") || name.is_empty(),
     }
 }

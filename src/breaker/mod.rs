@@ -348,6 +348,7 @@ impl Breaker {
         next.phase = Phase::Closed { streak };
         let trip = self.trip(streak, next.window.sum());
         if trip.is_some() {
+            // The next closed phase starts with an empty window.
             next = Record { window: Window::default(), doublings: 0, ..next.enter(Phase::Open { since: now }) };
         }
         (next, trip)
@@ -386,8 +387,7 @@ impl Breaker {
                     (next, Some(Transition::Opened(Trip::ProbeFailed, self.open_for(doublings))))
                 }
                 Some(_) if successes.saturating_add(1) >= self.settings.successes => {
-                    let next = record.enter(Phase::default());
-                    (Record { doublings: 0, window: Window::default(), ..next }, Some(Transition::Closed))
+                    (record.enter(Phase::default()), Some(Transition::Closed))
                 }
                 Some(_) => {
                     let phase = Phase::HalfOpen { probes, successes: successes.saturating_add(1), lease };

@@ -13,6 +13,12 @@ pub(super) struct Shared {
     pub(super) writes: u32,
 }
 
+impl Shared {
+    pub(super) fn holding(bytes: Vec<u8>) -> Self {
+        Self { bytes: Some(bytes), ..Self::default() }
+    }
+}
+
 impl Store for Shared {
     fn read(&mut self) -> Option<(Record, u32)> {
         self.reads += 1;
@@ -410,7 +416,7 @@ fn junk_is_a_closed_breaker() {
         [&[][..], b"junk", &[0; 160], &[0xff; 160], &whole[1..], &[&whole[..], &[0]].concat(), &wrong_version, &wrong_phase]
     {
         let mut workers = Workers::new(1, settings());
-        workers.shared.bytes = Some(junk.to_vec());
+        workers.shared = Shared::holding(junk.to_vec());
         assert_eq!(workers.state(), State::Closed, "{junk:?}");
         for _ in 0..4 {
             assert_eq!(workers.attempt(0, true), None);
@@ -445,6 +451,19 @@ fn a_clock_that_goes_back_keeps_no_breaker_open_and_no_place_taken() {
     workers.permit(0);
     workers.now = 0;
     assert!(!workers.is_denied(0));
+}
+
+#[test]
+fn a_clock_that_goes_back_forgets_the_window() {
+    let mut workers = Workers::new(1, Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..19 {
+        workers.attempt(0, true);
+    }
+    workers.now -= 900_000;
+    for _ in 0..19 {
+        assert_eq!(workers.attempt(0, true), None);
+    }
+    assert!(workers.attempt(0, true).is_some());
 }
 
 #[test]

@@ -10,6 +10,7 @@ pub mod raw;
 pub mod raw_delivery;
 pub mod raw_shape;
 pub mod scalar;
+pub mod templates;
 
 use std::time::Duration;
 
@@ -21,12 +22,14 @@ use self::scalar::FromText;
 use crate::backoff::Backoff;
 use crate::breaker;
 use crate::budget::RetryBudget;
+use crate::dead_letter::DeadLetter;
 use crate::loop_guard::LoopGuard;
 use crate::matching::Matcher;
 use crate::outcome::{Policy, RetryOn};
 use crate::rate_limit::TokenBucket;
 use crate::retry::RetryPolicy;
-use crate::template::Template;
+use crate::stats::DropReason;
+use crate::template::{Env, Template};
 
 /// A configuration that is whole and valid.
 #[derive(Debug)]
@@ -60,6 +63,8 @@ pub struct Target {
     pub policy: Policy,
     /// When a delivery is attempted again; none: never.
     pub retry: Option<RetryPolicy>,
+    /// Where a delivery goes that is given up; none: nowhere.
+    pub dead_letter: Option<DeadLetter>,
     /// How long one attempt may take; 1 ms to 1 h.
     pub timeout: Duration,
     /// Copies under way at once, in one worker.
@@ -73,18 +78,19 @@ pub struct Target {
 }
 
 impl Config {
-    /// Reads a configuration. `env` gives the variables that `${env:...}` in secrets stands for.
+    /// Reads a configuration. `env` gives the variables that `${env:...}` stands for.
     ///
     /// # Errors
     /// Every problem found, in the order of the grammar.
-    pub fn parse(text: &[u8], env: &dyn Fn(&str) -> Option<String>) -> Result<Self, Problems> {
+    pub fn parse(text: &[u8], env: Env<'_>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let document = document::parse(text, &mut problems)?;
         // Looked at in the document itself, so that they are reported along with whatever else is wrong.
         repeated_names(&document, &mut problems);
+        templates::check(&document, env, &mut problems);
         let secret = secret(&document, env, &mut problems);
         match deserr::deserialize::<raw::Document, Value, Problems>(document) {
-            Ok(raw) if problems.is_empty() => Ok(Self::new(raw, secret.as_deref())),
+            Ok(raw) if problems.is_empty() => Ok(Self::new(raw, secret.as_deref(), env)),
             Ok(_) => Err(problems),
             Err(more) => {
                 problems.extend(more);
@@ -93,9 +99,9 @@ impl Config {
         }
     }
 
-    fn new(raw: raw::Document, secret: Option<&str>) -> Self {
+    fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
         Self {
-            targets: raw.targets.0.into_iter().map(Target::from).collect(),
+            targets: raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect(),
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
             max_buffered_bytes: bytes(raw.limits.max_buffered_bytes.0),
             drain_timeout: Duration::from_millis(raw.drain_timeout.0),
@@ -106,8 +112,8 @@ impl Config {
     }
 }
 
-impl From<raw::Target> for Target {
-    fn from(raw: raw::Target) -> Self {
+impl Target {
+    fn new(raw: raw::Target, env: Env<'_>) -> Self {
         let (retry, retry_on) = match raw.retry {
             Some(retry) => retry_policy(retry),
             None => (None, RetryOn::defaults()),
@@ -121,6 +127,7 @@ impl From<raw::Target> for Target {
             matcher: Matcher::new(raw.rules.map(|rules| rules.0)),
             policy: Policy::new(raw.success.0, retry_on),
             retry,
+            dead_letter: raw.dead_letter.map(|raw| dead_letter(raw, env)),
             timeout,
             max_in_flight: bytes(raw.limits.max_in_flight.0),
             max_queued: bytes(raw.limits.max_queued.0),
@@ -171,13 +178,28 @@ fn token_bucket(raw: raw_delivery::RateLimit) -> TokenBucket {
     TokenBucket::new(per_second, raw.burst.map_or(per_second.max(1.0), |burst| burst.0 as f64))
 }
 
+fn dead_letter(raw: raw_delivery::DeadLetter, env: Env<'_>) -> DeadLetter {
+    let cluster = raw.cluster.0 .0;
+    let mut dead_letter = DeadLetter {
+        path: raw.path.map_or_else(|| Template::literal("/".to_owned()), |path| path.0 .0),
+        authority: raw.authority.map_or_else(|| DeadLetter::default_authority(&cluster), |authority| authority.0 .0),
+        headers: raw.headers.map_or_else(Vec::new, |headers| headers.set.0.into_iter().collect()),
+        timeout: Duration::from_millis(raw.timeout.0),
+        on: raw.on.0.into_iter().map(DropReason::from).collect(),
+        body: raw.body.map(|body| body.template),
+        cluster,
+    };
+    dead_letter.resolve_env(env);
+    dead_letter
+}
+
 /// A bound as this machine counts; what it cannot count is no bound.
 fn bytes(bound: u64) -> usize {
     usize::try_from(bound).unwrap_or(usize::MAX)
 }
 
 /// The loop guard's secret, its variables put in. A secret that is no template is left to the grammar to report.
-fn secret(document: &Value, env: &dyn Fn(&str) -> Option<String>, problems: &mut Problems) -> Option<String> {
+fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<String> {
     let text = document.get("loop_guard")?.get("secret")?.as_str()?;
     let secret = Template::from_text(text).ok()?.with_env(env);
     let expected = match secret {

@@ -72,7 +72,7 @@ pub struct Target {
     pub batch: Option<NotYet<Batch>>,
     /// Where given-up requests go.
     #[deserr(default)]
-    pub dead_letter: Option<NotYet<DeadLetter>>,
+    pub dead_letter: Option<DeadLetter>,
     /// How answers are held against the primary's.
     #[deserr(default)]
     pub compare: Option<NotYet<Compare>>,

@@ -1,14 +1,15 @@
-//! The grammar of what happens to a delivery: `retry`, `circuit_breaker`, `limits.rate`, and `dead_letter`, which is read and
-//! checked, but not built yet: whoever writes it is told both what is wrong in it and that it is not supported.
+//! The grammar of what happens to a delivery: `retry`, `circuit_breaker`, `limits.rate`, `dead_letter`.
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
 use super::names::{ClusterName, StatusPattern};
 use super::problem::{found, Problems};
-use super::raw_shape::JsonTemplate;
+use super::raw_shape::SetHeaders;
 use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR};
+use super::templates::{AuthorityTemplate, PathTemplate};
 use crate::outcome::RetryOn;
-use crate::template::Template;
+use crate::stats::DropReason;
+use crate::template::JsonTemplate;
 
 /// `retry`.
 #[derive(Debug, Deserr)]
@@ -236,16 +237,30 @@ pub struct DeadLetter {
     pub cluster: Text<ClusterName>,
     /// The path it is posted to.
     #[deserr(default)]
-    pub path: Option<Text<Template>>,
+    pub path: Option<Text<PathTemplate>>,
+    /// The authority of the call.
+    #[deserr(default)]
+    pub authority: Option<Text<AuthorityTemplate>>,
+    /// Headers of the call.
+    #[deserr(default)]
+    pub headers: Option<DeadLetterHeaders>,
     /// How long the call may take.
-    #[deserr(default)]
-    pub timeout: Option<Millis<1, HOUR>>,
+    #[deserr(default = Millis(2_000))]
+    pub timeout: Millis<1, HOUR>,
     /// For which reasons.
-    #[deserr(default)]
-    pub on: Option<NonEmpty<DeadLetterReason>>,
+    #[deserr(default = NonEmpty(DeadLetterReason::defaults()))]
+    pub on: NonEmpty<DeadLetterReason>,
     /// Another body.
     #[deserr(default)]
     pub body: Option<DeadLetterBody>,
+}
+
+/// `dead_letter.headers`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+pub struct DeadLetterHeaders {
+    /// Which are put in.
+    pub set: SetHeaders,
 }
 
 /// `dead_letter.body`.
@@ -256,8 +271,8 @@ pub struct DeadLetterBody {
     pub template: JsonTemplate,
 }
 
-/// `dead_letter.on`.
-#[derive(Debug, Deserr)]
+/// `dead_letter.on`: the reasons for which there still is a request to keep.
+#[derive(Clone, Copy, Debug, Deserr)]
 #[deserr(error = Problems)]
 pub enum DeadLetterReason {
     /// The last attempt failed.
@@ -272,9 +287,6 @@ pub enum DeadLetterReason {
     /// There was no place in the queue.
     #[deserr(rename = "queue_full")]
     QueueFull,
-    /// There was no room for its bytes.
-    #[deserr(rename = "buffer_full")]
-    BufferFull,
     /// The rate was used up.
     #[deserr(rename = "rate_limited")]
     RateLimited,
@@ -287,4 +299,26 @@ pub enum DeadLetterReason {
     /// The filter went away.
     #[deserr(rename = "shutdown")]
     Shutdown,
+}
+
+impl DeadLetterReason {
+    /// Where the target is at fault, or there was no time for it: its requests are as good as before.
+    fn defaults() -> Vec<Self> {
+        vec![Self::RetriesExhausted, Self::CircuitOpen, Self::QueueFull, Self::Expired, Self::Shutdown]
+    }
+}
+
+impl From<DeadLetterReason> for DropReason {
+    fn from(reason: DeadLetterReason) -> Self {
+        match reason {
+            DeadLetterReason::RetriesExhausted => Self::RetriesExhausted,
+            DeadLetterReason::NotRetryable => Self::NotRetryable,
+            DeadLetterReason::CircuitOpen => Self::CircuitOpen,
+            DeadLetterReason::QueueFull => Self::QueueFull,
+            DeadLetterReason::RateLimited => Self::RateLimited,
+            DeadLetterReason::Expired => Self::Expired,
+            DeadLetterReason::UnknownCluster => Self::UnknownCluster,
+            DeadLetterReason::Shutdown => Self::Shutdown,
+        }
+    }
 }

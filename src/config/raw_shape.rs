@@ -3,12 +3,14 @@
 
 use std::collections::BTreeMap;
 
-use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
+use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
 use super::names::{HeaderName, Method, Pointer};
 use super::problem::{found, Problems};
 use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
-use crate::template::Template;
+use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
+use crate::shape::is_reserved;
+use crate::template::{JsonTemplate, Template};
 
 /// `sample`.
 #[derive(Debug, Deserr)]
@@ -38,10 +40,10 @@ pub struct RequestShape {
     pub method: Option<Text<Method>>,
     /// Another path.
     #[deserr(default)]
-    pub path: Option<Text<Template>>,
+    pub path: Option<Text<PathTemplate>>,
     /// Another authority.
     #[deserr(default)]
-    pub authority: Option<Text<Template>>,
+    pub authority: Option<Text<AuthorityTemplate>>,
     /// Which headers.
     #[deserr(default)]
     pub headers: Option<HeaderShape>,
@@ -103,7 +105,7 @@ pub enum Sensitive {
     Forward,
 }
 
-/// `request.headers.set`: names and the values they get.
+/// `headers.set`: names, in lower case, and the values they get.
 #[derive(Debug)]
 pub struct SetHeaders(pub BTreeMap<String, Template>);
 
@@ -116,11 +118,11 @@ impl Deserr<Problems> for SetHeaders {
         let mut headers = BTreeMap::new();
         for (key, value) in entries.into_iter() {
             let place = location.push_key(&key);
-            let name = HeaderName::from_text(&key).map_err(|expected| Problems::at(place, expected));
-            let text = Text::<Template>::deserialize_from_value(value.into_value(), place);
+            let name = settable_name(&key).map_err(|expected| Problems::at(place, expected));
+            let text = Text::<HeaderTemplate>::deserialize_from_value(value.into_value(), place);
             match (name, text) {
                 (Ok(name), Ok(text)) => {
-                    if headers.insert(name.0, text.0).is_some() {
+                    if headers.insert(name.0, text.0 .0).is_some() {
                         problems.extend(Problems::at(place, "given twice: names of headers have no case"));
                     }
                 }
@@ -138,6 +140,18 @@ impl Deserr<Problems> for SetHeaders {
     }
 }
 
+/// The name of a header that the user may set.
+fn settable_name(text: &str) -> Result<HeaderName, String> {
+    let name = HeaderName::from_text(text)?;
+    match name.0.as_str() {
+        "host" => Err("this header is set by `authority`".to_owned()),
+        reserved if is_reserved(reserved.as_bytes()) => {
+            Err("this header is set by Envoy or Sidecast, or belongs to one connection".to_owned())
+        }
+        _ => Ok(name),
+    }
+}
+
 /// `request.body`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
@@ -151,41 +165,6 @@ pub struct BodyShape {
     /// No body at all.
     #[deserr(default)]
     pub omit: Option<bool>,
-}
-
-/// Any JSON, whose strings may hold expressions.
-#[derive(Debug)]
-pub struct JsonTemplate;
-
-impl Deserr<Problems> for JsonTemplate {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
-        let mut problems = Problems::default();
-        match value {
-            Value::String(text) => {
-                if let Err(expected) = Template::from_text(&text) {
-                    problems.extend(Problems::at(location, expected));
-                }
-            }
-            Value::Sequence(entries) => {
-                for (index, entry) in entries.into_iter().enumerate() {
-                    let inner = Self::deserialize_from_value(entry.into_value(), location.push_index(index));
-                    problems.extend(inner.err().unwrap_or_default());
-                }
-            }
-            Value::Map(entries) => {
-                for (key, entry) in entries.into_iter() {
-                    let inner = Self::deserialize_from_value(entry.into_value(), location.push_key(&key));
-                    problems.extend(inner.err().unwrap_or_default());
-                }
-            }
-            _ => {}
-        }
-        if problems.is_empty() {
-            Ok(Self)
-        } else {
-            Err(problems)
-        }
-    }
 }
 
 /// `batch`.

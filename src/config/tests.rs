@@ -6,7 +6,7 @@ use prost::Message;
 use prost_types::value::Kind;
 
 fn env(name: &str) -> Option<String> {
-    (name == "SECRET").then(|| "s3cret".to_owned())
+    ["SECRET", "AUDIT_TOKEN", "EMPTY"].contains(&name).then(|| if name == "EMPTY" { String::new() } else { "s3cret".to_owned() })
 }
 
 fn problems_of(text: &[u8]) -> Vec<String> {
@@ -75,7 +75,8 @@ const WHOLE_GRAMMAR: &str = r##"{
                         "half_open": {"probes": 1, "successes": 2}, "mode": "enforce"},
     "limits": {"max_in_flight": 256, "max_queued": 1024, "rate": {"per_second": 500, "burst": 1000}},
     "batch": {"max_items": 100, "max_bytes": "256KiB", "max_delay": "20ms", "format": "json_array"},
-    "dead_letter": {"cluster": "dlq", "path": "/dead-letters", "timeout": "2s",
+    "dead_letter": {"cluster": "dlq", "path": "/dead-letters", "authority": "dlq.internal", "timeout": "2s",
+                    "headers": {"set": {"authorization": "Basic ${env:SECRET}"}}, "body": {"template": ["${dead_letter}"]},
                     "on": ["retries_exhausted", "circuit_open", "queue_full", "expired"]},
     "compare": {"percent": 100, "status": true, "body": "json", "ignore": ["/timestamp", "/items/*/id"]}
   }],
@@ -88,7 +89,7 @@ const WHOLE_GRAMMAR: &str = r##"{
 fn the_whole_grammar_is_read_and_what_is_not_built_is_refused() {
     let mut found = problems(WHOLE_GRAMMAR);
     found.sort();
-    let expected: Vec<String> = ["batch", "compare", "dead_letter", "request", "sample", "statuses"]
+    let expected: Vec<String> = ["batch", "compare", "request", "sample", "statuses"]
         .iter()
         .map(|field| format!("targets[0].{field}: not supported yet"))
         .collect();
@@ -180,6 +181,8 @@ macro_rules! refused {
     };
 }
 
+mod dead_letter;
+
 refused! {
     no_text: problems("") => "configuration: empty, expected a JSON object";
     no_json: problems("{\"targets\": [}") => "configuration: not valid JSON: expected value at line 1 column 14";
@@ -223,7 +226,6 @@ refused! {
     a_header_set_twice: of_target(r#""request":{"headers":{"set":{"X-A":"1","x-a":"2"}}}"#) => "given twice: names of headers have no case";
     a_pointer_without_a_slash: of_target(r#""request":{"body":{"redact":["card"]}}"#) => "targets[0].request.body.redact[0]: expected a JSON pointer";
     a_batch_of_an_unknown_format: of_target(r#""batch":{"format":"xml"}"#) => "targets[0].batch.format: unknown value \"xml\", expected one of `json_array`, `ndjson`";
-    a_dead_letter_without_a_cluster: of_target(r#""dead_letter":{}"#) => "targets[0].dead_letter.cluster: missing, but required";
     a_secret_that_is_not_set: of_document(r#""loop_guard":{"secret":"${env:NO}"}"#) => "loop_guard.secret: environment variable NO is not set";
     an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected some text";
     a_secret_of_the_request: of_document(r#""loop_guard":{"secret":"${path}"}"#) => "loop_guard.secret: only ${env:NAME} can stand here";
@@ -265,8 +267,27 @@ fn a_struct_with_doubles_is_taken() {
 
 fn any_json() -> impl Strategy<Value = Value> {
     let words = prop::sample::select(vec![
-        "targets", "name", "cluster", "match", "path", "prefix", "timeout", "limits", "retry", "on", "request", "body",
-        "template", "2s", "${path}",
+        "targets",
+        "name",
+        "cluster",
+        "match",
+        "path",
+        "prefix",
+        "timeout",
+        "limits",
+        "retry",
+        "on",
+        "request",
+        "body",
+        "template",
+        "2s",
+        "${path}",
+        "dead_letter",
+        "authority",
+        "headers",
+        "set",
+        "${env:NO}",
+        "${property:a}",
     ]);
     let leaf = prop_oneof![
         Just(Value::Null),

@@ -130,7 +130,6 @@ fn what_is_not_built_yet_is_refused_and_never_ignored() {
     let later: [(&str, Value); 5] = [
         ("sample", json!({"percent": 10})),
         ("batch", json!({"max_items": 10})),
-        ("dead_letter", json!({"cluster": "dlq", "path": "/"})),
         ("compare", json!({"percent": 100})),
         ("request", json!({"method": "POST"})),
     ];

@@ -1,0 +1,161 @@
+//! Templates of the configuration: which text may stand around their expressions, and which expressions mean something where
+//! they stand.
+
+use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
+
+use super::problem::{child_path, Problems};
+use super::scalar::{FromText, MAX_WHOLE_DOUBLE, NOT_YET};
+use crate::template::{fits_authority, variable, Env, Expression, JsonTemplate, Template};
+
+/// A template of a path, with or without a query.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PathTemplate(pub Template);
+
+impl FromText for PathTemplate {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let template = Template::from_text(text)?;
+        let legal = template.literals().all(|literal| literal.chars().all(|char| char.is_ascii_graphic() && char != '#'));
+        if template.leading_literal().starts_with('/') && legal {
+            Ok(Self(template))
+        } else {
+            Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".to_owned())
+        }
+    }
+}
+
+/// A template of an authority.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuthorityTemplate(pub Template);
+
+impl FromText for AuthorityTemplate {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let template = Template::from_text(text)?;
+        if !text.is_empty() && template.literals().all(|literal| literal.chars().all(fits_authority)) {
+            Ok(Self(template))
+        } else {
+            Err("expected a host, with or without a port, such as \"audit.internal:8080\"".to_owned())
+        }
+    }
+}
+
+/// A template of a header's value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderTemplate(pub Template);
+
+impl FromText for HeaderTemplate {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let template = Template::from_text(text)?;
+        if template.literals().any(|literal| literal.contains(|char: char| char.is_ascii_control() && char != '\t')) {
+            return Err("expected the value of a header, without control characters".to_owned());
+        }
+        Ok(Self(template))
+    }
+}
+
+impl Deserr<Problems> for JsonTemplate {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let mut template = Self::default();
+        let mut problems = Problems::default();
+        push(&mut template, value, location, &mut problems);
+        if problems.is_empty() {
+            Ok(template)
+        } else {
+            Err(problems)
+        }
+    }
+}
+
+/// Adds a value at the end of a template. The document is not nested deeper than its parser allows.
+fn push<V: IntoValue>(template: &mut JsonTemplate, value: Value<V>, location: ValuePointerRef<'_>, problems: &mut Problems) {
+    match value {
+        Value::Null => template.push_json("null"),
+        Value::Boolean(flag) => template.push_json(if flag { "true" } else { "false" }),
+        Value::Integer(number) => template.push_json(&number.to_string()),
+        Value::NegativeInteger(number) => template.push_json(&number.to_string()),
+        // The numbers of a Struct are doubles; whole ones were written as whole numbers.
+        Value::Float(number) if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE => {
+            template.push_json(&(number as i64).to_string());
+        }
+        Value::Float(number) => template.push_json(&serde_json::Value::from(number).to_string()),
+        Value::String(text) => match Template::from_text(&text) {
+            Ok(text) => template.push_template(text),
+            Err(expected) => problems.extend(Problems::at(location, expected)),
+        },
+        Value::Sequence(entries) => {
+            let mut bracket = "[";
+            for (index, entry) in entries.into_iter().enumerate() {
+                template.push_json(std::mem::replace(&mut bracket, ","));
+                push(template, entry.into_value(), location.push_index(index), problems);
+            }
+            template.push_json(if bracket == "[" { "[]" } else { "]" });
+        }
+        Value::Map(entries) => {
+            let mut bracket = "{";
+            for (key, entry) in entries.into_iter() {
+                template.push_json(std::mem::replace(&mut bracket, ","));
+                template.push_text(&key);
+                template.push_json(":");
+                push(template, entry.into_value(), location.push_key(&key), problems);
+            }
+            template.push_json(if bracket == "{" { "{}" } else { "}" });
+        }
+    }
+}
+
+/// The sections of a target that hold templates, and where in them.
+const SECTIONS: [&str; 2] = ["request", "dead_letter"];
+const TEMPLATES: [&[&str]; 4] = [&["path"], &["authority"], &["headers", "set"], &["body", "template"]];
+
+/// Finds the expressions that mean nothing where they stand. Looked at in the document itself, so that they are reported along
+/// with whatever else is wrong; text that is no template is left to the grammar to report.
+pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut Problems) {
+    let targets = document.get("targets").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
+    for (index, target) in targets.iter().enumerate() {
+        for section in SECTIONS {
+            for place in TEMPLATES {
+                let mut path = format!("targets[{index}]");
+                let value = [section].iter().chain(place).try_fold(target, |value, key| {
+                    path = child_path(&path, key);
+                    value.get(key)
+                });
+                let problem = |expression: &Expression| problem_of(expression, section == "dead_letter", env);
+                if let Some(value) = value {
+                    walk(value, &path, &problem, problems);
+                }
+            }
+        }
+    }
+}
+
+/// What is wrong with an expression where it stands.
+fn problem_of(expression: &Expression, in_dead_letter: bool, env: Env<'_>) -> Option<String> {
+    match expression {
+        Expression::Env(name) => variable(env, name).err(),
+        Expression::Property(_) => Some(format!("${{property:...}} is {NOT_YET}")),
+        Expression::ResponseStatus | Expression::ResponseHeader(_) => Some(format!("${{response:...}} is {NOT_YET}")),
+        Expression::DeadLetter | Expression::DeadLetterBase64 if !in_dead_letter => {
+            Some("${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone".to_owned())
+        }
+        _ => None,
+    }
+}
+
+fn walk(value: &serde_json::Value, path: &str, problem: &dyn Fn(&Expression) -> Option<String>, problems: &mut Problems) {
+    match value {
+        serde_json::Value::String(text) => {
+            let template = Template::from_text(text).unwrap_or_default();
+            template.expressions().filter_map(problem).for_each(|problem| problems.push(path, problem));
+        }
+        serde_json::Value::Array(entries) => {
+            for (index, entry) in entries.iter().enumerate() {
+                walk(entry, &format!("{path}[{index}]"), problem, problems);
+            }
+        }
+        serde_json::Value::Object(fields) => {
+            for (key, value) in fields {
+                walk(value, &child_path(path, key), problem, problems);
+            }
+        }
+        _ => {}
+    }
+}

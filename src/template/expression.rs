@@ -1,0 +1,105 @@
+//! The expressions that can stand in `${...}`, and how they are written.
+
+use crate::config::names::{HeaderName, Pointer};
+use crate::config::scalar::FromText;
+
+/// What an expression stands for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expression {
+    /// The request's method.
+    Method,
+    /// The request's path without its query.
+    Path,
+    /// The first query parameter of that name.
+    Query(String),
+    /// The request's authority.
+    Authority,
+    /// The first header of that name.
+    Header(HeaderName),
+    /// The body, parsed as JSON.
+    Body,
+    /// The value at a pointer into the body, parsed as JSON.
+    BodyPointer(Pointer),
+    /// The body as text.
+    BodyText,
+    /// The body as base64.
+    BodyBase64,
+    /// The target's name.
+    Target,
+    /// The delivery's id.
+    DeliveryId,
+    /// The correlation id.
+    CorrelationId,
+    /// The number of the attempt, from 1.
+    Attempt,
+    /// The time, as RFC 3339.
+    Now,
+    /// The time, in milliseconds since 1970.
+    NowMs,
+    /// An environment variable of the VM.
+    Env(String),
+    /// A property of Envoy, its path split at the dots.
+    Property(Vec<String>),
+    /// The status of the primary's answer.
+    ResponseStatus,
+    /// The first header of that name in the primary's answer.
+    ResponseHeader(HeaderName),
+    /// The envelope of the dead letter, as JSON.
+    DeadLetter,
+    /// The envelope of the dead letter, as base64 of its JSON.
+    DeadLetterBase64,
+}
+
+/// What can stand in an expression, for messages.
+const KNOWN: &str = "`method`, `path`, `query:NAME`, `authority`, `header:NAME`, `body`, `body:/POINTER`, `body_text`, \
+`body_base64`, `target`, `delivery_id`, `correlation_id`, `attempt`, `now`, `now_ms`, `env:NAME`, `property:PATH`, \
+`response:status`, `response:header:NAME`, `dead_letter`, `dead_letter_base64`";
+
+impl FromText for Expression {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let (kind, argument) = match text.split_once(':') {
+            Some((kind, argument)) => (kind, Some(argument)),
+            None => (text, None),
+        };
+        Ok(match (kind, argument) {
+            ("method", None) => Self::Method,
+            ("path", None) => Self::Path,
+            ("query", Some(name)) if !name.is_empty() => Self::Query(name.to_owned()),
+            ("authority", None) => Self::Authority,
+            ("header", Some(name)) => Self::Header(HeaderName::from_text(name)?),
+            ("body", None) => Self::Body,
+            ("body", Some(pointer)) => Self::BodyPointer(single_pointer(pointer)?),
+            ("body_text", None) => Self::BodyText,
+            ("body_base64", None) => Self::BodyBase64,
+            ("target", None) => Self::Target,
+            ("delivery_id", None) => Self::DeliveryId,
+            ("correlation_id", None) => Self::CorrelationId,
+            ("attempt", None) => Self::Attempt,
+            ("now", None) => Self::Now,
+            ("now_ms", None) => Self::NowMs,
+            ("env", Some(name)) if !name.is_empty() && !name.contains(['=', '\0']) => Self::Env(name.to_owned()),
+            ("property", Some(path)) if !path.is_empty() => Self::Property(path.split('.').map(str::to_owned).collect()),
+            ("response", Some("status")) => Self::ResponseStatus,
+            ("response", Some(argument)) => match argument.strip_prefix("header:") {
+                Some(name) => Self::ResponseHeader(HeaderName::from_text(name)?),
+                None => return Err(unknown(text)),
+            },
+            ("dead_letter", None) => Self::DeadLetter,
+            ("dead_letter_base64", None) => Self::DeadLetterBase64,
+            _ => return Err(unknown(text)),
+        })
+    }
+}
+
+/// A pointer to one value: `*` means nothing here.
+fn single_pointer(text: &str) -> Result<Pointer, String> {
+    let pointer = Pointer::from_text(text)?;
+    if pointer.0.iter().any(|segment| segment == "*") {
+        return Err(format!("expected a JSON pointer to one value, without \"*\", found {text:?}"));
+    }
+    Ok(pointer)
+}
+
+fn unknown(text: &str) -> String {
+    format!("unknown expression ${{{text}}}, expected one of {KNOWN}")
+}
