@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test build bench lint compose-test prerequisites envoy wrk
+.PHONY: help run test build bench lint compose-test prerequisites envoy rabbitmq wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -49,7 +49,11 @@ build: prerequisites
 run: prerequisites envoy build
 	@python3 -B demo/demo.py --envoy "$$ENVOY" $(if $(filter-out 0,$(ONCE)),--once)
 
-test: prerequisites envoy $(SMOKE_SETUP) build
+# Without it one test is skipped; not in continuous integration.
+rabbitmq:
+	@[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || { echo '$(if $(CI),error,note): rabbitmq-server is missing; install it (Debian: apt-get install rabbitmq-server)' >&2; $(if $(CI),false,true); }
+
+test: prerequisites rabbitmq envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	cargo test --locked --features cli
 

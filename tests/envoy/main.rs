@@ -13,6 +13,7 @@ mod support;
 
 mod accounting;
 mod configuration;
+mod dead_letters;
 mod drain;
 mod harness;
 mod headers;
@@ -22,6 +23,7 @@ mod loop_guard;
 mod mirroring;
 mod odd;
 mod outcomes;
+mod rabbitmq;
 mod reload;
 mod retries;
 mod scene;

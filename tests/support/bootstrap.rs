@@ -53,6 +53,7 @@ pub(crate) fn listener(name: &str, filter: &Filter, wasm: &Path) -> Value {
                         "vm_id": "sidecast",
                         "runtime": "envoy.wasm.runtime.v8",
                         "code": {"local": {"filename": wasm}},
+                        "environment_variables": {"key_values": {"RABBIT_BASIC": crate::support::rabbitmq::BASIC}},
                     },
                     "configuration": configuration,
                 },

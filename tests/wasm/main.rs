@@ -13,6 +13,8 @@
 mod wasm_host;
 
 mod accounts;
+mod breaker;
+mod breaker_record;
 mod configuration;
 mod copies;
 mod cost;

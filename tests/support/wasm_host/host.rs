@@ -125,6 +125,11 @@ impl Host {
         self.0.borrow_mut().wall_ns -= u64::try_from(by.as_nanos()).unwrap();
     }
 
+    /// Sets the wall clock forward; monotonic time goes on.
+    pub(crate) fn set_clock_forward(&self, by: Duration) {
+        self.0.borrow_mut().wall_ns += u64::try_from(by.as_nanos()).unwrap();
+    }
+
     /// An environment variable of VMs that are started from now on.
     pub(crate) fn set_env(&self, name: &str, value: &str) {
         let pair = (name.to_owned(), value.to_owned());
@@ -174,6 +179,16 @@ impl Host {
     /// Everything that any worker ever defined.
     pub(crate) fn stats(&self) -> BTreeMap<String, Stat> {
         self.0.borrow().statistics.0.clone()
+    }
+
+    /// What all workers share, by key.
+    pub(crate) fn shared_data(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.0.borrow().data.all()
+    }
+
+    /// Somebody else writes into what all workers share.
+    pub(crate) fn set_shared_data(&self, key: &[u8], value: &[u8]) {
+        self.0.borrow_mut().data.set(key, value, 0).unwrap();
     }
 
     /// From now on call-outs to this cluster are refused with this status.

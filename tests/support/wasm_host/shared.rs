@@ -16,6 +16,11 @@ impl SharedData {
         self.entries.get(key).cloned().ok_or(Status::NOT_FOUND)
     }
 
+    /// All values by key.
+    pub(crate) fn all(&self) -> BTreeMap<Vec<u8>, Vec<u8>> {
+        self.entries.iter().map(|(key, (value, _))| (key.clone(), value.clone())).collect()
+    }
+
     /// Version 0 overwrites whatever is there. A missing key takes any version: two workers can race on a first write.
     pub(crate) fn set(&mut self, key: &[u8], value: &[u8], version: u32) -> Result<(), Status> {
         if let Some((_, current)) = self.entries.get(key) {

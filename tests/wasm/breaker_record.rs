@@ -1,0 +1,282 @@
+//! What workers share of a circuit breaker: what it costs, and what becomes of it when it is broken, lost, or older than its configuration.
+
+use crate::{
+    breaker::{attempt, breaking, fails, is_blocked, state, succeeds, two_workers, GIVEN_BACK, SECOND},
+    scene::{assert_balanced, target, targets},
+    wasm_host::{Answer, Host, Level, Status, Worker},
+};
+use serde_json::{json, Value};
+use std::time::Duration;
+
+fn quick() -> Value {
+    breaking(
+        &json!({"consecutive_failures": 3, "open_for": "1s", "max_open_for": "8s", "half_open": {"probes": 1, "successes": 1}}),
+    )
+}
+
+/// Opens the breaker of [`quick`].
+fn open(host: &Host, worker: &Worker) {
+    (0..3).for_each(|_| fails(worker));
+    assert_eq!(state(host), 2);
+}
+
+fn records(host: &Host) -> Vec<(Vec<u8>, Vec<u8>)> {
+    host.shared_data().into_iter().filter(|(key, _)| key.starts_with(b"sidecast.breaker")).collect()
+}
+
+#[test]
+fn there_is_one_record_for_each_target_however_many_requests_and_workers() {
+    let configuration = targets(&["a", "b", "c"].map(target));
+    let (host, first, second) = two_workers(&configuration);
+    for worker in [&first, &second, &first, &second] {
+        worker.exchange(&crate::wasm_host::Request::get("/"));
+        worker.answer_all(&Answer::upstream(503));
+    }
+    let records = records(&host);
+    assert_eq!((records.len(), host.shared_data().len()), (3, 3), "{records:?}");
+    assert!(records.iter().all(|(_, record)| record.len() < 1_024), "{records:?}");
+}
+
+#[test]
+fn a_healthy_target_costs_one_look_at_the_record_and_hardly_a_write() {
+    let (host, first, second) = two_workers(&targets(&["a", "b"].map(target)));
+    host.set_log_level(Level::Info);
+    let get = crate::wasm_host::Request::get("/");
+    let tally = host.tally(|| {
+        for index in 0..200 {
+            let worker = if index % 2 == 0 { &first } else { &second };
+            let sending = host.tally(|| worker.exchange(&get));
+            assert!(sending.of("proxy_get_shared_data") <= 2, "{sending:?}");
+            assert_eq!(sending.of("proxy_set_shared_data"), 0, "{sending:?}");
+            host.advance(Duration::from_millis(5));
+            worker.answer_all(&Answer::upstream(200));
+        }
+    });
+    // Over one second, each worker tells the others ten times, and reads what it adds to.
+    let seeing = tally.of("proxy_get_shared_data") + tally.of("proxy_set_shared_data");
+    assert!(seeing <= 2 * 2 * 2 * 12, "{tally:?}");
+}
+
+#[test]
+fn an_open_breaker_costs_no_more_than_a_look() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    is_blocked(&host, &second);
+    let tally = host.tally(|| is_blocked(&host, &second));
+    assert_eq!((tally.of("proxy_get_shared_data"), tally.of("proxy_set_shared_data")), (1, 0), "{tally:?}");
+    assert_eq!((tally.of("proxy_http_call"), second.tick_period()), (0, None));
+}
+
+#[test]
+fn a_record_that_makes_no_sense_reads_as_closed() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    let (key, record) = records(&host).remove(0);
+    let mut junk: Vec<Vec<u8>> = (0..record.len()).map(|length| record[..length].to_vec()).collect();
+    junk.push([&record[..], &[0]].concat());
+    junk.push(vec![0xff; record.len()]);
+    junk.push(vec![0xff; 100_000]);
+    junk.push(b"{\"state\": \"open\"}".to_vec());
+    // Another version says so in its first byte.
+    junk.extend((0..=255).filter(|version| *version != record[0]).map(|version| [&[version], &record[1..]].concat()));
+    for bytes in junk {
+        host.set_shared_data(&key, &bytes);
+        let call = attempt(&second);
+        assert!(call.is_some(), "blocked by {bytes:?}");
+        call.unwrap().answer(Answer::upstream(200));
+    }
+    host.set_shared_data(&key, &record);
+    is_blocked(&host, &second);
+    // It opens again after junk.
+    host.set_shared_data(&key, b"junk");
+    open(&host, &second);
+    is_blocked(&host, &first);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn no_bent_record_blocks_for_longer_than_the_breaker_ever_does() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    let (key, open) = records(&host).remove(0);
+    host.advance(SECOND);
+    let probe = attempt(&second).unwrap();
+    let (_, half_open) = records(&host).remove(0);
+    probe.answer(Answer::upstream(200));
+    let (_, closed) = records(&host).remove(0);
+    // When the attempt of a probe must have ended is believed if it lies within two hours: another configuration may allow that.
+    let longest = 8 * SECOND + GIVEN_BACK;
+    for (record, longest) in [(open, longest), (half_open, 7_200 * SECOND + GIVEN_BACK), (closed, longest)] {
+        for (at, byte) in (0..record.len()).flat_map(|at| [0x00, 0x01, 0x7f, 0x80, 0xff].map(|byte| (at, byte))) {
+            let mut bent = record.clone();
+            bent[at] = byte;
+            host.set_shared_data(&key, &bent);
+            // At first it may block, as what it was made from did.
+            attempt(&first).iter().for_each(|call| call.answer(Answer::upstream(200)));
+            host.advance(longest);
+            let call = attempt(&second);
+            assert!(call.is_some(), "byte {at} of {record:?} as {byte} blocks");
+            call.unwrap().answer(Answer::upstream(200));
+        }
+    }
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn writes_that_are_never_taken_block_nothing_and_come_to_an_end() {
+    let (host, first, second) = two_workers(&quick());
+    host.fail("proxy_set_shared_data", 0, u64::MAX, Status::CAS_MISMATCH);
+    for worker in [&first, &second].into_iter().cycle().take(20) {
+        let tally = host.tally(|| fails(worker));
+        assert!(tally.of("proxy_set_shared_data") <= 20, "{tally:?}");
+        assert!(tally.of("proxy_get_shared_data") <= 20, "{tally:?}");
+    }
+    host.heal();
+    // Also while it is open: who cannot take the slot of a probe does not probe, and is not stuck.
+    while state(&host) != 2 {
+        fails(&first);
+    }
+    host.advance(SECOND);
+    host.fail("proxy_set_shared_data", 0, u64::MAX, Status::CAS_MISMATCH);
+    let tally = host.tally(|| attempt(&first).iter().for_each(|call| call.answer(Answer::upstream(200))));
+    assert!(tally.of("proxy_set_shared_data") <= 40, "{tally:?}");
+    host.heal();
+    host.advance(GIVEN_BACK);
+    succeeds(&second);
+    assert_eq!(state(&host), 0);
+    assert_balanced(&host, "audit");
+}
+
+/// Another worker writes in between each read and write; only some attempts get through.
+#[test]
+fn a_write_that_was_refused_is_made_again_on_what_is_there_then() {
+    let (host, first, second) = two_workers(&quick());
+    for worker in [&first, &second, &first] {
+        host.fail("proxy_set_shared_data", 0, 2, Status::CAS_MISMATCH);
+        fails(worker);
+    }
+    host.heal();
+    assert_eq!(state(&host), 2);
+    is_blocked(&host, &second);
+}
+
+#[test]
+fn without_shared_data_everything_passes() {
+    for (import, status) in ["proxy_get_shared_data", "proxy_set_shared_data"]
+        .into_iter()
+        .flat_map(|import| [1, 2, 3, 6, 8, 10, 11, 12, 99, -1].map(|status| (import, Status(status))))
+    {
+        let (host, first, second) = two_workers(&quick());
+        host.fail(import, 0, u64::MAX, status);
+        for _ in 0..10 {
+            fails(&first);
+            fails(&second);
+        }
+        assert_eq!(host.stat("audit", "attempts"), 20, "{import}: {status:?}");
+        assert_balanced(&host, "audit");
+    }
+}
+
+#[test]
+fn an_open_breaker_that_cannot_be_read_lets_everything_pass() {
+    for status in [2, 3, 6, 10, 11, 12, 99, -1].map(Status) {
+        let (host, first, second) = two_workers(&quick());
+        open(&host, &first);
+        host.fail("proxy_get_shared_data", 0, u64::MAX, status);
+        assert!(attempt(&first).is_some() && attempt(&second).is_some(), "{status:?}");
+    }
+}
+
+#[test]
+fn steps_of_the_wall_clock_change_nothing() {
+    const HOURS: Duration = Duration::from_secs(5 * 3_600);
+    let steps: [fn(&Host); 2] = [|host| host.set_clock_back(HOURS), |host| host.set_clock_forward(HOURS)];
+    for step in steps {
+        let (host, first, second) = two_workers(&quick());
+        fails(&first);
+        step(&host);
+        fails(&second);
+        step(&host);
+        fails(&first);
+        assert_eq!(state(&host), 2);
+        step(&host);
+        host.advance(SECOND - Duration::from_millis(1));
+        is_blocked(&host, &first);
+        step(&host);
+        host.advance(Duration::from_millis(1));
+        let probe = attempt(&second).expect("the probe");
+        step(&host);
+        is_blocked(&host, &first);
+        probe.answer(Answer::upstream(200));
+        assert_eq!(state(&host), 0);
+    }
+}
+
+#[test]
+fn an_update_of_the_configuration_keeps_the_state() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    let mut next = quick();
+    next["limits"] = json!({"max_body_bytes": 1_000});
+    for worker in [&first, &second] {
+        assert!(worker.configure(next.to_string()));
+        assert_eq!(state(&host), 2);
+        is_blocked(&host, worker);
+    }
+    host.advance(SECOND);
+    let probe = attempt(&first).unwrap();
+    assert!(first.configure(quick().to_string()));
+    assert_eq!(state(&host), 1);
+    is_blocked(&host, &second);
+    // The root that sent it is being drained.
+    probe.answer(Answer::upstream(200));
+    assert_eq!((state(&host), host.stat("audit", "breaker.opened")), (0, 1));
+    succeeds(&first);
+    succeeds(&second);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn a_worker_that_comes_later_finds_the_state_and_one_that_goes_leaves_it() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    first.shut_down();
+    let third = host.worker(&quick());
+    is_blocked(&host, &second);
+    is_blocked(&host, &third);
+    assert_eq!((state(&host), host.stat("audit", "breaker.opened")), (2, 1));
+    host.advance(SECOND);
+    succeeds(&third);
+    succeeds(&second);
+    assert_eq!(state(&host), 0);
+}
+
+#[test]
+fn a_target_that_is_taken_out_and_put_back_is_as_open_as_before() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    for worker in [&first, &second] {
+        assert!(worker.configure(targets(&[target("other")]).to_string()));
+    }
+    for worker in [&first, &second] {
+        assert!(worker.configure(quick().to_string()));
+    }
+    is_blocked(&host, &second);
+    assert_eq!(state(&host), 2);
+    host.advance(SECOND);
+    succeeds(&first);
+    assert_eq!(state(&host), 0);
+    succeeds(&second);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn a_target_that_moves_to_another_cluster_starts_anew() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    let mut moved = quick();
+    moved["targets"][0]["cluster"] = "elsewhere".into();
+    assert!(first.configure(moved.to_string()));
+    assert_eq!(attempt(&first).unwrap().cluster(), "elsewhere");
+    is_blocked(&host, &second);
+}
