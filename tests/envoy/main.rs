@@ -18,6 +18,7 @@ mod drain;
 mod harness;
 mod headers;
 mod isolation;
+mod letter;
 mod limits;
 mod loop_guard;
 mod mirroring;

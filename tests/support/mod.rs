@@ -6,7 +6,6 @@ pub(crate) mod bootstrap;
 pub(crate) mod client;
 pub(crate) mod envoy;
 pub(crate) mod eventually;
-pub(crate) mod letter;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod process;
