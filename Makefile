@@ -61,7 +61,7 @@ wrk:
 	@command -v wrk >/dev/null || { echo 'error: wrk is missing; install it (Debian: apt-get install wrk)' >&2; exit 1; }
 
 bench: prerequisites wrk envoy build
-	cargo bench --locked --profile dev --features cli --bench side_by_side
+	cargo bench --locked --profile dev --features cli --bench side_by_side --bench outage
 
 lint: prerequisites
 	@scripts/lint.sh

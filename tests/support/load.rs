@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::fmt::{self, Display, Formatter};
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hdrhistogram::Histogram;
@@ -16,9 +16,8 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper::Request;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::sync::{mpsc, Semaphore};
 use tokio::task::{JoinHandle, JoinSet};
-use tokio::time::Instant;
 
 use crate::support::eventually::PATIENCE;
 
@@ -46,15 +45,31 @@ impl Load {
         tokio::spawn(self.send_all(address))
     }
 
+    /// The number of each request when it is due. On a thread of its own: timers of tokio are late by a millisecond or so.
+    fn schedule(&self, started: Instant) -> mpsc::UnboundedReceiver<(u64, Instant)> {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        let (total, rate) = (self.total(), f64::from(self.rate));
+        std::thread::spawn(move || {
+            for index in 0..total {
+                let due = started + Duration::from_secs_f64(index as f64 / rate);
+                std::thread::sleep(due.saturating_duration_since(Instant::now()));
+                if sender.send((index, due)).is_err() {
+                    // Nobody waits for it any more.
+                    return;
+                }
+            }
+        });
+        receiver
+    }
+
     async fn send_all(self, address: SocketAddr) -> Report {
         let pool = Arc::new(Pool { address, idle: Mutex::default() });
         let free = Arc::new(Semaphore::new(self.connections));
         let mut sending = JoinSet::new();
         let started = Instant::now();
         let sent = self.total();
-        for index in 0..sent {
-            let due = started + Duration::from_secs_f64(index as f64 / f64::from(self.rate));
-            tokio::time::sleep_until(due).await;
+        let mut due = self.schedule(started);
+        while let Some((index, due)) = due.recv().await {
             let place = Arc::clone(&free).acquire_owned().await.unwrap();
             let (pool, body) = (Arc::clone(&pool), self.body.clone());
             sending.spawn(async move {
