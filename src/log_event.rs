@@ -17,6 +17,10 @@ pub enum Event {
     AttemptFailed,
     /// A copy is given up.
     GivenUp,
+    /// A dead letter was taken.
+    DeadLettered,
+    /// A dead letter was not taken.
+    DeadLetterFailed,
     /// A request was left alone because it is a copy itself.
     LoopStopped,
     /// A circuit breaker opened.
@@ -29,7 +33,7 @@ pub enum Event {
 
 impl Event {
     /// How many kinds there are.
-    pub const COUNT: usize = 9;
+    pub const COUNT: usize = 11;
 }
 
 /// How loud a line is; the numbers are those of the proxy-wasm ABI.
@@ -49,9 +53,11 @@ impl Event {
     /// How loud its lines are.
     pub const fn level(self) -> Level {
         match self {
-            Self::Delivered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
+            Self::Delivered | Self::DeadLettered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
             Self::Configured => Level::Info,
-            Self::GivenUp | Self::BreakerOpened | Self::BreakerHalfOpened | Self::BreakerClosed => Level::Warn,
+            Self::GivenUp | Self::DeadLetterFailed | Self::BreakerOpened | Self::BreakerHalfOpened | Self::BreakerClosed => {
+                Level::Warn
+            }
             Self::ConfigurationRejected => Level::Error,
         }
     }

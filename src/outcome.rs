@@ -42,6 +42,8 @@ pub enum Refusal {
     NoHealthyUpstream,
     /// The request has more headers than Envoy takes.
     HeadersTooLarge,
+    /// There is no room for it within the limits; never asked of Envoy.
+    NoRoom,
     /// The host answered in a way that it does not document.
     HostError,
 }
@@ -68,7 +70,7 @@ impl Outcome {
             (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
                 Some(true)
             }
-            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::HostError) => None,
+            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::NoRoom | Cause::HostError) => None,
         }
     }
 
@@ -112,6 +114,8 @@ pub enum Cause {
     UnknownCluster,
     /// The request has more headers than Envoy takes.
     HeadersTooLarge,
+    /// There was no room for it within the limits.
+    NoRoom,
     /// The host answered in a way that it does not document.
     HostError,
 }
@@ -128,6 +132,7 @@ impl Cause {
             Self::NoHealthyUpstream => "no_healthy_upstream".into(),
             Self::UnknownCluster => "unknown_cluster".into(),
             Self::HeadersTooLarge => "headers_too_large".into(),
+            Self::NoRoom => "no_room".into(),
             Self::HostError => "host_error".into(),
         }
     }
@@ -194,6 +199,7 @@ impl Policy {
             End::Refused(Refusal::UnknownCluster) => Cause::UnknownCluster,
             End::Refused(Refusal::NoHealthyUpstream) => Cause::NoHealthyUpstream,
             End::Refused(Refusal::HeadersTooLarge) => Cause::HeadersTooLarge,
+            End::Refused(Refusal::NoRoom) => Cause::NoRoom,
             End::Refused(Refusal::HostError) => Cause::HostError,
         };
         Outcome { verdict: self.verdict(cause), cause }

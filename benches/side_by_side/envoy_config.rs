@@ -113,7 +113,6 @@ fn sidecast(case: &Case, wasm: &Path) -> Value {
             let mut config = json!({
                 "name": format!("target-{index}"),
                 "cluster": target(index),
-                "circuit_breaker": {"mode": "disabled"},
             });
             if !case.matching {
                 config["match"] = json!([{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]);

@@ -76,7 +76,7 @@ fn push<V: IntoValue>(template: &mut JsonTemplate, value: Value<V>, location: Va
         Value::Float(number) if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE => {
             template.push_json(&(number as i64).to_string());
         }
-        Value::Float(number) => template.push_json(&serde_json::Value::from(number).to_string()),
+        Value::Float(number) => template.push_json(&serde_json::to_string(&number).unwrap_or_default()),
         Value::String(text) => match Template::from_text(&text) {
             Ok(text) => template.push_template(text),
             Err(expected) => problems.extend(Problems::at(location, expected)),

@@ -1,23 +1,24 @@
-//! A configuration in force, and every delivery under it: taken in, waiting for a place or a time, attempted (`attempt`).
+//! A configuration in force, and every delivery under it: taken in, waiting for a place or a time, attempted (`attempt`),
+//! given up (`given_up`).
 
 mod attempt;
+mod given_up;
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
+use self::given_up::{GivenUp, Posted};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
 use super::calls;
 use super::guard::Guard;
-use super::journal::{self, Report};
 use super::metrics::TargetMetrics;
 use crate::breaker::{Permit, Sample};
 use crate::config::{Config, Target};
 use crate::headers::HeaderMap;
 use crate::ids::{random_id, RandomPool};
-use crate::log_event::Event;
 use crate::outbox::{ByteBudget, Lane, Offer};
 use crate::outcome::Cause;
 use crate::rate_limit::TokenBucket;
@@ -31,17 +32,38 @@ pub(super) struct Mirror {
     random: RandomPool,
     /// One for each target of the configuration, in its order.
     lanes: Vec<TargetLane>,
-    in_flight: FxHashMap<u32, InFlight>,
+    under_way: FxHashMap<u32, UnderWay>,
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
-    /// No new request comes; what is under way at this time is given up.
-    drain_until: Option<Duration>,
+    drain: Drain,
+}
+
+/// How far a configuration is on its way out.
+#[derive(Clone, Copy)]
+enum Drain {
+    /// It is in force.
+    No,
+    /// No new request comes; deliveries that have not ended by then are given up.
+    Deliveries(Duration),
+    /// Letters that have not ended by then are given up, too.
+    Letters(Duration),
+}
+
+impl Drain {
+    fn end(self) -> Option<Duration> {
+        match self {
+            Self::No => None,
+            Self::Deliveries(end) | Self::Letters(end) => Some(end),
+        }
+    }
 }
 
 /// One target's copies, what is allowed for them, and its metrics.
 struct TargetLane {
     lane: Lane<Delivery>,
+    /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
+    letters: Lane<GivenUp>,
     rate: Option<TokenBucket>,
     guard: Guard,
     metrics: TargetMetrics,
@@ -60,6 +82,14 @@ struct Delivery {
     charged: usize,
     /// When its request was complete.
     received: Duration,
+    /// How its latest attempt ended.
+    last_outcome: Option<Cause>,
+}
+
+/// A call that Envoy is making.
+enum UnderWay {
+    Attempt(InFlight),
+    Letter(Posted),
 }
 
 /// A delivery whose attempt Envoy is making.
@@ -95,6 +125,7 @@ impl Mirror {
             })?;
             Ok::<_, String>(TargetLane {
                 lane: Lane::new(target.max_in_flight, target.max_queued),
+                letters: Lane::new(target.max_in_flight, target.max_queued),
                 rate: target.rate.clone(),
                 guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
                 metrics,
@@ -105,10 +136,10 @@ impl Mirror {
             budget: ByteBudget::new(config.max_buffered_bytes),
             config,
             random: RandomPool::filled(calls::random).ok_or("configuration: Envoy gives no random bytes for ids")?,
-            in_flight: FxHashMap::default(),
+            under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,
-            drain_until: None,
+            drain: Drain::No,
         })
     }
 
@@ -118,7 +149,7 @@ impl Mirror {
 
     /// True when nothing waits and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.lane.is_idle())
+        self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
     }
 
     /// The targets that want a request; counts it for each of them.
@@ -155,6 +186,7 @@ impl Mirror {
                 body: Some(Rc::clone(&body)),
                 charged,
                 received: now,
+                last_outcome: None,
             };
             self.offer(delivery, now);
         }
@@ -177,13 +209,13 @@ impl Mirror {
             return;
         }
         if lane.rate.as_mut().is_some_and(|rate| !rate.take(now)) {
-            self.give_up_before_attempt(delivery, DropReason::RateLimited);
+            self.give_up_before_attempt(delivery, DropReason::RateLimited, now);
             return;
         }
         match lane.lane.offer(delivery) {
             Offer::Go(delivery) => self.send(delivery, now),
             Offer::Queued => self.count_queued(target, 1, signed(charged)),
-            Offer::Full(delivery) => self.give_up_before_attempt(delivery, DropReason::QueueFull),
+            Offer::Full(delivery) => self.give_up_before_attempt(delivery, DropReason::QueueFull, now),
         }
     }
 
@@ -202,7 +234,7 @@ impl Mirror {
     /// Lets the root tick when the next delivery is due, or the drain ends, and not before; never, when there is no such time.
     fn arm(&self, now: Duration) {
         let due = self.waiting.first_key_value().map(|((due, _), _)| *due);
-        let next = due.into_iter().chain(self.drain_until).min().map(|time| time.saturating_sub(now));
+        let next = due.into_iter().chain(self.drain.end()).min().map(|time| time.saturating_sub(now));
         // A tick that came a moment too early would only have to come again.
         calls::set_tick_period(next.map(|next| next.saturating_add(Duration::from_micros(999))));
     }
@@ -211,7 +243,7 @@ impl Mirror {
     pub(super) fn drain(&mut self) {
         let now = calls::monotonic();
         if !self.is_idle() {
-            self.drain_until = Some(now.saturating_add(self.config.drain_timeout));
+            self.drain = Drain::Deliveries(now.saturating_add(self.config.drain_timeout));
             self.arm(now);
         }
     }
@@ -219,8 +251,14 @@ impl Mirror {
     /// The time of some that wait, or of a drain, has come.
     pub(super) fn tick(&mut self) {
         let now = calls::monotonic();
-        if self.drain_until.is_some_and(|end| end <= now) {
-            self.abandon(now);
+        match self.drain {
+            Drain::Deliveries(end) if end <= now => {
+                self.abandon_deliveries(now);
+                let timeouts = self.config.targets.iter().filter_map(|target| Some(target.dead_letter.as_ref()?.timeout));
+                self.drain = Drain::Letters(now.saturating_add(timeouts.max().unwrap_or_default()));
+            }
+            Drain::Letters(end) if end <= now => self.abandon_letters(),
+            _ => {}
         }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
@@ -241,65 +279,6 @@ impl Mirror {
         let next = self.lanes.get_mut(target)?.lane.ended()?;
         self.count_queued(target, -1, signed(next.charged).saturating_neg());
         Some(next)
-    }
-
-    /// The time of a drain is over: gives up all that is under way.
-    fn abandon(&mut self, now: Duration) {
-        self.drain_until = None;
-        for (_, InFlight { delivery, permit, .. }) in std::mem::take(&mut self.in_flight) {
-            let target = delivery.target;
-            self.settle(target, permit, None, now);
-            self.add(target, Metric::Inflight, -1);
-            let attempts = delivery.attempt;
-            self.give_up(delivery, attempts, DropReason::Shutdown, None);
-        }
-        let waiting = std::mem::take(&mut self.waiting).into_values();
-        let queued = self.lanes.iter_mut().flat_map(|lane| lane.lane.clear());
-        for delivery in waiting.chain(queued).collect::<Vec<_>>() {
-            self.count_queued(delivery.target, -1, signed(delivery.charged).saturating_neg());
-            self.give_up_before_attempt(delivery, DropReason::Shutdown);
-        }
-    }
-
-    /// Gives up a delivery whose next attempt is not made.
-    fn give_up_before_attempt(&mut self, delivery: Delivery, reason: DropReason) {
-        let attempts = delivery.attempt.saturating_sub(1);
-        self.give_up(delivery, attempts, reason, None);
-    }
-
-    /// Gives up a delivery after so many attempts.
-    fn give_up(&mut self, delivery: Delivery, attempts: u32, reason: DropReason, cause: Option<Cause>) {
-        self.report_given_up(delivery.target, Some(delivery.id), &delivery.head, attempts, reason, cause);
-        self.count(delivery.target, Metric::Dropped(reason));
-        self.budget.give(delivery.charged);
-    }
-
-    /// Counts a request of which nothing is held.
-    fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, reason: DropReason) {
-        self.report_given_up(target, id, head, 0, reason, None);
-        self.count(target, Metric::Dropped(reason));
-    }
-
-    fn report_given_up(
-        &self,
-        target: usize,
-        id: Option<Uuid>,
-        head: &CapturedHead,
-        attempts: u32,
-        reason: DropReason,
-        cause: Option<Cause>,
-    ) {
-        let report = Report {
-            target: self.name(target),
-            delivery_id: id,
-            correlation_id: head.correlation_id(),
-            attempt: attempts,
-            cause,
-            retry_in: None,
-            reason: Some(reason),
-            elapsed: None,
-        };
-        journal::write(Event::GivenUp, report);
     }
 
     /// Tells a target's breaker how an attempt ended.

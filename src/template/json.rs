@@ -31,7 +31,8 @@ impl JsonTemplate {
 
     /// Adds a string without expressions.
     pub fn push_text(&mut self, text: &str) {
-        self.push_json(&serde_json::Value::from(text).to_string());
+        // Text always serializes.
+        self.push_json(&serde_json::to_string(text).unwrap_or_default());
     }
 
     /// Adds a string.

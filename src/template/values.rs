@@ -118,7 +118,8 @@ impl<'v> Found<'v> {
             Self::Text(text) => text,
             Self::Number(number) => number.to_string().into(),
             Self::Json(Value::String(text)) => text.into(),
-            Self::Json(value) => value.to_string().into(),
+            // JSON always serializes.
+            Self::Json(value) => serde_json::to_string(value).unwrap_or_default().into(),
             Self::Written(json) => String::from_utf8_lossy(json),
         }
     }

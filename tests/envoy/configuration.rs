@@ -4,12 +4,10 @@ use serde_json::{json, Value};
 
 use crate::scene::{everything_to, Scene};
 use crate::support::bootstrap::{self, Filter, Protocol};
-use crate::support::client::Client;
 use crate::support::envoy::Envoy;
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::log::{self, Event};
 use crate::support::setup::Setup;
-use crate::support::upstream::Upstream;
 
 /// Many problems at once: each has its path.
 fn bad() -> Value {
@@ -48,17 +46,6 @@ fn assert_every_problem_is_told(events: &[Event]) {
         let known = PROBLEMS.iter().any(|start| event.text("problem").starts_with(start));
         assert!(known, "unexpected: {event:?}");
     }
-}
-
-/// An Envoy whose listeners come from a file, with the filter mirroring to `audit`.
-async fn dynamic(primary: &Upstream, audit: &Upstream, filter: Filter) -> Envoy {
-    Setup::new()
-        .cluster("primary", primary.address())
-        .cluster("audit", audit.address())
-        .listener("main", filter)
-        .dynamic()
-        .start()
-        .await
 }
 
 async fn lds(envoy: &Envoy, counter: &str, wanted: u64) {
@@ -110,39 +97,38 @@ async fn a_feature_that_is_not_built_yet_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_refused_update_leaves_the_old_configuration_serving() {
-    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
-    let envoy = dynamic(&primary, &audit, Filter::json(&everything_to(&["audit"]))).await;
-    let client = Client::http1(envoy.address("main"));
+    let scene = Scene::updatable(["audit"], everything_to(&["audit"])).await;
+    let client = scene.client();
     client.post("/", "before").await;
-    assert_eq!(audit.take_one().await.body(), "before");
+    assert_eq!(scene.target().take_one().await.body(), "before");
 
-    envoy.replace_listeners(&[("main", Filter::json(&bad()))]);
-    lds(&envoy, "update_rejected", 1).await;
-    assert_every_problem_is_told(&envoy.events());
-    for client in [client, Client::http1(envoy.address("main"))] {
+    scene.update(&bad());
+    lds(&scene.envoy, "update_rejected", 1).await;
+    assert_every_problem_is_told(&scene.envoy.events());
+    for client in [client, scene.client()] {
         assert_eq!(client.post("/", "after").await.status, 200);
-        assert_eq!(audit.take_one().await.body(), "after");
+        assert_eq!(scene.target().take_one().await.body(), "after");
     }
-    let stats = envoy.settled_at("audit", 3).await;
+    let stats = scene.envoy.settled_at("audit", 3).await;
     assert_eq!(stats.of("audit", "delivered"), 3);
 }
 
 #[tokio::test]
 async fn a_good_update_takes_effect() {
-    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
     let mut narrow = everything_to(&["audit"]);
     narrow["targets"][0]["match"] = json!([{"path": {"prefix": "/new"}}]);
-    let envoy = dynamic(&primary, &audit, Filter::json(&everything_to(&["audit"]))).await;
-    Client::http1(envoy.address("main")).get("/old").await;
+    let scene = Scene::updatable(["audit"], everything_to(&["audit"])).await;
+    let audit = scene.target();
+    scene.client().get("/old").await;
     assert_eq!(audit.take_one().await.path, "/old");
-    let updates = envoy.stats().await.find("listener_manager.lds.update_success").unwrap();
-    envoy.replace_listeners(&[("main", Filter::json(&narrow))]);
-    lds(&envoy, "update_success", updates + 1).await;
+    let updates = scene.envoy.stats().await.find("listener_manager.lds.update_success").unwrap();
+    scene.update(&narrow);
+    lds(&scene.envoy, "update_success", updates + 1).await;
     // Workers take the new filter chain over one by one.
     eventually(PATIENCE, "the new rules", async || {
         let before = audit.received().len();
-        Client::http1(envoy.address("main")).get("/old").await;
-        envoy.settled(["audit"]).await;
+        scene.client().get("/old").await;
+        scene.envoy.settled(["audit"]).await;
         let after = audit.received().len();
         if before == after {
             Ok(())
@@ -152,8 +138,7 @@ async fn a_good_update_takes_effect() {
     })
     .await;
     audit.take(0).await;
-    let client = Client::http1(envoy.address("main"));
-    client.get("/new/1").await;
+    scene.client().get("/new/1").await;
     assert_eq!(audit.take_one().await.path, "/new/1");
 }
 
@@ -173,16 +158,15 @@ async fn text_and_struct_give_the_same_filter() {
     });
     let mut seen = Vec::new();
     for filter in [Filter::json(&configuration), Filter::Struct(configuration.clone())] {
-        let (primary, audit) = (Upstream::start().await, Upstream::start().await);
-        let envoy = dynamic(&primary, &audit, filter).await;
-        let client = Client::http1(envoy.address("main"));
+        let scene = Scene::filtered(["audit"], filter, |setup| setup).await;
+        let client = scene.client();
         for (path, tier, size) in [("/a", "gold", 1000), ("/b", "gold", 1001), ("/c", "silver", 10)] {
             let request = client.request("POST", path).header("x-tier", tier).header("x-correlation", "7");
             let body = crate::support::client::full(vec![b'x'; size]);
             client.send(request.body(body).unwrap()).await;
         }
-        let stats = envoy.settled_at("audit", 2).await;
-        let copies = audit.take(1).await;
+        let stats = scene.envoy.settled_at("audit", 2).await;
+        let copies = scene.target().take(1).await;
         let copy = &copies[0];
         assert_eq!((copies.len(), copy.path.as_str(), copy.body().len()), (1, "/a", 1000));
         seen.push((stats.target("audit"), copy.only("x-correlation"), copy.only("x-sidecast-loop").len()));

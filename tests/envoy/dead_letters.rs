@@ -4,12 +4,12 @@ use std::time::{Duration, SystemTime};
 
 use serde_json::{json, Value};
 
+use crate::letter::Letter;
 use crate::scene::{target, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{full, Client};
 use crate::support::eventually::{eventually, PATIENCE};
-use crate::support::letter::Letter;
 use crate::support::setup::Setup;
 use crate::support::upstream::{Refusing, Upstream};
 

@@ -10,6 +10,7 @@ use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{chunked, full, Client};
 use crate::support::envoy::Envoy;
+use crate::support::load::Load;
 use crate::support::log;
 use crate::support::setup::Setup;
 use crate::support::upstream::{Refusing, Upstream};
@@ -93,6 +94,78 @@ async fn a_reserved_port_refuses() {
     let answer = Client::http1(envoy.address("main")).get("/").await;
     assert_eq!(answer.status, 503);
     assert_eq!(envoy.stats().await.find("cluster.primary.upstream_cx_connect_fail"), Some(1));
+}
+
+#[tokio::test]
+async fn a_port_that_is_closed_refuses_until_it_is_open_again() {
+    let mut upstream = Upstream::start().await;
+    let envoy = plain(&upstream).await;
+    let client = Client::http1(envoy.address("main"));
+    for _ in 0..2 {
+        assert_eq!(client.get("/").await.status, 200);
+        upstream.close().await;
+        assert_eq!(client.get("/").await.status, 503);
+        upstream.open();
+    }
+    assert_eq!(client.get("/").await.status, 200);
+    assert_eq!(upstream.begun().len(), 3);
+}
+
+#[tokio::test]
+async fn an_upstream_that_forgets_still_counts() {
+    let upstream = Upstream::start().await;
+    upstream.forget();
+    let envoy = plain(&upstream).await;
+    assert_eq!(Client::http1(envoy.address("main")).post("/", "body").await.status, 200);
+    assert_eq!((upstream.begun().len(), upstream.received().len()), (1, 0));
+}
+
+#[tokio::test]
+async fn a_load_does_not_wait_for_answers_and_counts_from_when_a_request_was_due() {
+    let upstream = Upstream::start().await;
+    let late = Duration::from_millis(400);
+    upstream.behave(Behaviour::Answer(Answer::status(200).after(late)));
+    let envoy = plain(&upstream).await;
+    let load = Load { rate: 100, duration: Duration::from_secs(1), connections: 100, body: Bytes::from("body") };
+    let report = load.clone().start(envoy.address("main")).await.unwrap();
+    report.assert_no_failure();
+    // One after the other, these would take 40 s.
+    assert!(report.took < Duration::from_secs(20), "{report}");
+    assert!(report.percentile(0.0) >= late, "{report}");
+    let mut paths: Vec<String> = upstream.take(100).await.into_iter().map(|seen| seen.path).collect();
+    let mut wanted: Vec<String> = (0..100).map(|index| format!("/{index}")).collect();
+    paths.sort();
+    wanted.sort();
+    assert_eq!(paths, wanted);
+
+    // Two connections carry five requests a second. The last of twenty is due after 0.2 s and ends after 4 s: what it waited for
+    // a connection counts.
+    let narrow = Load { duration: Duration::from_millis(200), connections: 2, ..load };
+    let report = narrow.start(envoy.address("main")).await.unwrap();
+    report.assert_no_failure();
+    assert!(report.percentile(100.0) >= Duration::from_millis(3_500), "{report}");
+}
+
+#[tokio::test]
+async fn a_load_tells_failures() {
+    let refusing = Refusing::reserve();
+    let load = Load { rate: 100, duration: Duration::from_millis(100), connections: 2, body: Bytes::new() };
+    let report = load.clone().start(refusing.address()).await.unwrap();
+    assert_eq!((report.sent, report.errors.len()), (10, 10), "{report}");
+    let upstream = Upstream::behaving(Behaviour::Answer(Answer::status(503))).await;
+    let report = load.start(upstream.address()).await.unwrap();
+    assert_eq!(report.statuses, [(503, 10)].into(), "{report}");
+}
+
+#[tokio::test]
+async fn an_envoy_tells_its_memory_and_ends_at_a_signal() {
+    let upstream = Upstream::start().await;
+    let mut envoy = plain(&upstream).await;
+    let memory = envoy.memory().await;
+    let mib = 1024 * 1024;
+    assert!(memory.allocated > mib && memory.resident > memory.allocated && memory.peak >= memory.resident, "{memory:?}");
+    assert!(memory.peak < 1024 * mib, "{memory:?}");
+    assert!(envoy.terminate().await.success());
 }
 
 #[test]

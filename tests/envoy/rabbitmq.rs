@@ -9,11 +9,11 @@ use serde_json::{json, Value};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
+use crate::letter::{to_rabbitmq, Letter};
 use crate::scene::{noise, target, Scene};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::client::{full, Client};
 use crate::support::eventually::eventually;
-use crate::support::letter::{to_rabbitmq, Letter};
 use crate::support::rabbitmq::{Message, RabbitMq};
 use crate::support::recorded::{values, Headers, Recorded};
 

@@ -4,30 +4,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::scene::everything_to;
+use crate::scene::{everything_to, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::Filter;
-use crate::support::client::Client;
 use crate::support::eventually::{eventually, PATIENCE};
-use crate::support::setup::Setup;
-use crate::support::upstream::Upstream;
 
 #[tokio::test]
 async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
-    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
-    let gate = Gate::shut();
-    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
     let mut configuration = everything_to(&["audit"]);
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 4, "max_queued": 100});
-    let envoy = Setup::new()
-        .cluster("primary", primary.address())
-        .cluster("audit", audit.address())
-        .listener("main", Filter::json(&configuration))
-        .concurrency(1)
-        .dynamic()
-        .start()
-        .await;
-    let client = Client::http1(envoy.address("main"));
+    let scene = Scene::set_up(["audit"], configuration.clone(), |setup| setup.dynamic().concurrency(1)).await;
+    let (envoy, audit) = (&scene.envoy, scene.target());
+    let gate = Gate::shut();
+    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
+    let client = scene.client();
     for index in 0..20 {
         assert_eq!(client.post(&format!("/before/{index}"), "body").await.status, 200);
     }
@@ -37,14 +27,14 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
 
     // No answer comes before the old filter chain is drained.
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 5, "max_queued": 100});
-    envoy.replace_listeners(&[("main", Filter::json(&configuration))]);
+    scene.update(&configuration);
     // It drains for a second.
     for wanted in [1, 0] {
         envoy.draining(wanted).await;
     }
     assert_eq!(audit.complete(), 4);
     gate.open();
-    let client = Client::http1(envoy.address("main"));
+    let client = scene.client();
     for index in 0..10 {
         assert_eq!(client.post(&format!("/after/{index}"), "body").await.status, 200);
     }
@@ -60,21 +50,14 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
 
 #[tokio::test]
 async fn a_target_removed_by_an_update_still_gets_what_was_under_way() {
-    let (primary, audit, other) = (Upstream::start().await, Upstream::start().await, Upstream::start().await);
+    let scene = Scene::updatable(["audit", "other"], everything_to(&["audit"])).await;
+    let (envoy, audit) = (&scene.envoy, &scene.targets[0]);
     let gate = Gate::shut();
     audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
-    let envoy = Setup::new()
-        .cluster("primary", primary.address())
-        .cluster("audit", audit.address())
-        .cluster("other", other.address())
-        .listener("main", Filter::json(&everything_to(&["audit"])))
-        .dynamic()
-        .start()
-        .await;
-    Client::http1(envoy.address("main")).post("/", "last").await;
-    envoy.replace_listeners(&[("main", Filter::json(&everything_to(&["other"])))]);
+    scene.client().post("/", "last").await;
+    scene.update(&everything_to(&["other"]));
     eventually(PATIENCE, "the other target to be used", async || {
-        Client::http1(envoy.address("main")).get("/").await;
+        scene.client().get("/").await;
         match envoy.stats().await.find("wasmcustom.sidecast.other.matched") {
             Some(1..) => Ok(()),
             seen => Err(format!("{seen:?}")),
@@ -90,26 +73,20 @@ async fn a_target_removed_by_an_update_still_gets_what_was_under_way() {
 
 #[tokio::test]
 async fn updates_under_load_lose_no_copy_and_no_answer() {
-    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
-    audit.behave(Behaviour::Answer(Answer::status(200).after(Duration::from_millis(20))));
     let mut configuration = everything_to(&["audit"]);
-    let envoy = Setup::new()
-        .cluster("primary", primary.address())
-        .cluster("audit", audit.address())
-        .listener("main", Filter::json(&configuration))
-        .dynamic()
-        .start()
-        .await;
+    let scene = Scene::updatable(["audit"], configuration.clone()).await;
+    let (envoy, audit) = (&scene.envoy, scene.target());
+    audit.behave(Behaviour::Answer(Answer::status(200).after(Duration::from_millis(20))));
     let mut paths = Vec::new();
     for update in 1..=4 {
         for index in 0..60 {
             let path = format!("/{update}/{index}");
             // A connection of its own: those of a drained filter chain are closed.
-            assert_eq!(Client::http1(envoy.address("main")).post(&path, "body").await.status, 200);
+            assert_eq!(scene.client().post(&path, "body").await.status, 200);
             paths.push(path);
         }
         configuration["targets"][0]["limits"] = json!({"max_in_flight": update, "max_queued": 1000});
-        envoy.replace_listeners(&[("main", Filter::json(&configuration))]);
+        scene.update(&configuration);
     }
     let stats = envoy.settled_at("audit", 240).await;
     assert_eq!(stats.of("audit", "delivered"), 240, "{:?}", stats.target("audit"));
@@ -122,24 +99,17 @@ async fn updates_under_load_lose_no_copy_and_no_answer() {
 /// Envoy ends a VM with the last filter that uses it, whatever is under way in it; until then, it waits for each root to be done.
 #[tokio::test]
 async fn a_filter_that_is_taken_out_of_one_of_two_listeners_still_finishes_what_was_under_way() {
-    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
-    let gate = Gate::shut();
-    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
     let mut configuration = everything_to(&["audit"]);
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 1, "max_queued": 10});
-    let envoy = Setup::new()
-        .cluster("primary", primary.address())
-        .cluster("audit", audit.address())
-        .listener("main", Filter::json(&configuration))
-        .listener("other", Filter::json(&everything_to(&["audit"])))
-        .concurrency(1)
-        .dynamic()
-        .start()
-        .await;
-    for index in 0..3 {
-        Client::http1(envoy.address("main")).post(&format!("/{index}"), "body").await;
-    }
     let other = Filter::json(&everything_to(&["audit"]));
+    let scene =
+        Scene::set_up(["audit"], configuration, |setup| setup.listener("other", other.clone()).concurrency(1).dynamic()).await;
+    let (envoy, audit) = (&scene.envoy, scene.target());
+    let gate = Gate::shut();
+    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
+    for index in 0..3 {
+        scene.client().post(&format!("/{index}"), "body").await;
+    }
     envoy.replace_listeners(&[("main", Filter::None), ("other", other)]);
     for wanted in [1, 0] {
         envoy.draining(wanted).await;

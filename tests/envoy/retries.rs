@@ -6,12 +6,8 @@ use serde_json::{json, Value};
 
 use crate::scene::{target, Scene};
 use crate::support::answer::{Answer, Behaviour};
-use crate::support::bootstrap::Filter;
-use crate::support::client::Client;
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::recorded::Recorded;
-use crate::support::setup::Setup;
-use crate::support::upstream::Upstream;
 
 fn retrying(retry: Value) -> Value {
     let mut audit = target("audit");
@@ -93,18 +89,11 @@ async fn an_outage_adds_no_more_than_the_budget() {
 
 #[tokio::test]
 async fn an_update_while_retries_wait_loses_none() {
-    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
+    let mut configuration = retrying(json!({"max_attempts": 2, "backoff": {"base": "1ms", "max": "10s"}}));
+    let scene = Scene::set_up(["audit"], configuration.clone(), |setup| setup.dynamic().concurrency(1)).await;
+    let (envoy, audit) = (&scene.envoy, scene.target());
     audit.behave(busy("5"));
-    let configuration = retrying(json!({"max_attempts": 2, "backoff": {"base": "1ms", "max": "10s"}}));
-    let envoy = Setup::new()
-        .cluster("primary", primary.address())
-        .cluster("audit", audit.address())
-        .listener("main", Filter::json(&configuration))
-        .concurrency(1)
-        .dynamic()
-        .start()
-        .await;
-    let client = Client::http1(envoy.address("main"));
+    let client = scene.client();
     for index in 0..10 {
         assert_eq!(client.post(&format!("/{index}"), "body").await.status, 200);
     }
@@ -120,9 +109,8 @@ async fn an_update_while_retries_wait_loses_none() {
     })
     .await;
     audit.behave(Behaviour::Answer(Answer::status(200)));
-    let mut changed = configuration.clone();
-    changed["targets"][0]["limits"] = json!({"max_in_flight": 5});
-    envoy.replace_listeners(&[("main", Filter::json(&changed))]);
+    configuration["targets"][0]["limits"] = json!({"max_in_flight": 5});
+    scene.update(&configuration);
     let stats = envoy.settled_at("audit", 10).await;
     assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "attempts")), (10, 20), "{:?}", stats.target("audit"));
     let mut second: Vec<Recorded> = audit.take(20).await;

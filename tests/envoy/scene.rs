@@ -30,8 +30,18 @@ impl<const N: usize> Scene<N> {
         Self::set_up(names, configuration, |setup| setup).await
     }
 
+    /// The same, with listeners that can be replaced while Envoy runs.
+    pub(crate) async fn updatable(names: [&str; N], configuration: Value) -> Self {
+        Self::set_up(names, configuration, Setup::dynamic).await
+    }
+
     /// The same, with a hand on Envoy's configuration.
     pub(crate) async fn set_up(names: [&str; N], configuration: Value, adapt: impl FnOnce(Setup) -> Setup) -> Self {
+        Self::filtered(names, Filter::json(&configuration), adapt).await
+    }
+
+    /// The same, with the filter's configuration as it stands.
+    pub(crate) async fn filtered(names: [&str; N], filter: Filter, adapt: impl FnOnce(Setup) -> Setup) -> Self {
         let primary = Upstream::start().await;
         let mut setup = Setup::new().cluster("primary", primary.address());
         let mut targets = Vec::new();
@@ -40,12 +50,17 @@ impl<const N: usize> Scene<N> {
             setup = setup.cluster(name, target.address());
             targets.push(target);
         }
-        let setup = setup.listener("main", Filter::json(&configuration));
+        let setup = setup.listener("main", filter);
         Self {
             envoy: adapt(setup).start().await,
             primary,
             targets: targets.try_into().unwrap_or_else(|_| unreachable!("one upstream for each name")),
         }
+    }
+
+    /// Replaces the filter's configuration; the listener is the only one.
+    pub(crate) fn update(&self, configuration: &Value) {
+        self.envoy.replace_listeners(&[("main", Filter::json(configuration))]);
     }
 
     /// A client of the listener that speaks HTTP/1.1.

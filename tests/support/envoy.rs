@@ -19,10 +19,12 @@ use crate::support::stats::Stats;
 
 /// A running Envoy. When it is dropped it is asked to quit, reaped, and its log is searched for traps of the filter.
 pub(crate) struct Envoy {
-    child: Child,
+    /// The process.
+    pub(crate) child: Child,
     directory: TempDir,
     wasm: PathBuf,
-    admin: SocketAddr,
+    /// Where its admin interface listens.
+    pub(crate) admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
 }
 

@@ -1,7 +1,7 @@
 //! Upstreams that record what they receive and behave as they are told. HTTP/1.1 and HTTP/2 (by prior knowledge) on one port.
 
 use std::net::SocketAddr;
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -21,6 +21,8 @@ use crate::support::recorded::Recorded;
 struct Shared {
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<Arc<Mutex<Recorded>>>>,
+    forgets: AtomicBool,
+    begun: Mutex<Vec<Instant>>,
     tally: Arc<Tally>,
 }
 
@@ -29,6 +31,8 @@ pub(crate) struct Upstream {
     address: SocketAddr,
     shared: Arc<Shared>,
     acceptor: tokio::task::JoinHandle<()>,
+    /// Holds the port while it is closed.
+    reserved: Option<TcpSocket>,
 }
 
 impl Drop for Upstream {
@@ -47,9 +51,15 @@ impl Upstream {
     pub(crate) async fn behaving(behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared { behaviour: Mutex::new(behaviour), requests: Mutex::default(), tally: Arc::default() });
+        let shared = Arc::new(Shared {
+            behaviour: Mutex::new(behaviour),
+            requests: Mutex::default(),
+            forgets: AtomicBool::new(false),
+            begun: Mutex::default(),
+            tally: Arc::default(),
+        });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&shared)));
-        Self { address, shared, acceptor }
+        Self { address, shared, acceptor, reserved: None }
     }
 
     /// Where it listens.
@@ -60,6 +70,33 @@ impl Upstream {
     /// Changes what it does with the requests from now on.
     pub(crate) fn behave(&self, behaviour: Behaviour) {
         *self.shared.behaviour.lock().unwrap() = behaviour;
+    }
+
+    /// From now on only [`begun`](Self::begun) tells of requests: a hundred thousand of them would take too much memory.
+    pub(crate) fn forget(&self) {
+        self.shared.forgets.store(true, Ordering::Relaxed);
+    }
+
+    /// When each request began to arrive, since the start.
+    pub(crate) fn begun(&self) -> Vec<Instant> {
+        self.shared.begun.lock().unwrap().clone()
+    }
+
+    /// Breaks all connections, and refuses new ones.
+    pub(crate) async fn close(&mut self) {
+        self.acceptor.abort();
+        // Only when it has ended is its listener closed.
+        let _ = (&mut self.acceptor).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        socket.bind(self.address).unwrap();
+        self.reserved = Some(socket);
+    }
+
+    /// Listens again after a close, on the same port.
+    pub(crate) fn open(&mut self) {
+        let listener = self.reserved.take().unwrap().listen(1024).unwrap();
+        self.acceptor = tokio::spawn(accept(listener, Arc::clone(&self.shared)));
     }
 
     /// What has arrived so far, in the order of arrival.
@@ -146,7 +183,10 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
     let mut guard = Abandoned(Arc::clone(&shared.tally), true);
     let (parts, body) = request.into_parts();
     let record = Arc::new(Mutex::new(Recorded::begun(&parts)));
-    shared.requests.lock().unwrap().push(Arc::clone(&record));
+    shared.begun.lock().unwrap().push(Instant::now());
+    if !shared.forgets.load(Ordering::Relaxed) {
+        shared.requests.lock().unwrap().push(Arc::clone(&record));
+    }
     let answer = match behaviour {
         Behaviour::AnswerEarly(answer) => answer,
         other => {

@@ -5,6 +5,7 @@ use crate::{
     wasm_host::{Answer, Host, Request, Status, Worker},
 };
 use serde_json::json;
+use std::time::Duration;
 
 /// One request at a time, and one that waits.
 fn narrow() -> (Host, Worker) {
@@ -190,5 +191,22 @@ fn bodies_that_are_still_arriving_count_as_buffered() {
         stream.close();
     }
     assert_eq!(worker.answer_all(&Answer::upstream(200)), 1);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn a_rate_lets_its_burst_pass_and_then_what_flows_in() {
+    let rate = json!({"limits": {"rate": {"per_second": 10, "burst": 3}}});
+    let (host, worker) = mirroring_with(&audit_with(&rate));
+    let sent = |count: usize| {
+        (0..count).for_each(|_| worker.exchange(&Request::post("/").body("x")));
+        worker.answer_all(&Answer::upstream(200))
+    };
+    assert_eq!(sent(10), 3);
+    host.advance(Duration::from_millis(200));
+    assert_eq!(sent(10), 2);
+    host.set_clock_back(Duration::from_secs(3_600));
+    assert_eq!(sent(10), 0, "the wall clock decides nothing");
+    assert_eq!(dropped(&host, "audit"), only("rate_limited", 25));
     assert_balanced(&host, "audit");
 }

@@ -12,13 +12,16 @@
 #[path = "../support/wasm_host/mod.rs"]
 mod wasm_host;
 
+mod accounts;
 mod breaker;
 mod breaker_record;
 mod configuration;
 mod copies;
 mod cost;
+mod drain;
 mod faults;
 mod identity;
+mod letters;
 mod lifecycle;
 mod limits;
 mod logging;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{signed, Delivery, InFlight, Mirror, TargetLane};
+use super::{signed, Delivery, InFlight, Mirror, TargetLane, UnderWay};
 use crate::breaker::{Admission, Sample};
 use crate::host::calls::{self, Buffer};
 use crate::host::journal::{self, Report};
@@ -31,7 +31,7 @@ impl Mirror {
         while let Some(mut delivery) = next {
             let target = delivery.target;
             if self.has_expired(&delivery, now) {
-                self.give_up_before_attempt(delivery, DropReason::Expired);
+                self.give_up_before_attempt(delivery, DropReason::Expired, now);
                 next = self.leave_place(target);
                 continue;
             }
@@ -47,10 +47,10 @@ impl Mirror {
             next = match self.attempt(&delivery) {
                 Ok(token) => {
                     self.count(target, Metric::Inflight);
-                    if !self.may_be_retried(&delivery) {
+                    if !self.may_need_body(&delivery) {
                         delivery.body = None;
                     }
-                    self.in_flight.insert(token, InFlight { delivery, started: now, permit });
+                    self.under_way.insert(token, UnderWay::Attempt(InFlight { delivery, started: now, permit }));
                     None
                 }
                 Err(refusal) => {
@@ -81,7 +81,7 @@ impl Mirror {
         let delay = retry.and_then(|retry| retry.wait_for_breaker(earlier, age, left, random));
         match delay {
             Some(delay) if self.park(delivery.target) => self.wait(delivery, now, delay),
-            _ => self.give_up_before_attempt(delivery, DropReason::CircuitOpen),
+            _ => self.give_up_before_attempt(delivery, DropReason::CircuitOpen, now),
         }
     }
 
@@ -112,8 +112,11 @@ impl Mirror {
         self.config.targets.get_mut(target)?.retry.as_mut()
     }
 
-    fn may_be_retried(&mut self, delivery: &Delivery) -> bool {
-        self.retry_of(delivery.target).is_some_and(|retry| delivery.attempt < retry.max_attempts)
+    fn may_need_body(&self, delivery: &Delivery) -> bool {
+        self.config.targets.get(delivery.target).is_some_and(|target| {
+            let may_be_retried = target.retry.as_ref().is_some_and(|retry| delivery.attempt < retry.max_attempts);
+            may_be_retried || target.dead_letter.is_some()
+        })
     }
 
     fn has_expired(&mut self, delivery: &Delivery, now: Duration) -> bool {
@@ -123,10 +126,17 @@ impl Mirror {
 
     /// A call has ended, with an answer or without.
     pub(in crate::host) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
-        let Some(InFlight { delivery, started, permit }) = self.in_flight.remove(&token) else {
-            return;
-        };
         let now = calls::monotonic();
+        match self.under_way.remove(&token) {
+            Some(UnderWay::Attempt(attempt)) => self.attempt_ended(attempt, headers, body_size, now),
+            Some(UnderWay::Letter(posted)) => self.post_ended(posted, headers, body_size, now),
+            // Given up meanwhile.
+            None => {}
+        }
+    }
+
+    fn attempt_ended(&mut self, attempt: InFlight, headers: u32, body_size: usize, now: Duration) {
+        let InFlight { delivery, started, permit } = attempt;
         let elapsed = now.saturating_sub(started);
         self.add(delivery.target, Metric::Inflight, -1);
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
@@ -139,7 +149,7 @@ impl Mirror {
     }
 
     /// Reads how a call ended, with as few host calls as it takes.
-    fn outcome(&self, target: usize, elapsed: Duration, headers: u32, body_size: usize) -> Outcome {
+    pub(super) fn outcome(&self, target: usize, elapsed: Duration, headers: u32, body_size: usize) -> Outcome {
         if headers == 0 {
             let timeout = self.config.targets.get(target).map_or(Duration::ZERO, |target| target.timeout);
             return self.judge(target, End::NoAnswer { elapsed, timeout });
@@ -157,7 +167,7 @@ impl Mirror {
         self.judge(target, End::Answer { status, from_upstream, text: &text })
     }
 
-    fn judge(&self, target: usize, end: End<'_>) -> Outcome {
+    pub(super) fn judge(&self, target: usize, end: End<'_>) -> Outcome {
         self.config.targets.get(target).map_or(Outcome::HOST_ERROR, |target| target.policy.judge(end))
     }
 
@@ -182,6 +192,7 @@ impl Mirror {
         let delivered = ended.outcome.verdict == Verdict::Delivered;
         journal::write(if delivered { Event::Delivered } else { Event::AttemptFailed }, report);
         self.count(target, if delivered { Metric::Delivered } else { Metric::AttemptFailures });
+        delivery.last_outcome = Some(ended.outcome.cause);
         match again {
             Ok(None) => self.budget.give(delivery.charged),
             Ok(Some(delay)) => {
@@ -190,7 +201,7 @@ impl Mirror {
             }
             Err(reason) => {
                 let attempts = delivery.attempt;
-                self.give_up(delivery, attempts, reason, Some(ended.outcome.cause));
+                self.give_up(delivery, attempts, reason, ended.now);
             }
         }
         self.leave_place(target)

@@ -1,0 +1,220 @@
+//! Requests that are given up: counted, and handed over as dead letters where that is asked for.
+
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{signed, Delivery, Mirror, TargetLane, UnderWay};
+use crate::dead_letter::{Call, Letter};
+use crate::headers::HeaderMap;
+use crate::host::calls;
+use crate::host::journal::{self, Report};
+use crate::log_event::Event;
+use crate::outbox::Offer;
+use crate::outcome::{Cause, End, Refusal};
+use crate::shape::{Attempt, CapturedHead};
+use crate::stats::{DropReason, Metric};
+
+/// A request that was given up, before its letter is written.
+pub(super) struct GivenUp {
+    delivery: Delivery,
+    attempts: u32,
+    reason: DropReason,
+    /// Since 1970.
+    at: Duration,
+}
+
+/// A letter that Envoy is delivering.
+pub(super) struct Posted {
+    given_up: GivenUp,
+    started: Duration,
+}
+
+impl Mirror {
+    /// Gives up a delivery whose next attempt is not made.
+    pub(super) fn give_up_before_attempt(&mut self, delivery: Delivery, reason: DropReason, now: Duration) {
+        let attempts = delivery.attempt.saturating_sub(1);
+        self.give_up(delivery, attempts, reason, now);
+    }
+
+    /// Gives up a delivery after so many attempts: a dead letter, or dropped.
+    pub(super) fn give_up(&mut self, delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
+        let target = delivery.target;
+        self.report_given_up(target, Some(delivery.id), &delivery.head, attempts, reason, delivery.last_outcome);
+        let configured = self.config.targets.get(target).and_then(|target| target.dead_letter.as_ref());
+        let wanted = configured.is_some_and(|dead_letter| dead_letter.wants(reason));
+        let Some(lane) = self.lanes.get_mut(target).filter(|_| wanted) else {
+            self.drop_charged(target, delivery.charged, reason);
+            return;
+        };
+        let charged = delivery.charged;
+        match lane.letters.offer(GivenUp { delivery, attempts, reason, at: calls::wall_clock() }) {
+            Offer::Go(given_up) => self.post(given_up, now),
+            Offer::Queued => self.count_queued(target, 1, signed(charged)),
+            Offer::Full(given_up) => self.drop_charged(target, given_up.delivery.charged, given_up.reason),
+        }
+    }
+
+    fn drop_charged(&mut self, target: usize, charged: usize, reason: DropReason) {
+        self.budget.give(charged);
+        self.count(target, Metric::Dropped(reason));
+    }
+
+    /// Counts a request of which nothing is held.
+    pub(super) fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, reason: DropReason) {
+        self.report_given_up(target, id, head, 0, reason, None);
+        self.count(target, Metric::Dropped(reason));
+    }
+
+    fn report_given_up(
+        &self,
+        target: usize,
+        id: Option<Uuid>,
+        head: &CapturedHead,
+        attempts: u32,
+        reason: DropReason,
+        cause: Option<Cause>,
+    ) {
+        let report = Report {
+            target: self.name(target),
+            delivery_id: id,
+            correlation_id: head.correlation_id(),
+            attempt: attempts,
+            cause,
+            retry_in: None,
+            reason: Some(reason),
+            elapsed: None,
+        };
+        journal::write(Event::GivenUp, report);
+    }
+
+    /// Posts the letter of a request that has a place; as long as none is under way for it, also of those that wait for that place.
+    fn post(&mut self, given_up: GivenUp, now: Duration) {
+        let mut next = Some(given_up);
+        while let Some(mut given_up) = next {
+            let target = given_up.delivery.target;
+            next = match self.call_for(&mut given_up, now) {
+                Ok(token) => {
+                    self.count(target, Metric::Inflight);
+                    // Envoy has its own copy.
+                    given_up.delivery.body = None;
+                    self.under_way.insert(token, UnderWay::Letter(Posted { given_up, started: now }));
+                    None
+                }
+                Err(refusal) => {
+                    let cause = self.judge(target, End::Refused(refusal)).cause;
+                    self.letter_ended(given_up, false, cause, Duration::ZERO)
+                }
+            };
+        }
+    }
+
+    /// Writes a letter and starts its call. From then on what is charged is the letter, which may be longer than the request.
+    fn call_for(&mut self, given_up: &mut GivenUp, now: Duration) -> Result<u32, Refusal> {
+        let delivery = &mut given_up.delivery;
+        let span_id = self.random.take(calls::random);
+        let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
+        let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
+        let attempt = Attempt { target: &target.name, number: given_up.attempts.max(1), delivery_id: delivery.id, span_id };
+        let headers = delivery.head.for_attempt(&attempt, &self.config.loop_guard).map_err(|_| Refusal::HeadersTooLarge)?;
+        let Call { headers, body } = dead_letter.call(&Letter {
+            id: delivery.id,
+            target: &target.name,
+            reason: given_up.reason,
+            attempts: given_up.attempts,
+            last_outcome: delivery.last_outcome,
+            received_at: given_up.at.saturating_sub(now.saturating_sub(delivery.received)),
+            given_up_at: given_up.at,
+            correlation_id: delivery.head.correlation_id(),
+            headers: &HeaderMap::new(headers),
+            body: delivery.body.as_deref().map_or(&[][..], Vec::as_slice),
+        });
+        let size = headers.len().saturating_add(body.len());
+        self.budget.give(std::mem::take(&mut delivery.charged));
+        if !self.budget.take(size) {
+            return Err(Refusal::NoRoom);
+        }
+        delivery.charged = size;
+        calls::http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
+    }
+
+    /// The call for a letter has ended.
+    pub(super) fn post_ended(&mut self, posted: Posted, headers: u32, body_size: usize, now: Duration) {
+        let Posted { given_up, started } = posted;
+        let target = given_up.delivery.target;
+        let elapsed = now.saturating_sub(started);
+        self.add(target, Metric::Inflight, -1);
+        let cause = self.outcome(target, elapsed, headers, body_size).cause;
+        // An answer that Envoy made in place of the cluster is none of these.
+        let taken = matches!(cause, Cause::Status(200..=299));
+        if let Some(next) = self.letter_ended(given_up, taken, cause, elapsed) {
+            self.post(next, now);
+        }
+    }
+
+    /// Books the end of a letter. Gives the one that can go in its place.
+    fn letter_ended(&mut self, given_up: GivenUp, taken: bool, cause: Cause, elapsed: Duration) -> Option<GivenUp> {
+        let GivenUp { delivery, attempts, reason, .. } = given_up;
+        let target = delivery.target;
+        let report = Report {
+            target: self.name(target),
+            delivery_id: Some(delivery.id),
+            correlation_id: delivery.head.correlation_id(),
+            attempt: attempts,
+            cause: Some(cause),
+            retry_in: None,
+            reason: Some(reason),
+            elapsed: Some(elapsed),
+        };
+        if taken {
+            journal::write(Event::DeadLettered, report);
+            self.budget.give(delivery.charged);
+            self.count(target, Metric::DeadLettered);
+        } else {
+            journal::write(Event::DeadLetterFailed, report);
+            self.drop_charged(target, delivery.charged, reason);
+        }
+        let next = self.lanes.get_mut(target)?.letters.ended()?;
+        self.count_queued(target, -1, signed(next.delivery.charged).saturating_neg());
+        Some(next)
+    }
+
+    /// The time of a drain is over: gives up all deliveries, and lets their letters go on for as long as the slowest of them may take.
+    pub(super) fn abandon_deliveries(&mut self, now: Duration) {
+        for (token, call) in std::mem::take(&mut self.under_way) {
+            match call {
+                UnderWay::Attempt(attempt) => {
+                    let target = attempt.delivery.target;
+                    self.settle(target, attempt.permit, None, now);
+                    self.add(target, Metric::Inflight, -1);
+                    let attempts = attempt.delivery.attempt;
+                    self.give_up(attempt.delivery, attempts, DropReason::Shutdown, now);
+                }
+                letter @ UnderWay::Letter(_) => {
+                    self.under_way.insert(token, letter);
+                }
+            }
+        }
+        let waiting = std::mem::take(&mut self.waiting).into_values();
+        let queued = self.lanes.iter_mut().flat_map(|lane| lane.lane.clear());
+        for delivery in waiting.chain(queued).collect::<Vec<_>>() {
+            self.count_queued(delivery.target, -1, signed(delivery.charged).saturating_neg());
+            self.give_up_before_attempt(delivery, DropReason::Shutdown, now);
+        }
+    }
+
+    /// The time of the letters is over, too: drops what is left.
+    pub(super) fn abandon_letters(&mut self) {
+        for call in std::mem::take(&mut self.under_way).into_values() {
+            if let UnderWay::Letter(Posted { given_up, .. }) = call {
+                self.add(given_up.delivery.target, Metric::Inflight, -1);
+                self.drop_charged(given_up.delivery.target, given_up.delivery.charged, given_up.reason);
+            }
+        }
+        let waiting: Vec<_> = self.lanes.iter_mut().flat_map(|TargetLane { letters, .. }| letters.clear()).collect();
+        for GivenUp { delivery, reason, .. } in waiting {
+            self.count_queued(delivery.target, -1, signed(delivery.charged).saturating_neg());
+            self.drop_charged(delivery.target, delivery.charged, reason);
+        }
+    }
+}
