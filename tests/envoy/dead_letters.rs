@@ -142,8 +142,8 @@ async fn a_request_that_found_no_place_gets_a_letter() {
     let gate = Gate::shut();
     audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
     let client = scene.client();
-    for path in ["/under way", "/waits", "/too many"] {
-        client.post(&path.replace(' ', "-"), path).await;
+    for body in ["under way", "waits", "too many"] {
+        client.post("/", body).await;
     }
     gate.open();
     let stats = scene.envoy.settled_at("audit", 3).await;
@@ -247,4 +247,26 @@ async fn letters_of_several_targets_go_their_own_ways() {
         assert_eq!(letter.body(), body);
     }
     assert_ne!(letters[0].id(), letters[1].id());
+}
+
+#[tokio::test]
+async fn what_an_open_breaker_does_not_let_out_gets_a_letter() {
+    let mut breaking = kept();
+    breaking["retry"]["max_attempts"] = 1.into();
+    breaking["circuit_breaker"] = json!({"consecutive_failures": 2, "open_for": "1h"});
+    let scene = keeping(&breaking).await;
+    let [audit, keeper] = &scene.targets;
+    audit.behave(answering(503));
+    for index in 0..5 {
+        scene.client().post(&format!("/{index}"), "body").await;
+        scene.envoy.settled_at("audit", index + 1).await;
+    }
+    let stats = scene.envoy.stats().await;
+    let counted = ["dead_lettered", "attempts", "breaker.opened"].map(|name| stats.of("audit", name));
+    assert_eq!((counted, stats.drops("audit")), ([5, 2, 1], [].into()));
+    let letters: Vec<Letter> = keeper.take(5).await.iter().map(|call| Letter::parse(&call.body())).collect();
+    for (index, letter) in letters.iter().enumerate() {
+        let expected = if index < 2 { ("audit", "retries_exhausted", 1) } else { ("audit", "circuit_open", 0) };
+        assert_eq!((letter.summary(), letter.request("path")), (expected, Some(format!("/{index}").as_str())));
+    }
 }

@@ -12,6 +12,7 @@
 mod support;
 
 mod accounting;
+mod breaker;
 mod configuration;
 mod dead_letters;
 mod drain;

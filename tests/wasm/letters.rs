@@ -102,6 +102,22 @@ fn letters_have_places_of_their_own_and_what_finds_none_is_counted() {
 }
 
 #[test]
+fn a_letter_that_had_to_wait_tells_the_times_of_its_request_and_not_its_own() {
+    let limits = json!({"limits": {"max_in_flight": 1, "max_queued": 1}});
+    let (host, worker) = lettering_with(&json!({"timeout": "60s"}), &limits);
+    let first = letter_of(&worker);
+    worker.exchange(&Request::get("/"));
+    host.advance(Duration::from_secs(2));
+    worker.call_out().answer(Answer::upstream(503));
+    assert_eq!(host.stat("audit", "queued"), 1);
+    host.advance(Duration::from_secs(30));
+    first.answer(Answer::upstream(204));
+    let envelope: Value = serde_json::from_slice(worker.call_out().body()).unwrap();
+    let times = ["received_at", "given_up_at"].map(|name| envelope[name].as_str().unwrap().to_owned());
+    assert_eq!(times, ["2023-11-14T22:13:20.000Z", "2023-11-14T22:13:22.000Z"]);
+}
+
+#[test]
 fn the_bytes_of_a_letter_are_within_the_workers_bound() {
     let (host, worker) = mirroring_with(&with(
         audit_with(&json!({"dead_letter": {"cluster": "dlq"}})),

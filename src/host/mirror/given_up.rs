@@ -20,7 +20,9 @@ pub(super) struct GivenUp {
     delivery: Delivery,
     attempts: u32,
     reason: DropReason,
-    /// Since 1970.
+    /// When the request was complete, since 1970.
+    received_at: Duration,
+    /// When it was given up, since 1970.
     at: Duration,
 }
 
@@ -48,7 +50,10 @@ impl Mirror {
             return;
         };
         let charged = delivery.charged;
-        match lane.letters.offer(GivenUp { delivery, attempts, reason, at: calls::wall_clock() }) {
+        let at = calls::wall_clock();
+        // Not when the letter is written: that may be later.
+        let received_at = at.saturating_sub(now.saturating_sub(delivery.received));
+        match lane.letters.offer(GivenUp { delivery, attempts, reason, received_at, at }) {
             Offer::Go(given_up) => self.post(given_up, now),
             Offer::Queued => self.count_queued(target, 1, signed(charged)),
             Offer::Full(given_up) => self.drop_charged(target, given_up.delivery.charged, given_up.reason),
@@ -93,7 +98,7 @@ impl Mirror {
         let mut next = Some(given_up);
         while let Some(mut given_up) = next {
             let target = given_up.delivery.target;
-            next = match self.call_for(&mut given_up, now) {
+            next = match self.call_for(&mut given_up) {
                 Ok(token) => {
                     self.count(target, Metric::Inflight);
                     // Envoy has its own copy.
@@ -110,7 +115,7 @@ impl Mirror {
     }
 
     /// Writes a letter and starts its call. From then on what is charged is the letter, which may be longer than the request.
-    fn call_for(&mut self, given_up: &mut GivenUp, now: Duration) -> Result<u32, Refusal> {
+    fn call_for(&mut self, given_up: &mut GivenUp) -> Result<u32, Refusal> {
         let delivery = &mut given_up.delivery;
         let span_id = self.random.take(calls::random);
         let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
@@ -123,7 +128,7 @@ impl Mirror {
             reason: given_up.reason,
             attempts: given_up.attempts,
             last_outcome: delivery.last_outcome,
-            received_at: given_up.at.saturating_sub(now.saturating_sub(delivery.received)),
+            received_at: given_up.received_at,
             given_up_at: given_up.at,
             correlation_id: delivery.head.correlation_id(),
             headers: &HeaderMap::new(headers),
