@@ -198,6 +198,21 @@ fn a_share_of_failures_opens_it_at_its_percentage_and_not_below() {
 }
 
 #[test]
+fn the_successes_of_one_worker_count_when_the_failures_of_another_are_judged() {
+    let (host, first, second) = two_workers(&breaking(&json!({"failure_rate": {"percent": 50, "min_requests": 20}})));
+    for _ in 0..60 {
+        succeeds(&first);
+        host.advance(Duration::from_millis(110));
+    }
+    for _ in 0..59 {
+        fails(&second);
+    }
+    assert_eq!(state(&host), CLOSED);
+    fails(&second);
+    assert_eq!(state(&host), OPEN);
+}
+
+#[test]
 fn a_share_of_too_few_requests_says_nothing() {
     let (host, first, second) = two_workers(&breaking(&json!({"failure_rate": {"percent": 1, "min_requests": 20}})));
     for _ in 0..9 {
@@ -438,6 +453,24 @@ fn attempts_of_an_earlier_state_say_nothing_about_a_later_one() {
 }
 
 #[test]
+fn a_worker_that_missed_all_of_it_tells_nothing_about_what_it_missed() {
+    let configuration =
+        breaking(&json!({"consecutive_failures": 2, "open_for": "1s", "half_open": {"probes": 1, "successes": 1}}));
+    let (host, first, second) = two_workers(&configuration);
+    let late = [attempt(&first), attempt(&first), attempt(&first)].map(Option::unwrap);
+    fails(&second);
+    fails(&second);
+    host.advance(SECOND);
+    succeeds(&second);
+    assert_eq!((state(&host), opened(&host)), (CLOSED, 1));
+    late.iter().for_each(|call| call.answer(Answer::upstream(503)));
+    assert_eq!((state(&host), opened(&host)), (CLOSED, 1));
+    fails(&first);
+    fails(&first);
+    assert_eq!((state(&host), opened(&host)), (OPEN, 2));
+}
+
+#[test]
 fn the_slot_of_a_probe_that_never_ends_is_given_back() {
     let configuration =
         breaking(&json!({"consecutive_failures": 1, "open_for": "1s", "half_open": {"probes": 2, "successes": 1}}));
@@ -459,8 +492,8 @@ fn the_slot_of_a_probe_that_never_ends_is_given_back() {
 }
 
 #[test]
-fn a_probe_that_envoy_does_not_send_does_not_block_the_next() {
-    for status in [Status::BAD_ARGUMENT, Status::INTERNAL_FAILURE, Status(99)] {
+fn a_probe_that_says_nothing_about_the_target_makes_place_for_the_next_at_once() {
+    for (status, waits) in [(Status::BAD_ARGUMENT, 0), (Status(99), 0), (Status::INTERNAL_FAILURE, 2)] {
         let configuration =
             breaking(&json!({"consecutive_failures": 1, "open_for": "1s", "half_open": {"probes": 1, "successes": 1}}));
         let (host, first, second) = two_workers(&configuration);
@@ -469,7 +502,9 @@ fn a_probe_that_envoy_does_not_send_does_not_block_the_next() {
         host.refuse_calls_to("audit", status);
         assert!(attempt(&first).is_none());
         host.accept_calls_to("audit");
-        host.advance(GIVEN_BACK);
+        // That no host is there does say something: the time doubles.
+        assert_eq!(state(&host), if waits > 0 { OPEN } else { HALF_OPEN }, "{status:?}");
+        host.advance(waits * SECOND);
         succeeds(&second);
         assert_eq!(state(&host), CLOSED, "{status:?}");
         assert_balanced(&host, "audit");

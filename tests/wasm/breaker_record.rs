@@ -161,6 +161,18 @@ fn a_write_that_was_refused_is_made_again_on_what_is_there_then() {
 }
 
 #[test]
+fn what_could_not_be_written_is_added_later() {
+    let (host, first, second) = two_workers(&quick());
+    host.fail("proxy_set_shared_data", 0, u64::MAX, Status::CAS_MISMATCH);
+    fails(&first);
+    fails(&first);
+    host.heal();
+    fails(&first);
+    assert_eq!(state(&host), 2);
+    is_blocked(&host, &second);
+}
+
+#[test]
 fn without_shared_data_everything_passes() {
     for (import, status) in ["proxy_get_shared_data", "proxy_set_shared_data"]
         .into_iter()
