@@ -7,12 +7,14 @@
 //!            host::stream ── matching: nobody wants it ──► forgotten
 //!                  │ complete
 //!                  ▼
-//!            host::root ── outbox: room? ──► queued ──┐
-//!                  │                                  │ a place is free
-//!                  ▼                                  ▼
-//!                shape ──► call-out ──► target ──► outcome ──► stats, log_event
-//!                  ▲                                  │
-//!                  └── due: tick ◄── waiting ◄── retry
+//!            host::mirror ── rate_limit, outbox: room? ──► queued ──┐
+//!                  │                                                │ a place is free
+//!                  ▼                                                ▼
+//!                breaker ──► shape ──► call-out ──► target ──► outcome ──► breaker, stats, log_event
+//!                  ▲                                                │
+//!                  ├── due: tick ◄── waiting ◄── retry, budget ◄────┤
+//!                  │                                                ▼
+//!                  └─────────── open, full, too old ───────► given up ──► dead_letter ──► call-out
 //! ```
 //!
 //! Everything but `host` is pure: it takes the time, random bytes and plain data as arguments and returns values. `host`

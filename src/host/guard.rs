@@ -23,8 +23,11 @@ impl Guard {
     pub(super) fn new(target: &str, cluster: &str, settings: Option<Settings>, metrics: &TargetMetrics) -> Self {
         let shared = Shared { key: format!("sidecast.breaker/{target}/{cluster}") };
         let mut guard = Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None };
-        guard.shared.seed();
-        let state = guard.breaker.as_ref().map_or(State::Closed, |breaker| breaker.state(&mut guard.shared));
+        let mut state = State::Closed;
+        if let Some(breaker) = &guard.breaker {
+            guard.shared.seed();
+            state = breaker.state(&mut guard.shared);
+        }
         guard.show(state, metrics);
         guard
     }

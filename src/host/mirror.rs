@@ -8,10 +8,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use self::given_up::{GivenUp, Posted};
 use rustc_hash::FxHashMap;
 use uuid::Uuid;
 
+use self::given_up::{GivenUp, Posted};
 use super::calls;
 use super::guard::Guard;
 use super::metrics::TargetMetrics;
