@@ -3,15 +3,20 @@
 //! not promise that a value is UTF-8. Nothing is copied to read a map, and a map is built in the form in which it is sent.
 
 /// A map as it came from the host.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct HeaderMap {
     bytes: Vec<u8>,
 }
 
 impl HeaderMap {
     /// Takes a serialized map. Junk reads as the pairs before it.
-    pub fn new(bytes: Vec<u8>) -> Self {
+    pub const fn new(bytes: Vec<u8>) -> Self {
         Self { bytes }
+    }
+
+    /// The bytes it takes to hold.
+    pub fn size(&self) -> usize {
+        self.bytes.len()
     }
 
     /// All pairs of name and value, in order.
@@ -120,6 +125,12 @@ impl Pairs {
     /// How many pairs there are.
     pub fn count(&self) -> usize {
         usize::try_from(self.count).unwrap_or(usize::MAX)
+    }
+
+    /// True if there is a pair of that name.
+    pub fn has(&self, name: &[u8]) -> bool {
+        let mut pairs = Iter { lengths: &self.lengths, data: &self.data };
+        pairs.any(|(other, _)| other == name)
     }
 
     /// The bytes that the map takes when serialized.

@@ -1,15 +1,25 @@
 //! What waits and what is under way, within bounds. Both bounds are of one worker: workers share nothing here, so nothing is
 //! locked. What does not fit is handed back, newest first, for its drop to be counted.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
+use std::rc::Rc;
 
-/// The copies of one target: so many under way, so many waiting behind them.
+/// Something that waits or goes as one, and stands for so many copies.
+pub trait Weigh {
+    /// How many copies it stands for, and so how many places it takes while it waits; at least 1.
+    fn weight(&self) -> usize;
+}
+
+/// The copies of one target: so many calls under way, so many copies waiting behind them.
 #[derive(Debug)]
 pub struct Lane<T> {
     in_flight: usize,
     max_in_flight: usize,
     queue: VecDeque<T>,
-    /// Items that wait elsewhere for a time; each has its place in the queue.
+    /// Places taken by the queue.
+    queued: usize,
+    /// Places of copies that wait elsewhere, for a time or for others to make up a batch.
     parked: usize,
     max_queued: usize,
 }
@@ -25,10 +35,10 @@ pub enum Offer<T> {
     Full(T),
 }
 
-impl<T> Lane<T> {
+impl<T: Weigh> Lane<T> {
     /// An empty lane.
     pub fn new(max_in_flight: usize, max_queued: usize) -> Self {
-        Self { in_flight: 0, max_in_flight, queue: VecDeque::new(), parked: 0, max_queued }
+        Self { in_flight: 0, max_in_flight, queue: VecDeque::new(), queued: 0, parked: 0, max_queued }
     }
 
     /// Takes an item in, or hands it back.
@@ -36,34 +46,41 @@ impl<T> Lane<T> {
         if self.in_flight < self.max_in_flight {
             self.in_flight = self.in_flight.saturating_add(1);
             Offer::Go(item)
-        } else if self.has_place() {
-            self.queue.push_back(item);
+        } else if self.has_places(item.weight()) {
+            self.push(item);
             Offer::Queued
         } else {
             Offer::Full(item)
         }
     }
 
-    /// True when one more may wait.
-    pub fn has_place(&self) -> bool {
-        self.queue.len().saturating_add(self.parked) < self.max_queued
+    fn push(&mut self, item: T) {
+        self.queued = self.queued.saturating_add(item.weight());
+        self.queue.push_back(item);
     }
 
-    /// Takes a place for an item that waits elsewhere for a time; false when there is none.
-    pub fn park(&mut self) -> bool {
-        let place = self.has_place();
-        self.parked = self.parked.saturating_add(usize::from(place));
-        place
+    /// True when so many more copies may wait.
+    pub fn has_places(&self, copies: usize) -> bool {
+        self.queued.saturating_add(self.parked).saturating_add(copies) <= self.max_queued
     }
 
-    /// The time of an item that was parked has come: it goes, or waits in the place that it has.
+    /// Takes places for copies that wait elsewhere; false when there are not so many.
+    pub fn park(&mut self, copies: usize) -> bool {
+        let fits = self.has_places(copies);
+        if fits {
+            self.parked = self.parked.saturating_add(copies);
+        }
+        fits
+    }
+
+    /// The time of an item that was parked has come: it goes, or waits in the places that it has.
     pub fn unpark(&mut self, item: T) -> Offer<T> {
-        self.parked = self.parked.saturating_sub(1);
+        self.parked = self.parked.saturating_sub(item.weight());
         if self.in_flight < self.max_in_flight {
             self.in_flight = self.in_flight.saturating_add(1);
             Offer::Go(item)
         } else {
-            self.queue.push_back(item);
+            self.push(item);
             Offer::Queued
         }
     }
@@ -71,10 +88,13 @@ impl<T> Lane<T> {
     /// One that went has ended. The oldest that waits goes in its place.
     pub fn ended(&mut self) -> Option<T> {
         let next = self.queue.pop_front();
-        if next.is_none() {
-            self.in_flight = self.in_flight.saturating_sub(1);
-            // A queue that was long once need not stay allocated for ever.
-            self.queue = VecDeque::new();
+        match &next {
+            Some(next) => self.queued = self.queued.saturating_sub(next.weight()),
+            None => {
+                self.in_flight = self.in_flight.saturating_sub(1);
+                // A queue that was long once need not stay allocated for ever.
+                self.queue = VecDeque::new();
+            }
         }
         next
     }
@@ -82,6 +102,7 @@ impl<T> Lane<T> {
     /// Forgets what is under way or parked, and hands back what waits.
     pub fn clear(&mut self) -> VecDeque<T> {
         self.in_flight = 0;
+        self.queued = 0;
         self.parked = 0;
         std::mem::take(&mut self.queue)
     }
@@ -95,35 +116,60 @@ impl<T> Lane<T> {
 /// Bytes that a worker holds, over all targets.
 #[derive(Debug)]
 pub struct ByteBudget {
-    used: usize,
+    used: Rc<Cell<usize>>,
     limit: usize,
+}
+
+/// Bytes taken from a budget, given back when this is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    used: Rc<Cell<usize>>,
+    bytes: usize,
 }
 
 impl ByteBudget {
     /// A budget of which nothing is used.
     pub fn new(limit: usize) -> Self {
-        Self { used: 0, limit }
+        Self { used: Rc::default(), limit }
     }
 
     /// Takes the bytes if there is room for them.
-    pub fn take(&mut self, bytes: usize) -> bool {
-        match self.used.checked_add(bytes) {
-            Some(used) if used <= self.limit => {
-                self.used = used;
-                true
-            }
-            _ => false,
-        }
+    pub fn take(&self, bytes: usize) -> Option<Charge> {
+        let mut charge = Charge { used: Rc::clone(&self.used), bytes: 0 };
+        self.grow(&mut charge, bytes).then_some(charge)
     }
 
-    /// Gives back what was taken.
-    pub fn give(&mut self, bytes: usize) {
-        self.used = self.used.saturating_sub(bytes);
+    /// Takes more bytes for the same thing if there is room for them.
+    pub fn grow(&self, charge: &mut Charge, bytes: usize) -> bool {
+        let used = self.used.get().checked_add(bytes).filter(|used| *used <= self.limit);
+        if let Some(used) = used {
+            self.used.set(used);
+            charge.bytes = charge.bytes.saturating_add(bytes);
+        }
+        used.is_some()
     }
 
     /// The bytes in use.
     pub fn used(&self) -> usize {
-        self.used
+        self.used.get()
+    }
+}
+
+impl Charge {
+    /// How many bytes it is for.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Gives all of it back at once.
+    pub fn clear(&mut self) {
+        self.used.set(self.used.get().saturating_sub(std::mem::take(&mut self.bytes)));
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        self.clear();
     }
 }
 
@@ -132,9 +178,42 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
+    impl Weigh for usize {
+        fn weight(&self) -> usize {
+            1
+        }
+    }
+
+    /// So many copies that go as one.
+    #[derive(Debug, PartialEq, Eq)]
+    struct Heavy(usize);
+
+    impl Weigh for Heavy {
+        fn weight(&self) -> usize {
+            self.0
+        }
+    }
+
+    #[test]
+    fn what_goes_as_one_takes_a_place_for_each_copy_while_it_waits() {
+        let mut lane = Lane::new(1, 5);
+        assert_eq!(lane.offer(Heavy(9)), Offer::Go(Heavy(9)));
+        assert_eq!(lane.offer(Heavy(3)), Offer::Queued);
+        assert_eq!(lane.offer(Heavy(3)), Offer::Full(Heavy(3)));
+        assert!(lane.park(2));
+        assert!(!lane.park(1));
+        assert_eq!(lane.unpark(Heavy(2)), Offer::Queued);
+        assert_eq!(lane.ended(), Some(Heavy(3)));
+        assert!(lane.has_places(3) && !lane.has_places(4));
+        assert_eq!(lane.ended(), Some(Heavy(2)));
+        assert!(lane.has_places(5) && !lane.is_idle());
+        assert_eq!(lane.ended(), None);
+        assert!(lane.is_idle());
+    }
+
     #[test]
     fn the_bounds_are_kept_in_order() {
-        let mut lane = Lane::new(1, 2);
+        let mut lane = Lane::<usize>::new(1, 2);
         assert_eq!(lane.offer(1), Offer::Go(1));
         assert_eq!(lane.offer(2), Offer::Queued);
         assert_eq!(lane.offer(3), Offer::Queued);
@@ -149,22 +228,24 @@ mod tests {
 
     #[test]
     fn without_a_queue_what_cannot_go_is_handed_back() {
-        let mut lane = Lane::new(1, 0);
+        let mut lane = Lane::<usize>::new(1, 0);
         assert_eq!(lane.offer(1), Offer::Go(1));
         assert_eq!(lane.offer(2), Offer::Full(2));
     }
 
     #[test]
     fn a_budget_takes_up_to_its_limit() {
-        let mut budget = ByteBudget::new(10);
-        assert!(budget.take(10));
-        assert!(!budget.take(1));
-        assert!(budget.take(0));
-        budget.give(4);
-        assert!(!budget.take(5));
-        assert!(budget.take(4));
-        assert!(!budget.take(usize::MAX));
-        assert_eq!(budget.used(), 10);
+        let budget = ByteBudget::new(10);
+        let mut all = budget.take(10).unwrap();
+        assert!(budget.take(1).is_none());
+        assert!(budget.take(0).is_some());
+        all.clear();
+        assert_eq!((all.bytes(), budget.used()), (0, 0));
+        assert!(budget.grow(&mut all, 6) && !budget.grow(&mut all, 5));
+        assert!(budget.take(usize::MAX).is_none());
+        assert_eq!((all.bytes(), budget.used()), (6, 6));
+        drop(all);
+        assert_eq!(budget.used(), 0);
     }
 
     proptest! {
@@ -190,7 +271,7 @@ mod tests {
                     }
                     // An end for good, or a failure that is parked if there is a place.
                     1 | 2 => if let Some(item) = under_way.pop_front() {
-                        if step == 2 && lane.park() {
+                        if step == 2 && lane.park(1) {
                             parked.push_back(item);
                         } else {
                             done += 1;

@@ -4,6 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use crate::config::names::StatusPattern;
+use crate::grpc;
 use crate::stats::DropReason;
 
 /// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
@@ -18,8 +19,10 @@ pub enum End<'a> {
         status: Option<u16>,
         /// It carries `x-envoy-upstream-service-time`: Envoy adds that to what a server sent, not to what it made itself.
         from_upstream: bool,
-        /// The beginning of its body; looked at only when Envoy made the answer.
+        /// The beginning of its body, or of its `grpc-message`; looked at only when Envoy made the answer.
         text: &'a [u8],
+        /// The `grpc-status` of an answer to a gRPC request; none for other requests, and for answers that are not of status 200.
+        grpc: Option<u32>,
     },
     /// A callback without headers: Envoy's timer ran out or the connection broke after the answer had begun, or the answer was
     /// too long for Envoy to hold.
@@ -66,7 +69,7 @@ impl Outcome {
     pub fn is_target_failure(self) -> Option<bool> {
         match (self.verdict, self.cause) {
             (Verdict::Delivered, _) => Some(false),
-            (_, Cause::Status(status)) => Some(status == 429 || status >= 500),
+            (_, cause @ (Cause::Status(_) | Cause::Grpc(_))) => cause.status().map(|status| status == 429 || status >= 500),
             (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
                 Some(true)
             }
@@ -100,6 +103,8 @@ pub enum Verdict {
 pub enum Cause {
     /// The target answered with this status.
     Status(u16),
+    /// The target answered with this gRPC status.
+    Grpc(u32),
     /// The target answered with something that is no status.
     InvalidStatus,
     /// The time was up.
@@ -121,10 +126,20 @@ pub enum Cause {
 }
 
 impl Cause {
+    /// The status of the target's answer, if there was one; that of HTTP which a gRPC status stands for.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Grpc(code) => Some(grpc::http_status(code)),
+            _ => None,
+        }
+    }
+
     /// The word for it in logs.
     pub fn label(self) -> Cow<'static, str> {
         match self {
             Self::Status(status) => format!("status_{status}").into(),
+            Self::Grpc(code) => format!("grpc_{code}").into(),
             Self::InvalidStatus => "invalid_status".into(),
             Self::Timeout => "timeout".into(),
             Self::Reset => "reset".into(),
@@ -163,7 +178,7 @@ impl RetryOn {
 
     fn covers(self, cause: Cause) -> bool {
         match (self, cause) {
-            (Self::Status(pattern), Cause::Status(status)) => pattern.covers(status),
+            (Self::Status(pattern), cause) => cause.status().is_some_and(|status| pattern.covers(status)),
             (Self::Reset, Cause::Reset)
             | (Self::Timeout, Cause::Timeout)
             | (Self::ConnectFailure, Cause::ConnectFailure)
@@ -191,8 +206,11 @@ impl Policy {
     pub fn judge(&self, end: End<'_>) -> Outcome {
         let cause = match end {
             End::Answer { status: None, .. } => Cause::InvalidStatus,
-            End::Answer { status: Some(status), from_upstream, text } => {
-                made_by_envoy(status, from_upstream, text).unwrap_or(Cause::Status(status))
+            End::Answer { status: Some(status), from_upstream, text, grpc } => {
+                let answered = grpc.map_or(Cause::Status(status), Cause::Grpc);
+                // In answers to gRPC requests, Envoy puts its own status into `grpc-status`.
+                let status = answered.status().unwrap_or(status);
+                made_by_envoy(status, from_upstream, text).unwrap_or(answered)
             }
             End::NoAnswer { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
             End::NoAnswer { .. } => Cause::Reset,
@@ -205,9 +223,13 @@ impl Policy {
         Outcome { verdict: self.verdict(cause), cause }
     }
 
+    fn succeeds(&self, cause: Cause) -> bool {
+        cause.status().is_some_and(|status| self.success.iter().any(|pattern| pattern.covers(status)))
+    }
+
     fn verdict(&self, cause: Cause) -> Verdict {
         match cause {
-            Cause::Status(status) if self.success.iter().any(|pattern| pattern.covers(status)) => Verdict::Delivered,
+            cause if self.succeeds(cause) => Verdict::Delivered,
             _ if self.retry_on.iter().any(|failure| failure.covers(cause)) => Verdict::Retryable,
             _ => Verdict::Permanent,
         }
@@ -228,6 +250,7 @@ fn made_by_envoy(status: u16, from_upstream: bool, text: &[u8]) -> Option<Cause>
     let says = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
     Some(match status {
         504 => Cause::Timeout,
+        _ if says("request timeout") => Cause::Timeout,
         _ if says("connection failure") || says("connection timeout") => Cause::ConnectFailure,
         _ if says("no healthy upstream") || says("overflow") => Cause::NoHealthyUpstream,
         _ => Cause::Reset,
@@ -243,11 +266,15 @@ mod tests {
     }
 
     fn upstream(status: u16) -> End<'static> {
-        End::Answer { status: Some(status), from_upstream: true, text: b"" }
+        End::Answer { status: Some(status), from_upstream: true, text: b"", grpc: None }
     }
 
     fn envoy(status: u16, text: &'static str) -> End<'static> {
-        End::Answer { status: Some(status), from_upstream: false, text: text.as_bytes() }
+        End::Answer { status: Some(status), from_upstream: false, text: text.as_bytes(), grpc: None }
+    }
+
+    fn grpc(code: u32, from_upstream: bool, text: &'static str) -> End<'static> {
+        End::Answer { status: Some(200), from_upstream, text: text.as_bytes(), grpc: Some(code) }
     }
 
     fn cut(elapsed_ms: u64, timeout_ms: u64) -> End<'static> {
@@ -280,11 +307,19 @@ mod tests {
         a_timeout_after_headers: cut(2_000, 2_000) => Retryable, Cause::Timeout;
         a_timer_that_ends_early: cut(1_980, 2_000) => Retryable, Cause::Timeout;
         a_reset_after_headers: cut(1_979, 2_000) => Retryable, Cause::Reset;
+        a_grpc_call_that_went_well: grpc(0, true, "") => Delivered, Cause::Grpc(0);
+        a_grpc_service_that_is_unavailable: grpc(14, true, "") => Retryable, Cause::Grpc(14);
+        a_grpc_service_that_has_enough: grpc(8, true, "") => Retryable, Cause::Grpc(8);
+        a_grpc_argument_that_is_invalid: grpc(3, true, "") => Permanent, Cause::Grpc(3);
+        a_grpc_deadline_that_the_service_saw: grpc(4, true, "") => Retryable, Cause::Grpc(4);
+        a_grpc_connection_that_is_refused: grpc(14, false, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
+        a_grpc_timeout_of_envoys: grpc(14, false, "upstream request timeout") => Retryable, Cause::Timeout;
+        a_grpc_cluster_without_hosts: grpc(14, false, "no healthy upstream") => Retryable, Cause::NoHealthyUpstream;
         an_unknown_cluster: End::Refused(Refusal::UnknownCluster) => Permanent, Cause::UnknownCluster;
         a_cluster_without_hosts: End::Refused(Refusal::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
         too_many_headers: End::Refused(Refusal::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
         a_host_that_surprises: End::Refused(Refusal::HostError) => Permanent, Cause::HostError;
-        an_answer_without_a_status: End::Answer { status: None, from_upstream: true, text: b"" } => Permanent, Cause::InvalidStatus;
+        an_answer_without_a_status: End::Answer { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
     }
 
     #[test]

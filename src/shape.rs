@@ -1,153 +1,56 @@
-//! The request that a target receives: the primary's, less what belongs to one connection, to Envoy or to somebody's
-//! credentials, plus what ties it to its primary and its delivery.
+//! The request that a target receives: the primary's, changed as the target asks, less what is not its business, plus what ties it
+//! to its primary and its delivery.
+//!
+//! A target that asks for nothing gets what [`CapturedHead`] keeps, without another look. What a target asks for is put together
+//! anew for each attempt, from the headers and the body as they came: so nothing is held twice.
+
+mod body;
+mod head;
+
+pub use body::{BodyShape, Content};
+pub use head::{Forward, HeadShape};
+
+use std::borrow::Cow;
+use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::config::Config;
-use crate::headers::{HeaderMap, Pairs};
+use self::body::BodyKind;
+use crate::batch::Format;
+use crate::capture::CapturedHead;
+use crate::headers::Pairs;
 use crate::loop_guard::{self, LoopGuard};
-use crate::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
+use crate::template::{Answered, Env, Facts, Template, Values};
+use crate::trace_context::TRACEPARENT;
 
 /// Envoy refuses a call-out with more headers (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
 /// Envoy refuses a call-out with more bytes of headers.
 const MAX_HEADER_BYTES: usize = 1 << 20;
-/// The most of a client's correlation id that goes into a log line.
-const MAX_LOGGED_ID: usize = 128;
 
-/// What decides about a request, and about what is kept of it; read in one pass.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct RequestHead<'a> {
-    /// `:method`.
-    pub method: &'a [u8],
-    /// `:path` without its query.
-    pub path: &'a [u8],
-    /// It turns its connection into something that is not HTTP: CONNECT or an upgrade.
-    pub tunnels: bool,
-    /// It is a copy that some Sidecast made.
-    pub is_copy: bool,
-    /// There is a `connection` header, which may name further headers of this connection.
-    has_connection: bool,
-    /// `traceparent`, and how many of them there are.
-    traceparent: (&'a [u8], usize),
+/// What a target asks for.
+#[derive(Debug, Default)]
+pub struct Shape {
+    /// The request line and the headers.
+    pub head: HeadShape,
+    /// The body.
+    pub body: BodyShape,
 }
 
-impl<'a> RequestHead<'a> {
-    /// Reads what decides.
-    pub fn read(headers: &'a HeaderMap, guard: &LoopGuard) -> Self {
-        let mut head = Self::default();
-        for (name, value) in headers.iter() {
-            match name {
-                b":method" => {
-                    head.method = value;
-                    head.tunnels |= value == b"CONNECT";
-                }
-                b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
-                b":protocol" | b"upgrade" => head.tunnels = true,
-                b"connection" => head.has_connection = true,
-                TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),
-                _ if name == loop_guard::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),
-                _ => {}
-            }
-        }
-        head
-    }
-
-    /// The client's trace, if it sent exactly one `traceparent` and that is valid.
-    fn trace(&self) -> Option<TraceContext> {
-        match self.traceparent {
-            (value, 1) => TraceContext::parse(value),
-            _ => None,
-        }
-    }
+/// A complete request, and what is known about it.
+#[derive(Clone, Copy, Debug)]
+pub struct Source<'a> {
+    /// Its headers.
+    pub head: &'a CapturedHead,
+    /// Its body.
+    pub body: &'a [u8],
+    /// The primary's answer, if it was waited for.
+    pub answered: Option<&'a Answered>,
+    /// When it was complete, since 1970.
+    pub at: Duration,
+    /// The most bytes that an encoded body may have once it is decoded.
+    pub max_body: usize,
 }
-
-/// What is kept of a request's headers until it is complete; shared by all of its deliveries.
-#[derive(Debug)]
-pub struct CapturedHead {
-    kept: Pairs,
-    correlation_id: Option<Box<str>>,
-    has_idempotency_key: bool,
-    trace: Option<TraceContext>,
-}
-
-impl CapturedHead {
-    /// Keeps what targets may see of a request.
-    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, config: &Config) -> Self {
-        let trace = config.traceparent.then(|| head.trace()).flatten();
-        let named_by_connection: Vec<&[u8]> = if head.has_connection { named_by_connection(headers) } else { Vec::new() };
-        let mut correlation_id = None;
-        let mut has_idempotency_key = false;
-        let kept = headers.filtered(|name, value| {
-            let of_trace = config.traceparent && (name == TRACEPARENT || (name == TRACESTATE && trace.is_none()));
-            if is_withheld(name) || of_trace || named_by_connection.iter().any(|named| named.eq_ignore_ascii_case(name)) {
-                return false;
-            }
-            if correlation_id.is_none() && name == config.correlation_header.as_bytes() {
-                correlation_id = Some(logged(value));
-            }
-            has_idempotency_key |= name == b"idempotency-key";
-            true
-        });
-        Self { kept, correlation_id, has_idempotency_key, trace }
-    }
-
-    /// Gives the request a correlation id if the client gave it none.
-    pub fn correlate(&mut self, header: &str, fresh: impl FnOnce() -> Uuid) {
-        if self.correlation_id.is_none() {
-            let id = fresh().to_string();
-            self.kept.push(header.as_bytes(), id.as_bytes());
-            self.correlation_id = Some(id.into_boxed_str());
-        }
-    }
-
-    /// The correlation id as it may stand in a log line.
-    pub fn correlation_id(&self) -> &str {
-        self.correlation_id.as_deref().unwrap_or_default()
-    }
-
-    /// The bytes it takes to hold.
-    pub fn size(&self) -> usize {
-        self.kept.serialized_len()
-    }
-
-    /// The headers of one attempt, serialized for the host.
-    ///
-    /// # Errors
-    /// There are more of them than Envoy takes.
-    pub fn for_attempt(&self, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Vec<u8>, HeadersTooLarge> {
-        let mut id = Uuid::encode_buffer();
-        let id: &str = attempt.delivery_id.hyphenated().encode_lower(&mut id);
-        let mut added = Pairs::with_capacity(6, 384);
-        added.push(b"x-sidecast-target", attempt.target.as_bytes());
-        match attempt.number {
-            1 => added.push(b"x-sidecast-attempt", b"1"),
-            later => added.push(b"x-sidecast-attempt", later.to_string().as_bytes()),
-        }
-        added.push(loop_guard::HEADER.as_bytes(), guard.mark(id).as_bytes());
-        if !self.has_idempotency_key {
-            added.push(b"idempotency-key", id.as_bytes());
-        }
-        if let Some(trace) = &self.trace {
-            added.push(TRACEPARENT, &trace.child(attempt.span_id));
-        }
-        let count = self.kept.count().saturating_add(added.count());
-        let bytes = self.kept.serialized_len().saturating_add(added.serialized_len());
-        if count > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
-            return Err(HeadersTooLarge);
-        }
-        Ok(self.kept.serialize_with(&added))
-    }
-}
-
-/// The headers that `connection` says are of this connection alone.
-fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
-    headers.get_all(b"connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect()
-}
-
-/// More headers than Envoy takes in a call-out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadersTooLarge;
 
 /// What is particular to one attempt.
 #[derive(Clone, Copy, Debug)]
@@ -162,25 +65,184 @@ pub struct Attempt<'a> {
     pub span_id: [u8; 8],
 }
 
-/// True for headers that no target receives: the reserved ones, and credentials.
-fn is_withheld(name: &[u8]) -> bool {
-    matches!(name, b"authorization" | b"cookie" | b"x-api-key" | b"x-forwarded-client-cert") || is_reserved(name)
+/// A call as Envoy takes it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call<'a> {
+    /// Its headers, serialized for the host.
+    pub headers: Vec<u8>,
+    /// Its body.
+    pub body: Cow<'a, [u8]>,
 }
 
-/// True for headers that are nobody's to pass on or to choose: those of one connection or one message's framing (RFC 9110,
-/// 7.6.1), what Envoy would obey or set itself, and our own.
-pub fn is_reserved(name: &[u8]) -> bool {
-    match name {
-        b"connection" | b"keep-alive" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
-        | b"content-length" | b"expect" => true,
-        _ => name.starts_with(b"x-envoy-") || name.starts_with(b"proxy-") || name.starts_with(b"x-sidecast-") || name.is_empty(),
+/// Why there is no request for a target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unfit {
+    /// The body is no JSON, or is encoded in a way that is not read here.
+    BodyNotJson,
+    /// There are more headers than Envoy takes.
+    HeadersTooLarge,
+}
+
+impl Shape {
+    /// True when the target asks for nothing.
+    pub fn is_plain(&self) -> bool {
+        self.head.is_plain() && self.body.is_plain()
+    }
+
+    /// True when the target receives a gRPC request as it is, and so answers as gRPC does.
+    pub fn is_grpc(&self, head: &CapturedHead) -> bool {
+        head.is_grpc() && self.body.is_plain()
+    }
+
+    /// All templates that stand in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.head.templates().chain(self.body.templates())
+    }
+
+    /// Reads the environment variables of all templates.
+    pub fn resolve_env(&mut self, env: Env<'_>) {
+        self.head.resolve_env(env);
+        self.body.resolve_env(env);
+    }
+
+    /// The call of one attempt.
+    ///
+    /// # Errors
+    /// There can be no such request.
+    pub fn call<'a>(&self, source: &Source<'a>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'a>, Unfit> {
+        let head = source.head;
+        let mut added = Added::new(attempt, guard);
+        if self.is_grpc(head) {
+            // A server of gRPC may refuse requests without it, and a proxy answers them without trailers.
+            added.0.push(b"te", b"trailers");
+        }
+        if self.is_plain() {
+            if !head.has_idempotency_key() {
+                added.identify(attempt);
+            }
+            added.trace(head, attempt);
+            return Ok(Call { headers: added.behind(head.kept())?, body: Cow::Borrowed(source.body) });
+        }
+        let read = self.read(source)?;
+        let values = self.values(source, attempt, &read)?;
+        let written = self.body.content.written(&values);
+        let chosen = self.head.choose(head, &values, self.body.kind());
+        if !chosen.has_idempotency_key {
+            added.identify(attempt);
+        }
+        if self.head.leaves(TRACEPARENT) {
+            added.trace(head, attempt);
+        }
+        let headers = added.behind(&chosen.pairs)?;
+        drop(values);
+        let body = match (self.body.kind(), written) {
+            (_, Some(written)) => Cow::Owned(written),
+            // Still encoded, even if it was decoded to be read.
+            (BodyKind::Primary, None) => Cow::Borrowed(source.body),
+            (_, None) => read,
+        };
+        Ok(Call { headers, body })
+    }
+
+    /// A request as an item of a batch: what its call has to say, and the item, which is JSON on one line.
+    ///
+    /// # Errors
+    /// Its body is no JSON.
+    pub fn item(&self, source: &Source<'_>, attempt: &Attempt<'_>, format: Format) -> Result<(Pairs, Vec<u8>), Unfit> {
+        let read = self.read(source)?;
+        let values = self.values(source, attempt, &read)?;
+        let json = match self.body.content.written(&values) {
+            Some(json) => json,
+            None => {
+                let mut json = Vec::with_capacity(read.len());
+                values.json().ok_or(Unfit::BodyNotJson)?.root().write_compact(&mut json);
+                json
+            }
+        };
+        Ok((self.head.choose_for_batch(source.head, &values, format.content_type()), json))
+    }
+
+    /// The body as expressions see it.
+    fn read<'a>(&self, source: &Source<'a>) -> Result<Cow<'a, [u8]>, Unfit> {
+        let is_read = self.templates().any(Template::reads_body_as_json);
+        self.body.read(source, is_read)
+    }
+
+    /// The values that templates refer to, for a body that is read as JSON if one of them needs that. An empty body is no JSON, but there is
+    /// nothing in it to be read either: what is asked of it is absent.
+    fn values<'v>(&self, source: &Source<'v>, attempt: &Attempt<'v>, body: &'v [u8]) -> Result<Values<'v>, Unfit> {
+        let values = Values::new(Facts {
+            headers: source.head.all(),
+            body,
+            target: attempt.target,
+            delivery_id: attempt.delivery_id,
+            correlation_id: source.head.correlation_id(),
+            attempt: attempt.number,
+            now: source.at,
+            answered: source.answered,
+            properties: source.head.properties(),
+            dead_letter: None,
+        });
+        let is_read = !body.is_empty() && self.templates().any(Template::reads_body_as_json);
+        if is_read && values.json().is_none() {
+            return Err(Unfit::BodyNotJson);
+        }
+        Ok(values)
     }
 }
 
-/// A client's value, made fit for a log line: text of a bounded length.
-fn logged(value: &[u8]) -> Box<str> {
-    let start = value.get(..MAX_LOGGED_ID).unwrap_or(value);
-    String::from_utf8_lossy(start).into()
+/// The call of an attempt of a batch, or of one item of it.
+///
+/// # Errors
+/// There are too many headers.
+pub fn batch_call<'a>(line: &Pairs, body: Cow<'a, [u8]>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'a>, Unfit> {
+    let mut added = Added::new(attempt, guard);
+    if !line.has(b"idempotency-key") {
+        added.identify(attempt);
+    }
+    Ok(Call { headers: added.behind(line)?, body })
+}
+
+/// The headers that every attempt carries besides.
+struct Added(Pairs);
+
+impl Added {
+    fn new(attempt: &Attempt<'_>, guard: &LoopGuard) -> Self {
+        let mut id = Uuid::encode_buffer();
+        let id: &str = attempt.delivery_id.hyphenated().encode_lower(&mut id);
+        let mut pairs = Pairs::with_capacity(6, 384);
+        pairs.push(b"x-sidecast-target", attempt.target.as_bytes());
+        match attempt.number {
+            1 => pairs.push(b"x-sidecast-attempt", b"1"),
+            later => pairs.push(b"x-sidecast-attempt", later.to_string().as_bytes()),
+        }
+        pairs.push(loop_guard::HEADER.as_bytes(), guard.mark(id).as_bytes());
+        Self(pairs)
+    }
+
+    /// The delivery's id, where the client sent no key of its own.
+    fn identify(&mut self, attempt: &Attempt<'_>) {
+        let mut id = Uuid::encode_buffer();
+        let id: &str = attempt.delivery_id.hyphenated().encode_lower(&mut id);
+        self.0.push(b"idempotency-key", id.as_bytes());
+    }
+
+    /// A child of the client's trace.
+    fn trace(&mut self, head: &CapturedHead, attempt: &Attempt<'_>) {
+        if let Some(trace) = head.trace() {
+            self.0.push(TRACEPARENT, &trace.child(attempt.span_id));
+        }
+    }
+
+    /// These behind others, in the form in which they are sent.
+    fn behind(&self, pairs: &Pairs) -> Result<Vec<u8>, Unfit> {
+        let count = pairs.count().saturating_add(self.0.count());
+        let bytes = pairs.serialized_len().saturating_add(self.0.serialized_len());
+        if count > MAX_HEADERS || bytes > MAX_HEADER_BYTES {
+            return Err(Unfit::HeadersTooLarge);
+        }
+        Ok(pairs.serialize_with(&self.0))
+    }
 }
 
 #[cfg(test)]

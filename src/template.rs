@@ -11,7 +11,7 @@ mod values;
 pub use expression::Expression;
 pub use json::JsonTemplate;
 pub use place::{fits_authority, Place};
-pub use values::{rfc3339, text_of, Facts, Values};
+pub use values::{rfc3339, text_of, Answered, Facts, Property, Values};
 
 use std::fmt;
 
@@ -71,6 +71,11 @@ impl Template {
             Part::Expression(expression) => Some(expression),
             Part::Literal(_) | Part::Variable(_) => None,
         })
+    }
+
+    /// True when an expression needs the body as JSON.
+    pub fn reads_body_as_json(&self) -> bool {
+        self.expressions().any(|expression| matches!(expression, Expression::Body | Expression::BodyPointer(_)))
     }
 
     /// The text between the expressions, in order.

@@ -44,6 +44,14 @@ impl JsonTemplate {
         }
     }
 
+    /// The strings with expressions.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.pieces.iter().filter_map(|piece| match piece {
+            Piece::String(template) => Some(template),
+            Piece::Json(_) => None,
+        })
+    }
+
     /// Reads the environment variables, as [`Template::resolve_env`] does.
     pub fn resolve_env(&mut self, env: Env<'_>) {
         for piece in &mut self.pieces {

@@ -7,12 +7,29 @@ use std::time::{Duration, SystemTime};
 
 use data_encoding::BASE64;
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::Expression;
-use crate::config::names::Pointer;
 use crate::headers::HeaderMap;
+use crate::json::{self, Json, Kind, Node};
+
+/// The primary's answer, as far as expressions speak of it.
+#[derive(Debug)]
+pub struct Answered {
+    /// Its status.
+    pub status: u16,
+    /// Its headers.
+    pub headers: HeaderMap,
+}
+
+/// A property of Envoy, and what it was when the request came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Property {
+    /// Its path, split at the dots.
+    pub path: Vec<String>,
+    /// Its value, as text.
+    pub value: String,
+}
 
 /// A request, and what is known about its delivery.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +48,10 @@ pub struct Facts<'a> {
     pub attempt: u32,
     /// The time, since 1970.
     pub now: Duration,
+    /// The primary's answer; none when it is not waited for.
+    pub answered: Option<&'a Answered>,
+    /// The properties that templates name.
+    pub properties: &'a [Property],
     /// The envelope of a dead letter, which is JSON; none elsewhere.
     pub dead_letter: Option<&'a [u8]>,
 }
@@ -39,8 +60,8 @@ pub struct Facts<'a> {
 #[derive(Debug)]
 pub struct Values<'a> {
     facts: Facts<'a>,
-    /// The body as JSON, parsed when somebody asks for it; null if it is none.
-    body: OnceCell<Value>,
+    /// The body as JSON, parsed when somebody asks for it; none if it is none.
+    body: OnceCell<Option<Json<'a>>>,
 }
 
 /// The value of an expression.
@@ -48,7 +69,7 @@ pub(super) enum Found<'v> {
     Absent,
     Text(Cow<'v, str>),
     Number(u64),
-    Json(&'v Value),
+    Json(Node<'v>),
     /// JSON that is written already.
     Written(&'v [u8]),
 }
@@ -59,7 +80,7 @@ impl<'a> Values<'a> {
         Self { facts, body: OnceCell::new() }
     }
 
-    /// Envoy's properties and the primary's answer are not known here: they are absent.
+    /// The value of an expression.
     pub(super) fn get(&self, expression: &Expression) -> Found<'_> {
         let facts = &self.facts;
         match expression {
@@ -68,8 +89,10 @@ impl<'a> Values<'a> {
             Expression::Query(name) => self.query(name),
             Expression::Authority => self.header(b":authority"),
             Expression::Header(name) => self.header(name.0.as_bytes()),
-            Expression::Body => Found::Json(self.json()),
-            Expression::BodyPointer(pointer) => at(self.json(), pointer).map_or(Found::Absent, Found::Json),
+            Expression::Body => self.json().map_or(Found::Absent, |json| Found::Json(json.root())),
+            Expression::BodyPointer(pointer) => {
+                self.json().and_then(|json| json.root().at(&pointer.0)).map_or(Found::Absent, Found::Json)
+            }
             Expression::BodyText => Found::Text(String::from_utf8_lossy(facts.body)),
             Expression::BodyBase64 => base64(facts.body),
             Expression::Target => Found::Text(facts.target.into()),
@@ -80,15 +103,20 @@ impl<'a> Values<'a> {
             Expression::NowMs => Found::Number(u64::try_from(facts.now.as_millis()).unwrap_or(u64::MAX)),
             Expression::DeadLetter => facts.dead_letter.map_or(Found::Absent, Found::Written),
             Expression::DeadLetterBase64 => facts.dead_letter.map_or(Found::Absent, base64),
-            Expression::Env(_) | Expression::Property(_) | Expression::ResponseStatus | Expression::ResponseHeader(_) => {
-                Found::Absent
+            Expression::Property(path) => {
+                let property = facts.properties.iter().find(|property| property.path == *path);
+                property.map_or(Found::Absent, |property| Found::Text(property.value.as_str().into()))
             }
+            Expression::ResponseStatus => facts.answered.map_or(Found::Absent, |answer| Found::Number(answer.status.into())),
+            Expression::ResponseHeader(name) => {
+                facts.answered.map_or(Found::Absent, |answer| first(&answer.headers, name.0.as_bytes()))
+            }
+            Expression::Env(_) => Found::Absent,
         }
     }
 
     fn header(&self, name: &[u8]) -> Found<'_> {
-        let value = self.facts.headers.iter().find_map(|(other, value)| (other == name).then_some(value));
-        value.map_or(Found::Absent, |value| Found::Text(text_of(value)))
+        first(self.facts.headers, name)
     }
 
     fn path_and_query(&self) -> Option<(&[u8], &[u8])> {
@@ -105,21 +133,22 @@ impl<'a> Values<'a> {
         value.map_or(Found::Absent, Found::Text)
     }
 
-    fn json(&self) -> &Value {
-        // Nesting deeper than 128 is an error of the parser, and so is no JSON here.
-        self.body.get_or_init(|| serde_json::from_slice(self.facts.body).unwrap_or_default())
+    /// The body as JSON; none if it is none.
+    pub fn json(&self) -> Option<&Json<'a>> {
+        self.body.get_or_init(|| json::parse(self.facts.body).ok()).as_ref()
     }
 }
 
 impl<'v> Found<'v> {
     pub(super) fn into_text(self) -> Cow<'v, str> {
         match self {
-            Self::Absent | Self::Json(Value::Null) => "".into(),
+            Self::Absent => "".into(),
             Self::Text(text) => text,
             Self::Number(number) => number.to_string().into(),
-            Self::Json(Value::String(text)) => text.into(),
-            // JSON always serializes.
-            Self::Json(value) => serde_json::to_string(value).unwrap_or_default().into(),
+            Self::Json(node) => match node.kind() {
+                Kind::Array(_) | Kind::Object(_) => compact(node).into(),
+                _ => node.text(),
+            },
             Self::Written(json) => String::from_utf8_lossy(json),
         }
     }
@@ -129,7 +158,7 @@ impl<'v> Found<'v> {
             Self::Absent => json.extend_from_slice(b"null"),
             Self::Text(text) => write_json(json, &text),
             Self::Number(number) => write_json(json, &number),
-            Self::Json(value) => write_json(json, value),
+            Self::Json(node) => node.write_compact(json),
             Self::Written(written) => json.extend_from_slice(written),
         }
     }
@@ -141,16 +170,18 @@ pub(super) fn write_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
     serde_json::to_writer(json, value).unwrap_or_default();
 }
 
-/// The value at a pointer without `*` (RFC 6901).
-fn at<'v>(json: &'v Value, pointer: &Pointer) -> Option<&'v Value> {
-    pointer.0.iter().try_fold(json, |value, segment| match value {
-        Value::Object(fields) => fields.get(segment),
-        Value::Array(entries) => {
-            let padded = segment.starts_with('+') || (segment.starts_with('0') && segment != "0");
-            entries.get(segment.parse::<usize>().ok().filter(|_| !padded)?)
-        }
-        _ => None,
-    })
+/// JSON as it is written, on one line.
+fn compact(node: Node<'_>) -> String {
+    let mut text = Vec::new();
+    node.write_compact(&mut text);
+    // It is a part of UTF-8 text.
+    String::from_utf8(text).unwrap_or_default()
+}
+
+/// The first header of that name.
+fn first<'a>(headers: &'a HeaderMap, name: &[u8]) -> Found<'a> {
+    let value = headers.iter().find_map(|(other, value)| (other == name).then_some(value));
+    value.map_or(Found::Absent, |value| Found::Text(text_of(value)))
 }
 
 fn base64(bytes: &[u8]) -> Found<'static> {

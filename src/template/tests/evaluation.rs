@@ -32,6 +32,8 @@ fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
         correlation_id: "c/1",
         attempt: 3,
         now: Duration::from_millis(1_767_323_045_678),
+        answered: None,
+        properties: &[],
         dead_letter: Some(LETTER),
     }
 }

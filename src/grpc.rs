@@ -1,0 +1,98 @@
+//! gRPC over HTTP/2: which requests are unary, and what a status means.
+//! Source: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
+
+/// The status of a call whose answer carries none: UNKNOWN.
+pub const UNKNOWN: u32 = 2;
+
+/// A flag and the message's length.
+const PREFIX: usize = 5;
+
+/// True for the content types of gRPC: `application/grpc`, alone or followed by a `+` and a format, or by parameters. gRPC-Web is
+/// not gRPC: its status travels in the body.
+pub fn is_grpc(content_type: &[u8]) -> bool {
+    let kind = content_type.get(..16).filter(|kind| kind.eq_ignore_ascii_case(b"application/grpc"));
+    kind.is_some() && matches!(content_type.get(16), None | Some(b'+' | b';' | b' ' | b'\t'))
+}
+
+/// How far a stream of messages has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Messages {
+    /// None is complete.
+    Incomplete,
+    /// Exactly one: a unary request, if nothing follows.
+    One,
+    /// More than one, or a part of another: the client streams.
+    Several,
+}
+
+impl Messages {
+    /// Counts the messages of a body, or of its beginning.
+    pub fn of(body: &[u8]) -> Self {
+        let Some((_flag, [a, b, c, d])) = body.split_first_chunk::<PREFIX>().map(|([flag, length @ ..], _)| (flag, *length)) else {
+            return Self::Incomplete;
+        };
+        let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+        match body.len().cmp(&length.saturating_add(PREFIX)) {
+            std::cmp::Ordering::Less => Self::Incomplete,
+            std::cmp::Ordering::Equal => Self::One,
+            std::cmp::Ordering::Greater => Self::Several,
+        }
+    }
+}
+
+/// The HTTP status that a gRPC status stands for, so that `success`, `retry.on` and the circuit breaker know both.
+/// Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>; what is not in there is UNKNOWN.
+pub const fn http_status(code: u32) -> u16 {
+    match code {
+        0 => 200,
+        1 => 499,
+        3 | 9 | 11 => 400,
+        4 => 504,
+        5 => 404,
+        6 | 10 => 409,
+        7 => 403,
+        8 => 429,
+        12 => 501,
+        14 => 503,
+        16 => 401,
+        _ => 500,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn grpc_is_told_by_its_content_type() {
+        for kind in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8", "Application/GRPC+json"] {
+            assert!(is_grpc(kind.as_bytes()), "{kind}");
+        }
+        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/grpcx", "application/grp", "application/json", ""] {
+            assert!(!is_grpc(kind.as_bytes()), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_unary_request_is_one_message_to_the_byte() {
+        for (body, messages) in [
+            (&b""[..], Messages::Incomplete),
+            (b"\0\0\0\0", Messages::Incomplete),
+            (b"\0\0\0\0\0", Messages::One),
+            (b"\x01\0\0\0\x02a", Messages::Incomplete),
+            (b"\x01\0\0\0\x02ab", Messages::One),
+            (b"\x01\0\0\0\x02ab\0", Messages::Several),
+            (b"\0\0\0\0\0\0\0\0\0\0", Messages::Several),
+            (b"\0\xff\xff\xff\xffa", Messages::Incomplete),
+        ] {
+            assert_eq!(Messages::of(body), messages, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn every_status_stands_for_the_one_of_http_that_google_names() {
+        let statuses: Vec<u16> = (0..18).map(http_status).collect();
+        assert_eq!(statuses, [200, 499, 500, 400, 504, 404, 409, 403, 429, 400, 409, 400, 501, 500, 503, 500, 401, 500]);
+        assert_eq!(http_status(UNKNOWN), 500);
+    }
+}

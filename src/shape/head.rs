@@ -1,0 +1,139 @@
+//! The request line and the headers that a target receives.
+
+use std::borrow::Cow;
+
+use super::body::BodyKind;
+use crate::capture::{is_named, is_reserved, is_sensitive, named_by_connection, CapturedHead};
+use crate::headers::Pairs;
+use crate::template::{Env, Place, Template, Values};
+
+/// What a target asks for its request line and headers.
+#[derive(Debug, Default)]
+pub struct HeadShape {
+    /// In place of the primary's method.
+    pub method: Option<String>,
+    /// In place of the primary's path and query.
+    pub path: Option<Template>,
+    /// In place of the primary's authority.
+    pub authority: Option<Template>,
+    /// Which of the primary's headers are sent.
+    pub forward: Forward,
+    /// The sensitive ones are among them without being named.
+    pub forward_sensitive: bool,
+    /// Headers that are not sent, in lower case.
+    pub remove: Vec<String>,
+    /// Headers that are sent in place of any of that name, in lower case.
+    pub set: Vec<(String, Template)>,
+}
+
+/// Which headers of the primary's request a target receives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Forward {
+    /// All but the sensitive ones.
+    #[default]
+    All,
+    /// These, in lower case.
+    Only(Vec<String>),
+}
+
+/// The request line and headers that a target asks for.
+pub(super) struct Chosen {
+    pub(super) pairs: Pairs,
+    pub(super) has_idempotency_key: bool,
+}
+
+impl HeadShape {
+    pub(super) fn is_plain(&self) -> bool {
+        let line = self.method.is_none() && self.path.is_none() && self.authority.is_none();
+        line && self.forward == Forward::All && !self.forward_sensitive && self.remove.is_empty() && self.set.is_empty()
+    }
+
+    pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.path.iter().chain(&self.authority).chain(self.set.iter().map(|(_, value)| value))
+    }
+
+    pub(super) fn resolve_env(&mut self, env: Env<'_>) {
+        let texts = self.path.iter_mut().chain(&mut self.authority).chain(self.set.iter_mut().map(|(_, value)| value));
+        texts.for_each(|text| text.resolve_env(env));
+    }
+
+    /// True for a header that the target neither sets nor removes.
+    pub(super) fn leaves(&self, name: &[u8]) -> bool {
+        let named = |other: &String| other.as_bytes() == name;
+        !self.remove.iter().any(named) && !self.set.iter().any(|(other, _)| named(other))
+    }
+
+    /// The request line and headers of a request with such a body. What ties the copy to its primary is sent whatever `forward` says: the
+    /// correlation id, the trace, and what describes the body.
+    pub(super) fn choose(&self, head: &CapturedHead, values: &Values<'_>, body: BodyKind) -> Chosen {
+        let tied = |name: &[u8]| name == head.correlation_header().as_bytes() || head.is_of_trace(name);
+        let wanted = |name: &[u8]| body.keeps(name).unwrap_or_else(|| self.forwards(name) || tied(name));
+        let mut chosen = self.pick(head, values, None, wanted);
+        if let Some(id) = head.made_correlation_id().filter(|_| self.leaves(head.correlation_header().as_bytes())) {
+            chosen.push(head.correlation_header().as_bytes(), id.as_bytes());
+        }
+        if body == BodyKind::Json {
+            self.push_content_type(&mut chosen, "application/json");
+        }
+        self.push_set(&mut chosen, values);
+        chosen
+    }
+
+    /// The same for the call of a batch, which speaks for many requests: of their headers it carries only those that the target names.
+    pub(super) fn choose_for_batch(&self, head: &CapturedHead, values: &Values<'_>, content_type: &str) -> Pairs {
+        let named = matches!(self.forward, Forward::Only(_));
+        let wanted = |name: &[u8]| named && self.forwards(name) && BodyKind::Json.keeps(name).is_none();
+        let mut chosen = self.pick(head, values, Some("POST"), wanted);
+        self.push_content_type(&mut chosen, content_type);
+        self.push_set(&mut chosen, values);
+        chosen.pairs
+    }
+
+    fn pick(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>, wanted: impl Fn(&[u8]) -> bool) -> Chosen {
+        let all = head.all();
+        let of_connection = named_by_connection(all);
+        let mut chosen = Chosen { pairs: Pairs::with_capacity(24, all.size()), has_idempotency_key: false };
+        for (name, value) in all.iter() {
+            let line = match name {
+                b":method" => self.method.as_deref().or(method).map(Cow::from),
+                b":path" => self.path.as_ref().map(|path| path.text(values, Place::Path).into()),
+                b":authority" => self.authority.as_ref().map(|authority| authority.text(values, Place::Authority).into()),
+                _ => None,
+            };
+            if let Some(text) = line {
+                chosen.push(name, text.as_bytes());
+            } else if name.starts_with(b":") {
+                chosen.push(name, value);
+            } else if wanted(name) && self.leaves(name) && !is_reserved(name) && !head.replaces(name) && !is_named(&of_connection, name) {
+                chosen.push(name, value);
+            }
+        }
+        chosen
+    }
+
+    fn forwards(&self, name: &[u8]) -> bool {
+        match &self.forward {
+            Forward::All => self.forward_sensitive || !is_sensitive(name),
+            Forward::Only(names) => names.iter().any(|named| named.as_bytes() == name),
+        }
+    }
+
+    fn push_content_type(&self, chosen: &mut Chosen, value: &str) {
+        if self.leaves(b"content-type") {
+            chosen.push(b"content-type", value.as_bytes());
+        }
+    }
+
+    fn push_set(&self, chosen: &mut Chosen, values: &Values<'_>) {
+        for (name, value) in &self.set {
+            chosen.push(name.as_bytes(), value.text(values, Place::Header).trim_ascii().as_bytes());
+        }
+    }
+}
+
+impl Chosen {
+    fn push(&mut self, name: &[u8], value: &[u8]) {
+        self.has_idempotency_key |= name == b"idempotency-key";
+        self.pairs.push(name, value);
+    }
+}
