@@ -27,6 +27,7 @@ pub mod config;
 pub mod dead_letter;
 pub mod headers;
 pub mod ids;
+pub mod json;
 pub mod log_event;
 pub mod loop_guard;
 pub mod matching;

@@ -1,0 +1,204 @@
+//! JSON that is read without losing how it was written: bodies are looked into, cut out of and compared, and what they hold must
+//! come out as it went in, numbers beyond all machine types and repeated keys included.
+//!
+//! A text is scanned once, and what is kept is where its values begin and end, not what they are: twelve bytes for every value
+//! and every key, so at most six for every byte of the text (`[0,0,0]`), and twelve for a moment while they are moved. Strings
+//! are decoded when somebody asks for them. Nothing recurses over the nesting, which is bounded all the same: what works on the
+//! values may.
+
+mod scan;
+mod string;
+
+use std::borrow::Cow;
+use std::ops::Range;
+
+/// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
+pub const MAX_DEPTH: usize = 128;
+
+/// A JSON text.
+#[derive(Clone, Debug)]
+pub struct Json<'a> {
+    text: &'a str,
+    /// The value, then what is in it, in the order of the text.
+    tokens: Vec<Token>,
+}
+
+/// A body that is no JSON (RFC 8259): not UTF-8, an escape of half a surrogate pair, which is no Unicode text, more than
+/// one value, none, or one that is nested deeper than [`MAX_DEPTH`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotJson;
+
+/// Where a value or a key is written.
+#[derive(Clone, Copy, Debug, Default)]
+struct Token {
+    start: u32,
+    end: u32,
+    /// The tokens after this one that are parts of it.
+    inside: u32,
+}
+
+/// A value or a key in a JSON text.
+#[derive(Clone, Copy, Debug)]
+pub struct Node<'d> {
+    text: &'d str,
+    token: Token,
+    inside: &'d [Token],
+}
+
+/// What a value is.
+#[derive(Clone, Debug)]
+pub enum Kind<'d> {
+    /// `null`.
+    Null,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A number as it is written.
+    Number(&'d str),
+    /// A string, decoded; borrowed if it has no escapes.
+    String(Cow<'d, str>),
+    /// A list.
+    Array(Items<'d>),
+    /// An object.
+    Object(Members<'d>),
+}
+
+/// Reads a body. A byte order mark before it is skipped.
+///
+/// # Errors
+/// It is no JSON.
+pub fn parse(body: &[u8]) -> Result<Json<'_>, NotJson> {
+    let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
+    let tokens = scan::scan(text).ok_or(NotJson)?;
+    Ok(Json { text, tokens })
+}
+
+impl Json<'_> {
+    /// Its value.
+    pub fn root(&self) -> Node<'_> {
+        // A text that was read has a value.
+        let token = self.tokens.first().copied().unwrap_or_default();
+        Node { text: self.text, token, inside: self.tokens.get(1..).unwrap_or_default() }
+    }
+}
+
+impl<'d> Node<'d> {
+    /// What it is.
+    pub fn kind(&self) -> Kind<'d> {
+        let written = self.written();
+        match written.as_bytes() {
+            [b'n', ..] | [] => Kind::Null,
+            [b't', ..] => Kind::Bool(true),
+            [b'f', ..] => Kind::Bool(false),
+            [b'"', ..] => Kind::String(string::decode(written)),
+            [b'[', ..] => Kind::Array(self.items()),
+            [b'{', ..] => Kind::Object(self.members()),
+            _ => Kind::Number(written),
+        }
+    }
+
+    /// The value as it is written, without the white space around it.
+    pub fn written(&self) -> &'d str {
+        self.text.get(self.span()).unwrap_or_default()
+    }
+
+    /// Where it is written: a range of the body that was parsed.
+    pub fn span(&self) -> Range<usize> {
+        self.token.start as usize..self.token.end as usize
+    }
+
+    /// The entries of a list; none of anything else.
+    pub fn items(&self) -> Items<'d> {
+        Items(self.children(b'['))
+    }
+
+    /// The keys, which are strings, and values of an object, in the order of the text and with all repetitions; none of anything
+    /// else.
+    pub fn members(&self) -> Members<'d> {
+        Members(self.children(b'{'))
+    }
+
+    fn children(&self, opener: u8) -> Children<'d> {
+        let is_wanted = self.written().as_bytes().first() == Some(&opener);
+        Children { text: self.text, tokens: if is_wanted { self.inside } else { &[] } }
+    }
+
+    /// The value at a pointer (RFC 6901), given as its segments, none of which is special; of a repeated key the last, as most
+    /// parsers do.
+    pub fn at<S: AsRef<str>>(&self, segments: &[S]) -> Option<Node<'d>> {
+        segments.iter().map(AsRef::as_ref).try_fold(*self, |node, segment| match node.written().as_bytes().first() {
+            Some(b'{') => node.members().filter(|(key, _)| key.text() == segment).last().map(|(_, value)| value),
+            Some(b'[') => node.items().nth(index(segment)?),
+            _ => None,
+        })
+    }
+
+    /// The value as text: a string decoded, null as nothing, anything else as it is written.
+    pub fn text(&self) -> Cow<'d, str> {
+        match self.kind() {
+            Kind::Null => Cow::Borrowed(""),
+            Kind::String(text) => text,
+            _ => Cow::Borrowed(self.written()),
+        }
+    }
+
+    /// Writes the value without the white space between its tokens, hence on one line, and otherwise as it is written.
+    pub fn write_compact(&self, out: &mut Vec<u8>) {
+        let mut rest = self.written();
+        while !rest.is_empty() {
+            let (between, string) = rest.split_at(rest.find('"').unwrap_or(rest.len()));
+            out.extend(between.bytes().filter(|byte| !scan::is_space(*byte)));
+            let (string, after) = string.split_at(string::length(string.as_bytes()).unwrap_or(string.len()));
+            out.extend_from_slice(string.as_bytes());
+            rest = after;
+        }
+    }
+}
+
+/// A segment of a pointer as an index of a list: digits without leading zeros (RFC 6901, 4).
+pub(crate) fn index(segment: &str) -> Option<usize> {
+    let is_index = segment.bytes().all(|byte| byte.is_ascii_digit()) && (segment == "0" || !segment.starts_with('0'));
+    segment.parse().ok().filter(|_| is_index)
+}
+
+/// Values one after another.
+#[derive(Clone, Copy, Debug)]
+struct Children<'d> {
+    text: &'d str,
+    tokens: &'d [Token],
+}
+
+impl<'d> Children<'d> {
+    fn next(&mut self) -> Option<Node<'d>> {
+        let (token, rest) = self.tokens.split_first()?;
+        let (inside, after) = rest.split_at_checked(token.inside as usize)?;
+        self.tokens = after;
+        Some(Node { text: self.text, token: *token, inside })
+    }
+}
+
+/// The entries of a list.
+#[derive(Clone, Debug)]
+pub struct Items<'d>(Children<'d>);
+
+impl<'d> Iterator for Items<'d> {
+    type Item = Node<'d>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.0.next()
+    }
+}
+
+/// The keys and values of an object.
+#[derive(Clone, Debug)]
+pub struct Members<'d>(Children<'d>);
+
+impl<'d> Iterator for Members<'d> {
+    type Item = (Node<'d>, Node<'d>);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        Some((self.0.next()?, self.0.next()?))
+    }
+}
+
+#[cfg(test)]
+mod tests;

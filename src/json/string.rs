@@ -1,0 +1,76 @@
+//! Strings as JSON writes them (RFC 8259, 7).
+
+use std::borrow::Cow;
+
+use super::scan::length_of;
+
+/// The length of the string at the start, with its quotes; none if there is no valid one. What is not ASCII must be UTF-8
+/// already.
+pub(super) fn length(bytes: &[u8]) -> Option<usize> {
+    let mut rest = bytes.strip_prefix(b"\"")?;
+    loop {
+        rest = rest.get(length_of(rest, is_plain)..)?;
+        match rest {
+            [b'"', after @ ..] => return Some(bytes.len() - after.len()),
+            [b'\\', escape @ ..] => rest = unescape(escape)?.1,
+            _ => return None,
+        }
+    }
+}
+
+fn is_plain(byte: u8) -> bool {
+    byte >= b' ' && byte != b'"' && byte != b'\\'
+}
+
+/// The character that an escape stands for, and what follows; without the backslash.
+fn unescape(escape: &[u8]) -> Option<(char, &[u8])> {
+    let (kind, rest) = escape.split_first()?;
+    let char = match kind {
+        b'"' | b'\\' | b'/' => char::from(*kind),
+        b'b' => '\u{8}',
+        b'f' => '\u{c}',
+        b'n' => '\n',
+        b'r' => '\r',
+        b't' => '\t',
+        b'u' => return unescape_unit(rest),
+        _ => return None,
+    };
+    Some((char, rest))
+}
+
+/// The character that is written as one UTF-16 unit or two; none if a surrogate stands alone.
+fn unescape_unit(digits: &[u8]) -> Option<(char, &[u8])> {
+    let (unit, rest) = hex(digits)?;
+    if let Some(char) = char::from_u32(unit) {
+        return Some((char, rest));
+    }
+    let (low, rest) = hex(rest.strip_prefix(b"\\u")?)?;
+    if !(0xd800..0xdc00).contains(&unit) || !(0xdc00..0xe000).contains(&low) {
+        return None;
+    }
+    Some((char::from_u32(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00))?, rest))
+}
+
+fn hex(digits: &[u8]) -> Option<(u32, &[u8])> {
+    let (digits, rest) = digits.split_at_checked(4)?;
+    let unit = digits.iter().try_fold(0, |unit, digit| Some(unit << 4 | char::from(*digit).to_digit(16)?))?;
+    Some((unit, rest))
+}
+
+/// The text of a valid string, which is given with its quotes.
+pub(super) fn decode(written: &str) -> Cow<'_, str> {
+    let mut rest = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
+    if !rest.contains('\\') {
+        return Cow::Borrowed(rest);
+    }
+    let mut text = String::with_capacity(rest.len());
+    while let Some((plain, escape)) = rest.split_once('\\') {
+        text.push_str(plain);
+        let Some((char, after)) = unescape(escape.as_bytes()) else { break };
+        text.push(char);
+        // An escape is ASCII, so what follows it starts with a character.
+        rest = escape.get(escape.len() - after.len()..).unwrap_or_default();
+    }
+    text.push_str(rest);
+    Cow::Owned(text)
+}
