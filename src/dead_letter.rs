@@ -14,7 +14,7 @@ use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard;
 use crate::outcome::Cause;
 use crate::stats::DropReason;
-use crate::template::{fits_authority, rfc3339, text_of, Env, Facts, JsonTemplate, Place, Template, Values};
+use crate::template::{fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 use crate::trace_context::TRACEPARENT;
 
 /// Where a target's dead letters go, and in which form.
@@ -59,6 +59,10 @@ pub struct Letter<'a> {
     pub headers: &'a HeaderMap,
     /// The body that the target would have received.
     pub body: &'a [u8],
+    /// The primary's answer; none when it is not waited for.
+    pub answered: Option<&'a Answered>,
+    /// The properties that templates name.
+    pub properties: &'a [Property],
 }
 
 /// The call that delivers a letter.
@@ -83,6 +87,12 @@ impl DeadLetter {
         self.on.contains(&reason)
     }
 
+    /// All templates that stand in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let line = [&self.path, &self.authority].into_iter().chain(self.headers.iter().map(|(_, value)| value));
+        line.chain(self.body.iter().flat_map(JsonTemplate::templates))
+    }
+
     /// Reads the environment variables of all templates.
     pub fn resolve_env(&mut self, env: Env<'_>) {
         self.path.resolve_env(env);
@@ -102,6 +112,8 @@ impl DeadLetter {
             correlation_id: letter.correlation_id,
             attempt: letter.attempts,
             now: letter.given_up_at,
+            answered: letter.answered,
+            properties: letter.properties,
             dead_letter: Some(&envelope),
         });
         let mut headers = Pairs::with_capacity(5, 256);

@@ -3,6 +3,8 @@
 
 use serde::Serialize;
 
+use crate::compare::Verdict;
+
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -23,6 +25,8 @@ pub enum Event {
     DeadLetterFailed,
     /// A request was left alone because it is a copy itself.
     LoopStopped,
+    /// A target answered otherwise than the primary, or in a way that cannot be compared.
+    Compared,
     /// A circuit breaker opened.
     BreakerOpened,
     /// A circuit breaker lets probes pass.
@@ -33,7 +37,7 @@ pub enum Event {
 
 impl Event {
     /// How many kinds there are.
-    pub const COUNT: usize = 11;
+    pub const COUNT: usize = 12;
 }
 
 /// How loud a line is; the numbers are those of the proxy-wasm ABI.
@@ -55,7 +59,7 @@ impl Event {
         match self {
             Self::Delivered | Self::DeadLettered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
             Self::Configured => Level::Info,
-            Self::GivenUp | Self::DeadLetterFailed | Self::BreakerOpened | Self::BreakerHalfOpened | Self::BreakerClosed => {
+            Self::GivenUp | Self::Compared | Self::DeadLetterFailed | Self::BreakerOpened | Self::BreakerHalfOpened | Self::BreakerClosed => {
                 Level::Warn
             }
             Self::ConfigurationRejected => Level::Error,
@@ -77,6 +81,9 @@ pub struct Line<'a> {
     /// What ties it to the primary.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<&'a str>,
+    /// The correlation ids of all requests in a batch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub correlation_ids: Option<&'a [&'a str]>,
     /// The number of the attempt, from 1; 0 when none was made.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
@@ -95,6 +102,9 @@ pub struct Line<'a> {
     /// How long the attempt took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
+    /// How two answers differ.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub comparison: Option<&'a Verdict>,
     /// What is wrong with a configuration, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<&'a str>,
@@ -120,12 +130,14 @@ impl<'a> Line<'a> {
             target: None,
             delivery_id: None,
             correlation_id: None,
+            correlation_ids: None,
             attempt: None,
             outcome: None,
             retry_in_ms: None,
             reason: None,
             open_for_ms: None,
             elapsed_ms: None,
+            comparison: None,
             problem: None,
             targets: None,
             suppressed: 0,

@@ -36,6 +36,12 @@ pub enum DropReason {
     RateLimited,
     /// The filter that held it went away.
     Shutdown,
+    /// The primary gave no answer of the kind that the target waits for.
+    PrimaryFailed,
+    /// Its body is no JSON, and has to be read.
+    BodyNotJson,
+    /// It is a gRPC request with more than one message.
+    GrpcStream,
 }
 
 /// Every statistic of a target.
@@ -43,6 +49,8 @@ pub enum DropReason {
 pub enum Metric {
     /// Requests that the target wanted.
     Matched,
+    /// Of those, the ones that its sample leaves out.
+    SampledOut,
     /// Attempts made.
     Attempts,
     /// Attempts that failed.
@@ -67,6 +75,20 @@ pub enum Metric {
     QueuedBytes,
     /// How long attempts took, in milliseconds.
     LatencyMs,
+    /// How many items batches had when they were first sent.
+    BatchItems,
+    /// Answers compared with the primary's that were like it.
+    CompareMatch,
+    /// Those of another status.
+    CompareStatusMismatch,
+    /// Those of the same status with another body.
+    CompareBodyMismatch,
+    /// Those that could not be compared.
+    CompareNotComparable,
+    /// How long the primary took for requests that were compared, in milliseconds.
+    ComparePrimaryLatencyMs,
+    /// How long the target took for them, in milliseconds.
+    CompareTargetLatencyMs,
 }
 
 impl DropReason {
@@ -84,13 +106,16 @@ impl DropReason {
             Self::CircuitOpen => "circuit_open",
             Self::RateLimited => "rate_limited",
             Self::Shutdown => "shutdown",
+            Self::PrimaryFailed => "primary_failed",
+            Self::BodyNotJson => "body_not_json",
+            Self::GrpcStream => "grpc_stream",
         }
     }
 }
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 34] = [
         Self::Matched,
         Self::Attempts,
         Self::AttemptFailures,
@@ -103,6 +128,14 @@ impl Metric {
         Self::DeadLettered,
         Self::BreakerOpened,
         Self::BreakerState,
+        Self::SampledOut,
+        Self::BatchItems,
+        Self::CompareMatch,
+        Self::CompareStatusMismatch,
+        Self::CompareBodyMismatch,
+        Self::CompareNotComparable,
+        Self::ComparePrimaryLatencyMs,
+        Self::CompareTargetLatencyMs,
         Self::Dropped(DropReason::BodyTooLarge),
         Self::Dropped(DropReason::Truncated),
         Self::Dropped(DropReason::QueueFull),
@@ -114,6 +147,9 @@ impl Metric {
         Self::Dropped(DropReason::CircuitOpen),
         Self::Dropped(DropReason::RateLimited),
         Self::Dropped(DropReason::Shutdown),
+        Self::Dropped(DropReason::PrimaryFailed),
+        Self::Dropped(DropReason::BodyNotJson),
+        Self::Dropped(DropReason::GrpcStream),
     ];
 
     /// Its place in [`Metric::ALL`].
@@ -131,7 +167,15 @@ impl Metric {
             Self::DeadLettered => 9,
             Self::BreakerOpened => 10,
             Self::BreakerState => 11,
-            Self::Dropped(reason) => 12 + reason as usize,
+            Self::SampledOut => 12,
+            Self::BatchItems => 13,
+            Self::CompareMatch => 14,
+            Self::CompareStatusMismatch => 15,
+            Self::CompareBodyMismatch => 16,
+            Self::CompareNotComparable => 17,
+            Self::ComparePrimaryLatencyMs => 18,
+            Self::CompareTargetLatencyMs => 19,
+            Self::Dropped(reason) => 20 + reason as usize,
         }
     }
 
@@ -139,7 +183,7 @@ impl Metric {
     pub const fn kind(self) -> Kind {
         match self {
             Self::Inflight | Self::Queued | Self::QueuedBytes | Self::BreakerState => Kind::Gauge,
-            Self::LatencyMs => Kind::Histogram,
+            Self::LatencyMs | Self::BatchItems | Self::ComparePrimaryLatencyMs | Self::CompareTargetLatencyMs => Kind::Histogram,
             _ => Kind::Counter,
         }
     }
@@ -159,6 +203,14 @@ impl Metric {
             Self::DeadLettered => "dead_lettered",
             Self::BreakerOpened => "breaker.opened",
             Self::BreakerState => "breaker.state",
+            Self::SampledOut => "sampled_out",
+            Self::BatchItems => "batch_items",
+            Self::CompareMatch => "compare.match",
+            Self::CompareStatusMismatch => "compare.status_mismatch",
+            Self::CompareBodyMismatch => "compare.body_mismatch",
+            Self::CompareNotComparable => "compare.not_comparable",
+            Self::ComparePrimaryLatencyMs => "compare.primary_latency_ms",
+            Self::CompareTargetLatencyMs => "compare.target_latency_ms",
             Self::Dropped(reason) => return format!("sidecast.{target}.dropped.{}", reason.name()),
         };
         format!("sidecast.{target}.{name}")

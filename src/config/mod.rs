@@ -10,26 +10,33 @@ pub mod raw;
 pub mod raw_delivery;
 pub mod raw_shape;
 pub mod scalar;
+mod shaping;
 pub mod templates;
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use self::problem::Problems;
+use self::names::StatusPattern;
 use self::raw_delivery::BreakerMode;
 use self::scalar::FromText;
 use crate::backoff::Backoff;
+use crate::batch;
 use crate::breaker;
 use crate::budget::RetryBudget;
+use crate::compare;
 use crate::dead_letter::DeadLetter;
 use crate::loop_guard::LoopGuard;
 use crate::matching::Matcher;
 use crate::outcome::{Policy, RetryOn};
 use crate::rate_limit::TokenBucket;
 use crate::retry::RetryPolicy;
+use crate::sampling::Sampling;
+use crate::shape::Shape;
 use crate::stats::DropReason;
-use crate::template::{Env, Template};
+use crate::template::{Env, Expression, Template};
 
 /// A configuration that is whole and valid.
 #[derive(Debug)]
@@ -43,11 +50,13 @@ pub struct Config {
     /// How long copies under way may go on once the configuration is replaced.
     pub drain_timeout: Duration,
     /// The header of the correlation id, in lower case.
-    pub correlation_header: String,
+    pub correlation_header: Rc<str>,
     /// Copies carry a child of the client's `traceparent`.
     pub traceparent: bool,
     /// Tells copies from requests.
     pub loop_guard: LoopGuard,
+    /// The properties of Envoy that templates name, each once.
+    pub properties: Vec<Vec<String>>,
 }
 
 /// One target.
@@ -59,6 +68,18 @@ pub struct Target {
     pub cluster: String,
     /// Which requests it wants.
     pub matcher: Matcher,
+    /// Which part of them it gets; none: all.
+    pub sample: Option<Sampling>,
+    /// For which answers of the primary it gets them; none: it does not wait for one.
+    pub after: Option<Vec<StatusPattern>>,
+    /// What it receives of them.
+    pub shape: Shape,
+    /// How requests are put together to one call; none: each is one of its own.
+    pub batch: Option<batch::Settings>,
+    /// How its answers are held against the primary's; none: not at all.
+    pub compare: Option<compare::Settings>,
+    /// What has to be kept for it.
+    pub reads: Reads,
     /// What an answer means.
     pub policy: Policy,
     /// When a delivery is attempted again; none: never.
@@ -100,12 +121,14 @@ impl Config {
     }
 
     fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
+        let targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
         Self {
-            targets: raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect(),
+            properties: shaping::properties(&targets),
+            targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
             max_buffered_bytes: bytes(raw.limits.max_buffered_bytes.0),
             drain_timeout: Duration::from_millis(raw.drain_timeout.0),
-            correlation_header: raw.correlation.header.0 .0,
+            correlation_header: raw.correlation.header.0 .0.into(),
             traceparent: raw.correlation.traceparent,
             loop_guard: LoopGuard::new(secret),
         }
@@ -119,18 +142,65 @@ impl Target {
             None => (None, RetryOn::defaults()),
         };
         let timeout = Duration::from_millis(raw.timeout.0);
-        Self {
+        let mut target = Self {
             breaker: breaker_settings(raw.circuit_breaker, timeout),
             rate: raw.limits.rate.map(token_bucket),
             name: raw.name.0 .0,
             cluster: raw.cluster.0 .0,
             matcher: Matcher::new(raw.rules.map(|rules| rules.0)),
+            sample: raw.sample.map(Sampling::from),
+            after: shaping::after(raw.after, raw.statuses),
+            shape: shaping::shape(raw.request, env),
+            batch: raw.batch.map(shaping::batch),
+            compare: raw.compare.map(compare::Settings::from),
             policy: Policy::new(raw.success.0, retry_on),
             retry,
             dead_letter: raw.dead_letter.map(|raw| dead_letter(raw, env)),
             timeout,
             max_in_flight: bytes(raw.limits.max_in_flight.0),
             max_queued: bytes(raw.limits.max_queued.0),
+            reads: Reads::default(),
+        };
+        target.reads = target.find_reads();
+        target
+    }
+}
+
+impl Target {
+    /// All templates that stand in it.
+    fn templates(&self) -> impl Iterator<Item = &Template> {
+        self.shape.templates().chain(self.dead_letter.iter().flat_map(DeadLetter::templates))
+    }
+
+    fn find_reads(&self) -> Reads {
+        let names = |wanted: fn(&Expression) -> bool| self.templates().flat_map(Template::expressions).any(wanted);
+        Reads {
+            headers: !self.shape.is_plain() || self.batch.is_some(),
+            properties: names(|expression| matches!(expression, Expression::Property(_))),
+            answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
+        }
+    }
+}
+
+/// What has to be kept of a request and its answer besides its body and the headers that every copy carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reads {
+    /// All headers as they came.
+    pub headers: bool,
+    /// Properties of Envoy.
+    pub properties: bool,
+    /// The headers of the primary's answer.
+    pub answer_headers: bool,
+}
+
+impl Reads {
+    /// What has to be kept for one or the other.
+    #[must_use]
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            headers: self.headers || other.headers,
+            properties: self.properties || other.properties,
+            answer_headers: self.answer_headers || other.answer_headers,
         }
     }
 }

@@ -6,7 +6,7 @@ use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, Statu
 use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
-use super::scalar::{Millis, NonEmpty, NotYet, Size, Text, Whole, HOUR};
+use super::scalar::{Millis, NonEmpty, Size, Text, Whole, HOUR};
 use crate::template::Template;
 
 /// The whole document.
@@ -31,7 +31,7 @@ pub struct Document {
 
 /// One target.
 #[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields)]
+#[deserr(error = Problems, deny_unknown_fields, validate = consistent -> Problems)]
 pub struct Target {
     /// Its label in metrics and logs.
     pub name: Text<TargetName>,
@@ -42,16 +42,16 @@ pub struct Target {
     pub rules: Option<NonEmpty<Rule>>,
     /// Which part of them.
     #[deserr(default)]
-    pub sample: Option<NotYet<Sample>>,
+    pub sample: Option<Sample>,
     /// When the copy is sent.
     #[deserr(default)]
     pub after: After,
     /// With `after: response`: for which statuses.
     #[deserr(default)]
-    pub statuses: Option<NotYet<NonEmpty<StatusPattern>>>,
+    pub statuses: Option<NonEmpty<StatusPattern>>,
     /// What the target receives.
     #[deserr(default)]
-    pub request: Option<NotYet<RequestShape>>,
+    pub request: Option<RequestShape>,
     /// Which answers count as delivered.
     #[deserr(default = NonEmpty(vec![StatusPattern::class(2), StatusPattern::class(3)]))]
     pub success: NonEmpty<StatusPattern>,
@@ -69,13 +69,45 @@ pub struct Target {
     pub limits: TargetLimits,
     /// How items are put together.
     #[deserr(default)]
-    pub batch: Option<NotYet<Batch>>,
+    pub batch: Option<Batch>,
     /// Where given-up requests go.
     #[deserr(default)]
     pub dead_letter: Option<DeadLetter>,
     /// How answers are held against the primary's.
     #[deserr(default)]
-    pub compare: Option<NotYet<Compare>>,
+    pub compare: Option<Compare>,
+}
+
+/// Sections that do not go together.
+fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, Problems> {
+    let mut problems = Problems::default();
+    let body = target.request.as_ref().and_then(|request| request.body.as_ref());
+    if body.is_some_and(|body| body.omit && body.template.is_some()) {
+        let request = location.push_key("request");
+        let body = request.push_key("body");
+        problems.extend(Problems::at(body.push_key("omit"), "expected false, because there is a `template`"));
+    }
+    if let Some(batch) = &target.batch {
+        let location = location.push_key("batch");
+        if target.compare.is_some() {
+            problems.extend(Problems::at(location, "expected no `compare` beside it: a batch has one answer for many requests"));
+        }
+        if body.is_some_and(|body| body.omit) {
+            problems.extend(Problems::at(location, "expected no `request.body.omit` beside it: items of a batch are bodies"));
+        }
+        if batch.max_items.0 > target.limits.max_queued.0 {
+            let expected = format!(
+                "expected at most `limits.max_queued` ({}), because items wait in those places, found {}",
+                target.limits.max_queued.0, batch.max_items.0
+            );
+            problems.extend(Problems::at(location.push_key("max_items"), expected));
+        }
+    }
+    if problems.is_empty() {
+        Ok(target)
+    } else {
+        Err(problems)
+    }
 }
 
 /// A rule: all of its conditions hold.
@@ -163,20 +195,13 @@ fn exactly_one(given: &[bool], names: &str, location: ValuePointerRef<'_>) -> Re
 
 /// When a copy is sent.
 #[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
-#[deserr(error = Problems, rename_all = lowercase, validate = only_after_request -> Problems)]
+#[deserr(error = Problems, rename_all = lowercase)]
 pub enum After {
     /// Once the request is complete.
     #[default]
     Request,
     /// Once the primary answered.
     Response,
-}
-
-fn only_after_request(after: After, location: ValuePointerRef<'_>) -> Result<After, Problems> {
-    match after {
-        After::Request => Ok(after),
-        After::Response => Err(Problems::at(location, super::scalar::NOT_YET)),
-    }
 }
 
 /// How much of a target's traffic one worker holds.

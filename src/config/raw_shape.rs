@@ -1,5 +1,4 @@
-//! The grammar of which requests a target gets and in which form: `sample`, `request`, `batch`, `compare`. Read and checked, but
-//! not built yet: whoever writes them is told both what is wrong in them and that they are not supported.
+//! The grammar of which requests a target gets and in which form: `sample`, `request`, `batch`, `compare`.
 
 use std::collections::BTreeMap;
 
@@ -58,22 +57,23 @@ pub struct RequestShape {
 pub struct HeaderShape {
     /// Which of the primary's.
     #[deserr(default)]
-    pub forward: Option<Forward>,
+    pub forward: Forward,
     /// What happens to the sensitive ones.
     #[deserr(default)]
-    pub sensitive: Option<Sensitive>,
+    pub sensitive: Sensitive,
     /// Which are taken out.
     #[deserr(default)]
-    pub remove: Option<Vec<Text<HeaderName>>>,
+    pub remove: Vec<Text<HeaderName>>,
     /// Which are put in.
     #[deserr(default)]
     pub set: Option<SetHeaders>,
 }
 
 /// `request.headers.forward`.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub enum Forward {
     /// All of them.
+    #[default]
     All,
     /// None of them.
     None,
@@ -96,12 +96,13 @@ impl Deserr<Problems> for Forward {
 }
 
 /// `request.headers.sensitive`.
-#[derive(Debug, Deserr)]
+#[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
 #[deserr(error = Problems, rename_all = lowercase)]
 pub enum Sensitive {
-    /// They are left out.
+    /// They are left out unless they are named.
+    #[default]
     Strip,
-    /// They are sent.
+    /// They are sent like the others.
     Forward,
 }
 
@@ -161,10 +162,10 @@ pub struct BodyShape {
     pub template: Option<JsonTemplate>,
     /// What is taken out of the primary's body first.
     #[deserr(default)]
-    pub redact: Option<Vec<Text<Pointer>>>,
+    pub redact: Vec<Text<Pointer>>,
     /// No body at all.
     #[deserr(default)]
-    pub omit: Option<bool>,
+    pub omit: bool,
 }
 
 /// `batch`.
@@ -172,24 +173,25 @@ pub struct BodyShape {
 #[deserr(error = Problems, deny_unknown_fields)]
 pub struct Batch {
     /// Items in one call.
-    #[deserr(default)]
-    pub max_items: Option<Whole<1, 100_000>>,
+    #[deserr(default = Whole(100))]
+    pub max_items: Whole<1, 10_000>,
     /// Bytes in one call.
-    #[deserr(default)]
-    pub max_bytes: Option<Size<1, { 1 << 30 }>>,
+    #[deserr(default = Size(256 << 10))]
+    pub max_bytes: Size<1, { 1 << 30 }>,
     /// How long the first item waits.
-    #[deserr(default)]
-    pub max_delay: Option<Millis<1, HOUR>>,
+    #[deserr(default = Millis(20))]
+    pub max_delay: Millis<1, HOUR>,
     /// How the items are put together.
     #[deserr(default)]
-    pub format: Option<BatchFormat>,
+    pub format: BatchFormat,
 }
 
 /// `batch.format`.
-#[derive(Debug, Deserr)]
+#[derive(Clone, Copy, Debug, Default, Deserr)]
 #[deserr(error = Problems)]
 pub enum BatchFormat {
     /// One JSON list.
+    #[default]
     #[deserr(rename = "json_array")]
     JsonArray,
     /// One JSON value a line.

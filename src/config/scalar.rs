@@ -1,6 +1,5 @@
 //! The scalar types of the configuration: each knows its range, its syntax and how to say what was expected.
 
-use std::marker::PhantomData;
 use std::time::Duration;
 
 use deserr::{Deserr, IntoValue, Sequence, Value, ValuePointerRef};
@@ -166,23 +165,6 @@ impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX
         Err(problems)
     }
 }
-
-/// A part of the grammar that is read and checked, then refused: a filter that accepted it would not do what it says.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct NotYet<T>(PhantomData<T>);
-
-impl<T: Deserr<Problems>> Deserr<Problems> for NotYet<T> {
-    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
-        let mut problems = Problems::at(location, NOT_YET);
-        if let Err(inner) = T::deserialize_from_value(value, location) {
-            problems.extend(inner);
-        }
-        Err(problems)
-    }
-}
-
-/// The words for what this version cannot do.
-pub(super) const NOT_YET: &str = "not supported yet";
 
 fn whole<V: IntoValue>(value: &Value<V>) -> Option<u64> {
     match value {

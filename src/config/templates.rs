@@ -4,7 +4,7 @@
 use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
 use super::problem::{child_path, Problems};
-use super::scalar::{FromText, MAX_WHOLE_DOUBLE, NOT_YET};
+use super::scalar::{FromText, MAX_WHOLE_DOUBLE};
 use crate::template::{fits_authority, variable, Env, Expression, JsonTemplate, Template};
 
 /// A template of a path, with or without a query.
@@ -111,14 +111,18 @@ const TEMPLATES: [&[&str]; 4] = [&["path"], &["authority"], &["headers", "set"],
 pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut Problems) {
     let targets = document.get("targets").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, target) in targets.iter().enumerate() {
+        let answered = target.get("after").and_then(serde_json::Value::as_str) == Some("response");
+        let batched = target.get("batch").is_some();
         for section in SECTIONS {
+            let of_letter = section == "dead_letter";
+            let setting = Setting { of_letter, answered, kept: !(of_letter && batched) };
             for place in TEMPLATES {
                 let mut path = format!("targets[{index}]");
                 let value = [section].iter().chain(place).try_fold(target, |value, key| {
                     path = child_path(&path, key);
                     value.get(key)
                 });
-                let problem = |expression: &Expression| problem_of(expression, section == "dead_letter", env);
+                let problem = |expression: &Expression| problem_of(expression, setting, env);
                 if let Some(value) = value {
                     walk(value, &path, &problem, problems);
                 }
@@ -127,13 +131,28 @@ pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut P
     }
 }
 
+/// What is known where an expression stands.
+#[derive(Clone, Copy)]
+struct Setting {
+    /// It is of a dead letter.
+    of_letter: bool,
+    /// The primary's answer is waited for.
+    answered: bool,
+    /// Answer and properties are kept until then.
+    kept: bool,
+}
+
 /// What is wrong with an expression where it stands.
-fn problem_of(expression: &Expression, in_dead_letter: bool, env: Env<'_>) -> Option<String> {
+fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option<String> {
     match expression {
         Expression::Env(name) => variable(env, name).err(),
-        Expression::Property(_) => Some(format!("${{property:...}} is {NOT_YET}")),
-        Expression::ResponseStatus | Expression::ResponseHeader(_) => Some(format!("${{response:...}} is {NOT_YET}")),
-        Expression::DeadLetter | Expression::DeadLetterBase64 if !in_dead_letter => {
+        Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.answered => {
+            Some("${response:...} means something with `after: response` alone".to_owned())
+        }
+        Expression::Property(_) | Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.kept => {
+            Some("${property:...} and ${response:...} are not kept for the dead letters of a batch".to_owned())
+        }
+        Expression::DeadLetter | Expression::DeadLetterBase64 if !setting.of_letter => {
             Some("${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone".to_owned())
         }
         _ => None,

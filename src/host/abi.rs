@@ -42,6 +42,7 @@ extern "C" {
         data: *mut *mut u8,
         size: *mut usize,
     ) -> Status;
+    pub(super) fn proxy_get_property(path: *const u8, path_size: usize, data: *mut *mut u8, size: *mut usize) -> Status;
     pub(super) fn proxy_http_call(
         cluster: *const u8,
         cluster_size: usize,
@@ -128,6 +129,18 @@ extern "C" fn proxy_on_request_body(context: u32, size: usize, end_of_stream: u3
 #[no_mangle]
 extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> u32 {
     vm::with(|vm| vm.request_trailers(context));
+    CONTINUE
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_response_headers(context: u32, _count: u32, _end_of_stream: u32) -> u32 {
+    vm::with(|vm| vm.answer_headers(context));
+    CONTINUE
+}
+
+#[no_mangle]
+extern "C" fn proxy_on_response_body(context: u32, size: usize, _end_of_stream: u32) -> u32 {
+    vm::with(|vm| vm.answer_body(context, size));
     CONTINUE
 }
 

@@ -20,12 +20,15 @@ pub(super) struct HostError(pub(super) u32);
 #[derive(Clone, Copy)]
 pub(super) enum Buffer {
     RequestBody = 0,
+    AnswerBody = 1,
     CallBody = 4,
     PluginConfiguration = 7,
 }
 
 const REQUEST_HEADERS: u32 = 0;
+const ANSWER_HEADERS: u32 = 2;
 const CALL_HEADERS: u32 = 6;
+const CALL_TRAILERS: u32 = 7;
 /// An empty header map, serialized.
 const NO_TRAILERS: [u8; 4] = [0; 4];
 const CRITICAL: u32 = 5;
@@ -116,16 +119,48 @@ pub(super) fn buffer(kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError
 
 /// All headers of the request at hand.
 pub(super) fn request_headers() -> Result<HeaderMap, HostError> {
+    all_of(REQUEST_HEADERS)
+}
+
+/// All headers of the primary's answer at hand.
+pub(super) fn answer_headers() -> Result<HeaderMap, HostError> {
+    all_of(ANSWER_HEADERS)
+}
+
+fn all_of(map: u32) -> Result<HeaderMap, HostError> {
     // SAFETY: as in `buffer`.
-    handed_over(|data, size| unsafe { abi::proxy_get_header_map_pairs(REQUEST_HEADERS, data, size) }).map(HeaderMap::new)
+    handed_over(|data, size| unsafe { abi::proxy_get_header_map_pairs(map, data, size) }).map(HeaderMap::new)
 }
 
 /// A header of the answer to the call that has just ended; empty when there is none.
 pub(super) fn call_header(name: &str) -> Result<Vec<u8>, HostError> {
+    value_of(CALL_HEADERS, name)
+}
+
+/// A trailer of the answer to the call that has just ended; empty when there is none.
+pub(super) fn call_trailer(name: &str) -> Result<Vec<u8>, HostError> {
+    value_of(CALL_TRAILERS, name)
+}
+
+fn value_of(map: u32, name: &str) -> Result<Vec<u8>, HostError> {
     handed_over(|data, size| {
         // SAFETY: the name is read during the call; the rest as in `buffer`.
-        unsafe { abi::proxy_get_header_map_value(CALL_HEADERS, name.as_ptr(), name.len(), data, size) }
+        unsafe { abi::proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) }
     })
+}
+
+/// A property of Envoy by its path; an error when there is none.
+pub(super) fn property<S: AsRef<str>>(path: &[S]) -> Result<Vec<u8>, HostError> {
+    let path = path.iter().map(AsRef::as_ref).collect::<Vec<&str>>().join("\0");
+    let mut data = null_mut();
+    let mut size = 0;
+    // SAFETY: the path is read during the call; the rest as in `handed_over`.
+    match unsafe { abi::proxy_get_property(path.as_ptr(), path.len(), &mut data, &mut size) } {
+        Status::OK if data.is_null() => Ok(Vec::new()),
+        // SAFETY: as in `handed_over`.
+        Status::OK => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
+        status => Err(HostError(status.0)),
+    }
 }
 
 /// Runs a host call that hands over a block of memory.

@@ -6,7 +6,9 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::calls;
+use super::mirror::BatchItem;
 use crate::breaker::Transition;
+use crate::compare::Verdict;
 use crate::log_event::{Event, Line, Throttle};
 use crate::outcome::Cause;
 use crate::stats::DropReason;
@@ -34,6 +36,8 @@ pub(super) struct Report<'a> {
     pub(super) target: &'a str,
     pub(super) delivery_id: Option<Uuid>,
     pub(super) correlation_id: &'a str,
+    /// The items of a batch, which has no correlation id of its own.
+    pub(super) items: &'a [BatchItem],
     /// From 1; 0 when none was made.
     pub(super) attempt: u32,
     pub(super) cause: Option<Cause>,
@@ -49,10 +53,13 @@ pub(super) fn write(event: Event, report: Report<'_>) {
     };
     let delivery_id = report.delivery_id.map(|id| id.to_string());
     let outcome = report.cause.map(Cause::label);
+    let is_batch = !report.items.is_empty();
+    let correlation_ids: Vec<&str> = report.items.iter().map(|item| &*item.correlation_id).collect();
     print(&Line {
         target: Some(report.target),
         delivery_id: delivery_id.as_deref(),
-        correlation_id: Some(report.correlation_id),
+        correlation_id: (!is_batch).then_some(report.correlation_id),
+        correlation_ids: is_batch.then_some(&correlation_ids),
         attempt: Some(report.attempt),
         outcome: outcome.as_deref(),
         retry_in_ms: report.retry_in.map(millis),
@@ -61,6 +68,21 @@ pub(super) fn write(event: Event, report: Report<'_>) {
         suppressed,
         ..Line::new(event)
     });
+}
+
+/// Two answers differ, or could not be compared.
+pub(super) fn compared(target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
+    if let Some(suppressed) = admitted(Event::Compared) {
+        let delivery_id = delivery_id.to_string();
+        print(&Line {
+            target: Some(target),
+            delivery_id: Some(&delivery_id),
+            correlation_id: Some(correlation_id),
+            comparison: Some(verdict),
+            suppressed,
+            ..Line::new(Event::Compared)
+        });
+    }
 }
 
 /// A circuit breaker changed its state.

@@ -1,29 +1,32 @@
-//! A configuration in force, and every delivery under it: taken in, waiting for a place or a time, attempted (`attempt`),
-//! given up (`given_up`).
+//! A configuration in force, and every delivery under it: taken in, put together, waiting for a place or a time, attempted
+//! (`attempt`), compared (`comparison`), given up (`given_up`).
 
 mod attempt;
+mod comparison;
+mod delivery;
 mod given_up;
+mod intake;
 
 use std::collections::BTreeMap;
-use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
-use uuid::Uuid;
 
+pub(super) use self::comparison::{Comparison, Side};
+pub(super) use self::delivery::BatchItem;
+use self::delivery::{Burden, Delivery, InFlight};
 use self::given_up::{GivenUp, Posted};
+pub(super) use self::intake::{Complete, Targets, Wanted};
 use super::calls;
 use super::guard::Guard;
 use super::metrics::TargetMetrics;
+use crate::batch::Collector;
 use crate::breaker::{Permit, Sample};
 use crate::config::{Config, Target};
-use crate::headers::HeaderMap;
-use crate::ids::{random_id, RandomPool};
+use crate::ids::RandomPool;
 use crate::outbox::{ByteBudget, Lane, Offer};
-use crate::outcome::Cause;
 use crate::rate_limit::TokenBucket;
-use crate::shape::{CapturedHead, RequestHead};
-use crate::stats::{DropReason, Metric};
+use crate::stats::Metric;
 
 /// A configuration in force.
 pub(super) struct Mirror {
@@ -36,6 +39,8 @@ pub(super) struct Mirror {
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
+    /// When the root ticks next.
+    armed: Option<Duration>,
     drain: Drain,
 }
 
@@ -64,53 +69,17 @@ struct TargetLane {
     lane: Lane<Delivery>,
     /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
     letters: Lane<GivenUp>,
+    /// Items that are not enough for a batch yet; each has a place in the lane.
+    collector: Option<Collector<BatchItem>>,
     rate: Option<TokenBucket>,
     guard: Guard,
     metrics: TargetMetrics,
-}
-
-/// One request on its way to one target.
-struct Delivery {
-    id: Uuid,
-    target: usize,
-    /// The attempt that is next, or under way; from 1.
-    attempt: u32,
-    head: Rc<CapturedHead>,
-    /// None once no further attempt needs it: Envoy has its own copy.
-    body: Option<Rc<Vec<u8>>>,
-    /// Bytes taken from the worker's budget for it.
-    charged: usize,
-    /// When its request was complete.
-    received: Duration,
-    /// How its latest attempt ended.
-    last_outcome: Option<Cause>,
 }
 
 /// A call that Envoy is making.
 enum UnderWay {
     Attempt(InFlight),
     Letter(Posted),
-}
-
-/// A delivery whose attempt Envoy is making.
-struct InFlight {
-    delivery: Delivery,
-    started: Duration,
-    permit: Permit,
-}
-
-/// The targets that want a request, a bit each: there are at most 32.
-#[derive(Clone, Copy)]
-pub(super) struct Wanted(u32);
-
-impl Wanted {
-    pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    fn targets(self) -> impl Iterator<Item = usize> {
-        (0..32).filter(move |target| self.0 & (1 << target) != 0)
-    }
 }
 
 impl Mirror {
@@ -126,6 +95,7 @@ impl Mirror {
             Ok::<_, String>(TargetLane {
                 lane: Lane::new(target.max_in_flight, target.max_queued),
                 letters: Lane::new(target.max_in_flight, target.max_queued),
+                collector: target.batch.map(Collector::new),
                 rate: target.rate.clone(),
                 guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
                 metrics,
@@ -139,6 +109,7 @@ impl Mirror {
             under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,
+            armed: None,
             drain: Drain::No,
         })
     }
@@ -152,103 +123,49 @@ impl Mirror {
         self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
     }
 
-    /// The targets that want a request; counts it for each of them.
-    pub(super) fn wanted(&self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
-        let mut bits = 0_u32;
-        for (index, target) in self.config.targets.iter().enumerate() {
-            if target.matcher.wants(head.method, head.path, headers) {
-                bits |= 1 << index;
-                self.count(index, Metric::Matched);
-            }
-        }
-        Wanted(bits)
-    }
-
-    /// Keeps what targets may see of a request that is wanted.
-    pub(super) fn capture(&mut self, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
-        let mut head = CapturedHead::capture(headers, head, &self.config);
-        head.correlate(&self.config.correlation_header, || random_id(self.random.take(calls::random)));
-        head
-    }
-
-    /// Takes a complete request in for each target that wants it. All of them share its body.
-    pub(super) fn accept(&mut self, wanted: Wanted, head: CapturedHead, body: Vec<u8>) {
-        let now = calls::monotonic();
-        let charged = head.size().saturating_add(body.len());
-        let head = Rc::new(head);
-        let body = Rc::new(body);
-        for target in wanted.targets() {
-            let delivery = Delivery {
-                id: random_id(self.random.take(calls::random)),
-                target,
-                attempt: 1,
-                head: Rc::clone(&head),
-                body: Some(Rc::clone(&body)),
-                charged,
-                received: now,
-                last_outcome: None,
-            };
-            self.offer(delivery, now);
-        }
-    }
-
-    /// Counts a request that never became a delivery.
-    pub(super) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
-        for target in wanted.targets() {
-            self.give_up_unsent(target, None, head, reason);
-        }
-    }
-
-    fn offer(&mut self, delivery: Delivery, now: Duration) {
-        let (target, charged) = (delivery.target, delivery.charged);
-        let Some(lane) = self.lanes.get_mut(target) else {
-            return;
-        };
-        if !self.budget.take(charged) {
-            self.give_up_unsent(target, Some(delivery.id), &delivery.head, DropReason::BufferFull);
-            return;
-        }
-        if lane.rate.as_mut().is_some_and(|rate| !rate.take(now)) {
-            self.give_up_before_attempt(delivery, DropReason::RateLimited, now);
-            return;
-        }
-        match lane.lane.offer(delivery) {
-            Offer::Go(delivery) => self.send(delivery, now),
-            Offer::Queued => self.count_queued(target, 1, signed(charged)),
-            Offer::Full(delivery) => self.give_up_before_attempt(delivery, DropReason::QueueFull, now),
-        }
-    }
-
-    /// Lets a delivery, which has its place among those that wait, wait for a time.
+    /// Lets a delivery, which has its places among those that wait, wait for a time.
     fn wait(&mut self, delivery: Delivery, now: Duration, delay: Duration) {
-        self.count_queued(delivery.target, 1, signed(delivery.charged));
+        self.count_queued(delivery.burden(), 1);
         self.serial = self.serial.wrapping_add(1);
-        let earliest = self.waiting.first_key_value().map(|((due, _), _)| *due);
         let due = now.saturating_add(delay);
         self.waiting.insert((due, self.serial), delivery);
-        if earliest.is_none_or(|earliest| due < earliest) {
-            self.arm(now);
+        self.arm_by(due, now);
+    }
+
+    /// Makes sure that the root ticks when something is due.
+    fn arm_by(&mut self, due: Duration, now: Duration) {
+        if self.armed.is_none_or(|armed| due < armed) {
+            self.arm(Some(due), now);
         }
     }
 
-    /// Lets the root tick when the next delivery is due, or the drain ends, and not before; never, when there is no such time.
-    fn arm(&self, now: Duration) {
-        let due = self.waiting.first_key_value().map(|((due, _), _)| *due);
-        let next = due.into_iter().chain(self.drain.end()).min().map(|time| time.saturating_sub(now));
+    fn arm(&mut self, next: Option<Duration>, now: Duration) {
+        self.armed = next;
         // A tick that came a moment too early would only have to come again.
-        calls::set_tick_period(next.map(|next| next.saturating_add(Duration::from_micros(999))));
+        let period = next.map(|next| next.saturating_sub(now).saturating_add(Duration::from_micros(999)));
+        calls::set_tick_period(period);
     }
 
-    /// No new request comes. What is under way has this long to end.
+    /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
+    fn next_due(&self) -> Option<Duration> {
+        let delivery = self.waiting.first_key_value().map(|((due, _), _)| *due);
+        let batches = self.lanes.iter().filter_map(|lane| lane.collector.as_ref()?.due());
+        batches.chain(delivery).chain(self.drain.end()).min()
+    }
+
+    /// No new request comes. Batches go as they are, and what is under way has this long to end.
     pub(super) fn drain(&mut self) {
         let now = calls::monotonic();
+        for target in 0..self.lanes.len() {
+            self.close_batch(target, now);
+        }
         if !self.is_idle() {
             self.drain = Drain::Deliveries(now.saturating_add(self.config.drain_timeout));
-            self.arm(now);
+            self.arm(self.next_due(), now);
         }
     }
 
-    /// The time of some that wait, or of a drain, has come.
+    /// The time of some that wait, of a batch, or of a drain, has come.
     pub(super) fn tick(&mut self) {
         let now = calls::monotonic();
         match self.drain {
@@ -260,24 +177,34 @@ impl Mirror {
             Drain::Letters(end) if end <= now => self.abandon_letters(),
             _ => {}
         }
+        for target in 0..self.lanes.len() {
+            let due = self.lanes.get(target).and_then(|lane| lane.collector.as_ref()?.due());
+            if due.is_some_and(|due| due <= now) {
+                self.close_batch(target, now);
+            }
+        }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
                 break;
             }
             let delivery = entry.remove();
-            let (target, charged) = (delivery.target, delivery.charged);
-            if let Some(Offer::Go(delivery)) = self.lanes.get_mut(target).map(|lane| lane.lane.unpark(delivery)) {
-                self.count_queued(target, -1, signed(charged).saturating_neg());
-                self.send(delivery, now);
-            }
+            self.leave_wait(delivery, now);
         }
-        self.arm(now);
+        self.arm(self.next_due(), now);
+    }
+
+    /// A delivery that was counted as waiting, and has its places, goes if it can.
+    fn leave_wait(&mut self, delivery: Delivery, now: Duration) {
+        if let Some(Offer::Go(delivery)) = self.lanes.get_mut(delivery.target).map(|lane| lane.lane.unpark(delivery)) {
+            self.count_queued(delivery.burden(), -1);
+            self.send(delivery, now);
+        }
     }
 
     /// Gives the place of one that ended to the next that waits for it.
     fn leave_place(&mut self, target: usize) -> Option<Delivery> {
         let next = self.lanes.get_mut(target)?.lane.ended()?;
-        self.count_queued(target, -1, signed(next.charged).saturating_neg());
+        self.count_queued(next.burden(), -1);
         Some(next)
     }
 
@@ -301,9 +228,10 @@ impl Mirror {
         self.config.targets.get(target).map_or("", |target| target.name.as_str())
     }
 
-    fn count_queued(&self, target: usize, copies: i64, bytes: i64) {
-        self.add(target, Metric::Queued, copies);
-        self.add(target, Metric::QueuedBytes, bytes);
+    /// Counts copies as waiting (1), or no longer so (-1).
+    fn count_queued(&self, burden: Burden, sign: i64) {
+        self.add(burden.target, Metric::Queued, sign.saturating_mul(signed(burden.copies)));
+        self.add(burden.target, Metric::QueuedBytes, sign.saturating_mul(signed(burden.bytes)));
     }
 
     fn count(&self, target: usize, metric: Metric) {

@@ -7,6 +7,7 @@ mod guard;
 mod journal;
 mod metrics;
 mod mirror;
+mod primary;
 mod root;
 mod stream;
 mod vm;

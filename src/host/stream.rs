@@ -1,11 +1,18 @@
-//! One request on its way to the primary: looked at once, copied chunk by chunk, handed to its root when it is complete. It is
-//! never held back.
+//! One request on its way to the primary: looked at once, copied chunk by chunk, handed to its root when it is complete, or when its
+//! answer is known. It is never held back.
+
+use std::rc::Rc;
+use std::time::Duration;
 
 use super::calls::{self, Buffer};
 use super::journal;
-use super::mirror::{Mirror, Wanted};
-use crate::shape::{CapturedHead, RequestHead};
+use super::mirror::{Comparison, Complete, Mirror, Side, Targets, Wanted};
+use super::primary::{self, AnswerCopy};
+use crate::capture::{CapturedHead, RequestHead};
+use crate::grpc::Messages;
+use crate::outbox::Charge;
 use crate::stats::DropReason;
+use crate::template::Answered;
 
 /// Where a request stands.
 pub(super) enum Stream {
@@ -13,6 +20,8 @@ pub(super) enum Stream {
     New,
     /// Its body is being copied.
     Collecting(Collected),
+    /// It is complete, and somebody waits for its answer.
+    Answering(Waiting),
 }
 
 /// Whether there is more to see of a stream. One that nobody wants, or that was handed over, is forgotten.
@@ -27,21 +36,29 @@ pub(super) struct Collected {
     head: CapturedHead,
     body: Vec<u8>,
     /// Bytes taken from the worker's budget for it.
-    charged: usize,
+    charge: Charge,
+    answer: AnswerCopy,
+}
+
+/// What waits for the primary's answer.
+pub(super) struct Waiting {
+    later: Targets,
+    /// Whether answers are compared or not; none, when only comparisons wait.
+    complete: Option<(Complete, Charge)>,
+    comparisons: Vec<Comparison>,
+    answer: AnswerCopy,
 }
 
 impl Stream {
     pub(super) fn headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
-        match begin(mirror) {
-            None => Next::Forget,
-            Some(collected) if end_of_stream => {
-                finish(mirror, collected);
-                Next::Forget
-            }
-            Some(collected) => {
-                *self = Self::Collecting(collected);
-                Next::GoOn
-            }
+        let Some(collected) = begin(mirror) else {
+            return Next::Forget;
+        };
+        *self = Self::Collecting(collected);
+        if end_of_stream {
+            self.complete(mirror)
+        } else {
+            Next::GoOn
         }
     }
 
@@ -58,24 +75,87 @@ impl Stream {
 
     /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
     pub(super) fn complete(&mut self, mirror: &mut Mirror) -> Next {
-        if let Self::Collecting(collected) = std::mem::replace(self, Self::New) {
-            finish(mirror, collected);
+        let Self::Collecting(collected) = std::mem::replace(self, Self::New) else {
+            return Next::Forget;
+        };
+        if collected.head.is_grpc() && Messages::of(&collected.body) != Messages::One {
+            return give_up(mirror, collected, DropReason::GrpcStream);
         }
-        Next::Forget
+        let Collected { wanted, head, body, charge, answer } = collected;
+        let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
+        let comparisons = Mirror::comparisons(wanted.compared);
+        let mut charge = Some(charge);
+        if wanted.later.is_empty() {
+            // Each delivery takes what it holds from the budget itself.
+            charge = None;
+        }
+        mirror.accept(wanted.now, &complete, &comparisons);
+        if wanted.later.is_empty() && comparisons.is_empty() {
+            return Next::Forget;
+        }
+        let complete = charge.map(|charge| (complete, charge));
+        *self = Self::Answering(Waiting { later: wanted.later, complete, comparisons, answer });
+        Next::GoOn
     }
 
-    /// The stream is over, and the request was not complete.
-    pub(super) fn cut_off(&mut self, mirror: &mut Mirror) -> Next {
-        self.give_up(mirror, DropReason::Truncated)
+    /// The headers of the primary's answer.
+    pub(super) fn answer_headers(&mut self, _: &mut Mirror) -> Next {
+        if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
+            answer.headers();
+        }
+        Next::GoOn
+    }
+
+    /// A chunk of the primary's answer.
+    pub(super) fn answer_body(&mut self, mirror: &mut Mirror, size: usize) -> Next {
+        if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
+            answer.append(mirror, size);
+        }
+        Next::GoOn
+    }
+
+    /// The stream is over.
+    pub(super) fn done(&mut self, mirror: &mut Mirror) -> Next {
+        match std::mem::replace(self, Self::New) {
+            Self::New => Next::Forget,
+            Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
+            Self::Answering(waiting) => {
+                waiting.end(mirror);
+                Next::Forget
+            }
+        }
     }
 
     fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
-        if let Self::Collecting(collected) = std::mem::replace(self, Self::New) {
-            mirror.budget.give(collected.charged);
-            mirror.give_up_incomplete(collected.wanted, &collected.head, reason);
+        match std::mem::replace(self, Self::New) {
+            Self::Collecting(collected) => give_up(mirror, collected, reason),
+            _ => Next::Forget,
         }
-        Next::Forget
     }
+}
+
+impl Waiting {
+    fn end(self, mirror: &mut Mirror) {
+        let status = primary::status();
+        let Self { later, complete, comparisons, answer } = self;
+        if let Some((mut complete, charge)) = complete {
+            // Each delivery takes what it holds from the budget itself.
+            drop(charge);
+            complete.answered = status.map(|status| Rc::new(Answered { status, headers: answer.answered_headers() }));
+            mirror.accept_answered(later, &complete, status, &comparisons);
+        }
+        if !comparisons.is_empty() {
+            let side = answer.side(status);
+            mirror.primary_answered(&comparisons, side);
+        }
+    }
+}
+
+fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) -> Next {
+    let Collected { wanted, head, charge, .. } = collected;
+    drop(charge);
+    mirror.give_up_incomplete(wanted, &head, reason);
+    Next::Forget
 }
 
 /// Looks at a request; none when no target wants it.
@@ -93,13 +173,13 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
     if wanted.is_empty() {
         return None;
     }
-    let head = mirror.capture(&headers, &head);
-    let charged = head.size();
-    if !mirror.budget.take(charged) {
+    let answer = AnswerCopy::begin(wanted);
+    let head = mirror.capture(wanted, headers, &head);
+    let Some(charge) = mirror.budget.take(head.size()) else {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return None;
-    }
-    Some(Collected { wanted, head, body: Vec::new(), charged })
+    };
+    Some(Collected { wanted, head, body: Vec::new(), charge, answer })
 }
 
 /// Copies a chunk.
@@ -110,25 +190,25 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
     if collected.body.len().saturating_add(size) > mirror.config.max_body_bytes {
         return Err(DropReason::BodyTooLarge);
     }
-    if !mirror.budget.take(size) {
+    if !mirror.budget.grow(&mut collected.charge, size) {
         return Err(DropReason::BufferFull);
     }
-    collected.charged = collected.charged.saturating_add(size);
     match calls::buffer(Buffer::RequestBody, size) {
-        Ok(chunk) if chunk.len() == size => {
-            if collected.body.is_empty() {
-                collected.body = chunk;
-            } else {
-                collected.body.extend_from_slice(&chunk);
-            }
-            Ok(())
-        }
+        Ok(chunk) if chunk.len() == size => join(&mut collected.body, chunk),
         // A copy with a hole in it is no copy.
-        _ => Err(DropReason::Truncated),
+        _ => return Err(DropReason::Truncated),
+    }
+    match Messages::of(&collected.body) {
+        Messages::Several if collected.head.is_grpc() => Err(DropReason::GrpcStream),
+        _ => Ok(()),
     }
 }
 
-fn finish(mirror: &mut Mirror, collected: Collected) {
-    mirror.budget.give(collected.charged);
-    mirror.accept(collected.wanted, collected.head, collected.body);
+/// Puts a chunk behind what is there.
+pub(super) fn join(body: &mut Vec<u8>, chunk: Vec<u8>) {
+    if body.is_empty() {
+        *body = chunk;
+    } else {
+        body.extend_from_slice(&chunk);
+    }
 }

@@ -51,6 +51,14 @@ impl Vm {
         self.advance(context, Stream::complete);
     }
 
+    pub(super) fn answer_headers(&mut self, context: u32) {
+        self.advance(context, Stream::answer_headers);
+    }
+
+    pub(super) fn answer_body(&mut self, context: u32, size: usize) {
+        self.advance(context, |stream, mirror| stream.answer_body(mirror, size));
+    }
+
     /// Lets a stream take a step; forgets it unless it says that it goes on.
     fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror) -> Next) {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {
@@ -98,7 +106,7 @@ impl Vm {
     /// is not done stays until its last answer came.
     pub(super) fn done(&mut self, context: u32) -> bool {
         let Some(root) = self.roots.get_mut(&context) else {
-            self.advance(context, Stream::cut_off);
+            self.advance(context, Stream::done);
             return true;
         };
         root.drain();

@@ -1,15 +1,20 @@
 //! Attempts: what is asked of Envoy, how it ends, and what follows from that.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
-use super::{signed, Delivery, InFlight, Mirror, TargetLane, UnderWay};
+use super::delivery::{Batch, Delivery, InFlight, Load, One};
+use super::{signed, Mirror, TargetLane, UnderWay};
+use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
-use crate::host::calls::{self, Buffer};
+use crate::grpc;
+use crate::host::calls::{self, Buffer, HostError};
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
 use crate::outcome::{may_be_made_by_envoy, Cause, End, Outcome, Refusal, Verdict};
 use crate::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::shape::{Attempt, HeadersTooLarge};
+use crate::outbox::Weigh;
+use crate::shape::{batch_call, Attempt, Call, Source, Unfit};
 use crate::stats::{DropReason, Metric};
 
 /// How much of an answer of Envoy's own is read to learn what happened.
@@ -22,6 +27,25 @@ struct Ended {
     elapsed: Duration,
     retry_after: Option<Duration>,
     now: Duration,
+    /// The bytes of the answer's body.
+    body_size: usize,
+}
+
+/// What a request is put together for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// To be sent to its target.
+    Call,
+    /// To be shown in a letter, where an item of a batch stands by itself.
+    Letter,
+}
+
+/// Why no call was made.
+pub(super) enum NoCall {
+    /// The request cannot be made what its target asks for.
+    BodyNotJson,
+    /// It failed like an attempt.
+    Refused(Refusal),
 }
 
 impl Mirror {
@@ -43,20 +67,26 @@ impl Mirror {
                     continue;
                 }
             };
-            self.count_attempt(&delivery, now);
-            next = match self.attempt(&delivery) {
+            let called = self.attempt(&delivery, now);
+            if !matches!(called, Err(NoCall::BodyNotJson)) {
+                self.count_attempt(&delivery, now);
+            }
+            next = match called {
                 Ok(token) => {
                     self.count(target, Metric::Inflight);
-                    if !self.may_need_body(&delivery) {
-                        delivery.body = None;
-                    }
+                    self.forget_body(&mut delivery);
                     self.under_way.insert(token, UnderWay::Attempt(InFlight { delivery, started: now, permit }));
                     None
                 }
-                Err(refusal) => {
+                Err(NoCall::BodyNotJson) => {
+                    self.settle(target, permit, None, now);
+                    self.give_up_before_attempt(delivery, DropReason::BodyNotJson, now);
+                    self.leave_place(target)
+                }
+                Err(NoCall::Refused(refusal)) => {
                     let outcome = self.judge(target, End::Refused(refusal));
                     self.settle(target, permit, Sample::of(outcome, Duration::ZERO), now);
-                    let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now };
+                    let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now, body_size: 0 };
                     self.conclude(delivery, ended)
                 }
             };
@@ -80,23 +110,52 @@ impl Mirror {
         let retry = self.retry_of(delivery.target).filter(|_| earlier > 0);
         let delay = retry.and_then(|retry| retry.wait_for_breaker(earlier, age, left, random));
         match delay {
-            Some(delay) if self.park(delivery.target) => self.wait(delivery, now, delay),
+            Some(delay) if self.park(&delivery) => self.wait(delivery, now, delay),
             _ => self.give_up_before_attempt(delivery, DropReason::CircuitOpen, now),
         }
     }
 
-    fn park(&mut self, target: usize) -> bool {
-        self.lanes.get_mut(target).is_some_and(|lane| lane.lane.park())
+    fn park(&mut self, delivery: &Delivery) -> bool {
+        self.lanes.get_mut(delivery.target).is_some_and(|lane| lane.lane.park(delivery.weight()))
     }
 
-    fn attempt(&mut self, delivery: &Delivery) -> Result<u32, Refusal> {
+    fn attempt(&mut self, delivery: &Delivery, now: Duration) -> Result<u32, NoCall> {
         let span_id = self.random.take(calls::random);
-        let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
-        let attempt = Attempt { target: &target.name, number: delivery.attempt, delivery_id: delivery.id, span_id };
-        let headers =
-            delivery.head.for_attempt(&attempt, &self.config.loop_guard).map_err(|HeadersTooLarge| Refusal::HeadersTooLarge)?;
-        let body = delivery.body.as_deref().map_or(&[][..], Vec::as_slice);
-        calls::http_call(&target.cluster, &headers, body, target.timeout)
+        let received_at = || calls::wall_clock().saturating_sub(now.saturating_sub(delivery.received));
+        let Call { headers, body } = self.call(delivery, delivery.attempt, span_id, Form::Call, received_at)?;
+        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
+        if let (1, Load::Batch(batch)) = (delivery.attempt, &delivery.load) {
+            self.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
+        }
+        calls::http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Refused)
+    }
+
+    /// What is asked of Envoy for a delivery. `at` gives the time at which its request was complete, since 1970.
+    pub(super) fn call<'a>(
+        &self,
+        delivery: &'a Delivery,
+        number: u32,
+        span_id: [u8; 8],
+        form: Form,
+        at: impl FnOnce() -> Duration,
+    ) -> Result<Call<'a>, NoCall> {
+        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
+        let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id };
+        let guard = &self.config.loop_guard;
+        let call = match &delivery.load {
+            Load::One(one) => {
+                let at = if target.shape.is_plain() { Duration::ZERO } else { at() };
+                target.shape.call(&one.source(at, self.config.max_body_bytes), &attempt, guard)
+            }
+            Load::Batch(batch) => {
+                let format = target.batch.map(|batch| batch.format).filter(|_| form == Form::Call);
+                batch_call(&batch.line, batch.body(format), &attempt, guard)
+            },
+        };
+        call.map_err(|unfit| match unfit {
+            Unfit::BodyNotJson => NoCall::BodyNotJson,
+            Unfit::HeadersTooLarge => NoCall::Refused(Refusal::HeadersTooLarge),
+        })
     }
 
     fn count_attempt(&mut self, delivery: &Delivery, now: Duration) {
@@ -112,11 +171,15 @@ impl Mirror {
         self.config.targets.get_mut(target)?.retry.as_mut()
     }
 
-    fn may_need_body(&self, delivery: &Delivery) -> bool {
-        self.config.targets.get(delivery.target).is_some_and(|target| {
-            let may_be_retried = target.retry.as_ref().is_some_and(|retry| delivery.attempt < retry.max_attempts);
-            may_be_retried || target.dead_letter.is_some()
-        })
+    /// Lets go of a body that no further attempt and no letter needs: Envoy has its own copy.
+    fn forget_body(&self, delivery: &mut Delivery) {
+        let Some(target) = self.config.targets.get(delivery.target) else {
+            return;
+        };
+        let may_be_retried = target.retry.as_ref().is_some_and(|retry| delivery.attempt < retry.max_attempts);
+        if let (Load::One(one), false) = (&mut delivery.load, may_be_retried || target.dead_letter.is_some()) {
+            one.body = None;
+        }
     }
 
     fn has_expired(&mut self, delivery: &Delivery, now: Duration) -> bool {
@@ -140,31 +203,43 @@ impl Mirror {
         let elapsed = now.saturating_sub(started);
         self.add(delivery.target, Metric::Inflight, -1);
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
-        let outcome = self.outcome(delivery.target, elapsed, headers, body_size);
+        let outcome = self.outcome(delivery.target, self.is_grpc(&delivery), elapsed, headers, body_size);
         self.settle(delivery.target, permit, Sample::of(outcome, elapsed), now);
-        let retry_after = if matches!(outcome.cause, Cause::Status(429 | 503)) { retry_after() } else { None };
-        if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now }) {
+        let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after() } else { None };
+        if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now, body_size }) {
             self.send(next, now);
         }
     }
 
+    /// True if its target answers as gRPC does.
+    fn is_grpc(&self, delivery: &Delivery) -> bool {
+        match (&delivery.load, self.config.targets.get(delivery.target)) {
+            (Load::One(one), Some(target)) => target.shape.is_grpc(&one.head),
+            _ => false,
+        }
+    }
+
     /// Reads how a call ended, with as few host calls as it takes.
-    pub(super) fn outcome(&self, target: usize, elapsed: Duration, headers: u32, body_size: usize) -> Outcome {
+    pub(super) fn outcome(&self, target: usize, is_grpc: bool, elapsed: Duration, headers: u32, body_size: usize) -> Outcome {
         if headers == 0 {
             let timeout = self.config.targets.get(target).map_or(Duration::ZERO, |target| target.timeout);
             return self.judge(target, End::NoAnswer { elapsed, timeout });
         }
-        let status = calls::call_header(":status").ok();
-        let status = status.and_then(|status| std::str::from_utf8(&status).ok()?.parse().ok());
+        let status: Option<u16> = number(calls::call_header(":status"));
+        let grpc = (is_grpc && status == Some(200)).then(grpc_status);
         let mut from_upstream = true;
         let mut text = Vec::new();
-        if status.is_some_and(may_be_made_by_envoy) {
+        if grpc.map(grpc::http_status).or(status).is_some_and(may_be_made_by_envoy) {
             from_upstream = calls::call_header("x-envoy-upstream-service-time").is_ok_and(|time| !time.is_empty());
-            if !from_upstream && body_size > 0 {
-                text = calls::buffer(Buffer::CallBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default();
+            if !from_upstream {
+                text = match grpc {
+                    Some(_) => calls::call_header("grpc-message").unwrap_or_default(),
+                    None if body_size > 0 => calls::buffer(Buffer::CallBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default(),
+                    None => Vec::new(),
+                };
             }
         }
-        self.judge(target, End::Answer { status, from_upstream, text: &text })
+        self.judge(target, End::Answer { status, from_upstream, text: &text, grpc })
     }
 
     pub(super) fn judge(&self, target: usize, end: End<'_>) -> Outcome {
@@ -182,7 +257,8 @@ impl Mirror {
         let report = Report {
             target: self.name(target),
             delivery_id: Some(delivery.id),
-            correlation_id: delivery.head.correlation_id(),
+            correlation_id: delivery.correlation_id(),
+            items: delivery.items(),
             attempt: delivery.attempt,
             cause: Some(ended.outcome.cause),
             retry_in: again.ok().flatten(),
@@ -191,10 +267,17 @@ impl Mirror {
         };
         let delivered = ended.outcome.verdict == Verdict::Delivered;
         journal::write(if delivered { Event::Delivered } else { Event::AttemptFailed }, report);
-        self.count(target, if delivered { Metric::Delivered } else { Metric::AttemptFailures });
+        if delivered {
+            self.add(target, Metric::Delivered, signed(delivery.weight()));
+        } else {
+            self.count(target, Metric::AttemptFailures);
+        }
         delivery.last_outcome = Some(ended.outcome.cause);
+        if !matches!(again, Ok(Some(_))) {
+            self.answered(&mut delivery, ended.outcome.cause, ended.elapsed, ended.body_size);
+        }
         match again {
-            Ok(None) => self.budget.give(delivery.charged),
+            Ok(None) => {}
             Ok(Some(delay)) => {
                 delivery.attempt = delivery.attempt.saturating_add(1);
                 self.wait(delivery, ended.now, delay);
@@ -214,13 +297,43 @@ impl Mirror {
             age: ended.now.saturating_sub(delivery.received),
             retry_after: ended.retry_after,
             random: u64::from_le_bytes(self.random.take(calls::random)),
-            has_place: self.lanes.get(delivery.target).is_some_and(|lane| lane.lane.has_place()),
+            has_place: self.lanes.get(delivery.target).is_some_and(|lane| lane.lane.has_places(delivery.weight())),
         };
         let retry = self.retry_of(delivery.target).ok_or(ended.outcome.drop_reason())?;
         let delay = retry.next(failed, ended.now)?;
-        self.park(delivery.target);
+        self.park(delivery);
         Ok(delay)
     }
+}
+
+impl One {
+    /// The request as its target asks for it to be made; `at` is the time at which it was complete.
+    fn source(&self, at: Duration, max_body: usize) -> Source<'_> {
+        let body = self.body.as_deref().map_or(&[][..], Vec::as_slice);
+        Source { head: &self.head, body, answered: self.answered.as_deref(), at, max_body }
+    }
+}
+
+impl Batch {
+    /// The body of a call: the items in their format, or a single one as it is.
+    fn body(&self, format: Option<Format>) -> Cow<'_, [u8]> {
+        let mut items = self.items.iter().map(|item| item.json.as_slice());
+        match format {
+            Some(format) => Cow::Owned(format.join(items)),
+            None => Cow::Borrowed(items.next().unwrap_or_default()),
+        }
+    }
+}
+
+/// A number in a header; none when it is none.
+fn number<N: std::str::FromStr>(value: Result<Vec<u8>, HostError>) -> Option<N> {
+    std::str::from_utf8(&value.ok()?).ok()?.parse().ok()
+}
+
+/// The status of gRPC of the call that has just ended: in its headers, if there was nothing else, or in its trailers.
+fn grpc_status() -> u32 {
+    let status = number(calls::call_header("grpc-status"));
+    status.or_else(|| number(calls::call_trailer("grpc-status"))).unwrap_or(grpc::UNKNOWN)
 }
 
 /// What the answer to the call that has just ended asks for.

@@ -4,15 +4,16 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{signed, Delivery, Mirror, TargetLane, UnderWay};
+use super::attempt::{Form, NoCall};
+use super::delivery::{Delivery, Load};
+use super::{signed, Mirror, TargetLane, UnderWay};
 use crate::dead_letter::{Call, Letter};
 use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
-use crate::outbox::Offer;
+use crate::outbox::{Offer, Weigh};
 use crate::outcome::{Cause, End, Refusal};
-use crate::shape::{Attempt, CapturedHead};
 use crate::stats::{DropReason, Metric};
 
 /// A request that was given up, before its letter is written.
@@ -24,6 +25,12 @@ pub(super) struct GivenUp {
     received_at: Duration,
     /// When it was given up, since 1970.
     at: Duration,
+}
+
+impl Weigh for GivenUp {
+    fn weight(&self) -> usize {
+        1
+    }
 }
 
 /// A letter that Envoy is delivering.
@@ -39,53 +46,58 @@ impl Mirror {
         self.give_up(delivery, attempts, reason, now);
     }
 
-    /// Gives up a delivery after so many attempts: a dead letter, or dropped.
-    pub(super) fn give_up(&mut self, delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
+    /// Gives up a delivery after so many attempts: a dead letter for each request in it, or dropped.
+    pub(super) fn give_up(&mut self, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
         let target = delivery.target;
-        self.report_given_up(target, Some(delivery.id), &delivery.head, attempts, reason, delivery.last_outcome);
+        if let Load::One(one) = &mut delivery.load {
+            self.unanswered(one.comparison.take());
+        }
+        self.report_given_up(&delivery, attempts, reason);
         let configured = self.config.targets.get(target).and_then(|target| target.dead_letter.as_ref());
-        let wanted = configured.is_some_and(|dead_letter| dead_letter.wants(reason));
-        let Some(lane) = self.lanes.get_mut(target).filter(|_| wanted) else {
-            self.drop_charged(target, delivery.charged, reason);
+        if !configured.is_some_and(|dead_letter| dead_letter.wants(reason)) {
+            self.add(target, Metric::Dropped(reason), signed(delivery.weight()));
             return;
-        };
-        let charged = delivery.charged;
+        }
         let at = calls::wall_clock();
-        // Not when the letter is written: that may be later.
-        let received_at = at.saturating_sub(now.saturating_sub(delivery.received));
-        match lane.letters.offer(GivenUp { delivery, attempts, reason, received_at, at }) {
-            Offer::Go(given_up) => self.post(given_up, now),
-            Offer::Queued => self.count_queued(target, 1, signed(charged)),
-            Offer::Full(given_up) => self.drop_charged(target, given_up.delivery.charged, given_up.reason),
+        for delivery in delivery.split() {
+            // Not when the letter is written: that may be later.
+            let received_at = at.saturating_sub(now.saturating_sub(delivery.received));
+            let burden = delivery.burden();
+            let given_up = GivenUp { delivery, attempts, reason, received_at, at };
+            match self.lanes.get_mut(target).map(|lane| lane.letters.offer(given_up)) {
+                Some(Offer::Go(given_up)) => self.post(given_up, now),
+                Some(Offer::Queued) => self.count_queued(burden, 1),
+                Some(Offer::Full(given_up)) => self.count(target, Metric::Dropped(given_up.reason)),
+                None => {}
+            }
         }
     }
 
-    fn drop_charged(&mut self, target: usize, charged: usize, reason: DropReason) {
-        self.budget.give(charged);
-        self.count(target, Metric::Dropped(reason));
-    }
-
     /// Counts a request of which nothing is held.
-    pub(super) fn give_up_unsent(&self, target: usize, id: Option<Uuid>, head: &CapturedHead, reason: DropReason) {
-        self.report_given_up(target, id, head, 0, reason, None);
-        self.count(target, Metric::Dropped(reason));
-    }
-
-    fn report_given_up(
-        &self,
-        target: usize,
-        id: Option<Uuid>,
-        head: &CapturedHead,
-        attempts: u32,
-        reason: DropReason,
-        cause: Option<Cause>,
-    ) {
+    pub(super) fn give_up_unsent(&self, target: usize, id: Option<Uuid>, correlation_id: &str, reason: DropReason) {
         let report = Report {
             target: self.name(target),
             delivery_id: id,
-            correlation_id: head.correlation_id(),
+            correlation_id,
+            items: &[],
+            attempt: 0,
+            cause: None,
+            retry_in: None,
+            reason: Some(reason),
+            elapsed: None,
+        };
+        journal::write(Event::GivenUp, report);
+        self.count(target, Metric::Dropped(reason));
+    }
+
+    fn report_given_up(&self, delivery: &Delivery, attempts: u32, reason: DropReason) {
+        let report = Report {
+            target: self.name(delivery.target),
+            delivery_id: Some(delivery.id),
+            correlation_id: delivery.correlation_id(),
+            items: delivery.items(),
             attempt: attempts,
-            cause,
+            cause: delivery.last_outcome,
             retry_in: None,
             reason: Some(reason),
             elapsed: None,
@@ -102,7 +114,7 @@ impl Mirror {
                 Ok(token) => {
                     self.count(target, Metric::Inflight);
                     // Envoy has its own copy.
-                    given_up.delivery.body = None;
+                    given_up.delivery.forget_bodies();
                     self.under_way.insert(token, UnderWay::Letter(Posted { given_up, started: now }));
                     None
                 }
@@ -116,12 +128,20 @@ impl Mirror {
 
     /// Writes a letter and starts its call. From then on what is charged is the letter, which may be longer than the request.
     fn call_for(&mut self, given_up: &mut GivenUp) -> Result<u32, Refusal> {
-        let delivery = &mut given_up.delivery;
+        let delivery = &given_up.delivery;
         let span_id = self.random.take(calls::random);
         let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
         let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
-        let attempt = Attempt { target: &target.name, number: given_up.attempts.max(1), delivery_id: delivery.id, span_id };
-        let headers = delivery.head.for_attempt(&attempt, &self.config.loop_guard).map_err(|_| Refusal::HeadersTooLarge)?;
+        let request = self.call(delivery, given_up.attempts.max(1), span_id, Form::Letter, || given_up.received_at);
+        let request = request.map_err(|no_call| match no_call {
+            NoCall::Refused(refusal) => refusal,
+            // It would not have become a delivery.
+            NoCall::BodyNotJson => Refusal::HostError,
+        })?;
+        let (correlation_id, answered, properties) = match &delivery.load {
+            Load::One(one) => (one.head.correlation_id(), one.answered.as_deref(), one.head.properties()),
+            Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
+        };
         let Call { headers, body } = dead_letter.call(&Letter {
             id: delivery.id,
             target: &target.name,
@@ -130,16 +150,18 @@ impl Mirror {
             last_outcome: delivery.last_outcome,
             received_at: given_up.received_at,
             given_up_at: given_up.at,
-            correlation_id: delivery.head.correlation_id(),
-            headers: &HeaderMap::new(headers),
-            body: delivery.body.as_deref().map_or(&[][..], Vec::as_slice),
+            correlation_id: correlation_id,
+            headers: &HeaderMap::new(request.headers),
+            body: &request.body,
+            answered,
+            properties,
         });
         let size = headers.len().saturating_add(body.len());
-        self.budget.give(std::mem::take(&mut delivery.charged));
-        if !self.budget.take(size) {
+        let charge = given_up.delivery.charge().ok_or(Refusal::HostError)?;
+        charge.clear();
+        if !self.budget.grow(charge, size) {
             return Err(Refusal::NoRoom);
         }
-        delivery.charged = size;
         calls::http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
     }
 
@@ -149,7 +171,7 @@ impl Mirror {
         let target = given_up.delivery.target;
         let elapsed = now.saturating_sub(started);
         self.add(target, Metric::Inflight, -1);
-        let cause = self.outcome(target, elapsed, headers, body_size).cause;
+        let cause = self.outcome(target, false, elapsed, headers, body_size).cause;
         // An answer that Envoy made in place of the cluster is none of these.
         let taken = matches!(cause, Cause::Status(200..=299));
         if let Some(next) = self.letter_ended(given_up, taken, cause, elapsed) {
@@ -164,7 +186,8 @@ impl Mirror {
         let report = Report {
             target: self.name(target),
             delivery_id: Some(delivery.id),
-            correlation_id: delivery.head.correlation_id(),
+            correlation_id: delivery.correlation_id(),
+            items: delivery.items(),
             attempt: attempts,
             cause: Some(cause),
             retry_in: None,
@@ -173,14 +196,13 @@ impl Mirror {
         };
         if taken {
             journal::write(Event::DeadLettered, report);
-            self.budget.give(delivery.charged);
             self.count(target, Metric::DeadLettered);
         } else {
             journal::write(Event::DeadLetterFailed, report);
-            self.drop_charged(target, delivery.charged, reason);
+            self.count(target, Metric::Dropped(reason));
         }
         let next = self.lanes.get_mut(target)?.letters.ended()?;
-        self.count_queued(target, -1, signed(next.delivery.charged).saturating_neg());
+        self.count_queued(next.delivery.burden(), -1);
         Some(next)
     }
 
@@ -203,7 +225,7 @@ impl Mirror {
         let waiting = std::mem::take(&mut self.waiting).into_values();
         let queued = self.lanes.iter_mut().flat_map(|lane| lane.lane.clear());
         for delivery in waiting.chain(queued).collect::<Vec<_>>() {
-            self.count_queued(delivery.target, -1, signed(delivery.charged).saturating_neg());
+            self.count_queued(delivery.burden(), -1);
             self.give_up_before_attempt(delivery, DropReason::Shutdown, now);
         }
     }
@@ -213,13 +235,13 @@ impl Mirror {
         for call in std::mem::take(&mut self.under_way).into_values() {
             if let UnderWay::Letter(Posted { given_up, .. }) = call {
                 self.add(given_up.delivery.target, Metric::Inflight, -1);
-                self.drop_charged(given_up.delivery.target, given_up.delivery.charged, given_up.reason);
+                self.count(given_up.delivery.target, Metric::Dropped(given_up.reason));
             }
         }
         let waiting: Vec<_> = self.lanes.iter_mut().flat_map(|TargetLane { letters, .. }| letters.clear()).collect();
         for GivenUp { delivery, reason, .. } in waiting {
-            self.count_queued(delivery.target, -1, signed(delivery.charged).saturating_neg());
-            self.drop_charged(delivery.target, delivery.charged, reason);
+            self.count_queued(delivery.burden(), -1);
+            self.count(delivery.target, Metric::Dropped(reason));
         }
     }
 }

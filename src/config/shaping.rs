@@ -1,0 +1,81 @@
+//! From the grammar of shaping to what the filter runs.
+
+use std::time::Duration;
+
+use super::names::StatusPattern;
+use super::raw::After;
+use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
+use super::scalar::NonEmpty;
+use super::{bytes, Target};
+use crate::batch::{self, Format};
+use crate::redact::Redaction;
+use crate::shape::{BodyShape, Content, Forward, HeadShape, Shape};
+use crate::template::{Env, Expression, Template};
+
+/// The answers of the primary that a target waits for, if it waits.
+pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> Option<Vec<StatusPattern>> {
+    match after {
+        After::Request => None,
+        After::Response => Some(statuses.map_or_else(|| vec![StatusPattern::class(2)], |statuses| statuses.0)),
+    }
+}
+
+/// What a target receives.
+pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Shape {
+    let Some(raw) = raw else {
+        return Shape::default();
+    };
+    let mut head = HeadShape {
+        method: raw.method.map(|method| method.0 .0),
+        path: raw.path.map(|path| path.0 .0),
+        authority: raw.authority.map(|authority| authority.0 .0),
+        ..HeadShape::default()
+    };
+    if let Some(headers) = raw.headers {
+        head.forward = match headers.forward {
+            raw_shape::Forward::All => Forward::All,
+            raw_shape::Forward::None => Forward::Only(Vec::new()),
+            raw_shape::Forward::Only(names) => Forward::Only(names.into_iter().map(|name| name.0 .0).collect()),
+        };
+        head.forward_sensitive = headers.sensitive == Sensitive::Forward;
+        head.remove = headers.remove.into_iter().map(|name| name.0 .0).collect();
+        head.set = headers.set.map_or_else(Vec::new, |set| set.0.into_iter().collect());
+    }
+    let mut body = BodyShape::default();
+    if let Some(raw) = raw.body {
+        body.redact = (!raw.redact.is_empty()).then(|| Redaction::new(raw.redact.into_iter().map(|pointer| pointer.0)));
+        body.content = match raw.template {
+            Some(template) => Content::Template(template),
+            None if raw.omit => Content::Omitted,
+            None => Content::Primary,
+        };
+    }
+    let mut shape = Shape { head, body };
+    shape.resolve_env(env);
+    shape
+}
+
+/// How requests are put together.
+pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
+    batch::Settings {
+        max_items: bytes(raw.max_items.0),
+        max_bytes: bytes(raw.max_bytes.0),
+        max_delay: Duration::from_millis(raw.max_delay.0),
+        format: match raw.format {
+            BatchFormat::JsonArray => Format::JsonArray,
+            BatchFormat::Ndjson => Format::Ndjson,
+        },
+    }
+}
+
+/// The properties of Envoy that templates of these targets name, each once.
+pub(super) fn properties(targets: &[Target]) -> Vec<Vec<String>> {
+    let mut properties = Vec::new();
+    for expression in targets.iter().flat_map(Target::templates).flat_map(Template::expressions) {
+        match expression {
+            Expression::Property(path) if !properties.contains(path) => properties.push(path.clone()),
+            _ => {}
+        }
+    }
+    properties
+}

@@ -1,0 +1,185 @@
+//! Two answers to one request, held against each other once both are there, whichever comes first.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::{signed, Delivery, Mirror};
+use super::delivery::Load;
+use crate::compare::{compare, Answer, Unavailable, Verdict};
+use crate::host::calls::{self, Buffer};
+use crate::host::journal;
+use crate::outbox::Charge;
+use crate::outcome::Cause;
+use crate::stats::Metric;
+
+/// One target's comparison for one request; a clone is the same one.
+#[derive(Clone)]
+pub(in crate::host) struct Comparison {
+    target: usize,
+    slot: Rc<RefCell<Slot>>,
+}
+
+/// What is there so far.
+enum Slot {
+    Nothing,
+    Primary(Rc<Side>),
+    Target(Side, Subject),
+    /// It is done.
+    Done,
+}
+
+/// One answer, or the end without one.
+pub(in crate::host) struct Side {
+    /// None when there was no answer.
+    pub(in crate::host) status: Option<u16>,
+    pub(in crate::host) content_type: Vec<u8>,
+    pub(in crate::host) content_encoding: Vec<u8>,
+    pub(in crate::host) body: Result<Vec<u8>, Unavailable>,
+    pub(in crate::host) elapsed: Duration,
+    /// Bytes taken from the worker's budget for its body.
+    pub(in crate::host) charge: Option<Charge>,
+}
+
+/// What a line about it names.
+#[derive(Clone)]
+struct Subject {
+    delivery_id: Uuid,
+    correlation_id: Box<str>,
+}
+
+impl Comparison {
+    pub(super) fn new(target: usize) -> Self {
+        Self { target, slot: Rc::new(RefCell::new(Slot::Nothing)) }
+    }
+
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
+
+    /// Puts something in, and takes out what was there.
+    fn replace(&self, next: Slot) -> Slot {
+        self.slot.try_borrow_mut().map_or(Slot::Done, |mut slot| std::mem::replace(&mut *slot, next))
+    }
+}
+
+impl Side {
+    /// No answer.
+    fn none() -> Self {
+        Self {
+            status: None,
+            content_type: Vec::new(),
+            content_encoding: Vec::new(),
+            body: Ok(Vec::new()),
+            elapsed: Duration::ZERO,
+            charge: None,
+        }
+    }
+
+    fn answer(&self) -> Option<Answer<'_>> {
+        Some(Answer {
+            status: self.status?,
+            content_type: &self.content_type,
+            content_encoding: &self.content_encoding,
+            body: self.body.as_deref().map_err(|unavailable| *unavailable),
+        })
+    }
+}
+
+impl Mirror {
+    /// The primary has answered, or never will.
+    pub(in crate::host) fn primary_answered(&self, comparisons: &[Comparison], primary: Side) {
+        let primary = Rc::new(primary);
+        for comparison in comparisons {
+            match comparison.replace(Slot::Primary(Rc::clone(&primary))) {
+                Slot::Target(target, subject) => {
+                    comparison.replace(Slot::Done);
+                    self.compare(comparison.target, &primary, &target, &subject);
+                }
+                Slot::Done => {
+                    comparison.replace(Slot::Done);
+                }
+                Slot::Nothing | Slot::Primary(_) => {}
+            }
+        }
+    }
+
+    /// A delivery has ended with an answer of its target, whose body can be read now.
+    pub(super) fn answered(&self, delivery: &mut Delivery, cause: Cause, elapsed: Duration, body_size: usize) {
+        let Load::One(one) = &mut delivery.load else {
+            return;
+        };
+        let Some(comparison) = one.comparison.take() else {
+            return;
+        };
+        let subject = Subject { delivery_id: delivery.id, correlation_id: one.head.correlation_id().into() };
+        let side = self.side(cause, elapsed, body_size);
+        self.target_ended(&comparison, side, subject);
+    }
+
+    /// A delivery has ended without an answer.
+    pub(super) fn unanswered(&self, comparison: Option<Comparison>) {
+        if let Some(comparison) = comparison {
+            let subject = Subject { delivery_id: Uuid::nil(), correlation_id: "".into() };
+            self.target_ended(&comparison, Side::none(), subject);
+        }
+    }
+
+    fn target_ended(&self, comparison: &Comparison, side: Side, subject: Subject) {
+        match comparison.replace(Slot::Done) {
+            Slot::Primary(primary) => self.compare(comparison.target, &primary, &side, &subject),
+            Slot::Nothing => {
+                comparison.replace(Slot::Target(side, subject));
+            }
+            Slot::Target(..) | Slot::Done => {}
+        }
+    }
+
+    /// The answer to the call that has just ended.
+    fn side(&self, cause: Cause, elapsed: Duration, body_size: usize) -> Side {
+        let Cause::Status(status) = cause else {
+            return Side::none();
+        };
+        let header = |name| calls::call_header(name).unwrap_or_default();
+        let mut side = Side {
+            status: Some(status),
+            content_type: header("content-type"),
+            content_encoding: header("content-encoding"),
+            elapsed,
+            ..Side::none()
+        };
+        if body_size > self.config.max_body_bytes {
+            side.body = Err(Unavailable::TooLarge);
+        } else if let Some(charge) = self.budget.take(body_size) {
+            side.charge = Some(charge);
+            side.body = if body_size == 0 { Ok(Vec::new()) } else { calls::buffer(Buffer::CallBody, body_size).map_err(|_| Unavailable::CutOff) };
+        } else {
+            side.body = Err(Unavailable::TooLarge);
+        }
+        side
+    }
+
+    fn compare(&self, target: usize, primary: &Side, mirrored: &Side, subject: &Subject) {
+        let Some(settings) = self.config.targets.get(target).and_then(|target| target.compare.as_ref()) else {
+            return;
+        };
+        let (Some(one), Some(other)) = (primary.answer(), mirrored.answer()) else {
+            self.count(target, Metric::CompareNotComparable);
+            return;
+        };
+        self.add(target, Metric::ComparePrimaryLatencyMs, signed(primary.elapsed.as_millis()));
+        self.add(target, Metric::CompareTargetLatencyMs, signed(mirrored.elapsed.as_millis()));
+        let verdict = compare(settings, &one, &other);
+        self.count(target, match &verdict {
+            Verdict::Match => Metric::CompareMatch,
+            Verdict::StatusMismatch { .. } => Metric::CompareStatusMismatch,
+            Verdict::BodyMismatch(_) => Metric::CompareBodyMismatch,
+            Verdict::NotComparable(_) => Metric::CompareNotComparable,
+        });
+        if verdict != Verdict::Match {
+            journal::compared(self.name(target), subject.delivery_id, &subject.correlation_id, &verdict);
+        }
+    }
+}

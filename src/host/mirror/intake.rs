@@ -1,0 +1,274 @@
+//! Requests as they come: which targets want them, and how they become deliveries.
+
+use std::mem::size_of;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::comparison::Comparison;
+use super::delivery::{Batch, BatchItem, Burden, Delivery, Load, One};
+use super::Mirror;
+use crate::batch::{self, Completed};
+use crate::capture::{CapturedHead, RequestHead};
+use crate::config::Reads;
+use crate::headers::{HeaderMap, Pairs};
+use crate::host::calls;
+use crate::ids::random_id;
+use crate::outbox::Offer;
+use crate::shape::{Attempt, Source};
+use crate::stats::{DropReason, Metric};
+use crate::template::{Answered, Property};
+
+/// Targets of a configuration, a bit each: there are at most 32.
+#[derive(Clone, Copy, Default)]
+pub(in crate::host) struct Targets(u32);
+
+impl Targets {
+    pub(in crate::host) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    fn insert(&mut self, target: usize) {
+        self.0 |= u32::try_from(target).ok().and_then(|target| 1_u32.checked_shl(target)).unwrap_or(0);
+    }
+
+    fn iter(self) -> impl Iterator<Item = usize> {
+        (0..32).filter(move |target| self.0 & (1 << target) != 0)
+    }
+
+    fn has(self, target: usize) -> bool {
+        self.iter().any(|other| other == target)
+    }
+}
+
+/// Who wants a request, and what for.
+#[derive(Clone, Copy, Default)]
+pub(in crate::host) struct Wanted {
+    /// Those that get it once it is complete.
+    pub(in crate::host) now: Targets,
+    /// Those that wait for the primary's answer.
+    pub(in crate::host) later: Targets,
+    /// Those whose answers are compared with the primary's.
+    pub(in crate::host) compared: Targets,
+    /// One of them gets the headers as all do that ask for no changes.
+    plain: bool,
+    /// What else must be kept for one of them.
+    pub(in crate::host) reads: Reads,
+}
+
+impl Wanted {
+    pub(in crate::host) fn is_empty(self) -> bool {
+        self.now.is_empty() && self.later.is_empty()
+    }
+}
+
+/// A complete request.
+#[derive(Clone)]
+pub(in crate::host) struct Complete {
+    pub(in crate::host) head: Rc<CapturedHead>,
+    pub(in crate::host) body: Rc<Vec<u8>>,
+    /// The primary's answer, if it was waited for.
+    pub(in crate::host) answered: Option<Rc<Answered>>,
+}
+
+impl Mirror {
+    /// The targets that want a request; counts it for each of them.
+    pub(in crate::host) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
+        let mut wanted = Wanted::default();
+        let Self { config, lanes, random, .. } = self;
+        let mut random = || u64::from_le_bytes(random.take(calls::random));
+        for (index, (target, lane)) in config.targets.iter().zip(lanes).enumerate() {
+            if !target.matcher.wants(head.method, head.path, headers) {
+                continue;
+            }
+            lane.metrics.add(Metric::Matched, 1);
+            if target.sample.as_ref().is_some_and(|sample| !sample.admits(headers, &mut random)) {
+                lane.metrics.add(Metric::SampledOut, 1);
+                continue;
+            }
+            if target.compare.as_ref().is_some_and(|compare| compare.samples(random())) {
+                wanted.compared.insert(index);
+            }
+            let phase = if target.after.is_none() { &mut wanted.now } else { &mut wanted.later };
+            phase.insert(index);
+            wanted.plain |= !target.reads.headers;
+            wanted.reads = wanted.reads.and(target.reads);
+        }
+        wanted
+    }
+
+    /// Keeps what targets may see of a request that is wanted.
+    pub(in crate::host) fn capture(&mut self, wanted: Wanted, headers: HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
+        let mut captured = CapturedHead::capture(&headers, head, wanted.plain, &self.config);
+        captured.correlate(|| random_id(self.random.take(calls::random)));
+        if wanted.reads.properties {
+            for path in &self.config.properties {
+                if let Some(value) = calls::property(path).ok().and_then(|value| property_text(path, value)) {
+                    captured.push_property(Property { path: path.clone(), value });
+                }
+            }
+        }
+        if wanted.reads.headers {
+            captured.keep_all(headers);
+        }
+        captured
+    }
+
+    /// Takes a complete request in for each of these targets. All of them share its head and body.
+    pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
+        let now = calls::monotonic();
+        for target in targets.iter() {
+            if self.config.targets.get(target).is_some_and(|target| target.batch.is_some()) {
+                self.collect(target, complete, now);
+            } else {
+                let comparison = comparisons.iter().find(|comparison| comparison.target() == target);
+                self.offer(target, complete, comparison.cloned(), now);
+            }
+        }
+    }
+
+    /// Takes in those of these targets that wait for an answer of such a status, and counts the others.
+    pub(in crate::host) fn accept_answered(&mut self, later: Targets, complete: &Complete, status: Option<u16>, comparisons: &[Comparison]) {
+        let mut answered = Targets::default();
+        for target in later.iter() {
+            let statuses = self.config.targets.get(target).and_then(|target| target.after.as_ref());
+            if status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status)))) {
+                answered.insert(target);
+            } else {
+                self.give_up_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
+            }
+        }
+        self.accept(answered, complete, comparisons);
+    }
+
+    /// What holds the answers of these targets against the primary's, one for each.
+    pub(in crate::host) fn comparisons(targets: Targets) -> Vec<Comparison> {
+        targets.iter().map(Comparison::new).collect()
+    }
+
+    /// Counts a request that never became a delivery.
+    pub(in crate::host) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
+        for target in wanted.now.iter().chain(wanted.later.iter()) {
+            self.give_up_unsent(target, None, head.correlation_id(), reason);
+            if wanted.compared.has(target) {
+                self.count(target, Metric::CompareNotComparable);
+            }
+        }
+    }
+
+    fn offer(&mut self, target: usize, complete: &Complete, comparison: Option<Comparison>, now: Duration) {
+        let id = random_id(self.random.take(calls::random));
+        let Complete { head, body, answered } = complete;
+        let Some(charge) = self.budget.take(head.size().saturating_add(body.len())) else {
+            self.give_up_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
+            self.unanswered(comparison);
+            return;
+        };
+        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), answered: answered.clone(), comparison, charge };
+        let delivery = Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None };
+        if self.is_rate_limited(target, now) {
+            self.give_up_before_attempt(delivery, DropReason::RateLimited, now);
+            return;
+        }
+        let burden = delivery.burden();
+        match self.lanes.get_mut(target).map(|lane| lane.lane.offer(delivery)) {
+            Some(Offer::Go(delivery)) => self.send(delivery, now),
+            Some(Offer::Queued) => self.count_queued(burden, 1),
+            Some(Offer::Full(delivery)) => self.give_up_before_attempt(delivery, DropReason::QueueFull, now),
+            None => {}
+        }
+    }
+
+    fn is_rate_limited(&mut self, target: usize, now: Duration) -> bool {
+        self.lanes.get_mut(target).and_then(|lane| lane.rate.as_mut()).is_some_and(|rate| !rate.take(now))
+    }
+
+    /// Makes an item of a request, for the next batch of that target.
+    fn collect(&mut self, index: usize, complete: &Complete, now: Duration) {
+        let id = random_id(self.random.take(calls::random));
+        let correlation_id = complete.head.correlation_id();
+        let Some(target) = self.config.targets.get(index) else {
+            return;
+        };
+        let Some(settings) = target.batch else {
+            return;
+        };
+        let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8] };
+        let source = Source {
+            head: &complete.head,
+            body: &complete.body,
+            answered: complete.answered.as_deref(),
+            at: calls::wall_clock(),
+            max_body: self.config.max_body_bytes,
+        };
+        let Ok((line, json)) = target.shape.item(&source, &attempt, settings.format) else {
+            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BodyNotJson);
+            return;
+        };
+        let size = json.len().saturating_add(correlation_id.len()).saturating_add(size_of::<BatchItem>());
+        let Some(charge) = self.budget.take(size) else {
+            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
+            return;
+        };
+        let item = BatchItem { id, correlation_id: correlation_id.into(), json, received: now, charge };
+        let limited = self.is_rate_limited(index, now);
+        let place = !limited && self.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
+        if !place {
+            let reason = if limited { DropReason::RateLimited } else { DropReason::QueueFull };
+            let delivery = self.delivery_of(index, line, vec![item]);
+            self.give_up_before_attempt(delivery, reason, now);
+            return;
+        }
+        self.count_queued(Burden { target: index, copies: 1, bytes: item.charge.bytes() }, 1);
+        let Some(collector) = self.lanes.get_mut(index).and_then(|lane| lane.collector.as_mut()) else {
+            return;
+        };
+        let Completed { before, full } = collector.add(line, item, now);
+        let due = collector.due();
+        for batch in before.into_iter().chain(full) {
+            self.let_go(index, batch, now);
+        }
+        if let Some(due) = due {
+            self.arm_by(due, now);
+        }
+    }
+
+    /// Lets the open batch of a target go as it is.
+    pub(super) fn close_batch(&mut self, target: usize, now: Duration) {
+        let batch = self.lanes.get_mut(target).and_then(|lane| lane.collector.as_mut()?.close());
+        if let Some(batch) = batch {
+            self.let_go(target, batch, now);
+        }
+    }
+
+    /// A batch is complete: it goes, or waits in the places of its items.
+    fn let_go(&mut self, target: usize, batch: batch::Batch<BatchItem>, now: Duration) {
+        let delivery = self.delivery_of(target, batch.line, batch.items);
+        self.leave_wait(delivery, now);
+    }
+
+    fn delivery_of(&mut self, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
+        Delivery {
+            id: random_id(self.random.take(calls::random)),
+            target,
+            attempt: 1,
+            // Items come in the order of time.
+            received: items.first().map(|item| item.received).unwrap_or_default(),
+            load: Load::Batch(Batch { line: Rc::new(line), items }),
+            last_outcome: None,
+        }
+    }
+}
+
+/// The text of a property. Envoy gives numbers as eight bytes, little-endian, and truth as one (`source/extensions/common/wasm/context.cc`,
+/// `serializeValue`); which properties are numbers is documented, not sent along
+/// (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>).
+fn property_text(path: &[String], value: Vec<u8>) -> Option<String> {
+    let names: Vec<&str> = path.iter().map(String::as_str).collect();
+    match names.as_slice() {
+        ["source" | "destination" | "upstream", "port"] | ["request", "size" | "total_size"] | ["connection", "id"] => {
+            Some(i64::from_le_bytes(value.try_into().ok()?).to_string())
+        }
+        ["connection", "mtls"] => Some((value.first()? != &0).to_string()),
+        _ => String::from_utf8(value).ok(),
+    }
+}

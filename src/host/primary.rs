@@ -1,0 +1,104 @@
+//! The primary's answer: what is copied of it on its way to the client, and how it ended.
+
+use std::time::Duration;
+
+use super::calls::{self, Buffer};
+use super::mirror::{Mirror, Side, Wanted};
+use super::stream::join;
+use crate::compare::Unavailable;
+use crate::headers::HeaderMap;
+use crate::outbox::Charge;
+
+/// Envoy's response flags that say that an answer is missing, cut off, or Envoy's own in the place of one that came too late
+/// (`envoy/stream_info/stream_info.h`, `CoreResponseFlag`): upstream request timeout, local reset, upstream remote reset, upstream connection
+/// failure, upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
+const FAILED: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x1_0000 | 0x8_0000 | 0x40_0000 | 0x80_0000;
+
+/// What is copied of an answer.
+pub(super) struct AnswerCopy {
+    reads_headers: bool,
+    headers: HeaderMap,
+    /// None when nobody compares it.
+    body: Option<Result<Vec<u8>, Unavailable>>,
+    charge: Option<Charge>,
+    /// When the request came.
+    started: Duration,
+}
+
+impl AnswerCopy {
+    /// What is needed for those who want a request.
+    pub(super) fn begin(wanted: Wanted) -> Self {
+        let compared = !wanted.compared.is_empty();
+        Self {
+            reads_headers: compared || wanted.reads.answer_headers,
+            headers: HeaderMap::default(),
+            body: compared.then(|| Ok(Vec::new())),
+            charge: None,
+            started: if compared { calls::monotonic() } else { Duration::ZERO },
+        }
+    }
+
+    pub(super) fn headers(&mut self) {
+        if self.reads_headers {
+            self.headers = calls::answer_headers().unwrap_or_default();
+        }
+    }
+
+    pub(super) fn append(&mut self, mirror: &Mirror, size: usize) {
+        let Some(Ok(body)) = &mut self.body else {
+            return;
+        };
+        if size == 0 {
+            return;
+        }
+        let fits = body.len().saturating_add(size) <= mirror.config.max_body_bytes;
+        let charged = fits && match &mut self.charge {
+            Some(charge) => mirror.budget.grow(charge, size),
+            None => {
+                self.charge = mirror.budget.take(size);
+                self.charge.is_some()
+            }
+        };
+        let failure = if charged {
+            match calls::buffer(Buffer::AnswerBody, size) {
+                Ok(chunk) if chunk.len() == size => {
+                    join(body, chunk);
+                    return;
+                }
+                _ => Unavailable::CutOff,
+            }
+        } else {
+            Unavailable::TooLarge
+        };
+        self.charge = None;
+        self.body = Some(Err(failure));
+    }
+
+    /// Its headers, if templates read them.
+    pub(super) fn answered_headers(&self) -> HeaderMap {
+        self.headers.clone()
+    }
+
+    /// The answer, for a comparison; without a status it was none.
+    pub(super) fn side(self, status: Option<u16>) -> Side {
+        let header = |name: &'static [u8]| self.headers.get_all(name).next().unwrap_or_default().to_vec();
+        Side {
+            status,
+            content_type: header(b"content-type"),
+            content_encoding: header(b"content-encoding"),
+            elapsed: calls::monotonic().saturating_sub(self.started),
+            body: self.body.unwrap_or(Err(Unavailable::CutOff)),
+            charge: self.charge,
+        }
+    }
+}
+
+/// The status of the primary's answer, at the end of its stream; none when there was no answer, or not all of it.
+pub(super) fn status() -> Option<u16> {
+    let number = |name: &str| {
+        let value = calls::property(&["response", name]).ok()?;
+        Some(u64::from_le_bytes(value.try_into().ok()?))
+    };
+    let failed = number("flags").unwrap_or_default() & FAILED != 0;
+    number("code").filter(|code| !failed && (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+}
