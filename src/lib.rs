@@ -34,6 +34,7 @@ pub mod matching;
 pub mod outbox;
 pub mod outcome;
 pub mod rate_limit;
+pub mod redact;
 pub mod retry;
 pub mod shape;
 pub mod stats;

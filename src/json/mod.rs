@@ -6,11 +6,14 @@
 //! are decoded when somebody asks for them. Nothing recurses over the nesting, which is bounded all the same: what works on the
 //! values may.
 
+mod places;
 mod scan;
 mod string;
 
 use std::borrow::Cow;
 use std::ops::Range;
+
+pub use places::{Places, Trail};
 
 /// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
 pub const MAX_DEPTH: usize = 128;
@@ -72,7 +75,12 @@ pub fn parse(body: &[u8]) -> Result<Json<'_>, NotJson> {
     Ok(Json { text, tokens })
 }
 
-impl Json<'_> {
+impl<'a> Json<'a> {
+    /// The body that was parsed, all of it.
+    pub fn body(&self) -> &'a [u8] {
+        self.text.as_bytes()
+    }
+
     /// Its value.
     pub fn root(&self) -> Node<'_> {
         // A text that was read has a value.
@@ -201,4 +209,4 @@ impl<'d> Iterator for Members<'d> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -45,9 +45,10 @@ fn unescape_unit(digits: &[u8]) -> Option<(char, &[u8])> {
         return Some((char, rest));
     }
     let (low, rest) = hex(rest.strip_prefix(b"\\u")?)?;
-    if !(0xd800..0xdc00).contains(&unit) || !(0xdc00..0xe000).contains(&low) {
+    if !(0xdc00..0xe000).contains(&low) {
         return None;
     }
+    // A second half in the place of the first leads beyond all characters.
     Some((char::from_u32(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00))?, rest))
 }
 
