@@ -115,6 +115,7 @@ impl DeadLetter {
             answered: letter.answered,
             properties: letter.properties,
             dead_letter: Some(&envelope),
+            shows_variables: true,
         });
         let mut headers = Pairs::with_capacity(5, 256);
         headers.push(b":method", b"POST");

@@ -21,10 +21,15 @@
 //! alone talks to Envoy, and exists only in the compiled filter.
 
 pub mod backoff;
+pub mod batch;
 pub mod breaker;
 pub mod budget;
+pub mod capture;
+pub mod compare;
 pub mod config;
 pub mod dead_letter;
+pub mod encoding;
+pub mod grpc;
 pub mod headers;
 pub mod ids;
 pub mod json;
@@ -36,6 +41,7 @@ pub mod outcome;
 pub mod rate_limit;
 pub mod redact;
 pub mod retry;
+pub mod sampling;
 pub mod shape;
 pub mod stats;
 pub mod template;

@@ -18,7 +18,7 @@ use uuid::Uuid;
 use self::body::BodyKind;
 use crate::batch::Format;
 use crate::capture::CapturedHead;
-use crate::headers::Pairs;
+use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard::{self, LoopGuard};
 use crate::template::{Answered, Env, Facts, Template, Values};
 use crate::trace_context::TRACEPARENT;
@@ -63,6 +63,8 @@ pub struct Attempt<'a> {
     pub delivery_id: Uuid,
     /// The id of the attempt in its trace.
     pub span_id: [u8; 8],
+    /// It is not for its target, but to be shown in a dead letter: the values of environment variables are left out.
+    pub is_shown: bool,
 }
 
 /// A call as Envoy takes it.
@@ -162,6 +164,29 @@ impl Shape {
         Ok((self.head.choose_for_batch(source.head, &values, format.content_type()), json))
     }
 
+    /// The call of an attempt of a batch, or of one item of it, whose `line` is that of its items.
+    ///
+    /// # Errors
+    /// There are too many headers.
+    pub fn batch_call<'a>(
+        &self,
+        line: &Pairs,
+        body: Cow<'a, [u8]>,
+        attempt: &Attempt<'_>,
+        guard: &LoopGuard,
+    ) -> Result<Call<'a>, Unfit> {
+        let mut added = Added::new(attempt, guard);
+        if !line.has(b"idempotency-key") {
+            added.identify(attempt);
+        }
+        let headers = if attempt.is_shown {
+            added.behind(&HeaderMap::from(line).filtered(|name, _| !self.head.sets_variable(name)))
+        } else {
+            added.behind(line)
+        };
+        Ok(Call { headers: headers?, body })
+    }
+
     /// The body as expressions see it.
     fn read<'a>(&self, source: &Source<'a>) -> Result<Cow<'a, [u8]>, Unfit> {
         let is_read = self.templates().any(Template::reads_body_as_json);
@@ -182,6 +207,7 @@ impl Shape {
             answered: source.answered,
             properties: source.head.properties(),
             dead_letter: None,
+            shows_variables: !attempt.is_shown,
         });
         let is_read = !body.is_empty() && self.templates().any(Template::reads_body_as_json);
         if is_read && values.json().is_none() {
@@ -189,18 +215,6 @@ impl Shape {
         }
         Ok(values)
     }
-}
-
-/// The call of an attempt of a batch, or of one item of it.
-///
-/// # Errors
-/// There are too many headers.
-pub fn batch_call<'a>(line: &Pairs, body: Cow<'a, [u8]>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'a>, Unfit> {
-    let mut added = Added::new(attempt, guard);
-    if !line.has(b"idempotency-key") {
-        added.identify(attempt);
-    }
-    Ok(Call { headers: added.behind(line)?, body })
 }
 
 /// The headers that every attempt carries besides.

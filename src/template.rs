@@ -44,6 +44,9 @@ pub struct Template {
     parts: Vec<Part>,
 }
 
+/// What stands in the place of a value that is not shown.
+pub const REDACTED: &str = "[redacted]";
+
 /// Where environment variables come from.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
@@ -76,6 +79,11 @@ impl Template {
     /// True when an expression needs the body as JSON.
     pub fn reads_body_as_json(&self) -> bool {
         self.expressions().any(|expression| matches!(expression, Expression::Body | Expression::BodyPointer(_)))
+    }
+
+    /// True when the value of an environment variable is in it.
+    pub fn holds_variable(&self) -> bool {
+        self.parts.iter().any(|part| matches!(part, Part::Variable(_)))
     }
 
     /// The text between the expressions, in order.
@@ -129,7 +137,8 @@ impl Template {
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Variable(Secret(value)) => place.put(&mut text, value, false),
+                Part::Variable(Secret(value)) if values.shows_variables() => place.put(&mut text, value, false),
+                Part::Variable(_) => place.put(&mut text, REDACTED, false),
                 Part::Expression(expression) => {
                     place.put(&mut text, &values.get(expression).into_text(), *expression == Expression::Path);
                 }

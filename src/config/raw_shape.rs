@@ -8,7 +8,7 @@ use super::names::{HeaderName, Method, Pointer};
 use super::problem::{found, Problems};
 use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
-use crate::shape::is_reserved;
+use crate::capture::is_reserved;
 use crate::template::{JsonTemplate, Template};
 
 /// `sample`.

@@ -115,8 +115,9 @@ pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut P
         let batched = target.get("batch").is_some();
         for section in SECTIONS {
             let of_letter = section == "dead_letter";
-            let setting = Setting { of_letter, answered, kept: !(of_letter && batched) };
             for place in TEMPLATES {
+                let in_letters = batched && !of_letter && target.get("dead_letter").is_some() && place != ["headers", "set"];
+                let setting = Setting { of_letter, answered, kept: !(of_letter && batched), in_letters };
                 let mut path = format!("targets[{index}]");
                 let value = [section].iter().chain(place).try_fold(target, |value, key| {
                     path = child_path(&path, key);
@@ -140,11 +141,16 @@ struct Setting {
     answered: bool,
     /// Answer and properties are kept until then.
     kept: bool,
+    /// What comes of it is shown in dead letters as it is.
+    in_letters: bool,
 }
 
 /// What is wrong with an expression where it stands.
 fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option<String> {
     match expression {
+        Expression::Env(_) if setting.in_letters => {
+            Some("with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone: it would be seen in dead letters".to_owned())
+        }
         Expression::Env(name) => variable(env, name).err(),
         Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.answered => {
             Some("${response:...} means something with `after: response` alone".to_owned())

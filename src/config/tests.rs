@@ -74,11 +74,14 @@ const WHOLE_GRAMMAR: &str = r##"{
                         "slow_call": {"longer_than": "1s", "percent": 100}, "open_for": "5s", "max_open_for": "60s",
                         "half_open": {"probes": 1, "successes": 2}, "mode": "enforce"},
     "limits": {"max_in_flight": 256, "max_queued": 1024, "rate": {"per_second": 500, "burst": 1000}},
-    "batch": {"max_items": 100, "max_bytes": "256KiB", "max_delay": "20ms", "format": "json_array"},
     "dead_letter": {"cluster": "dlq", "path": "/dead-letters", "authority": "dlq.internal", "timeout": "2s",
                     "headers": {"set": {"authorization": "Basic ${env:SECRET}"}}, "body": {"template": ["${dead_letter}"]},
                     "on": ["retries_exhausted", "circuit_open", "queue_full", "expired"]},
     "compare": {"percent": 100, "status": true, "body": "json", "ignore": ["/timestamp", "/items/*/id"]}
+  }, {
+    "name": "analytics", "cluster": "analytics", "after": "response", "statuses": ["201", "3xx"],
+    "request": {"path": "/${property:xds.route_name}/${response:status}", "headers": {"set": {"x-at": "${response:header:location}"}}},
+    "batch": {"max_items": 100, "max_bytes": "256KiB", "max_delay": "20ms", "format": "json_array"}
   }],
   "limits": {"max_body_bytes": "1MiB", "max_buffered_bytes": "64MiB"},
   "correlation": {"header": "x-request-id", "traceparent": true},
@@ -86,19 +89,40 @@ const WHOLE_GRAMMAR: &str = r##"{
 }"##;
 
 #[test]
-fn the_whole_grammar_is_read_and_what_is_not_built_is_refused() {
-    let mut found = problems(WHOLE_GRAMMAR);
-    found.sort();
-    let expected: Vec<String> = ["batch", "compare", "request", "sample", "statuses"]
-        .iter()
-        .map(|field| format!("targets[0].{field}: not supported yet"))
-        .collect();
-    assert_eq!(found, expected);
+fn the_whole_grammar_is_read() {
+    assert_eq!(problems(WHOLE_GRAMMAR), [] as [&str; 0]);
+    let config = Config::parse(WHOLE_GRAMMAR.as_bytes(), &env).unwrap();
+    let [audit, analytics] = &config.targets[..] else { panic!("{config:?}") };
+    assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after.is_none());
+    assert_eq!(audit.reads, Reads { headers: true, properties: false, answer_headers: false });
+    let batch = batch::Settings {
+        max_items: 100,
+        max_bytes: 256 << 10,
+        max_delay: Duration::from_millis(20),
+        format: batch::Format::JsonArray,
+    };
+    assert_eq!(analytics.batch, Some(batch));
+    let after = analytics.after.as_ref().unwrap();
+    let covered = [200, 201, 204, 302].map(|status| after.iter().any(|pattern| pattern.covers(status)));
+    assert_eq!(covered, [false, true, false, true]);
+    assert_eq!(analytics.reads, Reads { headers: true, properties: true, answer_headers: true });
+    assert_eq!(config.properties, [["xds", "route_name"]]);
+    assert!(!format!("{config:?}").contains("s3cret"));
 }
 
 #[test]
-fn after_response_is_refused() {
-    assert_eq!(of_target(r#""after":"response""#), ["targets[0].after: not supported yet"]);
+fn a_target_that_waits_for_the_answer_wants_a_success_and_a_batch_has_the_documented_bounds() {
+    let text = r#"{"targets":[{"name":"t","cluster":"c","after":"response","batch":{}}]}"#;
+    let target = Config::parse(text.as_bytes(), &env).unwrap().targets.remove(0);
+    let batch = batch::Settings {
+        max_items: 100,
+        max_bytes: 256 << 10,
+        max_delay: Duration::from_millis(20),
+        format: batch::Format::JsonArray,
+    };
+    assert_eq!(target.batch, Some(batch));
+    let covered = [199, 200, 299, 300].map(|status| target.after.iter().flatten().any(|pattern| pattern.covers(status)));
+    assert_eq!(covered, [false, true, true, false]);
 }
 
 #[test]
@@ -106,7 +130,7 @@ fn the_defaults_are_the_documented_ones() {
     let config = Config::parse(br#"{"targets":[{"name":"t","cluster":"c"}]}"#, &env).unwrap();
     assert_eq!(config.max_body_bytes, 1 << 20);
     assert_eq!(config.max_buffered_bytes, 64 << 20);
-    assert_eq!(config.correlation_header, "x-request-id");
+    assert_eq!(&*config.correlation_header, "x-request-id");
     assert!(config.traceparent);
     let target = &config.targets[0];
     assert_eq!((target.name.as_str(), target.cluster.as_str()), ("t", "c"));
@@ -130,7 +154,7 @@ fn what_is_written_is_what_is_in_force() {
     assert_eq!((config.targets[0].max_in_flight, config.targets[0].max_queued), (3, 1_000));
     assert_eq!(config.targets[1].timeout, Duration::from_secs(120));
     assert_eq!((config.max_body_bytes, config.max_buffered_bytes), (65_536, 1_000_000));
-    assert_eq!(config.correlation_header, "x-correlation-id");
+    assert_eq!(&*config.correlation_header, "x-correlation-id");
     assert!(!config.traceparent);
     assert!(config.loop_guard.recognises(LoopGuard::new(Some("a-s3cret")).mark("id").as_bytes()));
 }
@@ -226,6 +250,11 @@ refused! {
     a_header_set_twice: of_target(r#""request":{"headers":{"set":{"X-A":"1","x-a":"2"}}}"#) => "given twice: names of headers have no case";
     a_pointer_without_a_slash: of_target(r#""request":{"body":{"redact":["card"]}}"#) => "targets[0].request.body.redact[0]: expected a JSON pointer";
     a_batch_of_an_unknown_format: of_target(r#""batch":{"format":"xml"}"#) => "targets[0].batch.format: unknown value \"xml\", expected one of `json_array`, `ndjson`";
+    a_batch_of_answers_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: expected no `compare` beside it: a batch has one answer for many requests";
+    a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: expected no `request.body.omit` beside it";
+    a_batch_that_never_gets_full: of_target(r#""batch":{"max_items":3},"limits":{"max_queued":2}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (2), because items wait in those places, found 3";
+    a_template_for_a_body_that_is_left_out: of_target(r#""request":{"body":{"omit":true,"template":1}}"#) => "targets[0].request.body.omit: expected false, because there is a `template`";
+    an_answer_that_is_not_waited_for: of_target(r#""request":{"path":"/${response:status}"}"#) => "targets[0].request.path: ${response:...} means something with `after: response` alone";
     a_secret_that_is_not_set: of_document(r#""loop_guard":{"secret":"${env:NO}"}"#) => "loop_guard.secret: environment variable NO is not set";
     an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected some text";
     a_secret_of_the_request: of_document(r#""loop_guard":{"secret":"${path}"}"#) => "loop_guard.secret: only ${env:NAME} can stand here";

@@ -32,6 +32,8 @@ fn letter<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Letter<'a> {
         correlation_id: "c-1",
         headers,
         body,
+        answered: None,
+        properties: &[],
     }
 }
 

@@ -2,11 +2,10 @@
 //! answer is known. It is never held back.
 
 use std::rc::Rc;
-use std::time::Duration;
 
 use super::calls::{self, Buffer};
 use super::journal;
-use super::mirror::{Comparison, Complete, Mirror, Side, Targets, Wanted};
+use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{self, AnswerCopy};
 use crate::capture::{CapturedHead, RequestHead};
 use crate::grpc::Messages;
@@ -174,7 +173,10 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         return None;
     }
     let answer = AnswerCopy::begin(wanted);
-    let head = mirror.capture(wanted, headers, &head);
+    let mut head = mirror.capture(wanted, &headers, &head);
+    if wanted.reads.headers {
+        head.keep_all(headers);
+    }
     let Some(charge) = mirror.budget.take(head.size()) else {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return None;

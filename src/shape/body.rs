@@ -82,7 +82,7 @@ impl BodyShape {
             return Ok(body);
         };
         let json = json::parse(&body).map_err(|_| Unfit::BodyNotJson)?;
-        Ok(Cow::Owned(redaction.apply(&json)))
+        Ok(Cow::Owned(redaction.apply(&json).into_owned()))
     }
 }
 

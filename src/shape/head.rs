@@ -57,6 +57,11 @@ impl HeadShape {
         texts.for_each(|text| text.resolve_env(env));
     }
 
+    /// True for a header in which the value of an environment variable is sent.
+    pub(super) fn sets_variable(&self, name: &[u8]) -> bool {
+        self.set.iter().any(|(other, value)| other.as_bytes() == name && value.holds_variable())
+    }
+
     /// True for a header that the target neither sets nor removes.
     pub(super) fn leaves(&self, name: &[u8]) -> bool {
         let named = |other: &String| other.as_bytes() == name;

@@ -54,6 +54,8 @@ pub struct Facts<'a> {
     pub properties: &'a [Property],
     /// The envelope of a dead letter, which is JSON; none elsewhere.
     pub dead_letter: Option<&'a [u8]>,
+    /// Environment variables stand for their values: not in what is shown to others than whom they are meant for.
+    pub shows_variables: bool,
 }
 
 /// The values of all expressions for one request.
@@ -113,6 +115,10 @@ impl<'a> Values<'a> {
             }
             Expression::Env(_) => Found::Absent,
         }
+    }
+
+    pub(super) fn shows_variables(&self) -> bool {
+        self.facts.shows_variables
     }
 
     fn header(&self, name: &[u8]) -> Found<'_> {

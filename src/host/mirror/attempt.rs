@@ -11,10 +11,10 @@ use crate::grpc;
 use crate::host::calls::{self, Buffer, HostError};
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
-use crate::outcome::{may_be_made_by_envoy, Cause, End, Outcome, Refusal, Verdict};
+use crate::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
 use crate::retry::{parse_retry_after, Failed, RetryPolicy};
 use crate::outbox::Weigh;
-use crate::shape::{batch_call, Attempt, Call, Source, Unfit};
+use crate::shape::{Attempt, Call, Source, Unfit};
 use crate::stats::{DropReason, Metric};
 
 /// How much of an answer of Envoy's own is read to learn what happened.
@@ -140,7 +140,8 @@ impl Mirror {
         at: impl FnOnce() -> Duration,
     ) -> Result<Call<'a>, NoCall> {
         let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
-        let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id };
+        let is_shown = form == Form::Letter;
+        let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id, is_shown };
         let guard = &self.config.loop_guard;
         let call = match &delivery.load {
             Load::One(one) => {
@@ -148,8 +149,8 @@ impl Mirror {
                 target.shape.call(&one.source(at, self.config.max_body_bytes), &attempt, guard)
             }
             Load::Batch(batch) => {
-                let format = target.batch.map(|batch| batch.format).filter(|_| form == Form::Call);
-                batch_call(&batch.line, batch.body(format), &attempt, guard)
+                let format = target.batch.map(|batch| batch.format).filter(|_| !is_shown);
+                target.shape.batch_call(&batch.line, batch.body(format), &attempt, guard)
             },
         };
         call.map_err(|unfit| match unfit {

@@ -96,9 +96,9 @@ impl Mirror {
         wanted
     }
 
-    /// Keeps what targets may see of a request that is wanted.
-    pub(in crate::host) fn capture(&mut self, wanted: Wanted, headers: HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
-        let mut captured = CapturedHead::capture(&headers, head, wanted.plain, &self.config);
+    /// Keeps what ties a request that is wanted to its copies, and what plain ones carry.
+    pub(in crate::host) fn capture(&mut self, wanted: Wanted, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
+        let mut captured = CapturedHead::capture(headers, head, wanted.plain, &self.config);
         captured.correlate(|| random_id(self.random.take(calls::random)));
         if wanted.reads.properties {
             for path in &self.config.properties {
@@ -106,9 +106,6 @@ impl Mirror {
                     captured.push_property(Property { path: path.clone(), value });
                 }
             }
-        }
-        if wanted.reads.headers {
-            captured.keep_all(headers);
         }
         captured
     }
@@ -192,7 +189,7 @@ impl Mirror {
         let Some(settings) = target.batch else {
             return;
         };
-        let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8] };
+        let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
         let source = Source {
             head: &complete.head,
             body: &complete.body,

@@ -35,6 +35,7 @@ fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
         answered: None,
         properties: &[],
         dead_letter: Some(LETTER),
+        shows_variables: true,
     }
 }
 
@@ -62,9 +63,8 @@ fn text_of_body(text: &str, place: Place, body: &[u8]) -> String {
 
 #[test]
 fn every_expression_has_its_value_in_text_in_a_path_in_a_header_and_in_json() {
-    let body_in_json = r#"{"a b":"x\"y","big":18446744073709551615,"list":[10,{"/~":true}],"n":1.5,"null":null}"#;
-    let body_in_path = "%7B%22a%20b%22%3A%22x%5C%22y%22%2C%22big%22%3A18446744073709551615%2C%22list%22%3A%5B10%2C%7B%22%2F~%22\
-%3Atrue%7D%5D%2C%22n%22%3A1.5%2C%22null%22%3Anull%7D";
+    let body_in_path = "%7B%22a%20b%22%3A%22x%5C%22y%22%2C%22n%22%3A1.50%2C%22big%22%3A18446744073709551615%2C%22list%22%3A%5B10%2C%7B\
+%22%2F~%22%3Atrue%7D%5D%2C%22null%22%3Anull%7D";
     for (expression, text, path, json) in [
         ("method", "PUT", "PUT", r#""PUT""#),
         ("path", "/orders/1%20a", "/orders/1%2520a", r#""/orders/1%20a""#),
@@ -76,9 +76,9 @@ fn every_expression_has_its_value_in_text_in_a_path_in_a_header_and_in_json() {
         ("header:X-User", "Jörg & co", "J%C3%B6rg%20%26%20co", r#""Jörg & co""#),
         ("header:x-latin", "Jörg", "J%C3%B6rg", r#""Jörg""#),
         ("header:absent", "", "", "null"),
-        ("body", body_in_json, body_in_path, body_in_json),
+        ("body", BODY, body_in_path, BODY),
         ("body:/a b", "x\"y", "x%22y", r#""x\"y""#),
-        ("body:/n", "1.5", "1.5", "1.5"),
+        ("body:/n", "1.50", "1.50", "1.50"),
         ("body:/list/0", "10", "10", "10"),
         ("body:/list/1", r#"{"/~":true}"#, "%7B%22%2F~%22%3Atrue%7D", r#"{"/~":true}"#),
         ("body:/list/1/~1~0", "true", "true", "true"),
@@ -140,6 +140,24 @@ fn a_body_that_is_no_json_is_null_and_no_text() {
 }
 
 #[test]
+fn a_variable_is_not_shown_where_that_is_asked_for() {
+    let headers = request();
+    let values = Values::new(Facts { shows_variables: false, ..facts(&headers, b"") });
+    assert_eq!(template("<${env:TOKEN}>").text(&values, Place::Text), "<[redacted]>");
+    assert_eq!(json_template(json!(["${env:TOKEN}", "a${env:TOKEN}"])).json(&values), br#"["[redacted]","a[redacted]"]"#);
+}
+
+#[test]
+fn properties_and_the_primarys_answer_are_known_where_they_are_given() {
+    let headers = request();
+    let answered = Answered { status: 201, headers: HeaderMap::from(&Pairs::from_iter([("x-a", "1"), ("x-a", "2")])) };
+    let properties = [Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "r/1".to_owned() }];
+    let values = Values::new(Facts { answered: Some(&answered), properties: &properties, ..facts(&headers, b"") });
+    let template = json!(["${response:status}", "${response:header:X-A}", "${response:header:x-b}", "${property:xds.route_name}", "${property:xds}"]);
+    assert_eq!(json_template(template).json(&values), br#"[201,"1",null,"r/1",null]"#);
+}
+
+#[test]
 fn an_authority_keeps_what_can_stand_in_one() {
     let authority = |text| text_of_body(text, Place::Authority, r#"{"a":"b@evil/\r\n\u0000 ?#é:1"}"#.as_bytes());
     assert_eq!(authority("${body:/a}.internal"), "bevil:1.internal");
@@ -151,7 +169,7 @@ fn in_text_json_is_written_out_and_a_string_is_itself() {
     let text = |text| text_of_body(text, Place::Text, BODY.as_bytes());
     assert_eq!(
         text("n=${body:/n} s=${body:/a b} l=${body:/list} 0=${body:/null} $${x}"),
-        "n=1.5 s=x\"y l=[10,{\"/~\":true}] 0= ${x}"
+        "n=1.50 s=x\"y l=[10,{\"/~\":true}] 0= ${x}"
     );
 }
 
