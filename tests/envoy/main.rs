@@ -12,7 +12,10 @@
 mod support;
 
 mod accounting;
+mod after_response;
+mod batches;
 mod breaker;
+mod compare;
 mod configuration;
 mod dead_letters;
 mod drain;
@@ -28,7 +31,9 @@ mod outcomes;
 mod rabbitmq;
 mod reload;
 mod retries;
+mod sampling;
 mod scene;
+mod shaping;
 mod smoke;
 mod streaming;
 mod tracing;

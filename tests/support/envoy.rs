@@ -77,6 +77,14 @@ impl Envoy {
         Stats::parse(&text.unwrap()).unwrap()
     }
 
+    /// How many values a histogram of the filter holds, by its name without Envoy's prefix. Envoy brings them together every few seconds.
+    pub(crate) async fn samples(&self, name: &str) -> u64 {
+        let text = admin::page(self.admin, "/stats/prometheus").await.unwrap();
+        let name = format!("{}_count", name.replace('.', "_"));
+        let count = text.lines().find_map(|line| line.strip_prefix(&name)?.split_whitespace().last()?.parse().ok());
+        count.unwrap_or(0)
+    }
+
     /// Waits until nothing of these targets is under way and promise 5 holds for each.
     pub(crate) async fn settled<const N: usize>(&self, targets: [&str; N]) -> Stats {
         eventually(PATIENCE, "the accounts to settle", async || {

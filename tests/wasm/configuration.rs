@@ -126,22 +126,6 @@ fn all_problems_are_named_at_once_with_their_paths() {
 }
 
 #[test]
-fn what_is_not_built_yet_is_refused_and_never_ignored() {
-    let later: [(&str, Value); 4] = [
-        ("sample", json!({"percent": 10})),
-        ("batch", json!({"max_items": 10})),
-        ("compare", json!({"percent": 100})),
-        ("request", json!({"method": "POST"})),
-    ];
-    for (field, value) in later {
-        let problems = refused(&audit_with(&json!({ field: value })).to_string());
-        let expected = format!("targets[0].{field}");
-        let found = problems.iter().any(|text| text.starts_with(&expected) && text.ends_with("not supported yet"));
-        assert!(found, "{field}: {problems:#?}");
-    }
-}
-
-#[test]
 fn whole_numbers_may_come_as_doubles() {
     let configuration = r#"{"targets": [{"name": "audit", "cluster": "audit",
         "limits": {"max_in_flight": 3.0, "max_queued": 1e3}}], "limits": {"max_body_bytes": 1e6}}"#;
