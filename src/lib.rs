@@ -27,6 +27,7 @@ pub mod budget;
 pub mod capture;
 pub mod config;
 pub mod dead_letter;
+pub mod encoding;
 pub mod grpc;
 pub mod headers;
 pub mod ids;
