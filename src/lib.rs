@@ -25,6 +25,7 @@ pub mod batch;
 pub mod breaker;
 pub mod budget;
 pub mod capture;
+pub mod compare;
 pub mod config;
 pub mod dead_letter;
 pub mod encoding;

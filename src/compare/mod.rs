@@ -1,0 +1,207 @@
+//! Whether a target answers as the primary did: the same status, and a body that means the same.
+//!
+//! Bodies that both sides call JSON are compared as values: members of objects in any order, the last of repeated keys, numbers
+//! by what they are worth however they are spelled. Everything else is compared byte by byte, content codings undone.
+
+mod difference;
+mod json;
+mod number;
+
+use std::borrow::Cow;
+
+use serde::Serialize;
+
+pub use difference::{Difference, DifferenceKind, Differences};
+
+use crate::config::raw_shape;
+use crate::encoding::{self, Undecodable};
+use crate::json::Places;
+
+/// How a target's answers are compared.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How many of a hundred pairs of answers.
+    pub percent: f64,
+    /// Statuses must be the same.
+    pub status: bool,
+    /// How bodies are compared.
+    pub body: BodyMode,
+    /// What is left out of the comparison of JSON, on both sides.
+    pub ignore: Places,
+    /// Values that differ may be told, not only where they are.
+    pub log_values: bool,
+}
+
+/// How bodies are compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyMode {
+    /// As JSON if both are called that, otherwise byte by byte.
+    Json,
+    /// Byte by byte.
+    Exact,
+    /// Not at all.
+    None,
+}
+
+impl From<raw_shape::Compare> for Settings {
+    fn from(raw: raw_shape::Compare) -> Self {
+        Self {
+            percent: raw.percent.map_or(100.0, |percent| percent.0),
+            status: raw.status.unwrap_or(true),
+            body: match raw.body {
+                None | Some(raw_shape::CompareBody::Json) => BodyMode::Json,
+                Some(raw_shape::CompareBody::Exact) => BodyMode::Exact,
+                Some(raw_shape::CompareBody::None) => BodyMode::None,
+            },
+            ignore: Places::new(raw.ignore.into_iter().flatten().map(|pointer| pointer.0)),
+            log_values: raw.log_values.unwrap_or(false),
+        }
+    }
+}
+
+impl Settings {
+    /// Whether a pair of answers is compared, by 64 random bits.
+    pub fn samples(&self, random: u64) -> bool {
+        // The highest bits that a double holds all of: at least 0 and below 1.
+        let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
+        share < self.percent / 100.0
+    }
+}
+
+/// An answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Answer<'a> {
+    /// Its status.
+    pub status: u16,
+    /// The value of its `content-type`.
+    pub content_type: Option<&'a [u8]>,
+    /// The value of its `content-encoding`.
+    pub content_encoding: Option<&'a [u8]>,
+    /// Its body as it was sent.
+    pub body: Result<&'a [u8], Unavailable>,
+}
+
+/// Why there is no body to compare.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unavailable {
+    /// It was longer than what is kept.
+    TooLong,
+    /// It did not come to its end.
+    CutOff,
+}
+
+/// What a comparison came to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// The answers are the same.
+    Match,
+    /// They have different statuses; their bodies were not looked at.
+    StatusMismatch {
+        /// The primary's.
+        primary: u16,
+        /// The target's.
+        target: u16,
+    },
+    /// Their bodies differ.
+    BodyMismatch(Differences),
+    /// It cannot be told.
+    NotComparable {
+        /// Whose body is to blame.
+        side: Side,
+        /// Why.
+        reason: Reason,
+    },
+}
+
+/// One of the two answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Side {
+    /// What the client got.
+    Primary,
+    /// What came of the copy.
+    Target,
+}
+
+/// Why a body cannot be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reason {
+    /// It is longer than what is kept, or would be once it is decoded.
+    BodyTooLarge,
+    /// It did not come to its end.
+    Truncated,
+    /// Its content coding is not known here.
+    UnknownEncoding,
+    /// It is not what its content coding says, or costs too much to decode.
+    BadEncoding,
+}
+
+/// Compares a target's answer to the primary's. Bodies that must be decoded may become `max_body` bytes long.
+pub fn compare(settings: &Settings, primary: &Answer<'_>, target: &Answer<'_>, max_body: usize) -> Verdict {
+    if settings.status && primary.status != target.status {
+        return Verdict::StatusMismatch { primary: primary.status, target: target.status };
+    }
+    if settings.body == BodyMode::None {
+        return Verdict::Match;
+    }
+    match differences(settings, primary, target, max_body) {
+        Ok(differences) if differences.is_empty() => Verdict::Match,
+        Ok(differences) => Verdict::BodyMismatch(differences),
+        Err((side, reason)) => Verdict::NotComparable { side, reason },
+    }
+}
+
+/// Where the bodies differ, or whose cannot be compared and why.
+fn differences(
+    settings: &Settings,
+    primary: &Answer<'_>,
+    target: &Answer<'_>,
+    max_body: usize,
+) -> Result<Differences, (Side, Reason)> {
+    let of_primary = |reason| (Side::Primary, reason);
+    let of_target = |reason| (Side::Target, reason);
+    let sent = (primary.sent().map_err(of_primary)?, target.sent().map_err(of_target)?);
+    // Whatever they mean, they mean the same.
+    if sent.0 == sent.1 && primary.coding().eq_ignore_ascii_case(target.coding()) {
+        return Ok(Differences::default());
+    }
+    let ours = primary.decoded(sent.0, max_body).map_err(of_primary)?;
+    let theirs = target.decoded(sent.1, max_body).map_err(of_target)?;
+    Ok(if settings.body == BodyMode::Json && primary.is_json() && target.is_json() {
+        json::differences(settings, &ours, &theirs)
+    } else {
+        Differences::of_bytes(settings.log_values, &ours, &theirs)
+    })
+}
+
+impl<'a> Answer<'a> {
+    fn sent(&self) -> Result<&'a [u8], Reason> {
+        self.body.map_err(|unavailable| match unavailable {
+            Unavailable::TooLong => Reason::BodyTooLarge,
+            Unavailable::CutOff => Reason::Truncated,
+        })
+    }
+
+    fn coding(&self) -> &'a [u8] {
+        self.content_encoding.unwrap_or_default().trim_ascii()
+    }
+
+    fn decoded(&self, body: &'a [u8], max: usize) -> Result<Cow<'a, [u8]>, Reason> {
+        encoding::decode(self.coding(), body, max).map_err(|undecodable| match undecodable {
+            Undecodable::UnknownCoding => Reason::UnknownEncoding,
+            Undecodable::TooLong => Reason::BodyTooLarge,
+            Undecodable::TooManyBlocks | Undecodable::Corrupt => Reason::BadEncoding,
+        })
+    }
+
+    /// Its media type is JSON, or is written in JSON by its suffix (RFC 6839, 3.1); parameters do not matter.
+    fn is_json(&self) -> bool {
+        let value = self.content_type.unwrap_or_default();
+        let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
+        media_type == b"application/json" || (media_type.contains(&b'/') && media_type.ends_with(b"+json"))
+    }
+}
+
+#[cfg(test)]
+mod tests;
