@@ -73,7 +73,7 @@ pub struct Settings {
 /// One item of a batch.
 pub trait Item {
     /// The bytes of its JSON.
-    fn len(&self) -> usize;
+    fn size(&self) -> usize;
 }
 
 /// Items that go as one call.
@@ -118,13 +118,13 @@ impl<T: Item> Collector<T> {
     pub fn add(&mut self, line: Pairs, item: T, now: Duration) -> Completed<T> {
         let settings = self.settings;
         let fits = |open: &Batch<T>| {
-            let bytes = open.bytes.saturating_add(item.len());
+            let bytes = open.bytes.saturating_add(item.size());
             open.line == line && settings.format.joined_len(open.items.len().saturating_add(1), bytes) <= settings.max_bytes
         };
         let before = if self.open.as_ref().is_some_and(|open| !fits(open)) { self.open.take() } else { None };
         let due = now.saturating_add(settings.max_delay);
         let open = self.open.get_or_insert_with(|| Batch { line, items: Vec::new(), bytes: 0, due });
-        open.bytes = open.bytes.saturating_add(item.len());
+        open.bytes = open.bytes.saturating_add(item.size());
         open.items.push(item);
         let is_full = open.items.len() >= settings.max_items
             || settings.format.joined_len(open.items.len(), open.bytes) >= settings.max_bytes;
@@ -148,14 +148,14 @@ mod tests {
     use proptest::prelude::*;
 
     impl Item for &'static str {
-        fn len(&self) -> usize {
+        fn size(&self) -> usize {
             str::len(self)
         }
     }
 
     impl Item for String {
-        fn len(&self) -> usize {
-            Self::len(self)
+        fn size(&self) -> usize {
+            self.len()
         }
     }
 
@@ -235,7 +235,8 @@ mod tests {
 
     #[test]
     fn items_are_put_together_as_the_format_says() {
-        let join = |format: Format, items: &[&str]| String::from_utf8(format.join(items.iter().map(|item| item.as_bytes()))).unwrap();
+        let join =
+            |format: Format, items: &[&str]| String::from_utf8(format.join(items.iter().map(|item| item.as_bytes()))).unwrap();
         assert_eq!(join(Format::JsonArray, &["1", "{}"]), "[1,{}]");
         assert_eq!(join(Format::JsonArray, &[]), "[]");
         assert_eq!(join(Format::Ndjson, &["1", "{}"]), "1\n{}\n");

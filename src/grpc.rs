@@ -28,7 +28,8 @@ pub enum Messages {
 impl Messages {
     /// Counts the messages of a body, or of its beginning.
     pub fn of(body: &[u8]) -> Self {
-        let Some((_flag, [a, b, c, d])) = body.split_first_chunk::<PREFIX>().map(|([flag, length @ ..], _)| (flag, *length)) else {
+        let Some((_flag, [a, b, c, d])) = body.split_first_chunk::<PREFIX>().map(|([flag, length @ ..], _)| (flag, *length))
+        else {
             return Self::Incomplete;
         };
         let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
@@ -68,7 +69,9 @@ mod tests {
         for kind in ["application/grpc", "application/grpc+proto", "application/grpc; charset=utf-8", "Application/GRPC+json"] {
             assert!(is_grpc(kind.as_bytes()), "{kind}");
         }
-        for kind in ["application/grpc-web", "application/grpc-web+proto", "application/grpcx", "application/grp", "application/json", ""] {
+        for kind in
+            ["application/grpc-web", "application/grpc-web+proto", "application/grpcx", "application/grp", "application/json", ""]
+        {
             assert!(!is_grpc(kind.as_bytes()), "{kind}");
         }
     }

@@ -59,9 +59,12 @@ impl Event {
         match self {
             Self::Delivered | Self::DeadLettered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
             Self::Configured => Level::Info,
-            Self::GivenUp | Self::Compared | Self::DeadLetterFailed | Self::BreakerOpened | Self::BreakerHalfOpened | Self::BreakerClosed => {
-                Level::Warn
-            }
+            Self::GivenUp
+            | Self::Compared
+            | Self::DeadLetterFailed
+            | Self::BreakerOpened
+            | Self::BreakerHalfOpened
+            | Self::BreakerClosed => Level::Warn,
             Self::ConfigurationRejected => Level::Error,
         }
     }

@@ -135,18 +135,33 @@ impl ByteBudget {
 
     /// Takes the bytes if there is room for them.
     pub fn take(&self, bytes: usize) -> Option<Charge> {
-        let mut charge = Charge { used: Rc::clone(&self.used), bytes: 0 };
+        let mut charge = self.nothing();
         self.grow(&mut charge, bytes).then_some(charge)
     }
 
     /// Takes more bytes for the same thing if there is room for them.
     pub fn grow(&self, charge: &mut Charge, bytes: usize) -> bool {
-        let used = self.used.get().checked_add(bytes).filter(|used| *used <= self.limit);
+        self.grow_within(self.limit, charge, bytes)
+    }
+
+    /// The same for what may be left out: only while less than half of all bytes are used, so that it never takes the room of what must
+    /// be held.
+    pub fn grow_spare(&self, charge: &mut Charge, bytes: usize) -> bool {
+        self.grow_within(self.limit / 2, charge, bytes)
+    }
+
+    fn grow_within(&self, limit: usize, charge: &mut Charge, bytes: usize) -> bool {
+        let used = self.used.get().checked_add(bytes).filter(|used| *used <= limit);
         if let Some(used) = used {
             self.used.set(used);
             charge.bytes = charge.bytes.saturating_add(bytes);
         }
         used.is_some()
+    }
+
+    /// A charge for nothing yet.
+    pub fn nothing(&self) -> Charge {
+        Charge { used: Rc::clone(&self.used), bytes: 0 }
     }
 
     /// The bytes in use.
@@ -246,6 +261,16 @@ mod tests {
         assert_eq!((all.bytes(), budget.used()), (6, 6));
         drop(all);
         assert_eq!(budget.used(), 0);
+    }
+
+    #[test]
+    fn what_may_be_left_out_takes_half_of_a_budget_at_most() {
+        let budget = ByteBudget::new(10);
+        let mut spare = budget.nothing();
+        assert!(budget.grow_spare(&mut spare, 5) && !budget.grow_spare(&mut spare, 1));
+        let _needed = budget.take(5).unwrap();
+        spare.clear();
+        assert!(!budget.grow_spare(&mut spare, 1));
     }
 
     proptest! {

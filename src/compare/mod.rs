@@ -86,12 +86,15 @@ pub struct Answer<'a> {
 pub enum Unavailable {
     /// It was longer than what is kept.
     TooLong,
+    /// There was no room for it.
+    NoRoom,
     /// It did not come to its end.
     CutOff,
 }
 
-/// What a comparison came to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a comparison came to. As JSON, a part of a log line: `{"result":"status_mismatch","primary":200,"target":500}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "result", rename_all = "snake_case")]
 pub enum Verdict {
     /// The answers are the same.
     Match,
@@ -129,6 +132,8 @@ pub enum Side {
 pub enum Reason {
     /// It is longer than what is kept, or would be once it is decoded.
     BodyTooLarge,
+    /// There was no room for it.
+    BufferFull,
     /// It did not come to its end.
     Truncated,
     /// Its content coding is not known here.
@@ -179,6 +184,7 @@ impl<'a> Answer<'a> {
     fn sent(&self) -> Result<&'a [u8], Reason> {
         self.body.map_err(|unavailable| match unavailable {
             Unavailable::TooLong => Reason::BodyTooLarge,
+            Unavailable::NoRoom => Reason::BufferFull,
             Unavailable::CutOff => Reason::Truncated,
         })
     }

@@ -18,15 +18,15 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::problem::Problems;
 use self::names::StatusPattern;
+use self::problem::Problems;
 use self::raw_delivery::BreakerMode;
 use self::scalar::FromText;
 use crate::backoff::Backoff;
 use crate::batch;
 use crate::breaker;
 use crate::budget::RetryBudget;
-use crate::compare;
+use crate::compare::{self, BodyMode};
 use crate::dead_letter::DeadLetter;
 use crate::loop_guard::LoopGuard;
 use crate::matching::Matcher;
@@ -178,6 +178,7 @@ impl Target {
             headers: !self.shape.is_plain() || self.batch.is_some(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
+            answer_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
         }
     }
 }
@@ -191,6 +192,8 @@ pub struct Reads {
     pub properties: bool,
     /// The headers of the primary's answer.
     pub answer_headers: bool,
+    /// The body of the primary's answer, if the answer is compared.
+    pub answer_body: bool,
 }
 
 impl Reads {
@@ -201,6 +204,7 @@ impl Reads {
             headers: self.headers || other.headers,
             properties: self.properties || other.properties,
             answer_headers: self.answer_headers || other.answer_headers,
+            answer_body: self.answer_body || other.answer_body,
         }
     }
 }

@@ -148,9 +148,10 @@ struct Setting {
 /// What is wrong with an expression where it stands.
 fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option<String> {
     match expression {
-        Expression::Env(_) if setting.in_letters => {
-            Some("with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone: it would be seen in dead letters".to_owned())
-        }
+        Expression::Env(_) if setting.in_letters => Some(
+            "with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone: it would be seen in dead letters"
+                .to_owned(),
+        ),
         Expression::Env(name) => variable(env, name).err(),
         Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.answered => {
             Some("${response:...} means something with `after: response` alone".to_owned())

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
-pub(super) use self::comparison::{Comparison, Side};
+pub(super) use self::comparison::{Comparison, Reply};
 pub(super) use self::delivery::BatchItem;
 use self::delivery::{Burden, Delivery, InFlight};
 use self::given_up::{GivenUp, Posted};

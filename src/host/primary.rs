@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::calls::{self, Buffer};
-use super::mirror::{Mirror, Side, Wanted};
+use super::mirror::{Mirror, Reply, Wanted};
 use super::stream::join;
 use crate::compare::Unavailable;
 use crate::headers::HeaderMap;
@@ -32,7 +32,7 @@ impl AnswerCopy {
         Self {
             reads_headers: compared || wanted.reads.answer_headers,
             headers: HeaderMap::default(),
-            body: compared.then(|| Ok(Vec::new())),
+            body: (compared && wanted.reads.answer_body).then(|| Ok(Vec::new())),
             charge: None,
             started: if compared { calls::monotonic() } else { Duration::ZERO },
         }
@@ -51,15 +51,12 @@ impl AnswerCopy {
         if size == 0 {
             return;
         }
-        let fits = body.len().saturating_add(size) <= mirror.config.max_body_bytes;
-        let charged = fits && match &mut self.charge {
-            Some(charge) => mirror.budget.grow(charge, size),
-            None => {
-                self.charge = mirror.budget.take(size);
-                self.charge.is_some()
-            }
-        };
-        let failure = if charged {
+        let charge = self.charge.get_or_insert_with(|| mirror.budget.nothing());
+        let failure = if body.len().saturating_add(size) > mirror.config.max_body_bytes {
+            Unavailable::TooLong
+        } else if !mirror.budget.grow_spare(charge, size) {
+            Unavailable::NoRoom
+        } else {
             match calls::buffer(Buffer::AnswerBody, size) {
                 Ok(chunk) if chunk.len() == size => {
                     join(body, chunk);
@@ -67,8 +64,6 @@ impl AnswerCopy {
                 }
                 _ => Unavailable::CutOff,
             }
-        } else {
-            Unavailable::TooLarge
         };
         self.charge = None;
         self.body = Some(Err(failure));
@@ -80,9 +75,9 @@ impl AnswerCopy {
     }
 
     /// The answer, for a comparison; without a status it was none.
-    pub(super) fn side(self, status: Option<u16>) -> Side {
+    pub(super) fn reply(self, status: Option<u16>) -> Reply {
         let header = |name: &'static [u8]| self.headers.get_all(name).next().unwrap_or_default().to_vec();
-        Side {
+        Reply {
             status,
             content_type: header(b"content-type"),
             content_encoding: header(b"content-encoding"),

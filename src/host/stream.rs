@@ -144,8 +144,7 @@ impl Waiting {
             mirror.accept_answered(later, &complete, status, &comparisons);
         }
         if !comparisons.is_empty() {
-            let side = answer.side(status);
-            mirror.primary_answered(&comparisons, side);
+            mirror.primary_answered(&comparisons, answer.reply(status));
         }
     }
 }

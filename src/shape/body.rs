@@ -103,7 +103,9 @@ impl BodyKind {
         let describes = name.starts_with(b"content-") || matches!(name, b"digest" | b"repr-digest");
         describes.then_some(match self {
             Self::Primary => true,
-            Self::Redacted => matches!(name, b"content-type" | b"content-language" | b"content-location" | b"content-disposition"),
+            Self::Redacted => {
+                matches!(name, b"content-type" | b"content-language" | b"content-location" | b"content-disposition")
+            }
             Self::Json | Self::Omitted => false,
         })
     }

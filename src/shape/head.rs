@@ -105,11 +105,11 @@ impl HeadShape {
                 b":authority" => self.authority.as_ref().map(|authority| authority.text(values, Place::Authority).into()),
                 _ => None,
             };
+            let of_line = name.starts_with(b":");
+            let of_hop = is_reserved(name) || is_named(&of_connection, name);
             if let Some(text) = line {
                 chosen.push(name, text.as_bytes());
-            } else if name.starts_with(b":") {
-                chosen.push(name, value);
-            } else if wanted(name) && self.leaves(name) && !is_reserved(name) && !head.replaces(name) && !is_named(&of_connection, name) {
+            } else if of_line || (wanted(name) && self.leaves(name) && !of_hop && !head.replaces(name)) {
                 chosen.push(name, value);
             }
         }

@@ -82,10 +82,9 @@ async fn nothing_is_sent_before_the_primary_has_answered() {
 
 #[tokio::test]
 async fn a_primary_that_breaks_off_has_failed() {
-    for (broken, why) in [
-        (Behaviour::CloseBeforeHeaders, "before the answer"),
-        (Behaviour::CloseInAnswer, "in the middle of a 200"),
-    ] {
+    for (broken, why) in
+        [(Behaviour::CloseBeforeHeaders, "before the answer"), (Behaviour::CloseInAnswer, "in the middle of a 200")]
+    {
         let scene = waiting_for_success().await;
         scene.primary.behave(broken);
         let client = scene.client();
@@ -147,7 +146,10 @@ async fn the_answer_can_stand_in_the_request() {
     scene.primary.behave(Behaviour::Answer(created));
     scene.client().post("/orders", r#"{"id": 7.0}"#).await;
     let copy = scene.target().take_one().await;
-    assert_eq!((copy.path.as_str(), copy.only("x-location"), copy.only("x-none")), ("/orders/201", "/orders/7".to_owned(), "<>".to_owned()));
+    assert_eq!(
+        (copy.path.as_str(), copy.only("x-location"), copy.only("x-none")),
+        ("/orders/201", "/orders/7".to_owned(), "<>".to_owned())
+    );
     assert_eq!(copy.body(), r#"{"location":"/orders/7","order":{"id":7.0},"status":201}"#);
 }
 

@@ -81,11 +81,9 @@ async fn whichever_answer_comes_last_completes_the_comparison() {
         scene.client().get("/").await;
         let compared = matched as u64 + 1;
         scene.envoy.settled_at("audit", compared).await;
-        eventually(PATIENCE, "the comparison", async || {
-            match counts(&scene.envoy.stats().await) {
-                seen if seen == [compared, 0, 0, 0] => Ok(()),
-                seen => Err(format!("{seen:?}")),
-            }
+        eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await) {
+            seen if seen == [compared, 0, 0, 0] => Ok(()),
+            seen => Err(format!("{seen:?}")),
         })
         .await;
     }
@@ -113,11 +111,9 @@ async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable()
         drop(client);
         let compared = matched as u64 + 1;
         scene.envoy.settled_at("audit", compared).await;
-        eventually(PATIENCE, "the comparison", async || {
-            match counts(&scene.envoy.stats().await) {
-                seen if seen == [0, 0, 0, compared] => Ok(()),
-                seen => Err(format!("{seen:?} of {compared}")),
-            }
+        eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await) {
+            seen if seen == [0, 0, 0, compared] => Ok(()),
+            seen => Err(format!("{seen:?} of {compared}")),
         })
         .await;
     }
@@ -137,7 +133,7 @@ async fn an_answer_is_compared_after_the_last_attempt_and_a_failure_is_an_answer
 #[tokio::test]
 async fn only_what_is_compared_is_held_and_it_is_bounded() {
     let mut configuration = comparing(json!({}));
-    configuration["limits"] = json!({"max_body_bytes": "16KiB", "max_buffered_bytes": "24KiB"});
+    configuration["limits"] = json!({"max_body_bytes": "16KiB", "max_buffered_bytes": "40KiB"});
     let scene = Scene::set_up(["audit"], configuration, |setup| setup.concurrency(1)).await;
     let gate = Gate::shut();
     scene.primary.behave(answer(200, JSON, format!("[{}]", "1,".repeat(6_000) + "1")));

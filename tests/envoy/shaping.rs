@@ -48,7 +48,10 @@ async fn a_target_receives_what_it_asks_for_and_the_others_what_was_sent() {
         client.send(request.body(full(ORDER)).unwrap()).await;
         let (primary, copy, event) = (scene.primary.take_one().await, plain.take_one().await, shaped.take_one().await);
         assert_eq!((primary.body(), copy.body()), (Bytes::from(ORDER), Bytes::from(ORDER)));
-        assert_eq!((primary.only("authorization"), primary.path.as_str()), ("Bearer of-the-user".to_owned(), "/orders/1%20a?user=J%C3%B6rg%20%26&b=2"));
+        assert_eq!(
+            (primary.only("authorization"), primary.path.as_str()),
+            ("Bearer of-the-user".to_owned(), "/orders/1%20a?user=J%C3%B6rg%20%26&b=2")
+        );
         assert_eq!((copy.method.as_str(), copy.path.as_str()), ("POST", "/orders/1%20a?user=J%C3%B6rg%20%26&b=2"));
         assert_eq!(event.method, "PATCH", "HTTP/{version}");
         assert_eq!(event.path, "/events/J%C3%B6rg%20%26?src=/orders/1%2520a&id=7");
@@ -56,7 +59,10 @@ async fn a_target_receives_what_it_asks_for_and_the_others_what_was_sent() {
         assert_eq!(event.only("content-type"), "application/json");
         assert_eq!(event.only("content-length"), event.body().len().to_string());
         assert_eq!(event.only("authorization"), format!("Basic {}", crate::support::rabbitmq::BASIC));
-        assert_eq!((event.only("x-tenant"), event.only("cookie"), event.only("x-source")), ("t1".to_owned(), "session".to_owned(), "sidecast".to_owned()));
+        assert_eq!(
+            (event.only("x-tenant"), event.only("cookie"), event.only("x-source")),
+            ("t1".to_owned(), "session".to_owned(), "sidecast".to_owned())
+        );
         assert_eq!(event.only("x-tenant-and-more"), "t1/c0ffee");
         for gone in ["x-other", "x-request-id", "content-encoding"] {
             assert_eq!(event.values(gone), [] as [&str; 0], "{gone}");
@@ -199,7 +205,8 @@ async fn each_attempt_says_its_number_and_the_time_of_the_request() {
     let scene = Scene::filtered(["audit"], Filter::Struct(json!({ "targets": [audit] })), |setup| setup).await;
     scene.target().behave(Behaviour::Answer(Answer::status(503)));
     scene.client().post("/", "").await;
-    let bodies: Vec<Value> = scene.target().take(3).await.iter().map(|copy| serde_json::from_slice(&copy.body()).unwrap()).collect();
+    let bodies: Vec<Value> =
+        scene.target().take(3).await.iter().map(|copy| serde_json::from_slice(&copy.body()).unwrap()).collect();
     assert_eq!([&bodies[0]["attempt"], &bodies[1]["attempt"], &bodies[2]["attempt"]], [1, 2, 3]);
     assert!(bodies.iter().all(|body| body["id"] == bodies[0]["id"]));
     // By two clocks, so that a millisecond may lie between; the pauses are far longer.

@@ -11,9 +11,9 @@ use crate::grpc;
 use crate::host::calls::{self, Buffer, HostError};
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
+use crate::outbox::Weigh;
 use crate::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
 use crate::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::outbox::Weigh;
 use crate::shape::{Attempt, Call, Source, Unfit};
 use crate::stats::{DropReason, Metric};
 
@@ -151,7 +151,7 @@ impl Mirror {
             Load::Batch(batch) => {
                 let format = target.batch.map(|batch| batch.format).filter(|_| !is_shown);
                 target.shape.batch_call(&batch.line, batch.body(format), &attempt, guard)
-            },
+            }
         };
         call.map_err(|unfit| match unfit {
             Unfit::BodyNotJson => NoCall::BodyNotJson,

@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::{signed, Delivery, Mirror};
 use super::delivery::Load;
+use super::{signed, Delivery, Mirror};
 use crate::compare::{compare, Answer, Unavailable, Verdict};
 use crate::host::calls::{self, Buffer};
 use crate::host::journal;
@@ -25,14 +25,14 @@ pub(in crate::host) struct Comparison {
 /// What is there so far.
 enum Slot {
     Nothing,
-    Primary(Rc<Side>),
-    Target(Side, Subject),
+    Primary(Rc<Reply>),
+    Target(Reply, Subject),
     /// It is done.
     Done,
 }
 
 /// One answer, or the end without one.
-pub(in crate::host) struct Side {
+pub(in crate::host) struct Reply {
     /// None when there was no answer.
     pub(in crate::host) status: Option<u16>,
     pub(in crate::host) content_type: Vec<u8>,
@@ -65,7 +65,7 @@ impl Comparison {
     }
 }
 
-impl Side {
+impl Reply {
     /// No answer.
     fn none() -> Self {
         Self {
@@ -81,16 +81,21 @@ impl Side {
     fn answer(&self) -> Option<Answer<'_>> {
         Some(Answer {
             status: self.status?,
-            content_type: &self.content_type,
-            content_encoding: &self.content_encoding,
+            content_type: sent(&self.content_type),
+            content_encoding: sent(&self.content_encoding),
             body: self.body.as_deref().map_err(|unavailable| *unavailable),
         })
     }
 }
 
+/// The value of a header, if it was sent.
+fn sent(value: &[u8]) -> Option<&[u8]> {
+    (!value.is_empty()).then_some(value)
+}
+
 impl Mirror {
     /// The primary has answered, or never will.
-    pub(in crate::host) fn primary_answered(&self, comparisons: &[Comparison], primary: Side) {
+    pub(in crate::host) fn primary_answered(&self, comparisons: &[Comparison], primary: Reply) {
         let primary = Rc::new(primary);
         for comparison in comparisons {
             match comparison.replace(Slot::Primary(Rc::clone(&primary))) {
@@ -115,53 +120,59 @@ impl Mirror {
             return;
         };
         let subject = Subject { delivery_id: delivery.id, correlation_id: one.head.correlation_id().into() };
-        let side = self.side(cause, elapsed, body_size);
-        self.target_ended(&comparison, side, subject);
+        let reply = self.reply(delivery.target, cause, elapsed, body_size);
+        self.target_ended(&comparison, reply, subject);
     }
 
     /// A delivery has ended without an answer.
     pub(super) fn unanswered(&self, comparison: Option<Comparison>) {
         if let Some(comparison) = comparison {
             let subject = Subject { delivery_id: Uuid::nil(), correlation_id: "".into() };
-            self.target_ended(&comparison, Side::none(), subject);
+            self.target_ended(&comparison, Reply::none(), subject);
         }
     }
 
-    fn target_ended(&self, comparison: &Comparison, side: Side, subject: Subject) {
+    fn target_ended(&self, comparison: &Comparison, reply: Reply, subject: Subject) {
         match comparison.replace(Slot::Done) {
-            Slot::Primary(primary) => self.compare(comparison.target, &primary, &side, &subject),
+            Slot::Primary(primary) => self.compare(comparison.target, &primary, &reply, &subject),
             Slot::Nothing => {
-                comparison.replace(Slot::Target(side, subject));
+                comparison.replace(Slot::Target(reply, subject));
             }
             Slot::Target(..) | Slot::Done => {}
         }
     }
 
     /// The answer to the call that has just ended.
-    fn side(&self, cause: Cause, elapsed: Duration, body_size: usize) -> Side {
+    fn reply(&self, target: usize, cause: Cause, elapsed: Duration, body_size: usize) -> Reply {
         let Cause::Status(status) = cause else {
-            return Side::none();
+            return Reply::none();
         };
         let header = |name| calls::call_header(name).unwrap_or_default();
-        let mut side = Side {
+        let mut reply = Reply {
             status: Some(status),
             content_type: header("content-type"),
             content_encoding: header("content-encoding"),
             elapsed,
-            ..Side::none()
+            ..Reply::none()
         };
-        if body_size > self.config.max_body_bytes {
-            side.body = Err(Unavailable::TooLarge);
-        } else if let Some(charge) = self.budget.take(body_size) {
-            side.charge = Some(charge);
-            side.body = if body_size == 0 { Ok(Vec::new()) } else { calls::buffer(Buffer::CallBody, body_size).map_err(|_| Unavailable::CutOff) };
-        } else {
-            side.body = Err(Unavailable::TooLarge);
+        if !self.config.targets.get(target).is_some_and(|target| target.reads.answer_body) {
+            return reply;
         }
-        side
+        let mut charge = self.budget.nothing();
+        reply.body = if body_size > self.config.max_body_bytes {
+            Err(Unavailable::TooLong)
+        } else if !self.budget.grow_spare(&mut charge, body_size) {
+            Err(Unavailable::NoRoom)
+        } else if body_size == 0 {
+            Ok(Vec::new())
+        } else {
+            calls::buffer(Buffer::CallBody, body_size).map_err(|_| Unavailable::CutOff)
+        };
+        reply.charge = Some(charge);
+        reply
     }
 
-    fn compare(&self, target: usize, primary: &Side, mirrored: &Side, subject: &Subject) {
+    fn compare(&self, target: usize, primary: &Reply, mirrored: &Reply, subject: &Subject) {
         let Some(settings) = self.config.targets.get(target).and_then(|target| target.compare.as_ref()) else {
             return;
         };
@@ -171,13 +182,16 @@ impl Mirror {
         };
         self.add(target, Metric::ComparePrimaryLatencyMs, signed(primary.elapsed.as_millis()));
         self.add(target, Metric::CompareTargetLatencyMs, signed(mirrored.elapsed.as_millis()));
-        let verdict = compare(settings, &one, &other);
-        self.count(target, match &verdict {
-            Verdict::Match => Metric::CompareMatch,
-            Verdict::StatusMismatch { .. } => Metric::CompareStatusMismatch,
-            Verdict::BodyMismatch(_) => Metric::CompareBodyMismatch,
-            Verdict::NotComparable(_) => Metric::CompareNotComparable,
-        });
+        let verdict = compare(settings, &one, &other, self.config.max_body_bytes);
+        self.count(
+            target,
+            match &verdict {
+                Verdict::Match => Metric::CompareMatch,
+                Verdict::StatusMismatch { .. } => Metric::CompareStatusMismatch,
+                Verdict::BodyMismatch(_) => Metric::CompareBodyMismatch,
+                Verdict::NotComparable { .. } => Metric::CompareNotComparable,
+            },
+        );
         if verdict != Verdict::Match {
             journal::compared(self.name(target), subject.delivery_id, &subject.correlation_id, &verdict);
         }

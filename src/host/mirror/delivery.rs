@@ -148,7 +148,7 @@ impl Weigh for Delivery {
 }
 
 impl batch::Item for BatchItem {
-    fn len(&self) -> usize {
+    fn size(&self) -> usize {
         self.json.len()
     }
 }

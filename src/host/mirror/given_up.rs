@@ -150,7 +150,7 @@ impl Mirror {
             last_outcome: delivery.last_outcome,
             received_at: given_up.received_at,
             given_up_at: given_up.at,
-            correlation_id: correlation_id,
+            correlation_id,
             headers: &HeaderMap::new(request.headers),
             body: &request.body,
             answered,

@@ -124,7 +124,13 @@ impl Mirror {
     }
 
     /// Takes in those of these targets that wait for an answer of such a status, and counts the others.
-    pub(in crate::host) fn accept_answered(&mut self, later: Targets, complete: &Complete, status: Option<u16>, comparisons: &[Comparison]) {
+    pub(in crate::host) fn accept_answered(
+        &mut self,
+        later: Targets,
+        complete: &Complete,
+        status: Option<u16>,
+        comparisons: &[Comparison],
+    ) {
         let mut answered = Targets::default();
         for target in later.iter() {
             let statuses = self.config.targets.get(target).and_then(|target| target.after.as_ref());

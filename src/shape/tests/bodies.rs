@@ -3,7 +3,8 @@
 use super::*;
 use serde_json::{json, Value};
 
-const ORDER: &str = r#"{"id":7,"card":{"number":"4111","name":"J"},"items":[{"ssn":"1","n":1.50},{"ssn":"2"}],"total":12345678901234567890.10}"#;
+const ORDER: &str =
+    r#"{"id":7,"card":{"number":"4111","name":"J"},"items":[{"ssn":"1","n":1.50},{"ssn":"2"}],"total":12345678901234567890.10}"#;
 
 /// The body that is sent of a request, and the headers that describe it.
 fn sent_body(request: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Result<(Vec<String>, String), Unfit> {
@@ -34,7 +35,10 @@ fn a_template_is_sent_as_json_and_nothing_that_described_the_primarys_body() {
 #[test]
 fn a_content_type_that_is_set_stays() {
     let request = r#"{"headers":{"set":{"content-type":"application/cloudevents+json"}},"body":{"template":{}}}"#;
-    assert_eq!(sent_body(request, &DESCRIBED, b"").unwrap(), (vec!["content-type=application/cloudevents+json".to_owned()], "{}".to_owned()));
+    assert_eq!(
+        sent_body(request, &DESCRIBED, b"").unwrap(),
+        (vec!["content-type=application/cloudevents+json".to_owned()], "{}".to_owned())
+    );
 }
 
 #[test]
@@ -42,7 +46,8 @@ fn redaction_changes_nothing_else_and_is_seen_by_templates_too() {
     let redact = r#""redact":["/card/number","/items/*/ssn"]"#;
     let (described, body) = sent_body(&format!(r#"{{"body":{{{redact}}}}}"#), &DESCRIBED, ORDER.as_bytes()).unwrap();
     assert_eq!(described, ["content-type=application/vnd.shop+json", "content-language=de"]);
-    let expected = ORDER.replace("\"4111\"", "\"[redacted]\"").replace("\"1\"", "\"[redacted]\"").replace("\"2\"", "\"[redacted]\"");
+    let expected =
+        ORDER.replace("\"4111\"", "\"[redacted]\"").replace("\"1\"", "\"[redacted]\"").replace("\"2\"", "\"[redacted]\"");
     assert_eq!(body, expected);
     let template = format!(
         r#"{{"path":"/${{body:/card/number}}","headers":{{"set":{{"x-a":"${{body_text}}"}}}},"body":{{{redact},"template":["${{body:/card}}","${{body_base64}}","${{body_text}}"]}}}}"#
@@ -75,7 +80,8 @@ fn a_body_that_nobody_reads_is_sent_byte_for_byte() {
 fn a_body_that_must_be_read_and_is_no_json_is_not_sent() {
     let deep = "[".repeat(200) + &"]".repeat(200);
     for body in ["no json", "{\"a\":1}{", "{\"a\":\"\\ud800\"}", " ", "\u{feff}", &deep] {
-        for request in [r#"{"body":{"redact":["/a"]}}"#, r#"{"path":"/${body:/a}"}"#, r#"{"body":{"template":{"a":"${body}"}}}"#] {
+        for request in [r#"{"body":{"redact":["/a"]}}"#, r#"{"path":"/${body:/a}"}"#, r#"{"body":{"template":{"a":"${body}"}}}"#]
+        {
             assert_eq!(sent_body(request, &[], body.as_bytes()), Err(Unfit::BodyNotJson), "{request} {body:?}");
         }
     }
@@ -89,7 +95,8 @@ fn a_template_that_reads_no_json_takes_any_body() {
 
 #[test]
 fn what_is_asked_of_an_empty_body_is_absent() {
-    let request = r#"{"path":"/${body:/a}","body":{"redact":["/a"],"template":{"a":"${body:/a}","body":"${body}","m":"${method}"}}}"#;
+    let request =
+        r#"{"path":"/${body:/a}","body":{"redact":["/a"],"template":{"a":"${body:/a}","body":"${body}","m":"${method}"}}}"#;
     assert_eq!(sent_body(request, &[], b"").unwrap().1, r#"{"a":null,"body":null,"m":"POST"}"#);
 }
 

@@ -32,10 +32,17 @@ const OF_THE_BODY: [&str; 2] = ["content-type=text/plain", "content-encoding=ide
 
 #[test]
 fn the_request_line_can_be_replaced() {
-    let sent = lines(r#"{"method":"POST","path":"/events/${query:user}?src=${path}&u=${header:x-user}","authority":"${target}.internal:${response:status}"}"#);
+    let sent = lines(
+        r#"{"method":"POST","path":"/events/${query:user}?src=${path}&u=${header:x-user}","authority":"${target}.internal:${response:status}"}"#,
+    );
     assert_eq!(
         sent[..4],
-        [":method=POST", ":path=/events/J%C3%B6?src=/orders/1%2520a&u=J%C3%B6rg%09B", ":authority=audit.internal:201", ":scheme=https"]
+        [
+            ":method=POST",
+            ":path=/events/J%C3%B6?src=/orders/1%2520a&u=J%C3%B6rg%09B",
+            ":authority=audit.internal:201",
+            ":scheme=https"
+        ]
     );
 }
 

@@ -18,7 +18,10 @@ fn item(request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, Stri
     let (captured, answered) = (captured(&config, &REQUEST), answered());
     let (line, json) = config.targets[0].shape.item(&source(&captured, body, &answered), &attempt(), format)?;
     let line = owned(&HeaderMap::from(&line)).into_iter();
-    Ok((line.map(|(name, value)| format!("{name}={}", String::from_utf8(value).unwrap())).collect(), String::from_utf8(json).unwrap()))
+    Ok((
+        line.map(|(name, value)| format!("{name}={}", String::from_utf8(value).unwrap())).collect(),
+        String::from_utf8(json).unwrap(),
+    ))
 }
 
 #[test]
@@ -26,9 +29,11 @@ fn a_call_of_many_says_only_what_is_configured() {
     let (line, json) = item("{}", Format::JsonArray, b" {\"a\" : \"x y\",\r\n \"b\":1.0}\n").unwrap();
     assert_eq!(line, [":method=POST", ":path=/orders/1", ":authority=shop", "content-type=application/json"]);
     assert_eq!(json, r#"{"a":"x y","b":1.0}"#);
-    let request = r#"{"method":"PUT","path":"/batch","authority":"b","headers":{"forward":["x-tenant"],"set":{"x-key":"${env:TOKEN}"}}}"#;
+    let request =
+        r#"{"method":"PUT","path":"/batch","authority":"b","headers":{"forward":["x-tenant"],"set":{"x-key":"${env:TOKEN}"}}}"#;
     let (line, _) = item(request, Format::Ndjson, b"1").unwrap();
-    let expected = [":method=PUT", ":path=/batch", ":authority=b", "x-tenant=t1", "content-type=application/x-ndjson", "x-key=t0kenx: y"];
+    let expected =
+        [":method=PUT", ":path=/batch", ":authority=b", "x-tenant=t1", "content-type=application/x-ndjson", "x-key=t0kenx: y"];
     assert_eq!(line, expected);
 }
 
@@ -62,8 +67,15 @@ fn the_call_of_a_batch_has_an_id_of_its_own_and_a_mark() {
     let line = Pairs::from_iter([(":path", "/batch")]);
     let guard = LoopGuard::new(None);
     let call = Shape::default().batch_call(&line, Cow::Borrowed(b"[1]"), &Attempt { number: 2, ..attempt() }, &guard).unwrap();
-    let expected = [(":path", "/batch"), ("x-sidecast-target", "audit"), ("x-sidecast-attempt", "2"), ("x-sidecast-loop", ID), ("idempotency-key", ID)];
+    let expected = [
+        (":path", "/batch"),
+        ("x-sidecast-target", "audit"),
+        ("x-sidecast-attempt", "2"),
+        ("x-sidecast-loop", ID),
+        ("idempotency-key", ID),
+    ];
     let headers = HeaderMap::new(call.headers);
-    let sent: Vec<_> = headers.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap())).collect();
+    let sent: Vec<_> =
+        headers.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap())).collect();
     assert_eq!(sent, expected);
 }

@@ -63,7 +63,8 @@ fn text_of_body(text: &str, place: Place, body: &[u8]) -> String {
 
 #[test]
 fn every_expression_has_its_value_in_text_in_a_path_in_a_header_and_in_json() {
-    let body_in_path = "%7B%22a%20b%22%3A%22x%5C%22y%22%2C%22n%22%3A1.50%2C%22big%22%3A18446744073709551615%2C%22list%22%3A%5B10%2C%7B\
+    let body_in_path =
+        "%7B%22a%20b%22%3A%22x%5C%22y%22%2C%22n%22%3A1.50%2C%22big%22%3A18446744073709551615%2C%22list%22%3A%5B10%2C%7B\
 %22%2F~%22%3Atrue%7D%5D%2C%22null%22%3Anull%7D";
     for (expression, text, path, json) in [
         ("method", "PUT", "PUT", r#""PUT""#),
@@ -153,7 +154,13 @@ fn properties_and_the_primarys_answer_are_known_where_they_are_given() {
     let answered = Answered { status: 201, headers: HeaderMap::from(&Pairs::from_iter([("x-a", "1"), ("x-a", "2")])) };
     let properties = [Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "r/1".to_owned() }];
     let values = Values::new(Facts { answered: Some(&answered), properties: &properties, ..facts(&headers, b"") });
-    let template = json!(["${response:status}", "${response:header:X-A}", "${response:header:x-b}", "${property:xds.route_name}", "${property:xds}"]);
+    let template = json!([
+        "${response:status}",
+        "${response:header:X-A}",
+        "${response:header:x-b}",
+        "${property:xds.route_name}",
+        "${property:xds}"
+    ]);
     assert_eq!(json_template(template).json(&values), br#"[201,"1",null,"r/1",null]"#);
 }
 
