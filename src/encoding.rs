@@ -110,7 +110,7 @@ impl Inflater {
                     }
                 }
                 TINFLStatus::HasMoreOutput if self.out.len() < self.most => {
-                    self.out.resize(self.out.len().saturating_mul(2).clamp(1, self.most), 0);
+                    self.out.resize(self.out.len().saturating_mul(2).min(self.most), 0);
                 }
                 TINFLStatus::HasMoreOutput => return Err(Undecodable::TooLong),
                 _ => return Err(Undecodable::Corrupt),

@@ -205,7 +205,7 @@ impl<'a> Answer<'a> {
     fn is_json(&self) -> bool {
         let value = self.content_type.unwrap_or_default();
         let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();
-        media_type == b"application/json" || (media_type.contains(&b'/') && media_type.ends_with(b"+json"))
+        media_type == b"application/json" || media_type.ends_with(b"+json")
     }
 }
 

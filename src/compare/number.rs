@@ -112,7 +112,8 @@ mod tests {
         an_exponent_beyond_that: "1e1234567890123456789012345678901" "1.0E+001234567890123456789012345678901" => true;
         the_sign_of_such_an_exponent: "1e1234567890123456789012345678901" "1e-1234567890123456789012345678901" => false;
         the_digits_before_such_an_exponent: "1e1234567890123456789012345678901" "10e1234567890123456789012345678901" => false;
-        such_an_exponent_and_another: "1e1234567890123456789012345678901" "1e0" => false;
+        an_exponent_beyond_all_integers: "1e123456789012345678901234567890123456789012345" "1e0" => false;
+        such_an_exponent_and_the_next: "1e123456789012345678901234567890123456789012345" "1e123456789012345678901234567890123456789012346" => false;
     }
 
     /// DIGITS times ten to the power, with the point moved and zeros put around it.

@@ -240,10 +240,19 @@ fn the_settings_are_those_of_the_configuration() {
 }
 
 #[test]
+fn the_last_of_many_repeated_keys_counts() {
+    let many: String = (0..1_000).map(|value| format!(r#""{}":{value},"#, value % 7)).collect();
+    let last: Vec<String> = (993..1_000).map(|value| format!(r#""{}":{value}"#, value % 7)).collect();
+    let (many, last) = (format!("{{{}}}", many.trim_end_matches(',')), format!("{{{}}}", last.join(",")));
+    assert_eq!(told(&settings("{}"), many.as_bytes(), last.as_bytes()), "=");
+}
+
+#[test]
 fn so_many_of_a_hundred_are_compared() {
     let percent = |percent: f64| Settings { percent, ..settings("{}") };
     assert!([0, 1, u64::MAX / 2, u64::MAX].iter().all(|random| percent(100.0).samples(*random)));
     assert!(percent(1e-9).samples(0) && !percent(99.999).samples(u64::MAX));
+    assert!(percent(50.0).samples((1 << 63) - 1) && !percent(50.0).samples(1 << 63));
     let evenly = (0..1_000_u64).map(|step| (2 * step + 1) * (u64::MAX / 2_000));
     assert_eq!(evenly.filter(|random| percent(2.5).samples(*random)).count(), 25);
 }

@@ -46,7 +46,9 @@ codings! {
     brotli: "br", b"\x0b\x02\x80abc\x03" => Err(Undecodable::UnknownCoding);
     zstd: "zstd", b"\x28\xb5\x2f\xfd" => Err(Undecodable::UnknownCoding);
     two_codings: "gzip, gzip", &gzip(HELLO, 6) => Err(Undecodable::UnknownCoding);
-    nothing_at_all: "gzip", b"" => Ok(b"");
+    nothing_called_gzip: "gzip", b"" => Ok(b"");
+    nothing_called_deflate: "deflate", b"" => Ok(b"");
+    nothing_called_brotli: "br", b"" => Ok(b"");
     no_gzip: "gzip", b"hello world, hello world" => Err(Undecodable::Corrupt);
     gzip_of_nothing: "gzip", &gzip(b"", 6) => Ok(b"");
     two_members: "gzip", &[HELLO, HELLO].concat() => Ok(b"hello worldhello world");
