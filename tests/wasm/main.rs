@@ -26,6 +26,7 @@ mod lifecycle;
 mod limits;
 mod logging;
 mod outcomes;
+mod probe;
 mod retries;
 mod scene;
 mod selection;

@@ -46,9 +46,11 @@ impl Level {
 pub(crate) enum MapKind {
     RequestHeaders,
     RequestTrailers,
+    ResponseHeaders,
+    ResponseTrailers,
     CallResponseHeaders,
     CallResponseTrailers,
-    /// Of the answer to downstream, or of gRPC: known to the ABI, never available here.
+    /// Of gRPC calls: known to the ABI, never available here.
     Absent,
 }
 
@@ -57,7 +59,9 @@ impl MapKind {
         match number {
             0 => Ok(Self::RequestHeaders),
             1 => Ok(Self::RequestTrailers),
-            2..=5 => Ok(Self::Absent),
+            2 => Ok(Self::ResponseHeaders),
+            3 => Ok(Self::ResponseTrailers),
+            4 | 5 => Ok(Self::Absent),
             6 => Ok(Self::CallResponseHeaders),
             7 => Ok(Self::CallResponseTrailers),
             _ => Err(Status::BAD_ARGUMENT),

@@ -2,6 +2,8 @@
 
 use super::{
     abi::{Level, Status},
+    module,
+    property::{path, PropertyValue},
     shared::{SharedData, Stat, Statistics},
     worker::Worker,
 };
@@ -52,6 +54,8 @@ pub(crate) struct Shared {
     pub(super) data: SharedData,
     pub(super) unreachable: BTreeMap<Vec<u8>, Status>,
     pub(super) garbage_map: Option<Vec<u8>>,
+    /// What every stream and every root can ask for, by path.
+    pub(super) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) tally: Tally,
     fault: Option<Fault>,
 }
@@ -95,6 +99,7 @@ impl Host {
             data: SharedData::default(),
             unreachable: BTreeMap::new(),
             garbage_map: None,
+            properties: BTreeMap::new(),
             tally: Tally::default(),
             fault: None,
         })))
@@ -102,14 +107,26 @@ impl Host {
 
     /// A worker whose filter accepted this configuration.
     pub(crate) fn worker(&self, configuration: &Value) -> Worker {
-        let worker = Worker::start(self.clone());
+        let worker = self.bare_worker();
         assert!(worker.configure(configuration.to_string()), "refused: {:#?}", self.log());
         worker
     }
 
     /// A worker that has the module, but no configuration yet.
     pub(crate) fn bare_worker(&self) -> Worker {
-        Worker::start(self.clone())
+        Worker::start(self.clone(), module::prepared())
+    }
+
+    /// A worker that runs another module than the filter, given as WebAssembly text, and is configured with nothing.
+    pub(crate) fn worker_running(&self, text: &str) -> Worker {
+        let worker = Worker::start(self.clone(), &module::prepare(text.as_bytes()));
+        assert!(worker.configure(""), "the module refused: {:#?}", self.log());
+        worker
+    }
+
+    /// A property that Envoy knows without a stream, such as `plugin_name` or `xds.node.id`: streams and roots alike get it.
+    pub(crate) fn set_property(&self, segments: &[&str], value: impl Into<PropertyValue>) {
+        self.0.borrow_mut().properties.insert(path(segments), value.into().0);
     }
 
     /// Lets time pass.

@@ -38,10 +38,10 @@ fn link_process(linker: &mut Linker<Vm>) -> wasmtime::Result<()> {
     });
     import!(linker, "env", "proxy_set_effective_context", |guest, id: i32| { Ok(guest.vm().set_effective(id as u32)?) });
     import!(linker, "env", "proxy_done", |guest| { Ok(guest.vm().done()?) });
-    // No test needs a property yet, and a stream without one is a case of its own.
-    import!(linker, "env", "proxy_get_property", |guest, path: i32, path_size: i32, _value: i32, _size: i32| {
-        guest.read(path, path_size)?;
-        Err(Status::NOT_FOUND.into())
+    import!(linker, "env", "proxy_get_property", |guest, path: i32, path_size: i32, pointer_at: i32, size_at: i32| {
+        let path = guest.read(path, path_size)?;
+        let value = guest.vm().property(&path)?;
+        guest.give(&value, pointer_at, size_at)
     });
     Ok(())
 }
@@ -73,7 +73,8 @@ fn link_streams(linker: &mut Linker<Vm>) -> wasmtime::Result<()> {
         |guest, kind: i32, name: i32, name_size: i32, pointer_at: i32, size_at: i32| {
             let kind = MapKind::from_number(kind)?;
             let name = guest.read(name, name_size)?.to_ascii_lowercase();
-            let map = guest.vm().map(kind).ok_or(Status::BAD_ARGUMENT)?;
+            let vm = guest.vm();
+            let map = vm.map(kind).ok_or_else(|| vm.no_map())?;
             let found = map.iter().find(|(given, _)| *given == name);
             let (_, value) = found.ok_or(Status::NOT_FOUND)?;
             guest.give(value, pointer_at, size_at)

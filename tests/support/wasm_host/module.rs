@@ -13,13 +13,18 @@ pub(crate) fn prepared() -> &'static InstancePre<Vm> {
             .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")), PathBuf::from);
         let code =
             std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make build` makes the filter", path.display()));
-        let engine = Engine::new(&Config::new()).unwrap();
-        let module = Module::new(&engine, code).unwrap();
-        let mut linker = Linker::new(&engine);
-        imports::link(&mut linker).unwrap();
-        wasi::link(&mut linker).unwrap();
-        linker.instantiate_pre(&module).unwrap_or_else(|error| panic!("the filter asks for what the host lacks: {error:#}"))
+        prepare(&code)
     })
+}
+
+/// A module, binary or text, linked against this host.
+pub(super) fn prepare(code: &[u8]) -> InstancePre<Vm> {
+    let engine = Engine::new(&Config::new()).unwrap();
+    let module = Module::new(&engine, code).unwrap();
+    let mut linker = Linker::new(&engine);
+    imports::link(&mut linker).unwrap();
+    wasi::link(&mut linker).unwrap();
+    linker.instantiate_pre(&module).unwrap_or_else(|error| panic!("the module asks for what the host lacks: {error:#}"))
 }
 
 /// The names of everything that the filter imports.

@@ -1,115 +1,162 @@
-//! Downstream requests, as HTTP describes them and as Envoy hands them to the filter piece by piece.
+//! A downstream request and its answer, as Envoy hands them to the filter piece by piece.
 
 use super::{
     abi::Pairs,
-    vm::{Context, StreamState},
+    request::Request,
+    response::{flags, Response},
+    state::{Readable, StreamState},
+    vm::Context,
     worker::Worker,
 };
 
-/// A request to send: by default complete with its headers.
-#[derive(Clone, Debug)]
-pub(crate) struct Request {
-    headers: Pairs,
-    chunks: Vec<Vec<u8>>,
-    trailers: Option<Pairs>,
-}
-
-impl Request {
-    pub(crate) fn get(path: &str) -> Self {
-        Self::new("GET", path)
-    }
-
-    pub(crate) fn post(path: &str) -> Self {
-        Self::new("POST", path)
-    }
-
-    /// Only what HTTP itself asks for.
-    pub(crate) fn new(method: &str, path: &str) -> Self {
-        let request = Self { headers: Pairs::new(), chunks: Vec::new(), trailers: None };
-        request.header(":authority", "shop.example").header(":path", path).header(":method", method).header(":scheme", "https")
-    }
-
-    /// Adds a header; one that is already there is repeated.
-    pub(crate) fn header(mut self, name: &str, value: impl AsRef<[u8]>) -> Self {
-        let pair = (name.as_bytes().to_vec(), value.as_ref().to_vec());
-        self.headers.push(pair);
-        self
-    }
-
-    pub(crate) fn without(mut self, name: &str) -> Self {
-        self.headers.retain(|(given, _)| given != name.as_bytes());
-        self
-    }
-
-    /// Adds a chunk of the body; an empty one last is how Envoy often ends a stream.
-    pub(crate) fn body(mut self, chunk: impl AsRef<[u8]>) -> Self {
-        self.chunks.push(chunk.as_ref().to_vec());
-        self
-    }
-
-    pub(crate) fn trailer(mut self, name: &str, value: &str) -> Self {
-        let trailers = self.trailers.get_or_insert_default();
-        trailers.push((name.into(), value.into()));
-        self
-    }
-
-    /// Everything up to the end of the request. With trailers no chunk of the body is the end, as in Envoy.
-    pub(super) fn run(&self, worker: &Worker) -> Stream {
-        let stream = worker.begin(self, self.chunks.is_empty() && self.trailers.is_none());
-        for (index, chunk) in self.chunks.iter().enumerate() {
-            let last = index + 1 == self.chunks.len() && self.trailers.is_none();
-            stream.chunk(chunk, last);
-        }
-        if let Some(trailers) = &self.trailers {
-            stream.trailers(trailers.clone());
-        }
-        stream
-    }
-}
-
-/// A request that is being proxied. Dropping it leaves it open; [`close`](Self::close) is its end, however it came.
+/// A request that is being proxied, and its answer. Dropping it leaves it open.
 pub(crate) struct Stream {
     worker: Worker,
     id: u32,
 }
 
 impl Stream {
-    pub(super) fn open(worker: Worker, request: &Request, end_of_stream: bool) -> Self {
+    /// A stream of which the filter knows nothing yet.
+    pub(super) fn open(worker: Worker, request: &Request) -> Self {
         let root = worker.root();
-        let id = {
-            let mut running = worker.0.borrow_mut();
-            let id = running.store.data_mut().add(Context::Stream(StreamState {
-                root,
-                headers: Some(request.headers.clone()),
-                ..StreamState::default()
-            }));
-            running.enter(id, "proxy_on_context_create", &[id, root]);
-            id
+        let state = StreamState {
+            root,
+            request_headers: request.headers.clone(),
+            properties: request.properties.clone(),
+            ..StreamState::default()
         };
-        let stream = Self { worker, id };
-        let count = request.headers.len() as u32;
-        stream.callback("proxy_on_request_headers", count, Some(end_of_stream));
-        stream
+        let id = worker.0.borrow_mut().store.data_mut().add(Context::Stream(state));
+        Self { worker, id }
+    }
+
+    pub(super) fn begin(&self, end_of_stream: bool) {
+        self.create();
+        let headers = self.state(|state| state.request_headers.clone());
+        let count = headers.len();
+        let readable = Readable { request_headers: Some(headers), ..Readable::default() };
+        self.callback("proxy_on_request_headers", count, Some(end_of_stream), readable);
     }
 
     /// A piece of the body, which only this callback can read.
     pub(crate) fn chunk(&self, bytes: impl AsRef<[u8]>, end_of_stream: bool) {
-        let bytes = bytes.as_ref();
-        self.state(|state| state.chunk = Some(bytes.to_vec()));
-        self.callback("proxy_on_request_body", bytes.len() as u32, Some(end_of_stream));
+        let bytes = bytes.as_ref().to_vec();
+        let size = bytes.len();
+        let readable = Readable { request_chunk: bytes, ..Readable::default() };
+        self.callback("proxy_on_request_body", size, Some(end_of_stream), readable);
     }
 
     pub(crate) fn trailers(&self, trailers: Pairs) {
-        let count = trailers.len() as u32;
-        self.state(|state| state.trailers = Some(trailers));
-        self.callback("proxy_on_request_trailers", count, None);
+        let count = trailers.len();
+        let readable = Readable { request_trailers: Some(trailers), ..Readable::default() };
+        self.callback("proxy_on_request_trailers", count, None, readable);
     }
 
-    /// The stream ends: answered, aborted by the client, or cut. The filter is not told which.
+    /// The primary answers, or Envoy in its place. With trailers no chunk of the body is the end, as in Envoy.
+    pub(crate) fn answer(&self, response: &Response) {
+        self.begin_answer(response, response.chunks.is_empty() && response.trailers.is_none());
+        for (index, chunk) in response.chunks.iter().enumerate() {
+            let last = index + 1 == response.chunks.len() && response.trailers.is_none();
+            self.answer_chunk(chunk, last);
+        }
+        if let Some(trailers) = &response.trailers {
+            self.answer_trailers(trailers.clone());
+        }
+    }
+
+    /// The headers of an answer; the rest of it is left to the test.
+    pub(crate) fn begin_answer(&self, response: &Response, end_of_stream: bool) {
+        self.note_answer(response);
+        self.state(|state| state.is_answered = end_of_stream);
+        let readable = Readable { response_headers: Some(response.headers.clone()), ..Readable::default() };
+        self.callback("proxy_on_response_headers", response.headers.len(), Some(end_of_stream), readable);
+    }
+
+    /// A piece of the answer's body, which only this callback can read.
+    pub(crate) fn answer_chunk(&self, bytes: impl AsRef<[u8]>, end_of_stream: bool) {
+        let bytes = bytes.as_ref().to_vec();
+        let size = bytes.len();
+        self.state(|state| state.is_answered = end_of_stream);
+        let readable = Readable { response_chunk: bytes, ..Readable::default() };
+        self.callback("proxy_on_response_body", size, Some(end_of_stream), readable);
+    }
+
+    pub(crate) fn answer_trailers(&self, trailers: Pairs) {
+        let count = trailers.len();
+        self.state(|state| {
+            state.is_answered = true;
+            state.response_trailers = Some(trailers.clone());
+        });
+        let readable = Readable { response_trailers: Some(trailers), ..Readable::default() };
+        self.callback("proxy_on_response_trailers", count, None, readable);
+    }
+
+    /// The stream ends: as it should if all of the answer went by, otherwise because a client of HTTP/1.1 has gone.
     pub(crate) fn close(self) {
+        if !self.state(|state| state.is_answered) {
+            self.interrupted("downstream_remote_disconnect", flags::DOWNSTREAM_CONNECTION_TERMINATION);
+        }
+        self.end();
+    }
+
+    /// A client of HTTP/2 takes its request back.
+    pub(crate) fn client_resets(self) {
+        self.interrupted("http2.remote_reset", flags::DOWNSTREAM_REMOTE_RESET);
+        self.end();
+    }
+
+    /// The primary, which speaks HTTP/1.1, closes its connection before all that it promised was sent.
+    pub(crate) fn primary_breaks_off(self) {
+        self.assert_begun();
+        self.interrupted("upstream_reset_after_response_started{protocol_error}", flags::UPSTREAM_PROTOCOL_ERROR);
+        self.end();
+    }
+
+    /// The primary, which speaks HTTP/2, resets the stream in the middle of its answer.
+    pub(crate) fn primary_resets(self) {
+        self.assert_begun();
+        self.interrupted("upstream_reset_after_response_started{remote_reset}", flags::UPSTREAM_REMOTE_RESET);
+        self.end();
+    }
+
+    /// The route's timeout runs out in the middle of the answer.
+    pub(crate) fn primary_stalls(self) {
+        self.assert_begun();
+        self.interrupted("response_timeout", flags::UPSTREAM_REQUEST_TIMEOUT);
+        self.end();
+    }
+
+    fn assert_begun(&self) {
+        let begun = self.state(|state| state.response_headers.is_some());
+        assert!(begun, "before the headers of an answer, Envoy answers in the primary's place");
+    }
+
+    fn interrupted(&self, details: &str, flags: i64) {
+        self.state(|state| {
+            assert!(!state.is_answered, "the answer is already over");
+            (state.details, state.flags) = (Some(details.into()), flags);
+        });
+    }
+
+    /// Envoy knows of this answer from here on.
+    pub(super) fn note_answer(&self, response: &Response) {
+        self.state(|state| {
+            state.response_headers = Some(response.headers.clone());
+            (state.details, state.flags) = (Some(response.details.clone()), response.flags);
+        });
+    }
+
+    pub(super) fn create(&self) {
+        let root = self.state(|state| state.root);
+        self.worker.0.borrow_mut().enter(self.id, "proxy_on_context_create", &[self.id, root]);
+    }
+
+    pub(super) fn end(self) {
+        self.state(|state| state.readable = state.in_log());
+        self.worker.0.borrow_mut().enter(self.id, "proxy_on_log", &[self.id]);
+        self.state(|state| state.readable = Readable::default());
         let mut running = self.worker.0.borrow_mut();
         let root = running.store.data_mut().stream(self.id).root;
-        for export in ["proxy_on_log", "proxy_on_done", "proxy_on_delete"] {
+        for export in ["proxy_on_done", "proxy_on_delete"] {
             running.enter(self.id, export, &[self.id]);
         }
         running.store.data_mut().contexts.remove(&self.id);
@@ -117,19 +164,16 @@ impl Stream {
     }
 
     /// Enters the module; anything but "continue" would hold up the primary.
-    fn callback(&self, export: &str, size: u32, end_of_stream: Option<bool>) {
-        let mut arguments = vec![self.id, size];
+    fn callback(&self, export: &str, size: usize, end_of_stream: Option<bool>, readable: Readable) {
+        let mut arguments = vec![self.id, u32::try_from(size).unwrap()];
         arguments.extend(end_of_stream.map(u32::from));
+        self.state(|state| state.readable = readable);
         let action = self.worker.0.borrow_mut().enter(self.id, export, &arguments);
         assert!(matches!(action, None | Some(0)), "{export} paused the primary: {action:?}");
-        self.state(|state| {
-            state.headers = None;
-            state.chunk = None;
-            state.trailers = None;
-        });
+        self.state(|state| state.readable = Readable::default());
     }
 
-    fn state(&self, change: impl FnOnce(&mut StreamState)) {
-        change(self.worker.0.borrow_mut().store.data_mut().stream(self.id));
+    fn state<T>(&self, look: impl FnOnce(&mut StreamState) -> T) -> T {
+        look(self.worker.0.borrow_mut().store.data_mut().stream(self.id))
     }
 }

@@ -5,6 +5,7 @@ use super::{
     calls::{Answer, Recorded},
     host::Shared,
     shared::{StatIds, Statistics},
+    state::StreamState,
 };
 use std::{
     cell::RefCell,
@@ -32,15 +33,6 @@ pub(crate) struct Root {
     /// When the timer was last started, on the monotonic clock.
     pub(super) tick_started_ns: u64,
     pub(super) answer: Option<Answer>,
-}
-
-/// A stream context. What it may read is there only during the callback in question.
-#[derive(Default)]
-pub(crate) struct StreamState {
-    pub(super) root: u32,
-    pub(super) headers: Option<Pairs>,
-    pub(super) chunk: Option<Vec<u8>>,
-    pub(super) trailers: Option<Pairs>,
 }
 
 pub(crate) enum Context {
@@ -174,11 +166,12 @@ impl Vm {
         run(&mut self.stats, &mut self.shared.borrow_mut().statistics)
     }
 
-    /// A buffer by the ABI's number. That of the request body is there outside its callback too, but empty.
+    /// A buffer by the ABI's number. Those of the bodies are there outside their callbacks too, but empty.
     pub(super) fn buffer(&mut self, kind: i32) -> Result<Vec<u8>, Status> {
         let speaker = self.speaker();
         match (kind, self.contexts.get(&speaker)) {
-            (0, Some(Context::Stream(stream))) => Ok(stream.chunk.clone().unwrap_or_default()),
+            (0, Some(Context::Stream(stream))) => Ok(stream.readable.request_chunk.clone()),
+            (1, Some(Context::Stream(stream))) => Ok(stream.readable.response_chunk.clone()),
             (0 | 1 | 2 | 3 | 6 | 8, _) => Ok(Vec::new()),
             (4, _) => self.answer().map(|answer| answer.body.clone()),
             (7, Some(Context::Root(root))) if root.configuration_is_readable => Ok(root.configuration.clone()),
@@ -191,12 +184,29 @@ impl Vm {
     pub(super) fn map(&mut self, kind: MapKind) -> Option<Pairs> {
         let speaker = self.speaker();
         match (kind, self.contexts.get(&speaker)) {
-            (MapKind::RequestHeaders, Some(Context::Stream(stream))) => stream.headers.clone(),
-            (MapKind::RequestTrailers, Some(Context::Stream(stream))) => stream.trailers.clone(),
             (MapKind::CallResponseHeaders, _) => Some(self.answer().ok()?.headers.clone()),
             (MapKind::CallResponseTrailers, _) => self.answer().ok()?.trailers.clone(),
+            (kind, Some(Context::Stream(stream))) => stream.readable.map(kind).cloned(),
             _ => None,
         }
+    }
+
+    /// Why one value of a map that is not there cannot be had: in the access log a map may well be missing.
+    pub(super) fn no_map(&self) -> Status {
+        match self.contexts.get(&self.speaker()) {
+            Some(Context::Stream(stream)) if stream.readable.is_log => Status::NOT_FOUND,
+            _ => Status::BAD_ARGUMENT,
+        }
+    }
+
+    /// A property by its path. A root knows only what is the same for all streams.
+    pub(super) fn property(&self, path: &[u8]) -> Result<Vec<u8>, Status> {
+        let of_stream = match self.contexts.get(&self.speaker()) {
+            Some(Context::Stream(stream)) => stream.property(path),
+            _ => None,
+        };
+        let of_process = || self.shared.borrow().properties.get(path).cloned();
+        of_stream.or_else(of_process).ok_or(Status::NOT_FOUND)
     }
 
     fn answer(&mut self) -> Result<&Answer, Status> {

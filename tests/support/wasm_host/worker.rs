@@ -3,12 +3,13 @@
 use super::{
     calls::{Answer, CallOut},
     host::Host,
-    module,
-    stream::{Request, Stream},
+    request::Request,
+    response::Response,
+    stream::Stream,
     vm::Vm,
 };
 use std::{cell::RefCell, rc::Rc, time::Duration};
-use wasmtime::{Instance, Store, Val};
+use wasmtime::{Instance, InstancePre, Store, Val};
 
 /// The VM, the instance in it, and the root context that new streams belong to.
 pub(crate) struct Running {
@@ -52,10 +53,10 @@ impl Running {
 pub(crate) struct Worker(pub(super) Rc<RefCell<Running>>);
 
 impl Worker {
-    pub(super) fn start(host: Host) -> Self {
+    pub(super) fn start(host: Host, module: &InstancePre<Vm>) -> Self {
         const ALLOWED: &[&str] = &["proxy_log", "fd_write", "environ_sizes_get", "environ_get", "clock_time_get", "random_get"];
-        let mut store = Store::new(module::prepared().module().engine(), Vm::new(host.0));
-        let instance = module::prepared().instantiate(&mut store).unwrap();
+        let mut store = Store::new(module.module().engine(), Vm::new(host.0));
+        let instance = module.instantiate(&mut store).unwrap();
         let mut running = Running { store, instance, serving: None };
         running.store.data_mut().allowed = Some(ALLOWED);
         running.enter(0, "_initialize", &[]);
@@ -65,7 +66,9 @@ impl Worker {
 
     /// The first part of a request: its headers, and as little as its end if nothing follows.
     pub(crate) fn begin(&self, request: &Request, end_of_stream: bool) -> Stream {
-        Stream::open(self.clone(), request, end_of_stream)
+        let stream = Stream::open(self.clone(), request);
+        stream.begin(end_of_stream);
+        stream
     }
 
     /// A whole request, whose answer is still to come.
@@ -73,9 +76,19 @@ impl Worker {
         request.run(self)
     }
 
-    /// A whole request and its answer: the stream is gone afterwards.
+    /// A whole request and its answer, by default a 200 without a body: the stream is gone afterwards.
     pub(crate) fn exchange(&self, request: &Request) {
-        self.send(request).close();
+        let stream = self.send(request);
+        stream.answer(&request.answer.clone().unwrap_or_else(|| Response::status(200)));
+        stream.close();
+    }
+
+    /// A request that a filter before this one answers: this one learns of it only from the access log.
+    pub(crate) fn answer_before_the_filter(&self, request: &Request, response: &Response) {
+        let stream = Stream::open(self.clone(), request);
+        stream.note_answer(response);
+        stream.create();
+        stream.end();
     }
 
     /// The next call-out that the test has not looked at.
