@@ -19,6 +19,7 @@ mod compare;
 mod configuration;
 mod dead_letters;
 mod drain;
+mod grpc;
 mod harness;
 mod headers;
 mod isolation;

@@ -6,6 +6,8 @@ pub(crate) mod bootstrap;
 pub(crate) mod client;
 pub(crate) mod envoy;
 pub(crate) mod eventually;
+pub(crate) mod grpc;
+pub(crate) mod grpc_client;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod process;
