@@ -20,6 +20,7 @@ mod configuration;
 mod dead_letters;
 mod drain;
 mod grpc;
+mod grpc_mirroring;
 mod harness;
 mod headers;
 mod isolation;
