@@ -91,12 +91,22 @@ impl FromText for AbsolutePath {
 #[derive(Clone, Debug)]
 pub struct Pattern(pub Regex);
 
+/// Whole-text matching is what Envoy's own `safe_regex` does.
+const WHOLE: (&str, &str) = ("^(?:", ")$");
+
+impl Pattern {
+    /// The pattern as it was typed.
+    pub(crate) fn text(&self) -> &str {
+        let anchored = self.0.as_str();
+        anchored.strip_prefix(WHOLE.0).and_then(|text| text.strip_suffix(WHOLE.1)).unwrap_or(anchored)
+    }
+}
+
 impl FromText for Pattern {
     fn from_text(text: &str) -> Result<Self, String> {
         // Alone first: `a)|(b` is no pattern, but would become one inside the anchors.
         Regex::new(text)
-            // Whole-text matching is what Envoy's own `safe_regex` does.
-            .and_then(|_| RegexBuilder::new(&format!("^(?:{text})$")).size_limit(MAX_REGEX_BYTES).build())
+            .and_then(|_| RegexBuilder::new(&format!("{}{text}{}", WHOLE.0, WHOLE.1)).size_limit(MAX_REGEX_BYTES).build())
             .map(Self)
             .map_err(|error| format!("not a valid regular expression: {error}"))
     }
