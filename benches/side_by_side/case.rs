@@ -1,16 +1,17 @@
-//! What is compared: bodies times targets, and requests that no target wants.
+//! What is compared: one load, on several ways to mirror it.
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
-use crate::options::Options;
 use crate::Result;
 
 /// A way to mirror.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub(crate) enum Variant {
     /// No filter, no mirroring.
     None,
@@ -18,12 +19,14 @@ pub(crate) enum Variant {
     Native,
     /// A Lua filter with an asynchronous `httpCall` per target.
     Lua,
+    /// The filter of this repository, with the first rule of each target alone.
+    OneRule,
     /// The filter of this repository.
     Sidecast,
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 4] = [Self::None, Self::Native, Self::Lua, Self::Sidecast];
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Native, Self::Lua, Self::OneRule, Self::Sidecast];
 }
 
 impl fmt::Display for Variant {
@@ -32,6 +35,7 @@ impl fmt::Display for Variant {
             Self::None => "none",
             Self::Native => "native",
             Self::Lua => "lua",
+            Self::OneRule => "one-rule",
             Self::Sidecast => "sidecast",
         })
     }
@@ -42,77 +46,96 @@ impl FromStr for Variant {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|variant| variant.to_string() == text);
-        found.ok_or_else(|| format!("{text}: no variant, expected none, native, lua or sidecast").into())
+        found.ok_or_else(|| format!("{text}: no variant, expected none, native, lua, one-rule or sidecast").into())
     }
 }
 
 /// One load on all its variants.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(crate) struct Case {
-    /// Bytes of each request's body; 0 is a GET without one.
-    pub(crate) body: usize,
+    pub(crate) name: String,
+    /// Each request's body; of none, the request is a GET.
+    #[serde(serialize_with = "length")]
+    pub(crate) body: Vec<u8>,
     /// How many targets the variants know.
     pub(crate) targets: usize,
-    /// Whether the targets want the requests.
-    pub(crate) matching: bool,
+    /// The filter's configuration of each target, but for its name and cluster.
+    pub(crate) target: Value,
+    /// What each target gets of the filter.
+    #[serde(skip)]
+    pub(crate) arrival: Arrival,
     pub(crate) variants: Vec<Variant>,
+    pub(crate) verdict: Option<Verdict>,
     pub(crate) rounds: usize,
 }
 
+/// What arrives at a target of a round.
+#[derive(Debug, Clone)]
+pub(crate) enum Arrival {
+    Nothing,
+    /// Each request, with its body.
+    AsSent,
+    /// For each request this one.
+    Shaped {
+        path: &'static str,
+        body: Value,
+    },
+    /// The bodies of all requests, so many in a JSON array; fewer only where the delay was over.
+    Batches {
+        path: &'static str,
+        items: u64,
+        max_delay: Duration,
+    },
+}
+
+/// A bound on what a variant may cost.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(crate) struct Verdict {
+    pub(crate) of: Variant,
+    pub(crate) base: Variant,
+    /// CPU per request of the one over that of the other.
+    pub(crate) at_most: f64,
+}
+
 impl Case {
-    /// How many copies of a request `variant` makes.
-    pub(crate) fn copies(&self, variant: Variant) -> usize {
-        if self.matching && variant != Variant::None {
-            self.targets
-        } else {
-            0
+    /// What each target gets of `variant`.
+    pub(crate) fn arrival(&self, variant: Variant) -> &Arrival {
+        match variant {
+            Variant::None => &Arrival::Nothing,
+            Variant::Native | Variant::Lua => &Arrival::AsSent,
+            Variant::OneRule | Variant::Sidecast => &self.arrival,
+        }
+    }
+
+    /// Whether what arrives is told by more than its number and size.
+    pub(crate) fn inspected(&self) -> bool {
+        matches!(self.arrival, Arrival::Shaped { .. } | Arrival::Batches { .. })
+    }
+
+    /// How long nothing may arrive until all is taken to have arrived. The same for all variants: Envoy's idling is a part of what is measured.
+    pub(crate) fn quiet(&self) -> Duration {
+        let quiet = Duration::from_millis(50);
+        match self.arrival {
+            Arrival::Batches { max_delay, .. } => max_delay + 10 * quiet,
+            _ => quiet,
+        }
+    }
+
+    /// What the variants are shown in relation to: native mirroring, or no filter where nothing is mirrored.
+    pub(crate) fn base(&self) -> Variant {
+        match self.arrival {
+            Arrival::Nothing => Variant::None,
+            _ => Variant::Native,
         }
     }
 
     pub(crate) fn file_stem(&self) -> String {
-        self.to_string().replace(['/', ' '], "-")
+        self.name.replace(['/', ' '], "-")
     }
 }
 
-impl fmt::Display for Case {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.body {
-            0 => write!(f, "0B")?,
-            body => write!(f, "{}KiB", body / 1024)?,
-        }
-        match (self.matching, self.targets) {
-            (false, _) => write!(f, "/no match"),
-            (true, 1) => write!(f, "/1 target"),
-            (true, targets) => write!(f, "/{targets} targets"),
-        }
-    }
-}
-
-/// The body size and number of targets of the case with the verdict on mirroring.
-pub(crate) const VERDICT: (usize, usize) = (1024, 1);
-
-/// The cases that `options` select.
-pub(crate) fn plan(options: &Options) -> Vec<Case> {
-    let mut cases = Vec::new();
-    for body in [0, 1024, 64 * 1024] {
-        for targets in [1, 2, 8] {
-            let rounds = if (body, targets) == VERDICT { 2 * options.rounds } else { options.rounds };
-            cases.push(Case { body, targets, matching: true, variants: Variant::ALL.to_vec(), rounds });
-        }
-    }
-    for body in [0, 1024] {
-        let variants = vec![Variant::None, Variant::Sidecast];
-        cases.push(Case { body, targets: 1, matching: false, variants, rounds: 2 * options.rounds });
-    }
-    for case in &mut cases {
-        case.variants.retain(|variant| options.variants.contains(variant));
-    }
-    cases.retain(|case| {
-        let name = case.to_string();
-        let wanted = options.cases.is_empty() || options.cases.iter().any(|part| name.contains(part));
-        wanted && !case.variants.is_empty()
-    });
-    cases
+fn length<S: Serializer>(bytes: &[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
+    bytes.len().serialize(serializer)
 }
 
 /// The order in which `count` variants take their turn: rotated with each round and reversed in every other one, so

@@ -22,7 +22,7 @@ pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &
             route["request_mirror_policies"] = json!(policies);
         }
         Variant::Lua => filters.push(lua(case)),
-        Variant::Sidecast => filters.push(sidecast(case, wasm)),
+        Variant::OneRule | Variant::Sidecast => filters.push(sidecast(variant, case, wasm)),
     }
     filters.push(json!({
         "name": "envoy.filters.http.router",
@@ -107,15 +107,14 @@ end
     })
 }
 
-fn sidecast(case: &Case, wasm: &Path) -> Value {
+fn sidecast(variant: Variant, case: &Case, wasm: &Path) -> Value {
     let targets: Vec<Value> = (0..case.targets)
         .map(|index| {
-            let mut config = json!({
-                "name": format!("target-{index}"),
-                "cluster": target(index),
-            });
-            if !case.matching {
-                config["match"] = json!([{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]);
+            let mut config = case.target.clone();
+            config["name"] = format!("target-{index}").into();
+            config["cluster"] = target(index).into();
+            if let (Variant::OneRule, Some(Value::Array(rules))) = (variant, config.get_mut("match")) {
+                rules.truncate(1);
             }
             config
         })

@@ -47,11 +47,12 @@ impl Script {
         for (name, value) in HEADERS {
             writeln!(file, "wrk.headers[\"{name}\"] = \"{value}\"")?;
         }
-        if case.body > 0 {
-            let (head, tail) = (r#"{"order":4711,"note":""#, r#""}"#);
-            let filling = case.body - head.len() - tail.len();
+        if !case.body.is_empty() {
             writeln!(file, "wrk.method = \"POST\"")?;
-            writeln!(file, "wrk.body = '{head}' .. string.rep('x', {filling}) .. '{tail}'")?;
+            // Between such brackets everything stands for itself.
+            file.write_all(b"wrk.body = [==[")?;
+            file.write_all(&case.body)?;
+            writeln!(file, "]==]")?;
         }
         if options.think_ms > 0 {
             // Spread around the mean: connections in step would make bursts.

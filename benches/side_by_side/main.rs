@@ -22,11 +22,13 @@ mod envoy_config;
 mod load;
 mod machine;
 mod options;
+mod plan;
 mod plot;
 mod report;
 mod round;
 mod stats;
 mod upstreams;
+mod verify;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -60,7 +62,7 @@ fn run() -> Result<()> {
     let out = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench");
     std::fs::create_dir_all(&out)?;
 
-    let cases = case::plan(&options);
+    let cases = plan::plan(&options)?;
     if options.cases == ["outage"] {
         // That is the other benchmark's.
         return Ok(());
@@ -73,7 +75,7 @@ fn run() -> Result<()> {
 
     let mut report = Report::new(&options, &machine);
     for (index, case) in cases.iter().enumerate() {
-        eprintln!("[{}/{}] {case}", index + 1, cases.len());
+        eprintln!("[{}/{}] {}", index + 1, cases.len(), case.name);
         report.cases.push(run_case(case, &options, &machine, &upstreams, &out)?);
         // After each case, so that an interrupted run leaves what it has.
         report.write(&out)?;
@@ -86,6 +88,7 @@ fn run() -> Result<()> {
 
 fn run_case(case: &Case, options: &Options, machine: &Machine, upstreams: &Upstreams, out: &Path) -> Result<CaseReport> {
     let script = Script::write(case, options)?;
+    upstreams.inspect(case.inspected());
     let bench = Bench { case, options, upstreams, script: &script };
     let envoys = case
         .variants

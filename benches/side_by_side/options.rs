@@ -64,7 +64,9 @@ impl Options {
         if !options.envoy.is_file() {
             return Err(format!("{} is no Envoy binary; name one in ENVOY", options.envoy.display()).into());
         }
-        if options.variants.contains(&Variant::Sidecast) && !options.wasm.is_file() {
+        if options.variants.iter().any(|variant| matches!(variant, Variant::OneRule | Variant::Sidecast))
+            && !options.wasm.is_file()
+        {
             return Err(format!("{} is missing; `make build` makes it", options.wasm.display()).into());
         }
         Ok(options)

@@ -10,7 +10,11 @@ use crate::report::{CaseReport, Report};
 use crate::stats::{median, quantile};
 use crate::Result;
 
-const SIZE: (u32, u32) = (1120, 480);
+const HEIGHT: u32 = 480;
+/// Room for the axis and the margins, and for each case.
+const WIDTH: (u32, u32) = (80, 96);
+/// The most variants of one case.
+const MOST_BARS: usize = 4;
 /// How much of a case's place its bars fill.
 const FILLED: f64 = 0.8;
 
@@ -19,35 +23,32 @@ fn colour(variant: Variant) -> RGBColor {
         Variant::None => RGBColor(0xb0, 0xb0, 0xb0),
         Variant::Native => RGBColor(0x4e, 0x79, 0xa7),
         Variant::Lua => RGBColor(0xf2, 0x8e, 0x2b),
+        Variant::OneRule => RGBColor(0x9c, 0xd1, 0x8f),
         Variant::Sidecast => RGBColor(0x59, 0xa1, 0x4f),
     }
 }
 
 const CENTRED: Pos = Pos { h_pos: HPos::Center, v_pos: VPos::Center };
 
-/// What a case's bars are over: native mirroring, or no filter where nothing is mirrored.
-fn base(case: &CaseReport) -> Variant {
-    if case.case.matching {
-        Variant::Native
-    } else {
-        Variant::None
-    }
-}
-
 /// Draws `report` as an SVG file.
 pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
-    let cases: Vec<&CaseReport> = report.cases.iter().filter(|case| case.case.variants.contains(&base(case))).collect();
-    let ratios = |case: &CaseReport, variant| case.cpu_ratios(variant, base(case));
+    let cases: Vec<&CaseReport> = report.cases.iter().filter(|case| case.case.variants.contains(&case.case.base())).collect();
+    let ratios = |case: &CaseReport, variant| case.cpu_ratios(variant, case.case.base());
     let highest = cases
         .iter()
         .flat_map(|case| case.case.variants.iter().filter_map(|&variant| quantile(&ratios(case, variant), 0.75)))
         .fold(1.2, f64::max);
 
-    let area = SVGBackend::new(path, SIZE).into_drawing_area();
+    // The caption and the legend need some room, too.
+    let width = WIDTH.0 + WIDTH.1 * (cases.len() as u32).max(7);
+    let area = SVGBackend::new(path, (width, HEIGHT)).into_drawing_area();
     area.fill(&WHITE)?;
     // A case takes one unit of the x axis.
     let mut chart = ChartBuilder::on(&area)
-        .caption("Envoy's CPU time per request, native mirroring = 1 (no match: no filter = 1)", ("sans-serif", 20))
+        .caption(
+            "Envoy's CPU time per request, native mirroring = 1 (where nothing is mirrored: no filter = 1)",
+            ("sans-serif", 20),
+        )
         .margin(12)
         .x_label_area_size(60)
         .y_label_area_size(48)
@@ -60,10 +61,10 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
     for (place, case) in cases.iter().enumerate() {
         let place = place as f64;
         let name = plane.map_coordinate(&(place + 0.5, 0.0));
-        area.draw(&Text::new(case.case.to_string(), (name.0, name.1 + 18), centred(12)))?;
+        area.draw(&Text::new(case.case.name.clone(), (name.0, name.1 + 18), centred(12)))?;
         let variants = &case.case.variants;
-        // As wide as with all variants, and in the middle.
-        let bar = FILLED / Variant::ALL.len() as f64;
+        // As wide as with the most variants, and in the middle.
+        let bar = FILLED / MOST_BARS as f64;
         let first = place + (1.0 - bar * variants.len() as f64) / 2.0;
         for (index, &variant) in variants.iter().enumerate() {
             let values = ratios(case, variant);

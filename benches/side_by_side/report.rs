@@ -6,7 +6,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::case::{Case, Variant, VERDICT};
+use crate::case::{Case, Variant, Verdict};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::round::Round;
@@ -37,11 +37,20 @@ impl CaseReport {
 
     /// CPU per request of `variant` over that of `base`, one ratio a round.
     pub(crate) fn cpu_ratios(&self, variant: Variant, base: Variant) -> Vec<f64> {
+        self.cpu_of_rounds(variant, base, |cpu, base| cpu / base)
+    }
+
+    /// CPU per request of `variant` less that of `base`, in microseconds, one difference a round.
+    fn cpu_differences(&self, variant: Variant, base: Variant) -> Vec<f64> {
+        self.cpu_of_rounds(variant, base, |cpu, base| cpu - base)
+    }
+
+    fn cpu_of_rounds(&self, variant: Variant, base: Variant, figure: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let cpu = |number: usize, wanted: Variant| {
             let found = self.rounds.iter().find(|round| round.round == number && round.variant == wanted);
             found.map(|round| round.cpu_us)
         };
-        (0..self.case.rounds).filter_map(|number| Some(cpu(number, variant)? / cpu(number, base)?)).collect()
+        (0..self.case.rounds).filter_map(|number| Some(figure(cpu(number, variant)?, cpu(number, base)?))).collect()
     }
 }
 
@@ -94,17 +103,18 @@ impl Report {
     fn verdicts(&self) -> Vec<String> {
         let mut verdicts = Vec::new();
         for report in &self.cases {
-            let case = &report.case;
-            let (base, limit) = match case.matching {
-                true if (case.body, case.targets) == VERDICT => (Variant::Native, 1.30),
-                true => continue,
-                false => (Variant::None, 1.20),
-            };
-            let Some(ratio) = median(&report.cpu_ratios(Variant::Sidecast, base)) else {
+            let Some(Verdict { of, base, at_most }) = report.case.verdict else {
                 continue;
             };
-            let verdict = if ratio <= limit { "met" } else { "MISSED" };
-            verdicts.push(format!("{case}: CPU per request sidecast/{base} {ratio:.3}, at most {limit:.2}: {verdict}"));
+            let (ratio, more) = (median(&report.cpu_ratios(of, base)), median(&report.cpu_differences(of, base)));
+            let (Some(ratio), Some(more)) = (ratio, more) else {
+                continue;
+            };
+            let verdict = if ratio <= at_most { "met" } else { "MISSED" };
+            verdicts.push(format!(
+                "{}: CPU per request {of}/{base} {ratio:.3} ({more:+.1} us), at most {at_most:.2}: {verdict}",
+                report.case.name
+            ));
         }
         verdicts
     }
@@ -125,7 +135,7 @@ fn row(report: &CaseReport, variant: Variant) -> String {
     let mib = |kib: fn(&Memory) -> u64| figure(memory.map(|memory| kib(memory) as f64 / 1024.0), 0);
     format!(
         "| {} | {variant} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
-        report.case,
+        report.case.name,
         figure(report.median(variant, |round| round.cpu_us), 1),
         ratio(Variant::Native),
         ratio(Variant::None),

@@ -2,8 +2,8 @@
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -12,8 +12,9 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Request, Response};
+use hyper::{Request, Response, Uri};
 use hyper_util::rt::TokioIo;
+use serde::de::IgnoredAny;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::runtime::Runtime;
 
@@ -21,14 +22,36 @@ use crate::Result;
 
 /// How long the copies of a round may take to arrive once the load has ended.
 const DRAIN: Duration = Duration::from_secs(30);
-/// How long nothing may arrive until all is taken to have arrived.
-const QUIET: Duration = Duration::from_millis(50);
 
 /// What one upstream received, in whole requests.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Received {
     pub(crate) requests: u64,
     pub(crate) bytes: u64,
+    /// While requests are inspected: the entries of bodies that are JSON arrays.
+    pub(crate) items: u64,
+    /// While requests are inspected: bodies that begin like a JSON array and are none.
+    pub(crate) broken: u64,
+}
+
+impl Received {
+    /// What came between `before` and this.
+    pub(crate) fn since(self, before: Self) -> Self {
+        Self {
+            requests: self.requests - before.requests,
+            bytes: self.bytes - before.bytes,
+            items: self.items - before.items,
+            broken: self.broken - before.broken,
+        }
+    }
+}
+
+/// One request of many.
+#[derive(Debug, Clone)]
+pub(crate) struct Sample {
+    /// Its path and query.
+    pub(crate) path: String,
+    pub(crate) body: Vec<u8>,
 }
 
 #[derive(Default)]
@@ -36,6 +59,23 @@ struct Counters {
     active: AtomicU64,
     requests: AtomicU64,
     bytes: AtomicU64,
+    items: AtomicU64,
+    broken: AtomicU64,
+    inspected: AtomicBool,
+    /// While requests are inspected: the last one, its body in the pieces in which it came.
+    last: Mutex<Option<(Uri, Vec<Bytes>)>>,
+}
+
+impl Counters {
+    fn inspect(&self, path: Uri, body: Vec<Bytes>) {
+        if body.first().is_some_and(|first| first.starts_with(b"[")) {
+            match serde_json::from_slice::<Vec<IgnoredAny>>(&body.concat()) {
+                Ok(items) => self.items.fetch_add(items.len() as u64, SeqCst),
+                Err(_) => self.broken.fetch_add(1, SeqCst),
+            };
+        }
+        *self.last.lock().unwrap_or_else(PoisonError::into_inner) = Some((path, body));
+    }
 }
 
 struct Upstream {
@@ -78,12 +118,27 @@ impl Upstreams {
         let read = |upstream: &Upstream| Received {
             requests: upstream.counters.requests.load(SeqCst),
             bytes: upstream.counters.bytes.load(SeqCst),
+            items: upstream.counters.items.load(SeqCst),
+            broken: upstream.counters.broken.load(SeqCst),
         };
         self.all.iter().map(read).collect()
     }
 
-    /// Waits until no request is under way at any upstream and none has come for a while.
-    pub(crate) fn drain(&self) -> Result<()> {
+    /// Whether requests are looked into from now on; it takes time of theirs, not of Envoy's.
+    pub(crate) fn inspect(&self, inspected: bool) {
+        for upstream in &self.all {
+            upstream.counters.inspected.store(inspected, SeqCst);
+        }
+    }
+
+    /// The last request that a target got while requests were inspected.
+    pub(crate) fn last(&self, target: usize) -> Option<Sample> {
+        let last = self.all[target + 1].counters.last.lock().unwrap_or_else(PoisonError::into_inner);
+        last.as_ref().map(|(path, body)| Sample { path: path.to_string(), body: body.concat() })
+    }
+
+    /// Waits until no request is under way at any upstream and none has come for so long.
+    pub(crate) fn drain(&self, quiet: Duration) -> Result<()> {
         let start = Instant::now();
         let mut seen = self.received();
         let mut since = Instant::now();
@@ -94,7 +149,7 @@ impl Upstreams {
             if active || now != seen {
                 seen = now;
                 since = Instant::now();
-            } else if since.elapsed() >= QUIET {
+            } else if since.elapsed() >= quiet {
                 return Ok(());
             }
         }
@@ -121,14 +176,23 @@ async fn serve(stream: TcpStream, counters: Arc<Counters>) {
 async fn answer(request: Request<Incoming>, counters: &Counters) -> std::result::Result<Response<Full<Bytes>>, Infallible> {
     counters.active.fetch_add(1, SeqCst);
     let _active = Active(counters);
-    let mut body = request.into_body();
-    let mut bytes = 0;
+    let inspected = counters.inspected.load(SeqCst);
+    let (head, mut body) = request.into_parts();
+    let (mut bytes, mut pieces) = (0, Vec::new());
     while let Some(frame) = body.frame().await {
-        match frame {
-            Ok(frame) => bytes += frame.data_ref().map_or(0, Bytes::len) as u64,
+        match frame.map(|frame| frame.into_data().unwrap_or_default()) {
+            Ok(data) => {
+                bytes += data.len() as u64;
+                if inspected {
+                    pieces.push(data);
+                }
+            }
             // Cut off: not a request that arrived.
             Err(_) => return Ok(Response::new(Full::default())),
         }
+    }
+    if inspected {
+        counters.inspect(head.uri, pieces);
     }
     counters.requests.fetch_add(1, SeqCst);
     counters.bytes.fetch_add(bytes, SeqCst);
