@@ -32,6 +32,6 @@ say "scripts"
 for script in scripts/*.sh .ci/run; do
   bash -n "$script"
 done
-for script in demo/*.py; do
+for script in demo/*.py envoy/examples/*/*.py; do
   python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
 done

@@ -36,6 +36,8 @@ pub(crate) struct Setup {
     clusters: Vec<Value>,
     listeners: Vec<(String, Filter)>,
     dynamic: bool,
+    whole: Option<Value>,
+    variables: Vec<(&'static str, &'static str)>,
 }
 
 impl Setup {
@@ -49,7 +51,20 @@ impl Setup {
             clusters: Vec::new(),
             listeners: Vec::new(),
             dynamic: false,
+            whole: None,
+            variables: Vec::new(),
         }
+    }
+
+    /// An Envoy with this bootstrap as it stands.
+    pub(crate) fn whole(bootstrap: Value) -> Self {
+        Self { whole: Some(bootstrap), ..Self::new() }
+    }
+
+    /// A variable of Envoy's environment.
+    pub(crate) fn variable(mut self, name: &'static str, value: &'static str) -> Self {
+        self.variables.push((name, value));
+        self
     }
 
     /// Another binary.
@@ -98,8 +113,10 @@ impl Setup {
         self.listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect()
     }
 
-    fn spawn(&self) -> (Child, TempDir) {
-        let directory = tempfile::tempdir().unwrap();
+    fn bootstrap(&self, directory: &TempDir) -> Value {
+        if let Some(bootstrap) = &self.whole {
+            return bootstrap.clone();
+        }
         let mut bootstrap = json!({
             "admin": {"address": bootstrap::loopback(0)},
             "node": {"id": "test", "cluster": "test"},
@@ -114,8 +131,13 @@ impl Setup {
         } else {
             bootstrap["static_resources"]["listeners"] = self.resources().into();
         }
+        bootstrap
+    }
+
+    fn spawn(&self) -> (Child, TempDir) {
+        let directory = tempfile::tempdir().unwrap();
         let file = directory.path().join("bootstrap.json");
-        fs::write(&file, bootstrap.to_string()).unwrap();
+        fs::write(&file, self.bootstrap(&directory).to_string()).unwrap();
         let child = Command::new(&self.binary)
             .args(["--disable-hot-restart", "--drain-time-s", "1"])
             .args(["--drain-strategy", "immediate"])
@@ -126,6 +148,7 @@ impl Setup {
             .arg(directory.path().join("admin"))
             .arg("--config-path")
             .arg(file)
+            .envs(self.variables.iter().copied())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(File::create(directory.path().join("log")).unwrap())
@@ -137,7 +160,9 @@ impl Setup {
     /// Starts Envoy and waits until all its listeners serve.
     pub(crate) async fn start(self) -> Envoy {
         let (child, directory) = self.spawn();
-        Envoy::await_ready(child, directory, self.wasm, self.listeners.len()).await
+        let whole = self.whole.as_ref().and_then(|bootstrap| bootstrap.pointer("/static_resources/listeners")?.as_array());
+        let listeners = self.listeners.len() + whole.map_or(0, Vec::len);
+        Envoy::await_ready(child, directory, self.wasm, listeners).await
     }
 
     /// Starts Envoy with a configuration that it must refuse, and returns its log.

@@ -1,0 +1,44 @@
+"""One stand-in for a service: answers every request with one status, and prints what it received.
+
+    python3 service.py NAME PORT [STATUS [SECONDS]]
+
+Stop it (Ctrl-C, kill) and start it again with another status, or to answer some seconds later.
+"""
+
+import http.server
+import sys
+import time
+
+
+def main(name, port, status="201", seconds="0"):
+    """Serves until it is stopped."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def answer(self):
+            body = self.rfile.read(int(self.headers.get("content-length", 0)))
+            lines = [f"{name}: {self.command} {self.path} -> {status}"]
+            lines += [f"  {key.lower()}: {value}" for key, value in self.headers.items()]
+            lines += [f"  {line}" for line in body.decode(errors="replace").splitlines()]
+            print("\n".join(lines), flush=True)
+            time.sleep(float(seconds))
+            self.send_response(int(status))
+            self.send_header("content-length", "0")
+            self.end_headers()
+
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = answer
+
+        def log_message(self, *_):
+            """Requests are printed in full already."""
+
+    http.server.ThreadingHTTPServer(("127.0.0.1", int(port)), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    if not 3 <= len(sys.argv) <= 5:
+        sys.exit(__doc__)
+    try:
+        main(*sys.argv[1:])
+    except KeyboardInterrupt:
+        pass
