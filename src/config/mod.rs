@@ -177,6 +177,7 @@ impl Target {
         Reads {
             headers: !self.shape.is_plain() || self.batch.is_some(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
+            time: names(|expression| matches!(expression, Expression::Now | Expression::NowMs)),
             answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
             answer_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
         }
@@ -190,6 +191,8 @@ pub struct Reads {
     pub headers: bool,
     /// Properties of Envoy.
     pub properties: bool,
+    /// When it was complete.
+    pub time: bool,
     /// The headers of the primary's answer.
     pub answer_headers: bool,
     /// The body of the primary's answer, if the answer is compared.
@@ -203,6 +206,7 @@ impl Reads {
         Self {
             headers: self.headers || other.headers,
             properties: self.properties || other.properties,
+            time: self.time || other.time,
             answer_headers: self.answer_headers || other.answer_headers,
             answer_body: self.answer_body || other.answer_body,
         }

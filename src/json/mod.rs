@@ -24,6 +24,8 @@ pub struct Json<'a> {
     text: &'a str,
     /// The value, then what is in it, in the order of the text.
     tokens: Vec<Token>,
+    /// There is white space between tokens.
+    has_space: bool,
 }
 
 /// A body that is no JSON (RFC 8259): not UTF-8, an escape of half a surrogate pair, which is no Unicode text, more than
@@ -46,6 +48,7 @@ pub struct Node<'d> {
     text: &'d str,
     token: Token,
     inside: &'d [Token],
+    has_space: bool,
 }
 
 /// What a value is.
@@ -71,8 +74,8 @@ pub enum Kind<'d> {
 /// It is no JSON.
 pub fn parse(body: &[u8]) -> Result<Json<'_>, NotJson> {
     let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
-    let tokens = scan::scan(text).ok_or(NotJson)?;
-    Ok(Json { text, tokens })
+    let (tokens, has_space) = scan::scan(text).ok_or(NotJson)?;
+    Ok(Json { text, tokens, has_space })
 }
 
 impl<'a> Json<'a> {
@@ -85,7 +88,7 @@ impl<'a> Json<'a> {
     pub fn root(&self) -> Node<'_> {
         // A text that was read has a value.
         let token = self.tokens.first().copied().unwrap_or_default();
-        Node { text: self.text, token, inside: self.tokens.get(1..).unwrap_or_default() }
+        Node { text: self.text, token, inside: self.tokens.get(1..).unwrap_or_default(), has_space: self.has_space }
     }
 }
 
@@ -127,7 +130,7 @@ impl<'d> Node<'d> {
 
     fn children(&self, opener: u8) -> Children<'d> {
         let is_wanted = self.written().as_bytes().first() == Some(&opener);
-        Children { text: self.text, tokens: if is_wanted { self.inside } else { &[] } }
+        Children { text: self.text, tokens: if is_wanted { self.inside } else { &[] }, has_space: self.has_space }
     }
 
     /// The value at a pointer (RFC 6901), given as its segments, none of which is special; of a repeated key the last, as most
@@ -152,6 +155,10 @@ impl<'d> Node<'d> {
     /// Writes the value without the white space between its tokens, hence on one line, and otherwise as it is written.
     pub fn write_compact(&self, out: &mut Vec<u8>) {
         let mut rest = self.written();
+        if !self.has_space {
+            out.extend_from_slice(rest.as_bytes());
+            return;
+        }
         while !rest.is_empty() {
             let (between, string) = rest.split_at(rest.find('"').unwrap_or(rest.len()));
             out.extend(between.bytes().filter(|byte| !scan::is_space(*byte)));
@@ -173,6 +180,7 @@ pub(crate) fn index(segment: &str) -> Option<usize> {
 struct Children<'d> {
     text: &'d str,
     tokens: &'d [Token],
+    has_space: bool,
 }
 
 impl<'d> Children<'d> {
@@ -180,7 +188,7 @@ impl<'d> Children<'d> {
         let (token, rest) = self.tokens.split_first()?;
         let (inside, after) = rest.split_at_checked(token.inside as usize)?;
         self.tokens = after;
-        Some(Node { text: self.text, token: *token, inside })
+        Some(Node { text: self.text, token: *token, inside, has_space: self.has_space })
     }
 }
 

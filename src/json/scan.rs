@@ -2,12 +2,12 @@
 
 use super::{string, Token, MAX_DEPTH};
 
-/// The tokens of a text; none if it is no JSON.
-pub(super) fn scan(text: &str) -> Option<Vec<Token>> {
+/// The tokens of a text, and whether there is white space between them; none if it is no JSON.
+pub(super) fn scan(text: &str) -> Option<(Vec<Token>, bool)> {
     // Positions are u32; in the filter all of memory is.
     u32::try_from(text.len()).ok()?;
     let rest = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
-    Scanner { length: text.len(), rest, tokens: Vec::new(), open: Vec::new() }.scan()
+    Scanner { length: text.len(), rest, tokens: Vec::new(), open: Vec::new(), has_space: false }.scan()
 }
 
 /// White space (RFC 8259, 2).
@@ -21,6 +21,7 @@ struct Scanner<'a> {
     tokens: Vec<Token>,
     /// The lists and objects around the place, innermost last.
     open: Vec<Open>,
+    has_space: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -30,7 +31,7 @@ struct Open {
 }
 
 impl Scanner<'_> {
-    fn scan(mut self) -> Option<Vec<Token>> {
+    fn scan(mut self) -> Option<(Vec<Token>, bool)> {
         loop {
             self.skip_space();
             match self.rest {
@@ -55,7 +56,7 @@ impl Scanner<'_> {
             }
             let more = self.close()?;
             if !more {
-                return Some(self.tokens);
+                return Some((self.tokens, self.has_space));
             }
         }
     }
@@ -132,7 +133,9 @@ impl Scanner<'_> {
     }
 
     fn skip_space(&mut self) {
-        self.skip(length_of(self.rest, is_space));
+        let spaces = length_of(self.rest, is_space);
+        self.has_space |= spaces > 0;
+        self.skip(spaces);
     }
 }
 

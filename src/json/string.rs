@@ -9,13 +9,39 @@ use super::scan::length_of;
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes.strip_prefix(b"\"")?;
     loop {
-        rest = rest.get(length_of(rest, is_plain)..)?;
+        rest = skip_plain(rest);
         match rest {
             [b'"', after @ ..] => return Some(bytes.len() - after.len()),
             [b'\\', escape @ ..] => rest = unescape(escape)?.1,
             _ => return None,
         }
     }
+}
+
+/// What follows the bytes at the start that stand for themselves; eight at a time, since most of a body is such.
+fn skip_plain(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
+        if !all_plain(u64::from_le_bytes(*eight)) {
+            break;
+        }
+        rest = after;
+    }
+    rest.get(length_of(rest, is_plain)..).unwrap_or_default()
+}
+
+/// [`is_plain`] of each of eight bytes. A zero byte is the one that borrows when 1 is subtracted from it and has no high bit itself
+/// (S. E. Anderson, Bit Twiddling Hacks, "Determine if a word has a zero byte").
+const fn all_plain(bytes: u64) -> bool {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    const fn has_zero(bytes: u64) -> u64 {
+        bytes.wrapping_sub(ONES) & !bytes
+    }
+    let quote = has_zero(bytes ^ (ONES * b'"' as u64));
+    let backslash = has_zero(bytes ^ (ONES * b'\\' as u64));
+    let control = bytes.wrapping_sub(ONES * b' ' as u64) & !bytes;
+    (quote | backslash | control) & HIGH == 0
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -97,7 +97,7 @@ impl HeadShape {
     fn pick(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>, wanted: impl Fn(&[u8]) -> bool) -> Chosen {
         let all = head.all();
         let of_connection = named_by_connection(all);
-        let mut chosen = Chosen { pairs: Pairs::with_capacity(24, all.size()), has_idempotency_key: false };
+        let mut chosen = Chosen { pairs: Pairs::with_capacity(16, 512), has_idempotency_key: false };
         for (name, value) in all.iter() {
             let line = match name {
                 b":method" => self.method.as_deref().or(method).map(Cow::from),

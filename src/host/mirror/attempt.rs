@@ -145,7 +145,7 @@ impl Mirror {
         let guard = &self.config.loop_guard;
         let call = match &delivery.load {
             Load::One(one) => {
-                let at = if target.shape.is_plain() { Duration::ZERO } else { at() };
+                let at = if target.reads.time { at() } else { Duration::ZERO };
                 target.shape.call(&one.source(at, self.config.max_body_bytes), &attempt, guard)
             }
             Load::Batch(batch) => {

@@ -200,7 +200,7 @@ impl Mirror {
             head: &complete.head,
             body: &complete.body,
             answered: complete.answered.as_deref(),
-            at: calls::wall_clock(),
+            at: if target.reads.time { calls::wall_clock() } else { Duration::ZERO },
             max_body: self.config.max_body_bytes,
         };
         let Ok((line, json)) = target.shape.item(&source, &attempt, settings.format) else {
