@@ -87,6 +87,11 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         let body = request.push_key("body");
         problems.extend(Problems::at(body.push_key("omit"), "expected false, because there is a `template`"));
     }
+    let method = target.request.as_ref().and_then(|request| request.method.as_ref());
+    if method.is_some_and(|method| method.0 .0 == "CONNECT") {
+        let request = location.push_key("request");
+        problems.extend(Problems::at(request.push_key("method"), "expected a method of a request, not one that opens a tunnel"));
+    }
     if let Some(batch) = &target.batch {
         let location = location.push_key("batch");
         if target.compare.is_some() {

@@ -250,6 +250,7 @@ refused! {
     a_header_set_twice: of_target(r#""request":{"headers":{"set":{"X-A":"1","x-a":"2"}}}"#) => "given twice: names of headers have no case";
     a_pointer_without_a_slash: of_target(r#""request":{"body":{"redact":["card"]}}"#) => "targets[0].request.body.redact[0]: expected a JSON pointer";
     a_batch_of_an_unknown_format: of_target(r#""batch":{"format":"xml"}"#) => "targets[0].batch.format: unknown value \"xml\", expected one of `json_array`, `ndjson`";
+    a_method_that_opens_a_tunnel: of_target(r#""request":{"method":"CONNECT"}"#) => "targets[0].request.method: expected a method of a request";
     a_batch_of_answers_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: expected no `compare` beside it: a batch has one answer for many requests";
     a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: expected no `request.body.omit` beside it";
     a_batch_that_never_gets_full: of_target(r#""batch":{"max_items":3},"limits":{"max_queued":2}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (2), because items wait in those places, found 3";

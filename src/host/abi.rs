@@ -145,6 +145,12 @@ extern "C" fn proxy_on_response_body(context: u32, size: usize, _end_of_stream: 
 }
 
 #[no_mangle]
+extern "C" fn proxy_on_response_trailers(context: u32, _count: u32) -> u32 {
+    vm::with(|vm| vm.answer_trailers(context));
+    CONTINUE
+}
+
+#[no_mangle]
 extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body_size: usize, _trailers: u32) {
     vm::with(|vm| vm.call_ended(root, token, headers, body_size));
 }

@@ -27,6 +27,7 @@ pub(super) enum Buffer {
 
 const REQUEST_HEADERS: u32 = 0;
 const ANSWER_HEADERS: u32 = 2;
+const ANSWER_TRAILERS: u32 = 3;
 const CALL_HEADERS: u32 = 6;
 const CALL_TRAILERS: u32 = 7;
 /// An empty header map, serialized.
@@ -132,6 +133,16 @@ fn all_of(map: u32) -> Result<HeaderMap, HostError> {
     handed_over(|data, size| unsafe { abi::proxy_get_header_map_pairs(map, data, size) }).map(HeaderMap::new)
 }
 
+/// A header of the primary's answer at hand; empty when there is none.
+pub(super) fn answer_header(name: &str) -> Result<Vec<u8>, HostError> {
+    value_of(ANSWER_HEADERS, name)
+}
+
+/// A trailer of the primary's answer at hand; empty when there is none.
+pub(super) fn answer_trailer(name: &str) -> Result<Vec<u8>, HostError> {
+    value_of(ANSWER_TRAILERS, name)
+}
+
 /// A header of the answer to the call that has just ended; empty when there is none.
 pub(super) fn call_header(name: &str) -> Result<Vec<u8>, HostError> {
     value_of(CALL_HEADERS, name)
@@ -140,6 +151,11 @@ pub(super) fn call_header(name: &str) -> Result<Vec<u8>, HostError> {
 /// A trailer of the answer to the call that has just ended; empty when there is none.
 pub(super) fn call_trailer(name: &str) -> Result<Vec<u8>, HostError> {
     value_of(CALL_TRAILERS, name)
+}
+
+/// A number in a header; none when it is none.
+pub(super) fn number<N: std::str::FromStr>(value: Result<Vec<u8>, HostError>) -> Option<N> {
+    std::str::from_utf8(&value.ok()?).ok()?.parse().ok()
 }
 
 fn value_of(map: u32, name: &str) -> Result<Vec<u8>, HostError> {

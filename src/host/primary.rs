@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use super::calls::{self, Buffer};
+use super::calls::{self, number, Buffer};
 use super::mirror::{Mirror, Reply, Wanted};
 use super::stream::join;
 use crate::compare::Unavailable;
+use crate::grpc;
 use crate::headers::HeaderMap;
 use crate::outbox::Charge;
 
@@ -21,19 +22,24 @@ pub(super) struct AnswerCopy {
     /// None when nobody compares it.
     body: Option<Result<Vec<u8>, Unavailable>>,
     charge: Option<Charge>,
+    /// It is of a gRPC request, and somebody waits for its status.
+    reads_grpc: bool,
+    grpc: Option<u32>,
     /// When the request came.
     started: Duration,
 }
 
 impl AnswerCopy {
     /// What is needed for those who want a request.
-    pub(super) fn begin(wanted: Wanted) -> Self {
+    pub(super) fn begin(wanted: Wanted, is_grpc: bool) -> Self {
         let compared = !wanted.compared.is_empty();
         Self {
             reads_headers: compared || wanted.reads.answer_headers,
             headers: HeaderMap::default(),
             body: (compared && wanted.reads.answer_body).then(|| Ok(Vec::new())),
             charge: None,
+            reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
+            grpc: None,
             started: if compared { calls::monotonic() } else { Duration::ZERO },
         }
     }
@@ -41,6 +47,15 @@ impl AnswerCopy {
     pub(super) fn headers(&mut self) {
         if self.reads_headers {
             self.headers = calls::answer_headers().unwrap_or_default();
+        }
+        if self.reads_grpc {
+            self.grpc = number(calls::answer_header("grpc-status"));
+        }
+    }
+
+    pub(super) fn trailers(&mut self) {
+        if self.reads_grpc {
+            self.grpc = self.grpc.or_else(|| number(calls::answer_trailer("grpc-status")));
         }
     }
 
@@ -88,12 +103,22 @@ impl AnswerCopy {
     }
 }
 
-/// The status of the primary's answer, at the end of its stream; none when there was no answer, or not all of it.
-pub(super) fn status() -> Option<u16> {
-    let number = |name: &str| {
+impl AnswerCopy {
+    /// The status of the answer, at the end of its stream; none when there was no answer, or not all of it. A status of gRPC counts as the one
+    /// of HTTP that it stands for.
+    pub(super) fn status(&self) -> Option<u16> {
+        match status()? {
+            200 if self.reads_grpc => Some(grpc::http_status(self.grpc.unwrap_or(grpc::UNKNOWN))),
+            status => Some(status),
+        }
+    }
+}
+
+fn status() -> Option<u16> {
+    let property = |name: &str| {
         let value = calls::property(&["response", name]).ok()?;
         Some(u64::from_le_bytes(value.try_into().ok()?))
     };
-    let failed = number("flags").unwrap_or_default() & FAILED != 0;
-    number("code").filter(|code| !failed && (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+    let failed = property("flags").unwrap_or_default() & FAILED != 0;
+    property("code").filter(|code| !failed && (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
 }

@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::calls::{self, Buffer};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
-use super::primary::{self, AnswerCopy};
+use super::primary::AnswerCopy;
 use crate::capture::{CapturedHead, RequestHead};
 use crate::grpc::Messages;
 use crate::outbox::Charge;
@@ -105,6 +105,14 @@ impl Stream {
         Next::GoOn
     }
 
+    /// The trailers of the primary's answer.
+    pub(super) fn answer_trailers(&mut self, _: &mut Mirror) -> Next {
+        if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
+            answer.trailers();
+        }
+        Next::GoOn
+    }
+
     /// A chunk of the primary's answer.
     pub(super) fn answer_body(&mut self, mirror: &mut Mirror, size: usize) -> Next {
         if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
@@ -135,8 +143,8 @@ impl Stream {
 
 impl Waiting {
     fn end(self, mirror: &mut Mirror) {
-        let status = primary::status();
         let Self { later, complete, comparisons, answer } = self;
+        let status = answer.status();
         if let Some((mut complete, charge)) = complete {
             // Each delivery takes what it holds from the budget itself.
             drop(charge);
@@ -171,7 +179,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
     if wanted.is_empty() {
         return None;
     }
-    let answer = AnswerCopy::begin(wanted);
+    let answer = AnswerCopy::begin(wanted, head.is_grpc);
     let mut head = mirror.capture(wanted, &headers, &head);
     if wanted.reads.headers {
         head.keep_all(headers);

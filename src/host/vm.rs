@@ -59,6 +59,10 @@ impl Vm {
         self.advance(context, |stream, mirror| stream.answer_body(mirror, size));
     }
 
+    pub(super) fn answer_trailers(&mut self, context: u32) {
+        self.advance(context, Stream::answer_trailers);
+    }
+
     /// Lets a stream take a step; forgets it unless it says that it goes on.
     fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror) -> Next) {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {

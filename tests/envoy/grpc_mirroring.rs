@@ -99,6 +99,58 @@ async fn a_grpc_status_can_count_as_delivered_and_be_named_as_worth_a_try() {
 }
 
 #[tokio::test]
+async fn a_copy_that_waits_for_the_primary_looks_at_its_grpc_status() {
+    let mut audit = target("audit");
+    audit["after"] = "response".into();
+    let stage = Stage::mirroring(json!({ "targets": [audit] })).await;
+    let client = stage.client().await;
+    for (matched, reply) in
+        [Reply::TrailersOnly(Code::NotFound), Reply::Status(Code::Aborted), Reply::NoteThenStatus("half".into(), Code::Internal)]
+            .into_iter()
+            .enumerate()
+    {
+        stage.primary.reply(reply.clone());
+        assert!(client.send("an order").await.is_err());
+        let stats = stage.envoy.settled_at("audit", matched as u64 + 1).await;
+        assert_eq!(stats.drops("audit"), drops("primary_failed", matched as u64 + 1), "{reply:?}");
+    }
+    stage.primary.reply(Reply::Note("noted".into()));
+    client.send("an order").await.unwrap();
+    assert_eq!(stage.envoy.settled_at("audit", 4).await.of("audit", "delivered"), 1);
+    assert_eq!(stage.target.take_one().await.note, Note::from("an order"));
+}
+
+#[tokio::test]
+async fn answers_of_grpc_are_compared_by_their_status_and_bytes() {
+    let mut audit = target("audit");
+    audit["compare"] = json!({});
+    let stage = Stage::mirroring(json!({ "targets": [audit] })).await;
+    let client = stage.client().await;
+    let failing = || Reply::Status(Code::NotFound);
+    let cases = [
+        (Reply::Note("same".into()), Reply::Note("same".into()), [1, 0, 0]),
+        (Reply::Note("same".into()), Reply::Note("other".into()), [1, 0, 1]),
+        (Reply::Note("same".into()), failing(), [1, 1, 1]),
+        (failing(), Reply::TrailersOnly(Code::NotFound), [2, 1, 1]),
+    ];
+    for (matched, (primary, target, expected)) in cases.into_iter().enumerate() {
+        stage.primary.reply(primary);
+        stage.target.reply(target);
+        let _ = client.send("an order").await;
+        stage.envoy.settled_at("audit", matched as u64 + 1).await;
+        eventually(PATIENCE, "the comparison", async || {
+            let stats = stage.envoy.stats().await;
+            let names = ["compare.match", "compare.status_mismatch", "compare.body_mismatch"];
+            match names.map(|name| stats.of("audit", name)) {
+                seen if seen == expected => Ok(()),
+                seen => Err(format!("{seen:?} of {expected:?}")),
+            }
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
 async fn what_envoy_answers_in_the_place_of_a_service_is_told_apart_from_its_own_status() {
     let (primary, hanging, refusing) =
         (GrpcUpstream::start().await, Upstream::behaving(Behaviour::Hang).await, Refusing::reserve());

@@ -8,7 +8,7 @@ use super::{signed, Mirror, TargetLane, UnderWay};
 use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
 use crate::grpc;
-use crate::host::calls::{self, Buffer, HostError};
+use crate::host::calls::{self, number, Buffer};
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
 use crate::outbox::Weigh;
@@ -324,11 +324,6 @@ impl Batch {
             None => Cow::Borrowed(items.next().unwrap_or_default()),
         }
     }
-}
-
-/// A number in a header; none when it is none.
-fn number<N: std::str::FromStr>(value: Result<Vec<u8>, HostError>) -> Option<N> {
-    std::str::from_utf8(&value.ok()?).ok()?.parse().ok()
 }
 
 /// The status of gRPC of the call that has just ended: in its headers, if there was nothing else, or in its trailers.

@@ -144,7 +144,7 @@ impl Mirror {
 
     /// The answer to the call that has just ended.
     fn reply(&self, target: usize, cause: Cause, elapsed: Duration, body_size: usize) -> Reply {
-        let Cause::Status(status) = cause else {
+        let Some(status) = cause.status() else {
             return Reply::none();
         };
         let header = |name| calls::call_header(name).unwrap_or_default();
