@@ -1,5 +1,6 @@
 //! The shop of `envoy/examples/orders`: its services, and an Envoy with the bootstrap that is shipped there.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 
@@ -50,13 +51,14 @@ impl Shop {
         let payment = Upstream::behaving(answering(201)).await;
         let (inventory, analytics) = (Upstream::start().await, Upstream::start().await);
         let (notification, dead_letters) = (Upstream::start().await, Upstream::start().await);
-        let bootstrap = shipped(&[
+        let services = [
             ("payment", payment.address()),
             ("inventory", inventory.address()),
             ("analytics", analytics.address()),
             ("notification", notification.address()),
             ("dead-letters", dead_letters.address()),
-        ]);
+        ];
+        let bootstrap = shipped("envoy/examples/orders/envoy.yaml", &services);
         let envoy = Setup::whole(bootstrap).variable("NOTIFICATION_TOKEN", TOKEN).start().await;
         Self { envoy, payment, inventory, analytics, notification, dead_letters }
     }
@@ -86,9 +88,9 @@ pub(crate) fn answering(status: u16) -> Behaviour {
     Behaviour::Answer(Answer::status(status))
 }
 
-/// The shipped bootstrap, on free ports, with these clusters, which must be all that it has.
-fn shipped(services: &[(&str, SocketAddr)]) -> Value {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy/examples/orders/envoy.yaml");
+/// A shipped bootstrap, on free ports, with these clusters, which must be all that it has.
+pub(crate) fn shipped(file: &str, services: &[(&str, SocketAddr)]) -> Value {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join(file);
     let mut bootstrap: Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
     let mut set = |pointer: &str, value: Value| {
         *bootstrap.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}")) = value;
@@ -141,9 +143,11 @@ pub(crate) fn request(client: &Client, number: u64) -> Request<SendBody> {
 /// That inventory got the reservation of an order.
 #[track_caller]
 pub(crate) fn assert_reservation(copy: &Recorded, number: u64) {
-    assert_call(copy, "/reservations", "inventory");
-    assert_eq!(copy.only("content-type"), "application/json");
-    assert_eq!(copy.only("x-payment-status"), "201");
+    let of_the_client =
+        [("accept-language", "de-DE"), ("x-forwarded-for", "*"), ("x-forwarded-proto", "http"), ("x-user-id", "cus-88213")];
+    let of_its_own =
+        [("content-type", "application/json"), ("x-payment-status", "201"), ("x-request-id", "*"), ("x-source", "orders")];
+    assert_call(copy, "/reservations", "inventory", &[of_the_client, of_its_own].concat());
     let order = order(number);
     assert_eq!(json(copy), json!({"order_id": order["order_id"], "items": order["items"]}));
 }
@@ -151,9 +155,15 @@ pub(crate) fn assert_reservation(copy: &Recorded, number: u64) {
 /// That notification got the message about an order.
 #[track_caller]
 pub(crate) fn assert_message(copy: &Recorded, number: u64) {
-    assert_call(copy, "/messages", "notification");
-    assert_eq!(copy.only("content-type"), "application/json");
-    assert_eq!((copy.only("accept-language"), copy.only("authorization")), ("de-DE".to_owned(), format!("Bearer {TOKEN}")));
+    let authorization = format!("Bearer {TOKEN}");
+    let headers = [
+        ("accept-language", "de-DE"),
+        ("authorization", authorization.as_str()),
+        ("content-type", "application/json"),
+        ("x-request-id", "*"),
+        ("x-source", "orders"),
+    ];
+    assert_call(copy, "/messages", "notification", &headers);
     assert_eq!(json(copy), message(number));
 }
 
@@ -166,13 +176,13 @@ pub(crate) fn message(number: u64) -> Value {
     })
 }
 
-/// That analytics got the events of these orders, in some order and some number of calls, and nothing about the customer.
+/// That analytics got the events of these orders, in some order and some number of calls, and nothing about the customer but that there was a
+/// message with a gift.
 #[track_caller]
 pub(crate) fn assert_events(calls: &[Recorded], orders: impl Iterator<Item = u64>) {
     let mut events = Vec::new();
     for call in calls {
-        assert_call(call, "/events", "analytics");
-        assert_eq!(call.only("content-type"), "application/x-ndjson");
+        assert_call(call, "/events", "analytics", &[("content-type", "application/x-ndjson")]);
         for line in String::from_utf8(call.body().to_vec()).unwrap().lines() {
             let mut event: Value = serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
             let at = event.as_object_mut().unwrap().remove("at");
@@ -181,7 +191,10 @@ pub(crate) fn assert_events(calls: &[Recorded], orders: impl Iterator<Item = u64
         }
     }
     events.sort_by_key(|event| event["total"].as_u64());
-    let items = json!([{"sku": "BK-1044", "quantity": 1, "price": 25}, {"sku": "PN-0210", "quantity": 2, "price": 12}]);
+    let items = json!([
+        {"sku": "BK-1044", "quantity": 1, "price": 25, "gift_message": "[redacted]"},
+        {"sku": "PN-0210", "quantity": 2, "price": 12},
+    ]);
     let event = |number: u64| {
         json!({
             "event": "order_placed", "channel": "web", "country": "DE", "currency": "EUR", "total": 50 + number,
@@ -194,13 +207,23 @@ pub(crate) fn assert_events(calls: &[Recorded], orders: impl Iterator<Item = u64
     assert_without(calls, &[GIFT_MESSAGE, TOKEN, "ord-"]);
 }
 
-/// What all calls of the targets have in common.
+/// What all calls of the targets have in common, and that besides these there are no headers; `*` is any value.
 #[track_caller]
-fn assert_call(call: &Recorded, path: &str, target: &str) {
+fn assert_call(call: &Recorded, path: &str, target: &str, headers: &[(&str, &str)]) {
     assert_eq!((call.method.as_str(), call.path.as_str()), ("POST", path));
     assert_eq!(call.authority, format!("{target}.internal"));
     assert_eq!(call.only("x-sidecast-target"), target);
     assert!(is_uuid_v4(&call.only("idempotency-key")), "{call:?}");
+    assert_eq!(call.only("content-length"), call.body().len().to_string());
+    let of_all = ["x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop", "idempotency-key", "content-length"];
+    let others = call.headers.iter().filter(|(name, _)| !of_all.contains(&name.as_str()) && !name.starts_with("x-envoy-"));
+    let mut seen: Vec<(&str, &str)> = others.map(|(name, value)| (name.as_str(), std::str::from_utf8(value).unwrap())).collect();
+    let any: BTreeMap<&str, &str> = headers.iter().copied().filter(|(_, value)| *value == "*").collect();
+    seen.iter_mut().for_each(|(name, value)| *value = any.get(name).unwrap_or(value));
+    seen.sort_unstable();
+    let mut expected = headers.to_vec();
+    expected.sort_unstable();
+    assert_eq!(seen, expected, "{call:?}");
 }
 
 /// That a text is nowhere in these requests.
