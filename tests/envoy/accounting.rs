@@ -11,9 +11,14 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
 use crate::scene::{everything_to, noise, target, Scene};
+use crate::shop::shipped;
+use crate::support::admin;
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{chunked, empty, full, Client, SendBody};
+use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::setup::Setup;
+use crate::support::upstream::Upstream;
 
 #[tokio::test]
 async fn a_thousand_outcomes_of_a_slow_target_are_all_seen() {
@@ -189,4 +194,83 @@ async fn ten_thousand_mixed_requests_are_answered_as_without_the_filter_and_mirr
         let over = [("body_too_large".to_owned(), (COUNT - mirrored) as u64)];
         assert_eq!(stats.drops(name), over.into());
     }
+}
+
+/// Counters and gauges of a target as Prometheus knows them.
+const SERIES: [&str; 16] = [
+    "matched",
+    "sampled_out",
+    "attempts",
+    "attempt_failures",
+    "retries",
+    "delivered",
+    "dead_lettered",
+    "breaker_opened",
+    "breaker_state",
+    "inflight",
+    "queued",
+    "queued_bytes",
+    "compare_match",
+    "compare_status_mismatch",
+    "compare_body_mismatch",
+    "compare_not_comparable",
+];
+
+const HISTOGRAMS: [&str; 4] = ["latency_ms", "batch_items", "compare_primary_latency_ms", "compare_target_latency_ms"];
+
+const REASONS: [&str; 14] = [
+    "body_too_large",
+    "truncated",
+    "primary_failed",
+    "body_not_json",
+    "grpc_stream",
+    "queue_full",
+    "buffer_full",
+    "rate_limited",
+    "circuit_open",
+    "retries_exhausted",
+    "not_retryable",
+    "expired",
+    "unknown_cluster",
+    "shutdown",
+];
+
+#[tokio::test]
+async fn the_shipped_bootstrap_labels_every_statistic_with_its_target_and_drops_with_their_reason() {
+    let (primary, audit, analytics) = (Upstream::start().await, Upstream::start().await, Upstream::start().await);
+    let services = [("primary", primary.address()), ("audit", audit.address()), ("analytics", analytics.address())];
+    let bootstrap = shipped("envoy/envoy.yaml", &services);
+    let orders = include_str!("../../envoy/examples/orders/envoy.yaml");
+    let orders: serde_json::Value = serde_saphyr::from_str(orders).unwrap();
+    assert_eq!(bootstrap["stats_config"], orders["stats_config"]);
+
+    let envoy = Setup::whole(bootstrap).start().await;
+    let client = Client::http1(envoy.address("ingress"));
+    let order = client.request("POST", "/orders").header("content-type", "application/json").body(full("{}")).unwrap();
+    assert_eq!(client.send(order).await.status, 200);
+    envoy.settled(["audit", "analytics"]).await;
+    let mut expected: Vec<String> = Vec::new();
+    for target in ["audit", "analytics"] {
+        let count = |name: &str| u32::from(["matched", "attempts", "delivered"].contains(&name));
+        expected.extend(SERIES.map(|name| format!("sidecast_{name}{{target=\"{target}\"}} {}", count(name))));
+        expected.extend(REASONS.map(|reason| format!("sidecast_dropped{{target=\"{target}\",reason=\"{reason}\"}} 0")));
+        expected.extend(
+            HISTOGRAMS.map(|name| format!("sidecast_{name}_count{{target=\"{target}\"}} {}", u32::from(name == "latency_ms"))),
+        );
+    }
+    expected.sort();
+    // Histograms are brought together every few seconds.
+    eventually(PATIENCE, "the page to tell all", async || {
+        let page = admin::page(envoy.admin, "/stats/prometheus").await?;
+        let ours = |line: &&str| line.contains("sidecast") && !line.starts_with("envoy_") && !line.starts_with('#');
+        let mut seen: Vec<&str> =
+            page.lines().filter(ours).filter(|line| !line.contains("_bucket{") && !line.contains("_sum{")).collect();
+        seen.sort_unstable();
+        if seen == expected {
+            Ok(())
+        } else {
+            Err(format!("{seen:#?}"))
+        }
+    })
+    .await;
 }
