@@ -65,6 +65,15 @@ impl<'a> RequestHead<'a> {
     }
 }
 
+/// What the copies of a request need.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Needs {
+    /// The headers that a copy carries whose target asks for no changes.
+    pub plain: bool,
+    /// The client's trace.
+    pub trace: bool,
+}
+
 /// What is kept of a request's headers until it is complete; shared by all of its deliveries.
 #[derive(Debug)]
 pub struct CapturedHead {
@@ -73,7 +82,7 @@ pub struct CapturedHead {
     properties: Vec<Property>,
     /// The header of the correlation id.
     correlation_header: Rc<str>,
-    correlation_id: Option<Box<str>>,
+    correlation_id: Option<Rc<str>>,
     /// The client sent no correlation id.
     made_correlation_id: bool,
     has_idempotency_key: bool,
@@ -84,9 +93,9 @@ pub struct CapturedHead {
 }
 
 impl CapturedHead {
-    /// Keeps what ties a request to its copies and, if one of them asks for no changes (`plain`), what such a copy carries.
-    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, plain: bool, config: &Config) -> Self {
-        let trace = config.traceparent.then(|| head.trace()).flatten();
+    /// Keeps what ties a request to its copies, and what they need besides.
+    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, needs: Needs, config: &Config) -> Self {
+        let trace = (config.traceparent && needs.trace).then(|| head.trace()).flatten();
         let mut captured = Self {
             kept: Pairs::default(),
             all: None,
@@ -105,7 +114,7 @@ impl CapturedHead {
             }
             captured.has_idempotency_key |= name == b"idempotency-key";
         };
-        if plain {
+        if needs.plain {
             let of_connection: Vec<&[u8]> = if head.has_connection { named_by_connection(headers) } else { Vec::new() };
             let trace = captured.trace.is_some();
             captured.kept = headers.filtered(|name, value| {
@@ -132,7 +141,7 @@ impl CapturedHead {
         if self.correlation_id.is_none() {
             let id = fresh().to_string();
             self.kept.push(self.correlation_header.as_bytes(), id.as_bytes());
-            self.correlation_id = Some(id.into_boxed_str());
+            self.correlation_id = Some(id.into());
             self.made_correlation_id = true;
         }
     }
@@ -155,6 +164,11 @@ impl CapturedHead {
     /// The correlation id as it may stand in a log line.
     pub fn correlation_id(&self) -> &str {
         self.correlation_id.as_deref().unwrap_or_default()
+    }
+
+    /// The same, to be kept.
+    pub fn shared_correlation_id(&self) -> Rc<str> {
+        self.correlation_id.clone().unwrap_or_default()
     }
 
     /// The correlation id if the client sent none, and it was made.
@@ -237,7 +251,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
 }
 
 /// A client's value, made fit for a log line: text of a bounded length.
-fn logged(value: &[u8]) -> Box<str> {
+fn logged(value: &[u8]) -> Rc<str> {
     let start = value.get(..MAX_LOGGED_ID).unwrap_or(value);
     String::from_utf8_lossy(start).into()
 }

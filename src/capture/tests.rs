@@ -9,7 +9,7 @@ fn a_correlation_id_is_logged_as_bounded_text() {
     let config = Config::parse(br#"{"targets":[{"name":"t","cluster":"c"}]}"#, &|_| None).unwrap();
     let long = [b"\xff"[..].to_vec(), vec![b'a'; 500]].concat();
     let headers = map(&[("x-request-id", &long)]);
-    let captured = CapturedHead::capture(&headers, &RequestHead::read(&headers, &config.loop_guard), true, &config);
+    let captured = CapturedHead::capture(&headers, &RequestHead::read(&headers, &config.loop_guard), Needs::default(), &config);
     assert_eq!(captured.correlation_id(), format!("\u{fffd}{}", "a".repeat(127)));
 }
 

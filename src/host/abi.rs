@@ -133,14 +133,14 @@ extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> u32 {
 }
 
 #[no_mangle]
-extern "C" fn proxy_on_response_headers(context: u32, _count: u32, _end_of_stream: u32) -> u32 {
-    vm::with(|vm| vm.answer_headers(context));
+extern "C" fn proxy_on_response_headers(context: u32, _count: u32, end_of_stream: u32) -> u32 {
+    vm::with(|vm| vm.answer_headers(context, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
-extern "C" fn proxy_on_response_body(context: u32, size: usize, _end_of_stream: u32) -> u32 {
-    vm::with(|vm| vm.answer_body(context, size));
+extern "C" fn proxy_on_response_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
+    vm::with(|vm| vm.answer_body(context, size, end_of_stream != 0));
     CONTINUE
 }
 

@@ -25,6 +25,8 @@ pub(super) struct AnswerCopy {
     /// It is of a gRPC request, and somebody waits for its status.
     reads_grpc: bool,
     grpc: Option<u32>,
+    /// It came to its end.
+    ended: bool,
     /// When the request came.
     started: Duration,
 }
@@ -40,11 +42,13 @@ impl AnswerCopy {
             charge: None,
             reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
             grpc: None,
+            ended: false,
             started: if compared { calls::monotonic() } else { Duration::ZERO },
         }
     }
 
-    pub(super) fn headers(&mut self) {
+    pub(super) fn headers(&mut self, end_of_stream: bool) {
+        self.ended = end_of_stream;
         if self.reads_headers {
             self.headers = calls::answer_headers().unwrap_or_default();
         }
@@ -54,12 +58,14 @@ impl AnswerCopy {
     }
 
     pub(super) fn trailers(&mut self) {
+        self.ended = true;
         if self.reads_grpc {
             self.grpc = self.grpc.or_else(|| number(calls::answer_trailer("grpc-status")));
         }
     }
 
-    pub(super) fn append(&mut self, mirror: &Mirror, size: usize) {
+    pub(super) fn append(&mut self, mirror: &Mirror, size: usize, end_of_stream: bool) {
+        self.ended = end_of_stream;
         let Some(Ok(body)) = &mut self.body else {
             return;
         };
@@ -97,7 +103,7 @@ impl AnswerCopy {
             content_type: header(b"content-type"),
             content_encoding: header(b"content-encoding"),
             elapsed: calls::monotonic().saturating_sub(self.started),
-            body: self.body.unwrap_or(Err(Unavailable::CutOff)),
+            body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)),
             charge: self.charge,
         }
     }

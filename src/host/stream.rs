@@ -98,25 +98,23 @@ impl Stream {
     }
 
     /// The headers of the primary's answer.
-    pub(super) fn answer_headers(&mut self, _: &mut Mirror) -> Next {
-        if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
-            answer.headers();
-        }
-        Next::GoOn
-    }
-
-    /// The trailers of the primary's answer.
-    pub(super) fn answer_trailers(&mut self, _: &mut Mirror) -> Next {
-        if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
-            answer.trailers();
-        }
-        Next::GoOn
+    pub(super) fn answer_headers(&mut self, end_of_stream: bool) -> Next {
+        self.with_answer(|answer| answer.headers(end_of_stream))
     }
 
     /// A chunk of the primary's answer.
-    pub(super) fn answer_body(&mut self, mirror: &mut Mirror, size: usize) -> Next {
+    pub(super) fn answer_body(&mut self, mirror: &Mirror, size: usize, end_of_stream: bool) -> Next {
+        self.with_answer(|answer| answer.append(mirror, size, end_of_stream))
+    }
+
+    /// The trailers of the primary's answer.
+    pub(super) fn answer_trailers(&mut self) -> Next {
+        self.with_answer(AnswerCopy::trailers)
+    }
+
+    fn with_answer(&mut self, step: impl FnOnce(&mut AnswerCopy)) -> Next {
         if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
-            answer.append(mirror, size);
+            step(answer);
         }
         Next::GoOn
     }

@@ -51,16 +51,16 @@ impl Vm {
         self.advance(context, Stream::complete);
     }
 
-    pub(super) fn answer_headers(&mut self, context: u32) {
-        self.advance(context, Stream::answer_headers);
+    pub(super) fn answer_headers(&mut self, context: u32, end_of_stream: bool) {
+        self.advance(context, |stream, _| stream.answer_headers(end_of_stream));
     }
 
-    pub(super) fn answer_body(&mut self, context: u32, size: usize) {
-        self.advance(context, |stream, mirror| stream.answer_body(mirror, size));
+    pub(super) fn answer_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
+        self.advance(context, |stream, mirror| stream.answer_body(mirror, size, end_of_stream));
     }
 
     pub(super) fn answer_trailers(&mut self, context: u32) {
-        self.advance(context, Stream::answer_trailers);
+        self.advance(context, |stream, _| stream.answer_trailers());
     }
 
     /// Lets a stream take a step; forgets it unless it says that it goes on.

@@ -137,10 +137,18 @@ impl<'d> Node<'d> {
     /// parsers do.
     pub fn at<S: AsRef<str>>(&self, segments: &[S]) -> Option<Node<'d>> {
         segments.iter().map(AsRef::as_ref).try_fold(*self, |node, segment| match node.written().as_bytes().first() {
-            Some(b'{') => node.members().filter(|(key, _)| key.text() == segment).last().map(|(_, value)| value),
+            Some(b'{') => node.members().filter(|(key, _)| key.is_string(segment)).last().map(|(_, value)| value),
             Some(b'[') => node.items().nth(index(segment)?),
             _ => None,
         })
+    }
+
+    /// True for the string that stands for this text.
+    fn is_string(&self, text: &str) -> bool {
+        let inner = self.span().start.saturating_add(1)..self.span().end.saturating_sub(1);
+        let inner = self.text.get(inner).unwrap_or_default();
+        // Escapes make a string longer, never shorter.
+        inner == text && !text.contains('\\') || inner.len() > text.len() && inner.contains('\\') && self.text() == text
     }
 
     /// The value as text: a string decoded, null as nothing, anything else as it is written.

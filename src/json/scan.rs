@@ -6,8 +6,8 @@ use super::{string, Token, MAX_DEPTH};
 pub(super) fn scan(text: &str) -> Option<(Vec<Token>, bool)> {
     // Positions are u32; in the filter all of memory is.
     u32::try_from(text.len()).ok()?;
-    let rest = text.strip_prefix('\u{feff}').unwrap_or(text).as_bytes();
-    Scanner { length: text.len(), rest, tokens: Vec::new(), open: Vec::new(), has_space: false }.scan()
+    let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    Scanner { text: text.as_bytes(), at, tokens: Vec::new(), open: Vec::new(), has_space: false }.scan()
 }
 
 /// White space (RFC 8259, 2).
@@ -16,8 +16,9 @@ pub(super) fn is_space(byte: u8) -> bool {
 }
 
 struct Scanner<'a> {
-    length: usize,
-    rest: &'a [u8],
+    text: &'a [u8],
+    /// How far it has come.
+    at: usize,
     tokens: Vec<Token>,
     /// The lists and objects around the place, innermost last.
     open: Vec<Open>,
@@ -30,28 +31,28 @@ struct Open {
     closer: u8,
 }
 
-impl Scanner<'_> {
+impl<'a> Scanner<'a> {
     fn scan(mut self) -> Option<(Vec<Token>, bool)> {
         loop {
             self.skip_space();
-            match self.rest {
-                [b'[', ..] => {
+            match self.peek()? {
+                b'[' => {
                     self.open(b']')?;
-                    if self.rest.first() != Some(&b']') {
+                    if self.peek() != Some(b']') {
                         continue;
                     }
                 }
-                [b'{', ..] => {
+                b'{' => {
                     self.open(b'}')?;
-                    if self.rest.first() != Some(&b'}') {
+                    if self.peek() != Some(b'}') {
                         self.key()?;
                         continue;
                     }
                 }
-                [b'"', ..] => self.leaf(string::length)?,
-                [b'n', ..] => self.leaf(|rest| rest.starts_with(b"null").then_some(4))?,
-                [b't', ..] => self.leaf(|rest| rest.starts_with(b"true").then_some(4))?,
-                [b'f', ..] => self.leaf(|rest| rest.starts_with(b"false").then_some(5))?,
+                b'"' => self.leaf(string::length)?,
+                b'n' => self.leaf(|rest| rest.starts_with(b"null").then_some(4))?,
+                b't' => self.leaf(|rest| rest.starts_with(b"true").then_some(4))?,
+                b'f' => self.leaf(|rest| rest.starts_with(b"false").then_some(5))?,
                 _ => self.leaf(number_length)?,
             }
             let more = self.close()?;
@@ -61,9 +62,17 @@ impl Scanner<'_> {
         }
     }
 
+    fn peek(&self) -> Option<u8> {
+        self.text.get(self.at).copied()
+    }
+
+    fn rest(&self) -> &'a [u8] {
+        self.text.get(self.at..).unwrap_or_default()
+    }
+
     fn leaf(&mut self, length: impl FnOnce(&[u8]) -> Option<usize>) -> Option<()> {
         let start = self.position();
-        self.skip(length(self.rest)?);
+        self.at += length(self.rest())?;
         let end = self.position();
         self.push(Token { start, end, inside: 0 });
         Some(())
@@ -73,7 +82,10 @@ impl Scanner<'_> {
         self.skip_space();
         self.leaf(string::length)?;
         self.skip_space();
-        self.rest = self.rest.strip_prefix(b":")?;
+        if self.peek()? != b':' {
+            return None;
+        }
+        self.at += 1;
         Some(())
     }
 
@@ -83,7 +95,7 @@ impl Scanner<'_> {
         }
         self.open.push(Open { token: self.tokens.len(), closer });
         self.push(Token { start: self.position(), ..Token::default() });
-        self.skip(1);
+        self.at += 1;
         self.skip_space();
         Some(())
     }
@@ -92,15 +104,15 @@ impl Scanner<'_> {
     fn close(&mut self) -> Option<bool> {
         while let Some(innermost) = self.open.last().copied() {
             self.skip_space();
-            let (next, rest) = self.rest.split_first()?;
-            self.rest = rest;
-            if *next == b',' {
+            let next = self.peek()?;
+            self.at += 1;
+            if next == b',' {
                 if innermost.closer == b'}' {
                     self.key()?;
                 }
                 return Some(true);
             }
-            if *next != innermost.closer {
+            if next != innermost.closer {
                 return None;
             }
             let end = self.position();
@@ -112,30 +124,27 @@ impl Scanner<'_> {
             self.open.pop();
         }
         self.skip_space();
-        self.rest.is_empty().then_some(false)
+        self.rest().is_empty().then_some(false)
     }
 
     fn push(&mut self, token: Token) {
         if self.tokens.len() == self.tokens.capacity() {
             // Twice as many, but no more than there can be: a value takes a byte and another that separates it.
-            let most = self.rest.len() / 2 + 1;
-            self.tokens.reserve_exact(self.tokens.len().max(16).min(most));
+            let most = self.rest().len() / 2 + 1;
+            self.tokens.reserve_exact(self.tokens.len().max(64).min(most));
         }
         self.tokens.push(token);
     }
 
     fn position(&self) -> u32 {
-        (self.length - self.rest.len()) as u32
-    }
-
-    fn skip(&mut self, bytes: usize) {
-        self.rest = self.rest.get(bytes..).unwrap_or_default();
+        self.at as u32
     }
 
     fn skip_space(&mut self) {
-        let spaces = length_of(self.rest, is_space);
-        self.has_space |= spaces > 0;
-        self.skip(spaces);
+        while self.peek().is_some_and(is_space) {
+            self.at += 1;
+            self.has_space = true;
+        }
     }
 }
 

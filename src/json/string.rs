@@ -9,7 +9,7 @@ use super::scan::length_of;
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes.strip_prefix(b"\"")?;
     loop {
-        rest = skip_plain(rest);
+        rest = rest.get(plain_length(rest)..)?;
         match rest {
             [b'"', after @ ..] => return Some(bytes.len() - after.len()),
             [b'\\', escape @ ..] => rest = unescape(escape)?.1,
@@ -18,30 +18,31 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// What follows the bytes at the start that stand for themselves; eight at a time, since most of a body is such.
-fn skip_plain(bytes: &[u8]) -> &[u8] {
+/// How many bytes at the start stand for themselves; eight at a time, since most of a body is such.
+fn plain_length(bytes: &[u8]) -> usize {
     let mut rest = bytes;
     while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-        if !all_plain(u64::from_le_bytes(*eight)) {
-            break;
+        let others = not_plain(u64::from_le_bytes(*eight));
+        if others != 0 {
+            return bytes.len() - rest.len() + others.trailing_zeros() as usize / 8;
         }
         rest = after;
     }
-    rest.get(length_of(rest, is_plain)..).unwrap_or_default()
+    bytes.len() - rest.len() + length_of(rest, is_plain)
 }
 
-/// [`is_plain`] of each of eight bytes. A zero byte is the one that borrows when 1 is subtracted from it and has no high bit itself
-/// (S. E. Anderson, Bit Twiddling Hacks, "Determine if a word has a zero byte").
-const fn all_plain(bytes: u64) -> bool {
+/// The highest bit of the first of eight bytes, the lowest being the first, that is not [`is_plain`], and perhaps of some after it. A byte is
+/// below n if it borrows when n is subtracted and has no high bit itself (S. E. Anderson, Bit Twiddling Hacks, "Determine if a word has a byte
+/// less than n"); what it borrows may make the next ones look so.
+const fn not_plain(bytes: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES << 7;
-    const fn has_zero(bytes: u64) -> u64 {
-        bytes.wrapping_sub(ONES) & !bytes
+    const fn below(bytes: u64, n: u8) -> u64 {
+        bytes.wrapping_sub(ONES * n as u64) & !bytes
     }
-    let quote = has_zero(bytes ^ (ONES * b'"' as u64));
-    let backslash = has_zero(bytes ^ (ONES * b'\\' as u64));
-    let control = bytes.wrapping_sub(ONES * b' ' as u64) & !bytes;
-    (quote | backslash | control) & HIGH == 0
+    let quote = below(bytes ^ (ONES * b'"' as u64), 1);
+    let backslash = below(bytes ^ (ONES * b'\\' as u64), 1);
+    (quote | backslash | below(bytes, b' ')) & HIGH
 }
 
 fn is_plain(byte: u8) -> bool {

@@ -6,6 +6,7 @@ use super::body::BodyKind;
 use crate::capture::{is_named, is_reserved, is_sensitive, named_by_connection, CapturedHead};
 use crate::headers::Pairs;
 use crate::template::{Env, Place, Template, Values};
+use crate::trace_context::TRACEPARENT;
 
 /// What a target asks for its request line and headers.
 #[derive(Debug, Default)]
@@ -71,9 +72,15 @@ impl HeadShape {
     /// The request line and headers of a request with such a body. What ties the copy to its primary is sent whatever `forward` says: the
     /// correlation id, the trace, and what describes the body.
     pub(super) fn choose(&self, head: &CapturedHead, values: &Values<'_>, body: BodyKind) -> Chosen {
-        let tied = |name: &[u8]| name == head.correlation_header().as_bytes() || head.is_of_trace(name);
-        let wanted = |name: &[u8]| body.keeps(name).unwrap_or_else(|| self.forwards(name) || tied(name));
-        let mut chosen = self.pick(head, values, None, wanted);
+        let traced = self.leaves(TRACEPARENT);
+        let wanted = |name: &[u8]| match body.keeps(name) {
+            Some(keeps) => keeps,
+            // A `tracestate` means nothing by itself.
+            None if head.is_of_trace(name) => traced,
+            None => self.forwards(name) || name == head.correlation_header().as_bytes(),
+        };
+        let mut chosen = self.line(head, values, None);
+        self.pick(&mut chosen, head, wanted);
         if let Some(id) = head.made_correlation_id().filter(|_| self.leaves(head.correlation_header().as_bytes())) {
             chosen.push(head.correlation_header().as_bytes(), id.as_bytes());
         }
@@ -86,34 +93,39 @@ impl HeadShape {
 
     /// The same for the call of a batch, which speaks for many requests: of their headers it carries only those that the target names.
     pub(super) fn choose_for_batch(&self, head: &CapturedHead, values: &Values<'_>, content_type: &str) -> Pairs {
-        let named = matches!(self.forward, Forward::Only(_));
-        let wanted = |name: &[u8]| named && self.forwards(name) && BodyKind::Json.keeps(name).is_none();
-        let mut chosen = self.pick(head, values, Some("POST"), wanted);
+        let mut chosen = self.line(head, values, Some("POST"));
+        if let Forward::Only(_) = self.forward {
+            self.pick(&mut chosen, head, |name| self.forwards(name) && BodyKind::Json.keeps(name).is_none());
+        }
         self.push_content_type(&mut chosen, content_type);
         self.push_set(&mut chosen, values);
         chosen.pairs
     }
 
-    fn pick(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>, wanted: impl Fn(&[u8]) -> bool) -> Chosen {
-        let all = head.all();
-        let of_connection = named_by_connection(all);
+    /// The request line; `method` stands in the place of the primary's if the target asks for none.
+    fn line(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>) -> Chosen {
         let mut chosen = Chosen { pairs: Pairs::with_capacity(16, 512), has_idempotency_key: false };
-        for (name, value) in all.iter() {
-            let line = match name {
+        for (name, value) in head.all().iter().filter(|(name, _)| name.starts_with(b":")) {
+            let asked: Option<Cow<'_, str>> = match name {
                 b":method" => self.method.as_deref().or(method).map(Cow::from),
                 b":path" => self.path.as_ref().map(|path| path.text(values, Place::Path).into()),
                 b":authority" => self.authority.as_ref().map(|authority| authority.text(values, Place::Authority).into()),
                 _ => None,
             };
-            let of_line = name.starts_with(b":");
-            let of_hop = is_reserved(name) || is_named(&of_connection, name);
-            if let Some(text) = line {
-                chosen.push(name, text.as_bytes());
-            } else if of_line || (wanted(name) && self.leaves(name) && !of_hop && !head.replaces(name)) {
+            chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
+        }
+        chosen
+    }
+
+    /// Adds the headers of the primary's request that are wanted, and may be sent at all.
+    fn pick(&self, chosen: &mut Chosen, head: &CapturedHead, wanted: impl Fn(&[u8]) -> bool) {
+        let all = head.all();
+        let of_connection = named_by_connection(all);
+        for (name, value) in all.iter().filter(|(name, _)| !name.starts_with(b":") && wanted(name)) {
+            if self.leaves(name) && !is_reserved(name) && !is_named(&of_connection, name) && !head.replaces(name) {
                 chosen.push(name, value);
             }
         }
-        chosen
     }
 
     fn forwards(&self, name: &[u8]) -> bool {

@@ -3,7 +3,7 @@ mod heads;
 mod items;
 
 use super::*;
-use crate::capture::RequestHead;
+use crate::capture::{Needs, RequestHead};
 use crate::config::Config;
 use crate::headers::HeaderMap;
 use crate::template::Property;
@@ -45,7 +45,7 @@ fn attempt() -> Attempt<'static> {
 fn captured(config: &Config, pairs: &[(&str, &[u8])]) -> CapturedHead {
     let headers = map(pairs);
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, true, config);
+    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, config);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured.push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/orders".to_owned() });
     captured.keep_all(headers);

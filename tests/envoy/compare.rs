@@ -120,6 +120,33 @@ async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable()
 }
 
 #[tokio::test]
+async fn a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middle_of_it() {
+    let scene = Scene::configured(["audit"], comparing(json!({}))).await;
+    scene.primary.behave(Behaviour::HangInAnswer);
+    // What the client gets until it leaves is what the target answers.
+    let half = Answer::status(200).body.slice(..Answer::status(200).body.len() / 2);
+    scene.target().behave(Behaviour::Answer(Answer { body: half, ..Answer::status(200) }));
+    let client = scene.client();
+    let request = client.request("GET", "/").body(crate::support::client::full("")).unwrap();
+    let sent = tokio::spawn(async move { client.try_send(request).await.is_ok() });
+    scene.envoy.settled_at("audit", 1).await;
+    eventually(PATIENCE, "the status to pass", async || {
+        match scene.envoy.stats().await.find("cluster.primary.upstream_rq_200") {
+            Some(1) => Ok(()),
+            seen => Err(format!("{seen:?}")),
+        }
+    })
+    .await;
+    sent.abort();
+    let _ = sent.await;
+    eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await) {
+        [0, 0, 0, 1] => Ok(()),
+        seen => Err(format!("{seen:?}")),
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn an_answer_is_compared_after_the_last_attempt_and_a_failure_is_an_answer_too() {
     let mut configuration = comparing(json!({"body": "none"}));
     configuration["targets"][0]["retry"] = json!({"max_attempts": 3, "backoff": {"base": "1ms", "max": "2ms"}});

@@ -47,7 +47,7 @@ pub(in crate::host) struct Reply {
 #[derive(Clone)]
 struct Subject {
     delivery_id: Uuid,
-    correlation_id: Box<str>,
+    correlation_id: Rc<str>,
 }
 
 impl Comparison {
@@ -119,7 +119,7 @@ impl Mirror {
         let Some(comparison) = one.comparison.take() else {
             return;
         };
-        let subject = Subject { delivery_id: delivery.id, correlation_id: one.head.correlation_id().into() };
+        let subject = Subject { delivery_id: delivery.id, correlation_id: one.head.shared_correlation_id() };
         let reply = self.reply(delivery.target, cause, elapsed, body_size);
         self.target_ended(&comparison, reply, subject);
     }

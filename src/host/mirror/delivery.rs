@@ -56,7 +56,7 @@ pub(super) struct Batch {
 /// One request in a batch: all that is left of it.
 pub(in crate::host) struct BatchItem {
     pub(super) id: Uuid,
-    pub(in crate::host) correlation_id: Box<str>,
+    pub(in crate::host) correlation_id: Rc<str>,
     pub(super) json: Vec<u8>,
     pub(super) received: Duration,
     pub(super) charge: Charge,

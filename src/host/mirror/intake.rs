@@ -8,7 +8,7 @@ use super::comparison::Comparison;
 use super::delivery::{Batch, BatchItem, Burden, Delivery, Load, One};
 use super::Mirror;
 use crate::batch::{self, Completed};
-use crate::capture::{CapturedHead, RequestHead};
+use crate::capture::{CapturedHead, Needs, RequestHead};
 use crate::config::Reads;
 use crate::headers::{HeaderMap, Pairs};
 use crate::host::calls;
@@ -49,8 +49,7 @@ pub(in crate::host) struct Wanted {
     pub(in crate::host) later: Targets,
     /// Those whose answers are compared with the primary's.
     pub(in crate::host) compared: Targets,
-    /// One of them gets the headers as all do that ask for no changes.
-    plain: bool,
+    needs: Needs,
     /// What else must be kept for one of them.
     pub(in crate::host) reads: Reads,
 }
@@ -90,15 +89,16 @@ impl Mirror {
             }
             let phase = if target.after.is_none() { &mut wanted.now } else { &mut wanted.later };
             phase.insert(index);
-            wanted.plain |= !target.reads.headers;
+            wanted.needs.plain |= !target.reads.headers;
+            wanted.needs.trace |= target.batch.is_none();
             wanted.reads = wanted.reads.and(target.reads);
         }
         wanted
     }
 
-    /// Keeps what ties a request that is wanted to its copies, and what plain ones carry.
+    /// Keeps what ties a request that is wanted to its copies, and what they need besides.
     pub(in crate::host) fn capture(&mut self, wanted: Wanted, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
-        let mut captured = CapturedHead::capture(headers, head, wanted.plain, &self.config);
+        let mut captured = CapturedHead::capture(headers, head, wanted.needs, &self.config);
         captured.correlate(|| random_id(self.random.take(calls::random)));
         if wanted.reads.properties {
             for path in &self.config.properties {
@@ -138,6 +138,7 @@ impl Mirror {
                 answered.insert(target);
             } else {
                 self.give_up_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
+                self.unanswered(comparisons.iter().find(|comparison| comparison.target() == target).cloned());
             }
         }
         self.accept(answered, complete, comparisons);
@@ -212,7 +213,7 @@ impl Mirror {
             self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return;
         };
-        let item = BatchItem { id, correlation_id: correlation_id.into(), json, received: now, charge };
+        let item = BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received: now, charge };
         let limited = self.is_rate_limited(index, now);
         let place = !limited && self.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
         if !place {
