@@ -6,8 +6,8 @@ use super::{string, Token, MAX_DEPTH};
 pub(super) fn scan(text: &str) -> Option<(Vec<Token>, bool)> {
     // Positions are u32; in the filter all of memory is.
     u32::try_from(text.len()).ok()?;
-    let at = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    Scanner { text: text.as_bytes(), at, tokens: Vec::new(), open: Vec::new(), has_space: false }.scan()
+    let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
+    Scanner { text: text.as_bytes(), tokens: Vec::new(), open: Vec::new(), has_space: false }.scan(start)
 }
 
 /// White space (RFC 8259, 2).
@@ -17,8 +17,6 @@ pub(super) fn is_space(byte: u8) -> bool {
 
 struct Scanner<'a> {
     text: &'a [u8],
-    /// How far it has come.
-    at: usize,
     tokens: Vec<Token>,
     /// The lists and objects around the place, innermost last.
     open: Vec<Open>,
@@ -31,120 +29,120 @@ struct Open {
     closer: u8,
 }
 
-impl<'a> Scanner<'a> {
-    fn scan(mut self) -> Option<(Vec<Token>, bool)> {
+/// How far the text is read is passed along, not kept: it changes with each byte.
+impl Scanner<'_> {
+    fn scan(mut self, start: usize) -> Option<(Vec<Token>, bool)> {
+        let mut at = self.skip_space(start);
         loop {
-            self.skip_space();
-            match self.peek()? {
+            at = match self.byte(at)? {
                 b'[' => {
-                    self.open(b']')?;
-                    if self.peek() != Some(b']') {
+                    let inside = self.open(at, b']')?;
+                    if self.byte(inside) != Some(b']') {
+                        at = inside;
                         continue;
                     }
+                    inside
                 }
                 b'{' => {
-                    self.open(b'}')?;
-                    if self.peek() != Some(b'}') {
-                        self.key()?;
+                    let inside = self.open(at, b'}')?;
+                    if self.byte(inside) != Some(b'}') {
+                        at = self.key(inside)?;
                         continue;
                     }
+                    inside
                 }
-                b'"' => self.leaf(string::length)?,
-                b'n' => self.leaf(|rest| rest.starts_with(b"null").then_some(4))?,
-                b't' => self.leaf(|rest| rest.starts_with(b"true").then_some(4))?,
-                b'f' => self.leaf(|rest| rest.starts_with(b"false").then_some(5))?,
-                _ => self.leaf(number_length)?,
-            }
-            let more = self.close()?;
-            if !more {
-                return Some((self.tokens, self.has_space));
+                b'"' => self.string(at)?,
+                b'n' => self.word(at, b"null")?,
+                b't' => self.word(at, b"true")?,
+                b'f' => self.word(at, b"false")?,
+                _ => self.leaf(at, number_length(self.rest(at))?),
+            };
+            match self.close(at)? {
+                Some(next) => at = next,
+                None => return Some((self.tokens, self.has_space)),
             }
         }
     }
 
-    fn peek(&self) -> Option<u8> {
-        self.text.get(self.at).copied()
+    fn byte(&self, at: usize) -> Option<u8> {
+        self.text.get(at).copied()
     }
 
-    fn rest(&self) -> &'a [u8] {
-        self.text.get(self.at..).unwrap_or_default()
+    fn rest(&self, at: usize) -> &[u8] {
+        self.text.get(at..).unwrap_or_default()
     }
 
-    fn leaf(&mut self, length: impl FnOnce(&[u8]) -> Option<usize>) -> Option<()> {
-        let start = self.position();
-        self.at += length(self.rest())?;
-        let end = self.position();
-        self.push(Token { start, end, inside: 0 });
-        Some(())
+    fn leaf(&mut self, at: usize, length: usize) -> usize {
+        let end = at + length;
+        self.push(Token { start: at as u32, end: end as u32, inside: 0 });
+        end
     }
 
-    fn key(&mut self) -> Option<()> {
-        self.skip_space();
-        self.leaf(string::length)?;
-        self.skip_space();
-        if self.peek()? != b':' {
-            return None;
-        }
-        self.at += 1;
-        Some(())
+    fn word(&mut self, at: usize, word: &[u8]) -> Option<usize> {
+        self.rest(at).starts_with(word).then(|| self.leaf(at, word.len()))
     }
 
-    fn open(&mut self, closer: u8) -> Option<()> {
+    fn string(&mut self, at: usize) -> Option<usize> {
+        let length = string::length(self.rest(at))?;
+        Some(self.leaf(at, length))
+    }
+
+    /// A key and its colon, and where its value begins.
+    fn key(&mut self, at: usize) -> Option<usize> {
+        let end = self.string(at)?;
+        let colon = self.skip_space(end);
+        (self.byte(colon)? == b':').then(|| self.skip_space(colon + 1))
+    }
+
+    /// Where what is in a list or an object begins.
+    fn open(&mut self, at: usize, closer: u8) -> Option<usize> {
         if self.open.len() == MAX_DEPTH {
             return None;
         }
         self.open.push(Open { token: self.tokens.len(), closer });
-        self.push(Token { start: self.position(), ..Token::default() });
-        self.at += 1;
-        self.skip_space();
-        Some(())
+        self.push(Token { start: at as u32, ..Token::default() });
+        Some(self.skip_space(at + 1))
     }
 
-    /// Closes what ends after a value. True if another value must follow, false at the end of the text.
-    fn close(&mut self) -> Option<bool> {
+    /// Closes what ends after a value. Where the next value begins, or none at the end of the text.
+    fn close(&mut self, end: usize) -> Option<Option<usize>> {
+        let mut at = self.skip_space(end);
         while let Some(innermost) = self.open.last().copied() {
-            self.skip_space();
-            let next = self.peek()?;
-            self.at += 1;
+            let next = self.byte(at)?;
             if next == b',' {
-                if innermost.closer == b'}' {
-                    self.key()?;
-                }
-                return Some(true);
+                let next = self.skip_space(at + 1);
+                return Some(Some(if innermost.closer == b'}' { self.key(next)? } else { next }));
             }
             if next != innermost.closer {
                 return None;
             }
-            let end = self.position();
             let inside = self.tokens.get_mut(innermost.token..)?;
             let count = inside.len() as u32;
             let token = inside.first_mut()?;
-            token.end = end;
+            token.end = at as u32 + 1;
             token.inside = count.saturating_sub(1);
             self.open.pop();
+            at = self.skip_space(at + 1);
         }
-        self.skip_space();
-        self.rest().is_empty().then_some(false)
+        (at == self.text.len()).then_some(None)
     }
 
     fn push(&mut self, token: Token) {
         if self.tokens.len() == self.tokens.capacity() {
             // Twice as many, but no more than there can be: a value takes a byte and another that separates it.
-            let most = self.rest().len() / 2 + 1;
-            self.tokens.reserve_exact(self.tokens.len().max(64).min(most));
+            let most = self.rest(token.start as usize).len() / 2 + 1;
+            self.tokens.reserve_exact(self.tokens.len().max(128).min(most));
         }
         self.tokens.push(token);
     }
 
-    fn position(&self) -> u32 {
-        self.at as u32
-    }
-
-    fn skip_space(&mut self) {
-        while self.peek().is_some_and(is_space) {
-            self.at += 1;
-            self.has_space = true;
+    fn skip_space(&mut self, start: usize) -> usize {
+        let mut at = start;
+        while self.byte(at).is_some_and(is_space) {
+            at += 1;
         }
+        self.has_space |= at != start;
+        at
     }
 }
 
