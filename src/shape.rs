@@ -19,6 +19,7 @@ use self::body::BodyKind;
 use crate::batch::Format;
 use crate::capture::CapturedHead;
 use crate::headers::{HeaderMap, Pairs};
+use crate::json;
 use crate::loop_guard::{self, LoopGuard};
 use crate::template::{Answered, Env, Facts, Template, Values};
 use crate::trace_context::TRACEPARENT;
@@ -155,11 +156,7 @@ impl Shape {
         let values = self.values(source, attempt, &read)?;
         let json = match self.body.content.written(&values) {
             Some(json) => json,
-            None => {
-                let mut json = Vec::with_capacity(read.len());
-                values.json().ok_or(Unfit::BodyNotJson)?.root().write_compact(&mut json);
-                json
-            }
+            None => json::compact(&read).map_err(|_| Unfit::BodyNotJson)?.into_owned(),
         };
         Ok((self.head.choose_for_batch(source.head, &values, format.content_type()), json))
     }

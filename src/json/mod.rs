@@ -74,8 +74,38 @@ pub enum Kind<'d> {
 /// It is no JSON.
 pub fn parse(body: &[u8]) -> Result<Json<'_>, NotJson> {
     let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
-    let (tokens, has_space) = scan::scan(text).ok_or(NotJson)?;
+    let mut tokens = Vec::new();
+    let has_space = scan::scan(text, &mut tokens).ok_or(NotJson)?;
     Ok(Json { text, tokens, has_space })
+}
+
+/// The value in a body without the white space around it and between its tokens, hence on one line, and otherwise as it is written; for who does not
+/// look into it.
+///
+/// # Errors
+/// It is no JSON.
+pub fn compact(body: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
+    let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
+    let has_space = scan::scan(text, &mut ()).ok_or(NotJson)?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    if !has_space {
+        return Ok(Cow::Borrowed(text.as_bytes()));
+    }
+    let mut out = Vec::with_capacity(text.len());
+    push_compact(text, &mut out);
+    Ok(Cow::Owned(out))
+}
+
+/// Adds JSON without the white space between its tokens.
+fn push_compact(json: &str, out: &mut Vec<u8>) {
+    let mut rest = json;
+    while !rest.is_empty() {
+        let (between, string) = rest.split_at(rest.find('"').unwrap_or(rest.len()));
+        out.extend(between.bytes().filter(|byte| !scan::is_space(*byte)));
+        let (string, after) = string.split_at(string::length(string.as_bytes()).unwrap_or(string.len()));
+        out.extend_from_slice(string.as_bytes());
+        rest = after;
+    }
 }
 
 impl<'a> Json<'a> {
@@ -162,17 +192,10 @@ impl<'d> Node<'d> {
 
     /// Writes the value without the white space between its tokens, hence on one line, and otherwise as it is written.
     pub fn write_compact(&self, out: &mut Vec<u8>) {
-        let mut rest = self.written();
-        if !self.has_space {
-            out.extend_from_slice(rest.as_bytes());
-            return;
-        }
-        while !rest.is_empty() {
-            let (between, string) = rest.split_at(rest.find('"').unwrap_or(rest.len()));
-            out.extend(between.bytes().filter(|byte| !scan::is_space(*byte)));
-            let (string, after) = string.split_at(string::length(string.as_bytes()).unwrap_or(string.len()));
-            out.extend_from_slice(string.as_bytes());
-            rest = after;
+        if self.has_space {
+            push_compact(self.written(), out);
+        } else {
+            out.extend_from_slice(self.written().as_bytes());
         }
     }
 }

@@ -2,12 +2,59 @@
 
 use super::{string, Token, MAX_DEPTH};
 
-/// The tokens of a text, and whether there is white space between them; none if it is no JSON.
-pub(super) fn scan(text: &str) -> Option<(Vec<Token>, bool)> {
+/// Puts the tokens of a text on a tape, and tells whether there is white space between them; none if it is no JSON.
+pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {
     // Positions are u32; in the filter all of memory is.
     u32::try_from(text.len()).ok()?;
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    Scanner { text: text.as_bytes(), tokens: Vec::new(), open: Vec::new(), has_space: false }.scan(start)
+    Scanner { text: text.as_bytes(), tape, open: Vec::new(), has_space: false }.scan(start)
+}
+
+/// Where tokens go.
+pub(super) trait Tape {
+    /// How many there are.
+    fn length(&self) -> usize;
+    /// Adds one; so many bytes of text are left from its start on.
+    fn push(&mut self, token: Token, left: usize);
+    /// The list or object at that place ends there.
+    fn close(&mut self, token: usize, end: u32) -> Option<()>;
+}
+
+impl Tape for Vec<Token> {
+    fn length(&self) -> usize {
+        self.len()
+    }
+
+    fn push(&mut self, token: Token, left: usize) {
+        if self.len() == self.capacity() {
+            // Twice as many, but no more than there can be: a value takes a byte and another that separates it.
+            let most = left / 2 + 1;
+            self.reserve_exact(self.len().max(64).min(most));
+        }
+        Self::push(self, token);
+    }
+
+    fn close(&mut self, token: usize, end: u32) -> Option<()> {
+        let inside = self.get_mut(token..)?;
+        let count = inside.len() as u32;
+        let token = inside.first_mut()?;
+        token.end = end;
+        token.inside = count.saturating_sub(1);
+        Some(())
+    }
+}
+
+/// Keeps nothing: whether a text is JSON shows all the same.
+impl Tape for () {
+    fn length(&self) -> usize {
+        0
+    }
+
+    fn push(&mut self, _: Token, _: usize) {}
+
+    fn close(&mut self, _: usize, _: u32) -> Option<()> {
+        Some(())
+    }
 }
 
 /// White space (RFC 8259, 2).
@@ -15,9 +62,9 @@ pub(super) fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\t' | b'\n' | b'\r')
 }
 
-struct Scanner<'a> {
+struct Scanner<'a, T> {
     text: &'a [u8],
-    tokens: Vec<Token>,
+    tape: &'a mut T,
     /// The lists and objects around the place, innermost last.
     open: Vec<Open>,
     has_space: bool,
@@ -30,8 +77,8 @@ struct Open {
 }
 
 /// How far the text is read is passed along, not kept: it changes with each byte.
-impl Scanner<'_> {
-    fn scan(mut self, start: usize) -> Option<(Vec<Token>, bool)> {
+impl<T: Tape> Scanner<'_, T> {
+    fn scan(mut self, start: usize) -> Option<bool> {
         let mut at = self.skip_space(start);
         loop {
             at = match self.byte(at)? {
@@ -59,7 +106,7 @@ impl Scanner<'_> {
             };
             match self.close(at)? {
                 Some(next) => at = next,
-                None => return Some((self.tokens, self.has_space)),
+                None => return Some(self.has_space),
             }
         }
     }
@@ -74,7 +121,7 @@ impl Scanner<'_> {
 
     fn leaf(&mut self, at: usize, length: usize) -> usize {
         let end = at + length;
-        self.push(Token { start: at as u32, end: end as u32, inside: 0 });
+        self.tape.push(Token { start: at as u32, end: end as u32, inside: 0 }, self.text.len() - at);
         end
     }
 
@@ -99,8 +146,8 @@ impl Scanner<'_> {
         if self.open.len() == MAX_DEPTH {
             return None;
         }
-        self.open.push(Open { token: self.tokens.len(), closer });
-        self.push(Token { start: at as u32, ..Token::default() });
+        self.open.push(Open { token: self.tape.length(), closer });
+        self.tape.push(Token { start: at as u32, ..Token::default() }, self.text.len() - at);
         Some(self.skip_space(at + 1))
     }
 
@@ -116,24 +163,11 @@ impl Scanner<'_> {
             if next != innermost.closer {
                 return None;
             }
-            let inside = self.tokens.get_mut(innermost.token..)?;
-            let count = inside.len() as u32;
-            let token = inside.first_mut()?;
-            token.end = at as u32 + 1;
-            token.inside = count.saturating_sub(1);
+            self.tape.close(innermost.token, at as u32 + 1)?;
             self.open.pop();
             at = self.skip_space(at + 1);
         }
         (at == self.text.len()).then_some(None)
-    }
-
-    fn push(&mut self, token: Token) {
-        if self.tokens.len() == self.tokens.capacity() {
-            // Twice as many, but no more than there can be: a value takes a byte and another that separates it.
-            let most = self.rest(token.start as usize).len() / 2 + 1;
-            self.tokens.reserve_exact(self.tokens.len().max(128).min(most));
-        }
-        self.tokens.push(token);
     }
 
     fn skip_space(&mut self, start: usize) -> usize {

@@ -9,7 +9,7 @@ use super::scan::length_of;
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     let mut rest = bytes.strip_prefix(b"\"")?;
     loop {
-        rest = rest.get(plain_length(rest)..)?;
+        rest = skip_plain(rest);
         match rest {
             [b'"', after @ ..] => return Some(bytes.len() - after.len()),
             [b'\\', escape @ ..] => rest = unescape(escape)?.1,
@@ -18,17 +18,17 @@ pub(super) fn length(bytes: &[u8]) -> Option<usize> {
     }
 }
 
-/// How many bytes at the start stand for themselves; eight at a time, since most of a body is such.
-fn plain_length(bytes: &[u8]) -> usize {
+/// What follows the bytes at the start that stand for themselves; eight at a time, since most of a body is such.
+fn skip_plain(bytes: &[u8]) -> &[u8] {
     let mut rest = bytes;
     while let Some((eight, after)) = rest.split_first_chunk::<8>() {
         let others = not_plain(u64::from_le_bytes(*eight));
         if others != 0 {
-            return bytes.len() - rest.len() + others.trailing_zeros() as usize / 8;
+            return rest.get(others.trailing_zeros() as usize / 8..).unwrap_or_default();
         }
         rest = after;
     }
-    bytes.len() - rest.len() + length_of(rest, is_plain)
+    rest.get(length_of(rest, is_plain)..).unwrap_or_default()
 }
 
 /// The highest bit of the first of eight bytes, the lowest being the first, that is not [`is_plain`], and perhaps of some after it. A byte is
