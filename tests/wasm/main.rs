@@ -13,13 +13,17 @@
 mod wasm_host;
 
 mod accounts;
+mod after_response;
+mod batches;
 mod breaker;
 mod breaker_record;
+mod compare;
 mod configuration;
 mod copies;
 mod cost;
 mod drain;
 mod faults;
+mod grpc;
 mod identity;
 mod letters;
 mod lifecycle;
@@ -30,4 +34,5 @@ mod probe;
 mod retries;
 mod scene;
 mod selection;
+mod shaping;
 mod the_host;

@@ -53,12 +53,19 @@ pub(crate) fn dropped(host: &Host, target: &str) -> Vec<(String, u64)> {
     reasons.collect()
 }
 
-/// Nothing vanished: every matched request was delivered, dead-lettered or dropped for a reason, and nothing is left in flight or queued.
+/// The only reason for which requests to a target were dropped.
+pub(crate) fn only(reason: &str, count: u64) -> Vec<(String, u64)> {
+    vec![(reason.to_owned(), count)]
+}
+
+/// Nothing vanished: every matched request was left out by the sample, delivered, dead-lettered or dropped for a reason, and nothing is
+/// left in flight or queued.
 #[track_caller]
 pub(crate) fn assert_balanced(host: &Host, target: &str) {
     let lost: u64 = dropped(host, target).iter().map(|(_, count)| count).sum();
     let matched = host.stat(target, "matched");
-    let accounted = host.stat(target, "delivered") + host.stat(target, "dead_lettered") + i64::try_from(lost).unwrap();
+    let ends: i64 = ["sampled_out", "delivered", "dead_lettered"].iter().map(|name| host.stat(target, name)).sum();
+    let accounted = ends + i64::try_from(lost).unwrap();
     assert_eq!(matched, accounted, "{:#?}", host.stats());
     for gauge in ["inflight", "queued", "queued_bytes"] {
         assert_eq!(host.stat(target, gauge), 0, "{gauge} of {target}");

@@ -117,8 +117,7 @@ impl Mirror {
             if self.config.targets.get(target).is_some_and(|target| target.batch.is_some()) {
                 self.collect(target, complete, now);
             } else {
-                let comparison = comparisons.iter().find(|comparison| comparison.target() == target);
-                self.offer(target, complete, comparison.cloned(), now);
+                self.offer(target, complete, comparison_of(comparisons, target), now);
             }
         }
     }
@@ -138,7 +137,7 @@ impl Mirror {
                 answered.insert(target);
             } else {
                 self.give_up_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
-                self.unanswered(comparisons.iter().find(|comparison| comparison.target() == target).cloned());
+                self.unanswered(comparison_of(comparisons, target));
             }
         }
         self.accept(answered, complete, comparisons);
@@ -261,6 +260,11 @@ impl Mirror {
             last_outcome: None,
         }
     }
+}
+
+/// What holds a target's answer against the primary's, if they are compared.
+fn comparison_of(comparisons: &[Comparison], target: usize) -> Option<Comparison> {
+    comparisons.iter().find(|comparison| comparison.target() == target).cloned()
 }
 
 /// The text of a property. Envoy gives numbers as eight bytes, little-endian, and truth as one (`source/extensions/common/wasm/context.cc`,

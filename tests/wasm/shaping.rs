@@ -1,0 +1,114 @@
+//! What shaping costs: nothing where nothing is asked for, and never a host call more than what is asked for needs.
+
+use crate::{
+    scene::{assert_balanced, audit, audit_with, mirroring_with, target, targets, with},
+    wasm_host::{Answer, Host, Level, Request, Tally, Worker},
+};
+use serde_json::{json, Value};
+
+fn order() -> Request {
+    Request::post("/orders?id=7").header("content-type", "application/json").header("x-user", "alice").body("{\"id\": 7}")
+}
+
+/// A worker that has seen a request already.
+fn warm(configuration: &Value) -> (Host, Worker) {
+    let (host, worker) = mirroring_with(configuration);
+    host.set_log_level(Level::Info);
+    worker.exchange(&order());
+    worker.answer_all(&Answer::upstream(200));
+    (host, worker)
+}
+
+/// What the same request costs from its headers to its call-out, but for random bytes, which are drawn in bulk.
+fn cost_of(configuration: &Value) -> Tally {
+    let (host, worker) = warm(configuration);
+    let mut tally = host.tally(|| worker.exchange(&order()));
+    tally.imports.remove("random_get");
+    tally
+}
+
+#[test]
+fn a_template_costs_no_host_call_and_one_that_tells_the_time_a_clock() {
+    let plain = cost_of(&audit());
+    let everything = json!({"request": {
+        "method": "PUT",
+        "path": "/o/${path}/${query:id}",
+        "authority": "${authority}",
+        "headers": {"forward": ["x-user"], "remove": ["x-none"], "set": {"x-a": "${header:x-user} ${attempt} ${correlation_id}"}},
+        "body": {"template": {"id": "${body:/id}", "all": "${body}", "text": "${body_text}"}, "redact": ["/id"]},
+    }});
+    assert_eq!(cost_of(&audit_with(&everything)), plain);
+    let mut timed = everything.clone();
+    timed["request"]["body"]["template"]["now"] = "${now} ${now_ms}".into();
+    let mut with_clock = plain.clone();
+    *with_clock.imports.entry("proxy_get_current_time_nanoseconds").or_default() += 1;
+    assert_eq!(cost_of(&audit_with(&timed)), with_clock);
+    for cheap in
+        [json!({"body": {"omit": true}}), json!({"body": {"redact": ["/id"]}}), json!({"headers": {"sensitive": "forward"}})]
+    {
+        assert_eq!(cost_of(&audit_with(&json!({ "request": cheap }))), plain, "{cheap}");
+    }
+}
+
+#[test]
+fn a_request_that_is_sampled_out_costs_one_look_and_two_statistics() {
+    for sample in [json!({"percent": 0.000_001}), json!({"percent": 0.000_001, "key": {"header": "x-user"}})] {
+        let all_features = json!({
+            "sample": sample,
+            "after": "response",
+            "request": {"body": {"template": {"a": "${now} ${property:xds.route_name}"}}},
+            "compare": {},
+        });
+        let (host, worker) = warm(&audit_with(&all_features));
+        let mut tally = host.tally(|| worker.exchange(&order()));
+        tally.imports.remove("random_get");
+        assert_eq!((tally.of("proxy_get_header_map_pairs"), tally.of("proxy_increment_metric")), (1, 2));
+        assert_eq!(tally.host_calls(), 3, "{tally:?}");
+        assert_eq!((host.stat("audit", "matched"), host.stat("audit", "sampled_out")), (2, 2));
+        assert_balanced(&host, "audit");
+    }
+}
+
+#[test]
+fn thirty_two_targets_share_what_is_read() {
+    let shaped = json!({"request": {"path": "/o/${body:/id}", "headers": {"set": {"x-route": "${property:xds.route_name}"}}}});
+    let list: Vec<Value> = (0..32).map(|number| with(target(&format!("t{number}")), &shaped)).collect();
+    let tally = cost_of(&targets(&list));
+    let shared = ["proxy_get_header_map_pairs", "proxy_get_buffer_bytes", "proxy_get_property", "clock_time_get"];
+    assert_eq!(shared.map(|import| tally.of(import)), [1; 4], "{tally:?}");
+    assert_eq!((tally.of("proxy_http_call"), tally.of("proxy_increment_metric")), (32, 3 * 32));
+    assert_eq!(tally.host_calls(), 4 + 32 + 3 * 32 + 32, "what else is read is the breakers' records: {tally:?}");
+}
+
+#[test]
+fn properties_are_read_only_for_those_who_name_them_and_want_the_request() {
+    let names = |expression: &str| json!({"request": {"headers": {"set": {"x-seen": expression}}}});
+    let route = names("${property:xds.route_name} ${property:source.port} ${property:connection.mtls} ${property:xds.none}");
+    let (host, worker) = mirroring_with(&targets(&[
+        with(target("all"), &with(route, &json!({"match": [{"methods": ["POST"]}]}))),
+        with(target("route"), &names("${property:xds.route_name}")),
+    ]));
+    let request = |method| {
+        let request = Request::new(method, "/").property(&["xds", "route_name"], "r1");
+        request.property(&["source", "port"], 4711).property(&["connection", "mtls"], true)
+    };
+    let seen = |worker: &Worker| {
+        let calls = worker.call_outs();
+        calls.iter().for_each(|call| call.answer(Answer::upstream(200)));
+        calls.iter().map(|call| call.header("x-seen").unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let tally = host.tally(|| worker.exchange(&request("POST")));
+    assert_eq!((tally.of("proxy_get_property"), seen(&worker)), (4, vec!["r1 4711 true".to_owned(), "r1".to_owned()]));
+    worker.exchange(&request("GET"));
+    assert_eq!(seen(&worker), ["r1"]);
+    let none = cost_of(&audit_with(&names("${header:x-user}")));
+    assert_eq!(none.of("proxy_get_property"), 0);
+    // A host that refuses, or numbers that are none, leave the value out.
+    host.fail("proxy_get_property", 0, u64::MAX, crate::wasm_host::Status::INTERNAL_FAILURE);
+    worker.exchange(&request("POST"));
+    host.heal();
+    worker.exchange(&Request::post("/").property(&["source", "port"], "text"));
+    assert_eq!(seen(&worker), ["", "", "", ""]);
+    assert_balanced(&host, "all");
+    assert_balanced(&host, "route");
+}
