@@ -1,10 +1,11 @@
 //! What the filter costs: calls into the host, and memory.
 
 use crate::{
-    scene::{assert_balanced, audit_with, mirroring, mirroring_with, target, targets},
-    wasm_host::{Answer, Level, Request, Stat},
+    scene::{assert_balanced, audit_with, dropped, mirroring, mirroring_with, target, targets, with},
+    wasm_host::{Answer, Level, Request, Response, Stat, Stream},
 };
-use serde_json::json;
+use serde_json::{json, Value};
+use std::time::Duration;
 
 #[test]
 fn a_request_that_no_target_wants_costs_one_look_at_its_headers() {
@@ -89,6 +90,105 @@ fn memory_does_not_grow_with_the_number_of_requests() {
     assert_eq!(host.stat("a", "matched"), 20_000);
     assert_balanced(&host, "a");
     assert_balanced(&host, "b");
+}
+
+/// Every feature at once: batches, waiting for the answer, comparison, templates, samples, retries and letters.
+fn everything() -> Value {
+    let common = json!({
+        "limits": {"max_in_flight": 4, "max_queued": 16},
+        "retry": {"max_attempts": 2, "backoff": {"base": "1ms", "max": "2ms"}},
+        "circuit_breaker": {"open_for": "20ms"},
+        "dead_letter": {"cluster": "dlq", "on": ["retries_exhausted", "not_retryable", "queue_full", "circuit_open"]},
+    });
+    let all = [
+        json!({"batch": {"max_items": 7, "max_delay": "20ms"},
+            "request": {"path": "/b/${header:x-tenant}", "headers": {"forward": ["x-tenant"]}}}),
+        json!({"after": "response", "compare": {"log_values": true}, "request": {"headers": {"set": {"x-location": "${response:header:location}"}},
+            "body": {"template": {"body": "${body}", "at": "${now}", "route": "${property:xds.route_name}"}, "redact": ["/a"]}}}),
+        json!({"compare": {"percent": 50}, "sample": {"percent": 70}}),
+        json!({"after": "response", "statuses": ["2xx", "5xx"], "batch": {"max_items": 3, "max_delay": "5ms", "format": "ndjson"},
+            "sample": {"percent": 50, "key": {"header": "x-tenant"}}}),
+    ];
+    let all: Vec<Value> =
+        (0..).zip(all).map(|(number, fields)| with(with(target(&format!("t{number}")), &common), &fields)).collect();
+    with(targets(&all), &json!({"limits": {"max_body_bytes": "4KiB", "max_buffered_bytes": "64KiB"}}))
+}
+
+#[test]
+fn memory_does_not_grow_with_the_number_of_requests_whatever_is_made_of_them() {
+    let (host, worker) = mirroring_with(&everything());
+    host.set_log_level(Level::Critical);
+    let ends: [fn(Stream, &Response); 5] = [
+        |stream, answer| {
+            stream.answer(answer);
+            stream.close();
+        },
+        |stream, _| stream.close(),
+        |stream, _| {
+            stream.answer(&Response::status(500).body("[2]"));
+            stream.close();
+        },
+        |stream, answer| {
+            stream.begin_answer(answer, false);
+            stream.primary_breaks_off();
+        },
+        |stream, answer| {
+            stream.answer(&answer.clone().body("x".repeat(4_000)).body("x".repeat(4_000)));
+            stream.close();
+        },
+    ];
+    let answers = [
+        Answer::upstream(200).header("content-type", "application/json").body("[1]"),
+        Answer::upstream(503),
+        Answer::upstream(404).body("x".repeat(5_000)),
+        Answer::upstream(200),
+        Answer::reset(),
+        Answer::timeout(),
+        Answer::upstream(200).body("x".repeat(2_000)),
+    ];
+    let created = Response::status(201).header("location", "/orders/7").header("content-type", "application/json").body("[1.0]");
+    // Most letters are taken.
+    let answer_all = |round: usize| loop {
+        let calls = worker.call_outs();
+        for call in &calls {
+            let taken = call.cluster() == "dlq" && round % 5 != 0;
+            call.answer(if taken { Answer::upstream(204) } else { answers[round % answers.len()].clone() });
+        }
+        if calls.is_empty() {
+            break;
+        }
+    };
+    let mut sizes = Vec::new();
+    for round in 1..=20_000_usize {
+        let body = match round % 11 {
+            0 => "no json".to_owned(),
+            1 => "x".repeat(5_000),
+            size => json!({"a": "b".repeat(size * 300), "n": round}).to_string(),
+        };
+        let request = Request::post("/orders").header("x-tenant", (round / 5 % 13).to_string());
+        let stream = if round % 17 == 0 { worker.begin(&request, false) } else { worker.send(&request.body(body)) };
+        answer_all(round);
+        ends[round % ends.len()](stream, &created);
+        answer_all(round);
+        worker.pass(&host, Duration::from_millis(3));
+        if round % 10_000 == 0 {
+            sizes.push(worker.memory_size());
+            host.clear_log();
+        }
+    }
+    assert_eq!(sizes[0], sizes[1]);
+    for _ in 0..10 {
+        worker.pass(&host, Duration::from_secs(1));
+        worker.answer_all(&Answer::upstream(200));
+    }
+    for name in ["t0", "t1", "t2", "t3"] {
+        assert_eq!(host.stat(name, "matched"), 20_000);
+        for counted in ["delivered", "dead_lettered", "retries", "dropped.body_too_large", "dropped.truncated"] {
+            assert!(host.stat(name, counted) > 100, "{counted} of {name}: {:?}", dropped(&host, name));
+        }
+        assert_balanced(&host, name);
+    }
+    assert_eq!(worker.tick_period(), None);
 }
 
 #[test]
