@@ -169,6 +169,24 @@ fn what_waits_takes_bytes_and_no_places_and_gives_them_back() {
 }
 
 #[test]
+fn what_is_kept_of_the_answer_takes_bytes_too() {
+    let target = json!({
+        "after": "response",
+        "request": {"headers": {"set": {"x-seen": "${response:header:x-seen}"}}},
+        "limits": {"max_in_flight": 1, "max_queued": 1_000},
+    });
+    let limits = json!({"limits": {"max_body_bytes": "1KiB", "max_buffered_bytes": "64KiB"}});
+    let (host, worker) = mirroring_with(&with(audit_with(&target), &limits));
+    for _ in 0..20 {
+        worker.exchange(&order().answer(Response::status(200).header("x-long", "x".repeat(16_000))));
+    }
+    assert_eq!(host.stat("audit", "delivered") + host.stat("audit", "inflight") + host.stat("audit", "queued"), 4);
+    assert_eq!(dropped(&host, "audit"), only("buffer_full", 16));
+    assert_eq!(worker.answer_all(&Answer::upstream(200)), 4);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
 fn those_that_wait_and_those_that_do_not_share_one_request() {
     let waits = with(target("waits"), &json!({"after": "response"}));
     let batches = with(target("batches"), &json!({"after": "response", "batch": {"max_items": 1}}));

@@ -356,6 +356,25 @@ fn items_are_charged_one_by_one_and_given_back() {
 }
 
 #[test]
+fn what_a_call_says_once_for_its_items_is_charged_too() {
+    let target = json!({
+        "batch": {"max_items": 1},
+        "request": {"headers": {"forward": ["x-long"]}},
+        "limits": {"max_in_flight": 1, "max_queued": 1_000},
+    });
+    let limits = json!({"limits": {"max_body_bytes": "1KiB", "max_buffered_bytes": "64KiB"}});
+    let (host, worker) = mirroring_with(&with(audit_with(&target), &limits));
+    for id in 0..20 {
+        worker.exchange(&Request::post("/").header("x-long", format!("{id}").repeat(8_000)).body("1"));
+    }
+    // 8 to 16 KB each, and nothing else to speak of.
+    assert!(host.stat("audit", "queued") < 8, "{}", host.stat("audit", "queued"));
+    assert!(host.stat("audit", "dropped.buffer_full") > 10);
+    worker.answer_all(&Answer::upstream(200));
+    assert_balanced(&host, "audit");
+}
+
+#[test]
 fn after_ten_thousand_batches_of_every_end_all_bytes_are_free_again() {
     let target = json!({
         "batch": {"max_items": 2, "max_delay": "20ms"},
@@ -364,7 +383,7 @@ fn after_ten_thousand_batches_of_every_end_all_bytes_are_free_again() {
         "circuit_breaker": {"mode": "disabled"},
         "dead_letter": {"cluster": "dlq", "on": ["retries_exhausted", "queue_full", "not_retryable"]},
     });
-    let limits = json!({"limits": {"max_body_bytes": 700, "max_buffered_bytes": 3_000}});
+    let limits = json!({"limits": {"max_body_bytes": 700, "max_buffered_bytes": 4_000}});
     let (host, worker) = mirroring_with(&with(audit_with(&target), &limits));
     host.set_log_level(crate::wasm_host::Level::Critical);
     let ends = [Answer::upstream(200), Answer::upstream(503), Answer::upstream(404), Answer::reset(), Answer::timeout()];

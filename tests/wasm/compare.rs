@@ -434,7 +434,7 @@ fn after_ten_thousand_comparisons_of_every_end_all_bytes_are_free_again() {
     ];
     for round in 0..10_000_usize {
         let stream = worker.send(&Request::post("/").body("x"));
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             worker.answer_all(&targets[round / 2 % targets.len()]);
         }
         primaries[round % primaries.len()](stream, &body);

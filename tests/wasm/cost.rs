@@ -151,7 +151,7 @@ fn memory_does_not_grow_with_the_number_of_requests_whatever_is_made_of_them() {
     let answer_all = |round: usize| loop {
         let calls = worker.call_outs();
         for call in &calls {
-            let taken = call.cluster() == "dlq" && round % 5 != 0;
+            let taken = call.cluster() == "dlq" && !round.is_multiple_of(5);
             call.answer(if taken { Answer::upstream(204) } else { answers[round % answers.len()].clone() });
         }
         if calls.is_empty() {
@@ -166,7 +166,7 @@ fn memory_does_not_grow_with_the_number_of_requests_whatever_is_made_of_them() {
             size => json!({"a": "b".repeat(size * 300), "n": round}).to_string(),
         };
         let request = Request::post("/orders").header("x-tenant", (round / 5 % 13).to_string());
-        let stream = if round % 17 == 0 { worker.begin(&request, false) } else { worker.send(&request.body(body)) };
+        let stream = if round.is_multiple_of(17) { worker.begin(&request, false) } else { worker.send(&request.body(body)) };
         answer_all(round);
         ends[round % ends.len()](stream, &created);
         answer_all(round);

@@ -104,10 +104,13 @@ impl Delivery {
         }
     }
 
-    /// Lets go of what Envoy has a copy of.
-    pub(super) fn forget_bodies(&mut self) {
+    /// Lets go of what its letter was written from, now that Envoy has a copy of that.
+    pub(super) fn forget_contents(&mut self) {
         match &mut self.load {
-            Load::One(one) => one.body = None,
+            Load::One(one) => {
+                one.body = None;
+                one.answered = None;
+            }
             Load::Batch(batch) => batch.items.iter_mut().for_each(|item| item.json = Vec::new()),
         }
     }

@@ -113,8 +113,7 @@ impl Mirror {
             next = match self.call_for(&mut given_up) {
                 Ok(token) => {
                     self.count(target, Metric::Inflight);
-                    // Envoy has its own copy.
-                    given_up.delivery.forget_bodies();
+                    given_up.delivery.forget_contents();
                     self.under_way.insert(token, UnderWay::Letter(Posted { given_up, started: now }));
                     None
                 }

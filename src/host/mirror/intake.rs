@@ -161,7 +161,8 @@ impl Mirror {
     fn offer(&mut self, target: usize, complete: &Complete, comparison: Option<Comparison>, now: Duration) {
         let id = random_id(self.random.take(calls::random));
         let Complete { head, body, answered } = complete;
-        let Some(charge) = self.budget.take(head.size().saturating_add(body.len())) else {
+        let answer_size = answered.as_ref().map_or(0, |answered| answered.headers.size());
+        let Some(charge) = self.budget.take(head.size().saturating_add(body.len()).saturating_add(answer_size)) else {
             self.give_up_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             self.unanswered(comparison);
             return;
@@ -207,8 +208,9 @@ impl Mirror {
             self.give_up_unsent(index, Some(id), correlation_id, DropReason::BodyNotJson);
             return;
         };
-        let size = json.len().saturating_add(correlation_id.len()).saturating_add(size_of::<BatchItem>());
-        let Some(charge) = self.budget.take(size) else {
+        // What the call says is held once for all of its items, and by each of their letters.
+        let held = [json.len(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
+        let Some(charge) = self.budget.take(held.into_iter().fold(0, usize::saturating_add)) else {
             self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return;
         };
