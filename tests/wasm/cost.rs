@@ -93,7 +93,7 @@ fn memory_does_not_grow_with_the_number_of_requests() {
 }
 
 /// Every feature at once: batches, waiting for the answer, comparison, templates, samples, retries and letters.
-fn everything() -> Value {
+pub(crate) fn everything() -> Value {
     let common = json!({
         "limits": {"max_in_flight": 4, "max_queued": 16},
         "retry": {"max_attempts": 2, "backoff": {"base": "1ms", "max": "2ms"}},

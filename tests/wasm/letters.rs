@@ -163,3 +163,25 @@ fn a_letter_is_written_by_a_template() {
     assert_eq!(envelope["request"]["body"], "an order");
     assert!(host.log().iter().all(|line| !line.text.contains("s3cret")));
 }
+
+#[test]
+fn a_letter_shows_no_variable_of_the_environment() {
+    let set = json!({"headers": {"set": {"authorization": "Bearer ${env:KEY}", "x-plain": "p"}}});
+    let mut written = set.clone();
+    written["body"] = json!({"template": {"key": "${env:KEY}", "method": "${method}"}});
+    let batch = json!({"request": set, "batch": {"max_items": 1}});
+    for (fields, shown) in [(json!({ "request": written }), "[redacted]"), (batch, "x-plain")] {
+        let host = Host::new();
+        host.set_env("KEY", "s3cret");
+        let worker = host.worker(&audit_with(&with(fields, &json!({"dead_letter": {"cluster": "dlq"}}))));
+        worker.exchange(&Request::post("/").body("[1]"));
+        let call = worker.call_out();
+        assert_eq!(call.header("authorization"), Some("Bearer s3cret"));
+        call.answer(Answer::upstream(503));
+        let letter = worker.call_out();
+        let text = String::from_utf8(letter.body().to_vec()).unwrap();
+        assert!(!text.contains("s3cret") && text.contains(shown), "{text}");
+        letter.answer(Answer::upstream(200));
+        assert_balanced(&host, "audit");
+    }
+}

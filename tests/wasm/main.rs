@@ -13,11 +13,14 @@
 mod wasm_host;
 
 mod accounts;
+mod accounts_of_features;
 mod after_response;
+mod batch_letters;
 mod batches;
 mod breaker;
 mod breaker_record;
 mod compare;
+mod compare_bounds;
 mod configuration;
 mod copies;
 mod cost;
