@@ -22,11 +22,12 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test build bench lint compose-test prerequisites envoy rabbitmq wrk
+.PHONY: help run test fuzz build bench lint compose-test prerequisites envoy rabbitmq wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
 	@echo 'make test          every test: unit and property tests, the filter under wasmtime, the filter in a real Envoy'
+	@echo 'make fuzz          laws of everything that reads what others wrote, with a million made-up cases each'
 	@echo 'make build         dist/sidecast.wasm (the filter) and dist/sidecast (the command-line tool)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
@@ -56,6 +57,10 @@ rabbitmq:
 test: prerequisites rabbitmq envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	cargo test --locked --features cli
+
+# SIDECAST_FUZZ_CASES says how many cases of each law.
+fuzz: prerequisites
+	cargo test --locked --profile fuzz --test fuzz
 
 wrk:
 	@command -v wrk >/dev/null || { echo 'error: wrk is missing; install it (Debian: apt-get install wrk)' >&2; exit 1; }

@@ -126,7 +126,7 @@ impl Shape {
             added.trace(head, attempt);
             return Ok(Call { headers: added.behind(head.kept())?, body: Cow::Borrowed(source.body) });
         }
-        let read = self.read(source)?;
+        let read = self.read(source, false)?;
         let values = self.values(source, attempt, &read)?;
         let written = self.body.content.written(&values);
         let chosen = self.head.choose(head, &values, self.body.kind());
@@ -152,7 +152,7 @@ impl Shape {
     /// # Errors
     /// Its body is no JSON.
     pub fn item(&self, source: &Source<'_>, attempt: &Attempt<'_>, format: Format) -> Result<(Pairs, Vec<u8>), Unfit> {
-        let read = self.read(source)?;
+        let read = self.read(source, matches!(self.body.content, Content::Primary))?;
         let values = self.values(source, attempt, &read)?;
         let json = match self.body.content.written(&values) {
             Some(json) => json,
@@ -184,9 +184,9 @@ impl Shape {
         Ok(Call { headers: headers?, body })
     }
 
-    /// The body as expressions see it.
-    fn read<'a>(&self, source: &Source<'a>) -> Result<Cow<'a, [u8]>, Unfit> {
-        let is_read = self.templates().any(Template::reads_body_as_json);
+    /// The body as expressions see it; `is_item`: it becomes an item of a batch itself, and so is read as JSON.
+    fn read<'a>(&self, source: &Source<'a>, is_item: bool) -> Result<Cow<'a, [u8]>, Unfit> {
+        let is_read = is_item || self.templates().any(Template::reads_body_as_json);
         self.body.read(source, is_read)
     }
 

@@ -101,8 +101,9 @@ pub fn path_of(location: ValuePointerRef<'_>) -> String {
     }
 }
 
-/// The path of the field `key` inside `parent`.
+/// The path of the field `key` inside `parent`; a key of no text is written `""`, so that a place is told.
 pub fn child_path(parent: &str, key: &str) -> String {
+    let key = if key.is_empty() { r#""""# } else { key };
     if parent.is_empty() {
         key.to_owned()
     } else {

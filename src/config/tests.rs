@@ -206,6 +206,7 @@ macro_rules! refused {
 }
 
 mod dead_letter;
+mod shaping;
 
 refused! {
     no_text: problems("") => "configuration: empty, expected a JSON object";

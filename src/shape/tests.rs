@@ -1,4 +1,5 @@
 mod bodies;
+mod codings;
 mod heads;
 mod items;
 

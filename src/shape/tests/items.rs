@@ -1,5 +1,6 @@
 //! Requests as items of a batch.
 
+use super::codings::gzip;
 use super::*;
 
 const REQUEST: [(&str, &[u8]); 8] = [
@@ -14,8 +15,12 @@ const REQUEST: [(&str, &[u8]); 8] = [
 ];
 
 fn item(request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, String), Unfit> {
+    item_of(&REQUEST, request, format, body)
+}
+
+fn item_of(pairs: &[(&str, &[u8])], request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, String), Unfit> {
     let config = configured(&format!(r#","after":"response","batch":{{}},"request":{request}"#), "");
-    let (captured, answered) = (captured(&config, &REQUEST), answered());
+    let (captured, answered) = (captured(&config, pairs), answered());
     let (line, json) = config.targets[0].shape.item(&source(&captured, body, &answered), &attempt(), format)?;
     let line = owned(&HeaderMap::from(&line)).into_iter();
     Ok((
@@ -50,6 +55,21 @@ fn a_body_that_is_no_json_is_no_item() {
         assert_eq!(item("{}", Format::JsonArray, body), Err(Unfit::BodyNotJson), "{body:?}");
     }
     assert_eq!(item(r#"{"body":{"template":{"m":"${method}"}}}"#, Format::JsonArray, b"").unwrap().1, r#"{"m":"PUT"}"#);
+}
+
+#[test]
+fn an_encoded_body_is_an_item_once_it_is_decoded() {
+    let encoded = |coding: &'static [u8]| [&REQUEST[..], &[("content-encoding", coding)]].concat();
+    let gzip = gzip(b"{\"a\" : 1}");
+    for request in ["{}", r#"{"body":{"redact":["/b"]}}"#, r#"{"body":{"template":"${body}"}}"#] {
+        let (line, json) = item_of(&encoded(b"gzip"), request, Format::JsonArray, &gzip).unwrap();
+        assert!(!line.iter().any(|header| header.starts_with("content-encoding")), "{line:?}");
+        assert_eq!(json.replace(' ', ""), r#"{"a":1}"#, "{request}");
+        assert_eq!(item_of(&encoded(b"br"), request, Format::JsonArray, &gzip), Err(Unfit::BodyNotJson), "{request}");
+    }
+    // Nothing reads it.
+    let request = r#"{"body":{"template":{"m":"${method}"}}}"#;
+    assert_eq!(item_of(&encoded(b"br"), request, Format::JsonArray, &gzip).unwrap().1, r#"{"m":"PUT"}"#);
 }
 
 #[test]

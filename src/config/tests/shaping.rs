@@ -1,0 +1,169 @@
+//! What `sample`, `request`, `batch` and `compare` may say, and what holds when they say nothing.
+
+use super::*;
+use crate::batch::Format;
+use crate::shape::{Content, Forward};
+
+fn target(fields: &str) -> Target {
+    let text = format!(r#"{{"targets":[{{"name":"t","cluster":"c",{fields}}}]}}"#);
+    Config::parse(text.as_bytes(), &env).unwrap_or_else(|problems| panic!("{problems:?}")).targets.remove(0)
+}
+
+macro_rules! taken {
+    ($($name:ident: $($fields:literal),+;)*) => {
+        $(#[test] fn $name() { for fields in [$($fields),+] { assert_eq!(of_target(fields), [] as [&str; 0], "{fields}"); } })*
+    };
+}
+
+taken! {
+    percentages_to_sample: r#""sample":{"percent":0.001}"#, r#""sample":{"percent":100}"#, r#""sample":{"percent":100.0}"#, r#""sample":{"percent":1e-9}"#;
+    a_sample_by_key: r#""sample":{"percent":1,"key":{"header":"X-User-Id"}}"#;
+    words_of_forward: r#""request":{"headers":{"forward":"all"}}"#, r#""request":{"headers":{"forward":"none"}}"#, r#""request":{"headers":{"forward":[]}}"#, r#""request":{"headers":{"forward":["Cookie"]}}"#;
+    words_of_sensitive: r#""request":{"headers":{"sensitive":"strip"}}"#, r#""request":{"headers":{"sensitive":"forward"}}"#;
+    headers_to_set: r#""request":{"headers":{"set":{"authorization":"a","cookie":"b","idempotency-key":"c","content-type":"d","traceparent":"e","proxy-authorization":"f"}}}"#;
+    headers_to_remove: r#""request":{"headers":{"remove":["X-A","content-type","content-length"]}}"#;
+    bodies: r#""request":{"body":{}}"#, r#""request":{"body":{"template":null}}"#, r#""request":{"body":{"redact":[]}}"#, r#""request":{"body":{"redact":["","/","/*","/a~0~1b"]}}"#, r#""request":{"body":{"omit":true,"redact":["/a"]}}"#;
+    a_batch_of_least: r#""batch":{"max_items":1,"max_bytes":1,"max_delay":"1ms","format":"ndjson"}"#;
+    a_batch_of_most: r#""batch":{"max_items":10000,"max_bytes":"1GiB","max_delay":"1h"},"limits":{"max_queued":10000}"#;
+    what_is_compared: r#""compare":{}"#, r#""compare":{"body":"exact"}"#, r#""compare":{"body":"none","status":false}"#, r#""compare":{"percent":0.1,"ignore":[],"log_values":true}"#;
+    statuses_without_waiting: r#""statuses":["204",404,"5xx"]"#;
+}
+
+refused! {
+    a_sample_of_nothing: of_target(r#""sample":{"percent":0}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 0";
+    a_sample_below_nothing: of_target(r#""sample":{"percent":-1}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number -1";
+    a_sample_of_more_than_all: of_target(r#""sample":{"percent":100.1}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 100.1";
+    a_sample_in_words: of_target(r#""sample":{"percent":"10"}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found a string";
+    a_sample_without_a_percentage: of_target(r#""sample":{}"#) => "targets[0].sample.percent: missing, but required";
+    a_sample_by_an_unknown_key: of_target(r#""sample":{"percent":1,"key":{"cookie":"a"}}"#) => "targets[0].sample.key.cookie: unknown field, expected one of `header`";
+    a_sample_by_no_header: of_target(r#""sample":{"percent":1,"key":{"header":"a b"}}"#) => "targets[0].sample.key.header: expected the name of a header";
+    an_unknown_word_of_forward: of_target(r#""request":{"headers":{"forward":"some"}}"#) => "targets[0].request.headers.forward: expected \"all\", \"none\" or a list of header names, found a string";
+    a_forward_of_one_name: of_target(r#""request":{"headers":{"forward":true}}"#) => "targets[0].request.headers.forward: expected \"all\", \"none\" or a list of header names, found true";
+    a_forward_of_no_name: of_target(r#""request":{"headers":{"forward":["x-a",":path"]}}"#) => "targets[0].request.headers.forward[1]: expected the name of a header";
+    an_unknown_word_of_sensitive: of_target(r#""request":{"headers":{"sensitive":"keep"}}"#) => "targets[0].request.headers.sensitive: unknown value \"keep\", expected one of `strip`, `forward`";
+    a_removed_header_of_no_name: of_target(r#""request":{"headers":{"remove":[""]}}"#) => "targets[0].request.headers.remove[0]: expected the name of a header";
+    a_method_in_small_letters: of_target(r#""request":{"method":"post"}"#) => "targets[0].request.method: expected a method in capitals";
+    a_relative_path: of_target(r#""request":{"path":"${path}"}"#) => "targets[0].request.path: expected a path that starts with \"/\"";
+    a_path_with_a_fragment: of_target(r##""request":{"path":"/a#b"}"##) => "targets[0].request.path: expected a path";
+    a_path_with_a_space: of_target(r#""request":{"path":"/a b"}"#) => "targets[0].request.path: expected a path";
+    an_authority_with_a_user: of_target(r#""request":{"authority":"u@h"}"#) => "targets[0].request.authority: expected a host";
+    an_empty_authority: of_target(r#""request":{"authority":""}"#) => "targets[0].request.authority: expected a host";
+    a_value_of_two_lines: of_target(r#""request":{"headers":{"set":{"x-a":"a\r\nb"}}}"#) => "targets[0].request.headers.set.x-a: expected the value of a header, without control characters";
+    a_set_that_is_a_list: of_target(r#""request":{"headers":{"set":["x-a"]}}"#) => "targets[0].request.headers.set: expected an object of headers, found a list";
+    an_omit_in_words: of_target(r#""request":{"body":{"omit":"yes"}}"#) => "targets[0].request.body.omit: expected true or false, found a string";
+    a_pointer_with_half_an_escape: of_target(r#""request":{"body":{"redact":["/a","/b~"]}}"#) => "targets[0].request.body.redact[1]: expected a JSON pointer";
+    a_pointer_to_many_values: of_target(r#""request":{"body":{"template":["${body:/a/*}"]}}"#) => "targets[0].request.body.template[0]: expected a JSON pointer to one value";
+    a_batch_of_nothing: of_target(r#""batch":{"max_items":0}"#) => "targets[0].batch.max_items: expected a whole number from 1 to 10000, found the number 0";
+    a_batch_of_too_many: of_target(r#""batch":{"max_items":10001},"limits":{"max_queued":20000}"#) => "targets[0].batch.max_items: expected a whole number from 1 to 10000, found the number 10001";
+    a_batch_of_no_bytes: of_target(r#""batch":{"max_bytes":0}"#) => "targets[0].batch.max_bytes: expected a size from 1 to 1073741824 bytes";
+    a_batch_of_too_many_bytes: of_target(r#""batch":{"max_bytes":"1025MiB"}"#) => "targets[0].batch.max_bytes: expected a size from 1 to 1073741824 bytes";
+    a_batch_that_does_not_wait: of_target(r#""batch":{"max_delay":"0s"}"#) => "targets[0].batch.max_delay: expected a duration from 1ms to 1h";
+    a_batch_that_waits_for_too_long: of_target(r#""batch":{"max_delay":"61m"}"#) => "targets[0].batch.max_delay: expected a duration from 1ms to 1h";
+    a_batch_larger_than_the_queue_that_is_by_itself: of_target(r#""batch":{"max_items":1025}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (1024)";
+    a_comparison_of_nothing: of_target(r#""compare":{"percent":0}"#) => "targets[0].compare.percent: expected a number above 0 and up to 100";
+    an_unknown_comparison: of_target(r#""compare":{"body":"text"}"#) => "targets[0].compare.body: unknown value \"text\", expected one of `json`, `exact`, `none`";
+    an_ignored_place_without_a_slash: of_target(r#""compare":{"ignore":["a"]}"#) => "targets[0].compare.ignore[0]: expected a JSON pointer";
+    no_statuses: of_target(r#""after":"response","statuses":[]"#) => "targets[0].statuses: expected 1 to";
+    an_answer_in_a_body_that_is_not_waited_for: of_target(r#""after":"request","request":{"body":{"template":{"a":["${response:header:a}"]}}}"#) => "targets[0].request.body.template.a[0]: ${response:...} means something";
+    a_letter_outside_of_letters: of_target(r#""request":{"body":{"template":"${dead_letter}"}}"#) => "targets[0].request.body.template: ${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone";
+    a_field_without_a_name: of_document(r#""":1"#) => "\"\": unknown field, expected one of `targets`";
+    a_field_without_a_name_in_a_target: of_target(r#""":1"#) => "targets[0].\"\": unknown field";
+}
+
+#[test]
+fn headers_that_are_nobodys_to_choose_cannot_be_set() {
+    for name in [
+        "connection",
+        "keep-alive",
+        "TE",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+        "content-length",
+        "expect",
+        "x-envoy-retry-on",
+        "X-Sidecast-Target",
+        "proxy-connection",
+        "proxy-authenticate",
+        "host",
+        ":path",
+        "",
+        "a b",
+    ] {
+        let found = of_target(&format!(r#""request":{{"headers":{{"set":{{"{name}":"v"}}}}}}"#));
+        assert_eq!(found.len(), 1, "{name}: {found:?}");
+        let place = if name.is_empty() { r#""""# } else { name };
+        assert!(found[0].starts_with(&format!("targets[0].request.headers.set.{place}: ")), "{found:?}");
+    }
+}
+
+#[test]
+fn what_is_not_said_is_as_documented() {
+    let plain = target(r#""after":"request""#);
+    assert!(plain.sample.is_none() && plain.after.is_none() && plain.batch.is_none() && plain.compare.is_none());
+    assert!(plain.shape.is_plain() && plain.reads == Reads::default());
+    for request in [
+        "{}",
+        r#"{"headers":{}}"#,
+        r#"{"body":{}}"#,
+        r#"{"headers":{"forward":"all","sensitive":"strip"},"body":{"omit":false}}"#,
+    ] {
+        assert!(target(&format!(r#""request":{request}"#)).shape.is_plain(), "{request}");
+    }
+    let compare = target(r#""compare":{}"#).compare.unwrap();
+    assert_eq!((compare.percent, compare.status, compare.body, compare.log_values), (100.0, true, BodyMode::Json, false));
+    assert!(!compare.ignore.trail().is_named() && !compare.ignore.trail().leads_on());
+}
+
+#[test]
+fn what_is_said_is_in_force() {
+    let said = target(
+        r#""request":{"method":"PATCH","path":"/p","authority":"h","headers":{"forward":["X-A"],"sensitive":"forward","remove":["X-B"],
+           "set":{"X-C":"c"}},"body":{"redact":["/a"],"omit":true}},"compare":{"percent":5,"status":false,"body":"none","ignore":["/a"],"log_values":true}"#,
+    );
+    let head = &said.shape.head;
+    assert_eq!((head.method.as_deref(), head.forward_sensitive), (Some("PATCH"), true));
+    assert_eq!((&head.forward, &head.remove[..]), (&Forward::Only(vec!["x-a".to_owned()]), &["x-b".to_owned()][..]));
+    assert_eq!(head.set, [("x-c".to_owned(), Template::literal("c".to_owned()))]);
+    assert_eq!(
+        (&head.path, &head.authority),
+        (&Some(Template::literal("/p".to_owned())), &Some(Template::literal("h".to_owned())))
+    );
+    assert!(said.shape.body.redact.is_some() && matches!(said.shape.body.content, Content::Omitted));
+    assert!(said.reads.headers && !said.reads.answer_body);
+    let compare = said.compare.unwrap();
+    assert_eq!((compare.percent, compare.status, compare.body, compare.log_values), (5.0, false, BodyMode::None, true));
+    assert!(compare.ignore.trail().leads_on());
+    assert_eq!(target(r#""request":{"headers":{"forward":"none"}}"#).shape.head.forward, Forward::Only(Vec::new()));
+    assert!(matches!(target(r#""request":{"body":{"template":1}}"#).shape.body.content, Content::Template(_)));
+
+    let batch = target(r#""batch":{"max_items":2,"max_bytes":"3KiB","max_delay":"1.5s","format":"ndjson"}"#).batch;
+    let expected =
+        batch::Settings { max_items: 2, max_bytes: 3 << 10, max_delay: Duration::from_millis(1_500), format: Format::Ndjson };
+    assert_eq!(batch, Some(expected));
+}
+
+#[test]
+fn what_has_to_be_kept_is_what_is_asked_for() {
+    let reads = |fields: &str| target(fields).reads;
+    let none = Reads::default();
+    assert_eq!(reads(r#""batch":{}"#), Reads { headers: true, ..none });
+    assert_eq!(reads(r#""request":{"path":"/${now}"}"#), Reads { headers: true, time: true, ..none });
+    assert_eq!(reads(r#""request":{"body":{"template":"${now_ms}"}}"#), Reads { headers: true, time: true, ..none });
+    assert_eq!(reads(r#""request":{"authority":"${property:a}"}"#), Reads { headers: true, properties: true, ..none });
+    assert_eq!(reads(r#""dead_letter":{"cluster":"d","path":"/${property:a.b}"}"#), Reads { properties: true, ..none });
+    assert_eq!(reads(r#""after":"response","request":{"path":"/${response:status}"}"#), Reads { headers: true, ..none });
+    let of_header = reads(r#""after":"response","request":{"headers":{"set":{"x-a":"${response:header:a}"}}}"#);
+    assert_eq!(of_header, Reads { headers: true, answer_headers: true, ..none });
+    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { answer_body: true, ..none });
+    assert_eq!(reads(r#""compare":{"body":"none"}"#), none);
+}
+
+#[test]
+fn a_property_is_asked_for_once() {
+    let text = r#"{"targets":[{"name":"a","cluster":"c","request":{"path":"/${property:a.b}/${property:c}"}},
+        {"name":"b","cluster":"c","request":{"headers":{"set":{"x":"${property:a.b}"}}},"dead_letter":{"cluster":"d","path":"/${property:d}"}}]}"#;
+    let config = Config::parse(text.as_bytes(), &env).unwrap();
+    assert_eq!(config.properties, [&["a", "b"][..], &["c"], &["d"]]);
+}

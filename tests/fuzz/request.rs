@@ -1,0 +1,84 @@
+//! A request from a client to a target, with all that the filter would know of it.
+
+use std::time::Duration;
+
+use serde_json::{json, Value};
+use sidecast::capture::{CapturedHead, RequestHead};
+use sidecast::config::Config;
+use sidecast::headers::{HeaderMap, Pairs};
+use sidecast::shape::{Attempt, Source, Unfit};
+use sidecast::template::{Answered, Property};
+use uuid::Uuid;
+
+use crate::choices::Choices;
+
+pub(crate) type Headers = Vec<(String, Vec<u8>)>;
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Request {
+    pub(crate) headers: Headers,
+    pub(crate) body: Vec<u8>,
+    pub(crate) answered: Headers,
+}
+
+/// What stands for the value of the environment variable.
+pub(crate) const TOKEN: &str = "t0k3n\r\nof-4711";
+
+/// The configuration with these targets.
+pub(crate) fn configured(targets: Value) -> Config {
+    let document = json!({ "targets": targets });
+    let env = |name: &str| (name == "TOKEN").then(|| TOKEN.to_owned());
+    Config::parse(document.to_string().as_bytes(), &env).unwrap_or_else(|problems| panic!("{problems:?}: {document}"))
+}
+
+/// Values that clients send, or could.
+pub(crate) fn value(choices: &mut Choices<'_>) -> Vec<u8> {
+    match choices.below(4) {
+        0 => choices.bytes(6),
+        _ => choices.text(5).into_bytes(),
+    }
+}
+
+pub(crate) fn map(headers: &Headers) -> HeaderMap {
+    HeaderMap::from(&Pairs::from_iter(headers.iter().map(|(name, value)| (name.as_str(), value.as_slice()))))
+}
+
+/// What is sent for it to the only target of a configuration: headers and body; or an item's line and the item.
+pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<(Headers, Vec<u8>), Unfit> {
+    let headers = map(&request.headers);
+    let head = RequestHead::read(&headers, &config.loop_guard);
+    let mut captured = CapturedHead::capture(&headers, &head, true, config);
+    captured.correlate(|| Uuid::from_bytes([0x22; 16]));
+    captured
+        .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });
+    captured.keep_all(headers);
+    let answered = Answered { status: 201, headers: map(&request.answered) };
+    let source = Source {
+        head: &captured,
+        body: &request.body,
+        answered: Some(&answered),
+        at: Duration::from_millis(1_767_323_045_678),
+        max_body: 1 << 16,
+    };
+    let attempt =
+        Attempt { target: "audit", number: 3, delivery_id: Uuid::from_bytes([0x11; 16]), span_id: [0xcd; 8], is_shown: false };
+    let shape = &config.targets[0].shape;
+    let (headers, body) = if is_item {
+        let (line, item) = shape.item(&source, &attempt, config.targets[0].batch.unwrap().format)?;
+        (HeaderMap::from(&line), item)
+    } else {
+        let call = shape.call(&source, &attempt, &config.loop_guard)?;
+        (HeaderMap::new(call.headers), call.body.into_owned())
+    };
+    let owned = |(name, value): (&[u8], &[u8])| (String::from_utf8(name.to_vec()).unwrap(), value.to_vec());
+    Ok((headers.iter().map(owned).collect(), body))
+}
+
+/// The only value of a header.
+pub(crate) fn only<'h>(headers: &'h Headers, name: &str) -> &'h [u8] {
+    let mut values = headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value.as_slice());
+    let value = values.next().unwrap_or_else(|| panic!("no {name}: {headers:?}"));
+    assert_eq!(values.next(), None, "{name} is repeated");
+    value
+}
