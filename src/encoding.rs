@@ -90,13 +90,15 @@ impl Inflater {
         Ok(())
     }
 
-    /// Decodes one stream; what follows it.
+    /// Decodes one stream, which cannot refer to what another one left; what follows it.
     fn inflate<'a>(&mut self, stream: &'a [u8], flags: u32) -> Result<&'a [u8], Undecodable> {
         let flags = flags | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
         let mut rest = stream;
+        let start = self.decoded;
         self.state.init();
         loop {
-            let (status, read, written) = decompress(&mut self.state, rest, &mut self.out, self.decoded, flags);
+            let out = self.out.get_mut(start..).unwrap_or_default();
+            let (status, read, written) = decompress(&mut self.state, rest, out, self.decoded.saturating_sub(start), flags);
             rest = rest.get(read..).unwrap_or_default();
             self.decoded = self.decoded.saturating_add(written);
             match status {

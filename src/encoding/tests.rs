@@ -114,6 +114,21 @@ fn the_limit_is_for_all_members_together() {
 }
 
 #[test]
+fn a_member_cannot_repeat_what_another_one_said() {
+    // A block with the fixed tables: three bytes from three back, which are those of the member before.
+    let block = [0x03, 0x22, 0x00];
+    let of_abc = gzip(b"abc", 6);
+    let end = &of_abc[of_abc.len() - 8..];
+    assert_eq!(decoded("gzip", &[&of_abc, &HELLO[..10], &block, end].concat()), Err(Undecodable::Corrupt));
+    // Its own are before it.
+    let stored = [0, 3, 0, 0xfc, 0xff, b'a', b'b', b'c'];
+    let of_both = gzip(b"abcabc", 6);
+    let end = &of_both[of_both.len() - 8..];
+    let body = [&of_abc, &HELLO[..10], &stored[..], &block, end].concat();
+    assert_eq!(decoded("gzip", &body), Ok(b"abcabcabc".to_vec()));
+}
+
+#[test]
 fn a_bomb_stops_at_the_limit() {
     let bomb = gzip(&vec![0; 64 << 20], 9);
     assert!(bomb.len() < 128 << 10);

@@ -169,6 +169,11 @@ fn law(choices: &mut Choices<'_>) {
         assert_eq!(body, request.body, "nothing is asked of the body");
     }
     let count = |name: &str| headers.iter().filter(|(other, _)| other == name).count();
+    if !is_plain && !batched {
+        for name in ["content-encoding", "content-md5", "digest"] {
+            assert_eq!(count(name), 0, "{name} is about another body");
+        }
+    }
     for name in NEVER {
         assert_eq!(count(name), 0, "{name}");
     }
