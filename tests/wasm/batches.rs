@@ -162,6 +162,22 @@ fn a_batch_that_waits_for_its_retry_takes_a_place_for_each_item() {
     assert_eq!((items(&again), again.header("x-sidecast-attempt"), host.stat("audit", "queued")), (vec![0, 1, 2], Some("2"), 0));
     again.answer(Answer::upstream(200));
     assert_eq!(host.stat("audit", "delivered"), 4);
+    assert_eq!(host.samples("audit", "batch_items"), [3, 1], "a batch is counted when it is first sent");
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn items_that_would_be_sent_elsewhere_do_not_share_a_call() {
+    let (host, worker) = batching_with(&json!({"request": {"path": "/${header:x-tenant}"}}));
+    let item = |id: u64, tenant: &str| worker.exchange(&Request::post("/").header("x-tenant", tenant).body(id.to_string()));
+    for (id, tenant) in (0..).zip(["a", "a", "b", "a", "a", "a"]) {
+        item(id, tenant);
+    }
+    worker.pass(&host, millis(20));
+    let calls = worker.call_outs();
+    let seen: Vec<_> = calls.iter().map(|call| (call.header(":path").unwrap(), items(call))).collect();
+    assert_eq!(seen, [("/a", vec![0, 1]), ("/b", vec![2]), ("/a", vec![3, 4, 5])]);
+    calls.iter().for_each(|call| call.answer(Answer::upstream(200)));
     assert_balanced(&host, "audit");
 }
 

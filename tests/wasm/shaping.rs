@@ -5,6 +5,7 @@ use crate::{
     wasm_host::{Answer, Host, Level, Request, Tally, Worker},
 };
 use serde_json::{json, Value};
+use std::time::Duration;
 
 fn order() -> Request {
     Request::post("/orders?id=7").header("content-type", "application/json").header("x-user", "alice").body("{\"id\": 7}")
@@ -19,7 +20,7 @@ fn warm(configuration: &Value) -> (Host, Worker) {
     (host, worker)
 }
 
-/// What the same request costs from its headers to its call-out, but for random bytes, which are drawn in bulk.
+/// What the same request costs until it has left, but for random bytes, which are drawn in bulk.
 fn cost_of(configuration: &Value) -> Tally {
     let (host, worker) = warm(configuration);
     let mut tally = host.tally(|| worker.exchange(&order()));
@@ -84,9 +85,11 @@ fn thirty_two_targets_share_what_is_read() {
 fn properties_are_read_only_for_those_who_name_them_and_want_the_request() {
     let names = |expression: &str| json!({"request": {"headers": {"set": {"x-seen": expression}}}});
     let route = names("${property:xds.route_name} ${property:source.port} ${property:connection.mtls} ${property:xds.none}");
+    let wants = |methods: Value| json!({"match": [{"methods": methods}]});
     let (host, worker) = mirroring_with(&targets(&[
-        with(target("all"), &with(route, &json!({"match": [{"methods": ["POST"]}]}))),
-        with(target("route"), &names("${property:xds.route_name}")),
+        with(target("all"), &with(route, &wants(json!(["POST"])))),
+        with(target("route"), &with(names("${property:xds.route_name}"), &wants(json!(["POST", "GET"])))),
+        with(target("plain"), &names("plain")),
     ]));
     let request = |method| {
         let request = Request::new(method, "/").property(&["xds", "route_name"], "r1");
@@ -98,17 +101,45 @@ fn properties_are_read_only_for_those_who_name_them_and_want_the_request() {
         calls.iter().map(|call| call.header("x-seen").unwrap().to_owned()).collect::<Vec<_>>()
     };
     let tally = host.tally(|| worker.exchange(&request("POST")));
-    assert_eq!((tally.of("proxy_get_property"), seen(&worker)), (4, vec!["r1 4711 true".to_owned(), "r1".to_owned()]));
+    assert_eq!((tally.of("proxy_get_property"), seen(&worker)), (4, ["r1 4711 true", "r1", "plain"].map(str::to_owned).to_vec()));
     worker.exchange(&request("GET"));
-    assert_eq!(seen(&worker), ["r1"]);
-    let none = cost_of(&audit_with(&names("${header:x-user}")));
-    assert_eq!(none.of("proxy_get_property"), 0);
+    assert_eq!(seen(&worker), ["r1", "plain"]);
+    let tally = host.tally(|| worker.exchange(&request("PUT")));
+    assert_eq!((tally.of("proxy_get_property"), seen(&worker)), (0, vec!["plain".to_owned()]));
     // A host that refuses, or numbers that are none, leave the value out.
     host.fail("proxy_get_property", 0, u64::MAX, crate::wasm_host::Status::INTERNAL_FAILURE);
     worker.exchange(&request("POST"));
     host.heal();
     worker.exchange(&Request::post("/").property(&["source", "port"], "text"));
-    assert_eq!(seen(&worker), ["", "", "", ""]);
-    assert_balanced(&host, "all");
-    assert_balanced(&host, "route");
+    assert_eq!(seen(&worker), ["", "", "plain", "", "", "plain"]);
+    ["all", "route", "plain"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn an_item_of_a_batch_costs_less_than_a_call() {
+    let batch = json!({"batch": {"max_items": 100, "max_delay": "1h"}});
+    let tally = cost_of(&audit_with(&batch));
+    // Matched, queued, the bytes queued.
+    let expected =
+        [("proxy_get_header_map_pairs", 1), ("proxy_get_buffer_bytes", 1), ("clock_time_get", 1), ("proxy_increment_metric", 3)];
+    assert_eq!(tally.imports, expected.into());
+    let timed = with(batch, &json!({"request": {"body": {"template": {"at": "${now}"}}}}));
+    assert_eq!(cost_of(&audit_with(&timed)).of("proxy_get_current_time_nanoseconds"), 1);
+}
+
+#[test]
+fn a_body_that_cannot_be_read_is_no_attempt_and_no_probe() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({
+        "request": {"body": {"redact": ["/id"]}},
+        "circuit_breaker": {"consecutive_failures": 1, "open_for": "1s", "half_open": {"probes": 1, "successes": 1}},
+    })));
+    worker.exchange(&order());
+    worker.call_out().answer(Answer::upstream(503));
+    host.advance(Duration::from_secs(1));
+    worker.exchange(&Request::post("/").body("no json"));
+    assert_eq!((host.stat("audit", "attempts"), host.stat("audit", "dropped.body_not_json")), (1, 1));
+    worker.exchange(&order());
+    worker.call_out().answer(Answer::upstream(200));
+    assert_eq!((host.stat("audit", "breaker.state"), host.stat("audit", "delivered")), (0, 1));
+    assert_balanced(&host, "audit");
 }
