@@ -338,6 +338,15 @@ mod tests {
     }
 
     #[test]
+    fn a_log_tells_statuses_of_http_from_those_of_grpc() {
+        let label = |end| judge(&["2xx"], end).cause.label().into_owned();
+        assert_eq!(label(upstream(204)), "status_204");
+        assert_eq!(label(grpc(14, true, "")), "grpc_14");
+        assert_eq!(label(grpc(0, true, "")), "grpc_0");
+        assert_eq!(label(cut(2_000, 2_000)), "timeout");
+    }
+
+    #[test]
     fn a_failure_is_given_up_for_its_reason() {
         let reason = |end| judge(&["2xx"], end).drop_reason();
         assert_eq!(reason(upstream(503)), DropReason::RetriesExhausted);

@@ -3,8 +3,8 @@
 use std::io::{Read, Write};
 
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
-use flate2::write::ZlibEncoder;
-use flate2::{Compression, GzBuilder};
+use flate2::write::{DeflateEncoder, ZlibEncoder};
+use flate2::{Compression, Crc, GzBuilder};
 use sidecast::encoding::{decode, Undecodable};
 
 use crate::choices::Choices;
@@ -72,11 +72,39 @@ fn intact(choices: &mut Choices<'_>) {
     }
 }
 
+/// Two members of gzip, the second of which repeats what the first one said: wrong, unless it says nothing of that.
+fn borrowing(choices: &mut Choices<'_>, plain: &[u8]) -> Vec<u8> {
+    let (first, second) = plain.split_at(choices.below(plain.len() + 1));
+    let mut encoder = DeflateEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(first).unwrap();
+    encoder.flush().unwrap();
+    let split = encoder.get_ref().len();
+    encoder.write_all(second).unwrap();
+    let blocks = encoder.finish().unwrap();
+    // The first part ends with an empty block.
+    let parts = [(first, [&blocks[..split], &[3, 0]].concat()), (second, blocks[split..].to_vec())];
+    parts
+        .into_iter()
+        .flat_map(|(plain, blocks)| {
+            let mut crc = Crc::new();
+            crc.update(plain);
+            let header = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
+            [&header[..], &blocks, &crc.sum().to_le_bytes(), &crc.amount().to_le_bytes()].concat()
+        })
+        .collect()
+}
+
 /// Whatever is read of a damaged stream, another decoder reads it too; and it is never more than allowed.
 fn damaged(choices: &mut Choices<'_>) {
     let plain = plain(choices);
     let (coding, mut coded) = encoded(choices, &plain);
-    choices.damage(&mut coded, 3);
+    let is_borrowed = choices.once_in(6);
+    if is_borrowed {
+        coded = borrowing(choices, &plain);
+    } else {
+        choices.damage(&mut coded, 3);
+    }
+    let coding = if is_borrowed { "gzip" } else { coding };
     let coding = if choices.once_in(8) { *choices.one_of(&["gzip", "deflate", "br", "gzip, gzip", ""]) } else { coding };
     let most = if choices.once_in(2) { plain.len() } else { choices.below(400) };
     let Ok(decoded) = decode(coding.as_bytes(), &coded, most) else { return };

@@ -15,8 +15,17 @@ fn sent_body(request: &str, headers: &[(&str, &[u8])], body: &[u8]) -> Result<(V
     Ok((described, String::from_utf8(body).unwrap()))
 }
 
-const DESCRIBED: [(&str, &[u8]); 4] =
-    [("content-type", b"application/vnd.shop+json"), ("content-md5", b"x"), ("digest", b"x"), ("content-language", b"de")];
+const DESCRIBED: [(&str, &[u8]); 9] = [
+    ("content-type", b"application/vnd.shop+json"),
+    ("content-md5", b"x"),
+    ("digest", b"x"),
+    ("repr-digest", b"x"),
+    ("content-digest", b"x"),
+    ("content-range", b"bytes 0-1/2"),
+    ("content-language", b"de"),
+    ("content-location", b"/o/1"),
+    ("content-disposition", b"inline"),
+];
 
 #[test]
 fn a_template_is_sent_as_json_and_nothing_that_described_the_primarys_body() {
@@ -45,7 +54,9 @@ fn a_content_type_that_is_set_stays() {
 fn redaction_changes_nothing_else_and_is_seen_by_templates_too() {
     let redact = r#""redact":["/card/number","/items/*/ssn"]"#;
     let (described, body) = sent_body(&format!(r#"{{"body":{{{redact}}}}}"#), &DESCRIBED, ORDER.as_bytes()).unwrap();
-    assert_eq!(described, ["content-type=application/vnd.shop+json", "content-language=de"]);
+    let of_the_text =
+        ["content-type=application/vnd.shop+json", "content-language=de", "content-location=/o/1", "content-disposition=inline"];
+    assert_eq!(described, of_the_text);
     let expected =
         ORDER.replace("\"4111\"", "\"[redacted]\"").replace("\"1\"", "\"[redacted]\"").replace("\"2\"", "\"[redacted]\"");
     assert_eq!(body, expected);

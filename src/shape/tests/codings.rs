@@ -107,6 +107,21 @@ coded! {
 }
 
 #[test]
+fn of_two_headers_with_codings_the_first_is_undone_and_none_is_sent() {
+    let sent = |codings: [&'static str; 2], body: &[u8]| {
+        let headers =
+            [(":path", &b"/"[..]), ("content-encoding", codings[0].as_bytes()), ("content-encoding", codings[1].as_bytes())];
+        let (headers, body) = call(&asking(REDACT), &headers, body)?;
+        assert_eq!(value(&headers, "content-encoding"), None);
+        Ok(body)
+    };
+    let redacted = br#"{"card":"[redacted]","n":1.50}"#.to_vec();
+    assert_eq!(sent(["gzip", "identity"], &gzip(PLAIN)), Ok(redacted));
+    assert_eq!(sent(["identity", "gzip"], &gzip(PLAIN)), Err(Unfit::BodyNotJson));
+    assert_eq!(sent(["gzip", "gzip"], &gzip(&gzip(PLAIN))), Err(Unfit::BodyNotJson));
+}
+
+#[test]
 fn nesting_is_read_up_to_its_bound_and_no_deeper() {
     for (depth, wanted) in [(128, true), (129, false)] {
         let body = format!("{}{}", "[".repeat(depth), "]".repeat(depth));

@@ -43,6 +43,15 @@ fn a_call_of_many_says_only_what_is_configured() {
 }
 
 #[test]
+fn what_described_one_body_is_not_said_of_many() {
+    let pairs = [&REQUEST[..], &[("content-encoding", &b"identity"[..]), ("content-language", b"de"), ("digest", b"x")]].concat();
+    let request = r#"{"headers":{"forward":["content-type","content-encoding","content-language","digest","x-tenant"]}}"#;
+    let (line, _) = item_of(&pairs, request, Format::Ndjson, b"1").unwrap();
+    let expected = [":method=POST", ":path=/orders/1", ":authority=shop", "x-tenant=t1", "content-type=application/x-ndjson"];
+    assert_eq!(line, expected);
+}
+
+#[test]
 fn an_item_is_shaped_by_itself() {
     let request = r#"{"body":{"redact":["/card"],"template":{"id":"${delivery_id}","card":"${body:/card}","n":"${body:/n}"}}}"#;
     let (_, json) = item(request, Format::Ndjson, b"{\"card\":1,\n\"n\":[1,\n2]}").unwrap();
@@ -98,4 +107,11 @@ fn the_call_of_a_batch_has_an_id_of_its_own_and_a_mark() {
     let sent: Vec<_> =
         headers.iter().map(|(name, value)| (std::str::from_utf8(name).unwrap(), std::str::from_utf8(value).unwrap())).collect();
     assert_eq!(sent, expected);
+}
+
+#[test]
+fn the_call_of_a_batch_keeps_a_key_that_is_set() {
+    let line = Pairs::from_iter([("idempotency-key", "mine")]);
+    let call = Shape::default().batch_call(&line, Cow::Borrowed(b"[1]"), &attempt(), &LoopGuard::new(None)).unwrap();
+    assert_eq!(value(&owned(&HeaderMap::new(call.headers)), "idempotency-key"), Some("mine"));
 }

@@ -181,6 +181,16 @@ fn in_text_json_is_written_out_and_a_string_is_itself() {
 }
 
 #[test]
+fn lists_and_objects_are_written_on_one_line() {
+    let body = b"{ \"a\" : [ 1.50 ,\n{ \"b c\" : \" x \" } ] }";
+    for (expression, written) in [("${body:/a}", r#"[1.50,{"b c":" x "}]"#), ("${body}", r#"{"a":[1.50,{"b c":" x "}]}"#)] {
+        assert_eq!(text_of_body(expression, Place::Text, body), written);
+        assert_eq!(text_of_body(expression, Place::Header, body), written);
+        assert_eq!(json_of(json!(expression), body), written);
+    }
+}
+
+#[test]
 fn a_json_template_keeps_what_is_no_string_and_all_keys() {
     let plain = json!({
         "": "", "k\"${path}": ["$${path}", -1, 1.5, u64::MAX, true, false, null, [], {}, [[]], {"a": {}}], "\u{1}": "\u{2}é",
