@@ -144,7 +144,7 @@ fn features(host: &Host, worker: &Worker) {
     worker.exchange(&order().answer(Response::connect_failure()));
     answer(&[]);
     let grpc = Request::post("/later").header("content-type", "application/grpc").body("\0\0\0\0\0");
-    worker.exchange(&grpc.answer(created));
+    worker.exchange(&grpc.answer(created.trailer("grpc-status", "0")));
     answer(&[("audit", Answer::upstream(200).trailer("grpc-status", "0"))]);
     // What is still open when the configuration is replaced.
     worker.exchange(&item());

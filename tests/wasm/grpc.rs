@@ -135,11 +135,18 @@ fn what_is_made_of_a_message_is_no_grpc() {
 }
 
 #[test]
-fn answers_of_grpc_are_not_comparable() {
-    let (host, worker) = mirroring_with(&audit_with(&json!({"compare": {}})));
-    let answer = Response::status(200).header("content-type", "application/grpc").body(MESSAGE).trailer("grpc-status", "0");
-    worker.exchange(&call().body(MESSAGE).answer(answer));
+fn a_primary_is_asked_for_its_status_of_grpc_and_both_sides_are_compared_by_it() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({"after": "response", "compare": {}})));
+    let created = || Response::status(200).header("content-type", "application/grpc").body(MESSAGE);
+    worker.exchange(&call().body(MESSAGE).answer(created().trailer("grpc-status", "0")));
     worker.call_out().answer(ok());
-    assert_eq!((host.stat("audit", "delivered"), host.stat("audit", "compare.not_comparable")), (1, 1));
+    assert_eq!((host.stat("audit", "delivered"), host.stat("audit", "compare.match")), (1, 1));
+    // Refused, without a status, and with one that is no number: nothing is sent.
+    for answer in [created().trailer("grpc-status", "5"), created(), created().trailer("grpc-status", "x")] {
+        worker.exchange(&call().body(MESSAGE).answer(answer));
+        assert_eq!(worker.call_outs().len(), 0);
+    }
+    assert_eq!(dropped(&host, "audit"), only("primary_failed", 3));
+    assert_eq!(host.stat("audit", "compare.not_comparable"), 3);
     assert_balanced(&host, "audit");
 }
