@@ -15,6 +15,8 @@ cargo fmt --check
 
 say "clippy, native"
 cargo clippy --locked --all-targets --features cli -- -D warnings
+# It is no target of "cargo test", and so none of these.
+cargo clippy --locked --test fuzz -- -D warnings
 
 say "clippy, wasm32-wasip1"
 scripts/wasm-cargo.sh clippy --locked --lib -- -D warnings

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use sidecast::capture::{CapturedHead, RequestHead};
+use sidecast::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::Config;
 use sidecast::headers::{HeaderMap, Pairs};
 use sidecast::shape::{Attempt, Source, Unfit};
@@ -48,7 +48,7 @@ pub(crate) fn map(headers: &Headers) -> HeaderMap {
 pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<(Headers, Vec<u8>), Unfit> {
     let headers = map(&request.headers);
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, true, config);
+    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, config);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured
         .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });
