@@ -151,14 +151,18 @@ impl Shape {
     ///
     /// # Errors
     /// Its body is no JSON.
-    pub fn item(&self, source: &Source<'_>, attempt: &Attempt<'_>, format: Format) -> Result<(Pairs, Vec<u8>), Unfit> {
+    pub fn item<'a>(&self, source: &Source<'a>, attempt: &Attempt<'_>, format: Format) -> Result<(Pairs, Cow<'a, [u8]>), Unfit> {
         let read = self.read(source, matches!(self.body.content, Content::Primary))?;
         let values = self.values(source, attempt, &read)?;
-        let json = match self.body.content.written(&values) {
-            Some(json) => json,
-            None => json::compact(&read).map_err(|_| Unfit::BodyNotJson)?.into_owned(),
+        let written = self.body.content.written(&values);
+        let line = self.head.choose_for_batch(source.head, &values, format.content_type());
+        drop(values);
+        let json = match (written, read) {
+            (Some(written), _) => Ok(Cow::Owned(written)),
+            (None, Cow::Borrowed(body)) => json::compact(body),
+            (None, Cow::Owned(body)) => json::compact(&body).map(|json| Cow::Owned(json.into_owned())),
         };
-        Ok((self.head.choose_for_batch(source.head, &values, format.content_type()), json))
+        Ok((line, json.map_err(|_| Unfit::BodyNotJson)?))
     }
 
     /// The call of an attempt of a batch, or of one item of it, whose `line` is that of its items.

@@ -66,7 +66,7 @@ pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<
     let shape = &config.targets[0].shape;
     let (headers, body) = if is_item {
         let (line, item) = shape.item(&source, &attempt, config.targets[0].batch.unwrap().format)?;
-        (HeaderMap::from(&line), item)
+        (HeaderMap::from(&line), item.into_owned())
     } else {
         let call = shape.call(&source, &attempt, &config.loop_guard)?;
         (HeaderMap::new(call.headers), call.body.into_owned())

@@ -57,7 +57,8 @@ pub(super) struct Batch {
 pub(in crate::host) struct BatchItem {
     pub(super) id: Uuid,
     pub(in crate::host) correlation_id: Rc<str>,
-    pub(super) json: Vec<u8>,
+    /// Its request's body itself, if that is what is sent.
+    pub(super) json: Rc<Vec<u8>>,
     pub(super) received: Duration,
     pub(super) charge: Charge,
 }
@@ -111,7 +112,7 @@ impl Delivery {
                 one.body = None;
                 one.answered = None;
             }
-            Load::Batch(batch) => batch.items.iter_mut().for_each(|item| item.json = Vec::new()),
+            Load::Batch(batch) => batch.items.iter_mut().for_each(|item| item.json = Rc::default()),
         }
     }
 

@@ -1,5 +1,6 @@
 //! Requests as they come: which targets want them, and how they become deliveries.
 
+use std::borrow::Cow;
 use std::mem::size_of;
 use std::rc::Rc;
 use std::time::Duration;
@@ -207,6 +208,10 @@ impl Mirror {
         let Ok((line, json)) = target.shape.item(&source, &attempt, settings.format) else {
             self.give_up_unsent(index, Some(id), correlation_id, DropReason::BodyNotJson);
             return;
+        };
+        let json = match json {
+            Cow::Borrowed(json) if json.len() == complete.body.len() => Rc::clone(&complete.body),
+            json => Rc::new(json.into_owned()),
         };
         // What the call says is held once for all of its items, and by each of their letters.
         let held = [json.len(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];

@@ -25,7 +25,7 @@ fn item_of(pairs: &[(&str, &[u8])], request: &str, format: Format, body: &[u8]) 
     let line = owned(&HeaderMap::from(&line)).into_iter();
     Ok((
         line.map(|(name, value)| format!("{name}={}", String::from_utf8(value).unwrap())).collect(),
-        String::from_utf8(json).unwrap(),
+        String::from_utf8(json.into_owned()).unwrap(),
     ))
 }
 
