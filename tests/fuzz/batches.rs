@@ -56,7 +56,7 @@ fn expected(settings: Settings, arrivals: &[Arrival]) -> Vec<Vec<Line>> {
     for Arrival { line, item, at, closes } in arrivals {
         let is_due = open.is_some_and(|(_, since)| since + settings.max_delay <= *at);
         let fits = open.is_some_and(|(other, _)| other == line)
-            && length(settings.format, &[batches.last().map_or(&[][..], Vec::as_slice), &[item.clone()]].concat())
+            && length(settings.format, &[batches.last().map_or(&[][..], Vec::as_slice), std::slice::from_ref(item)].concat())
                 <= settings.max_bytes;
         if is_due || *closes || !fits {
             batches.push(Vec::new());
