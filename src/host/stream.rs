@@ -42,7 +42,7 @@ pub(super) struct Collected {
 /// What waits for the primary's answer.
 pub(super) struct Waiting {
     later: Targets,
-    /// Whether answers are compared or not; none, when only comparisons wait.
+    /// The request, and the bytes taken for it; none when only comparisons wait.
     complete: Option<(Complete, Charge)>,
     comparisons: Vec<Comparison>,
     answer: AnswerCopy,
