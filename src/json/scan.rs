@@ -171,12 +171,13 @@ impl<T: Tape> Scanner<'_, T> {
     }
 
     fn skip_space(&mut self, start: usize) -> usize {
-        let mut at = start;
-        while self.byte(at).is_some_and(is_space) {
-            at += 1;
+        match self.byte(start) {
+            Some(byte) if is_space(byte) => {
+                self.has_space = true;
+                start + length_of(self.rest(start), is_space)
+            }
+            _ => start,
         }
-        self.has_space |= at != start;
-        at
     }
 }
 

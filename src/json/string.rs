@@ -5,44 +5,53 @@ use std::borrow::Cow;
 use super::scan::length_of;
 
 /// The length of the string at the start, with its quotes; none if there is no valid one. What is not ASCII must be UTF-8
-/// already.
+/// already. Eight bytes are looked at at once, since most of a body stands in strings, for itself.
+#[inline]
 pub(super) fn length(bytes: &[u8]) -> Option<usize> {
-    let mut rest = bytes.strip_prefix(b"\"")?;
+    if bytes.first() != Some(&b'"') {
+        return None;
+    }
+    let mut at = 1;
     loop {
-        rest = skip_plain(rest);
-        match rest {
-            [b'"', after @ ..] => return Some(bytes.len() - after.len()),
-            [b'\\', escape @ ..] => rest = unescape(escape)?.1,
+        let rest = bytes.get(at..)?;
+        // Of eight that are plain, 64 zeros trail.
+        let plain = rest.first_chunk().map(|eight| not_plain(u64::from_le_bytes(*eight)).trailing_zeros() as usize / 8);
+        at += plain.unwrap_or_else(|| plain_length(rest));
+        if plain == Some(8) {
+            continue;
+        }
+        match bytes.get(at)? {
+            b'"' => return Some(at + 1),
+            b'\\' => at = bytes.len() - after_escape(bytes.get(at + 1..)?)?.len(),
             _ => return None,
         }
     }
 }
 
-/// What follows the bytes at the start that stand for themselves; eight at a time, since most of a body is such.
-fn skip_plain(bytes: &[u8]) -> &[u8] {
-    let mut rest = bytes;
-    while let Some((eight, after)) = rest.split_first_chunk::<8>() {
-        let others = not_plain(u64::from_le_bytes(*eight));
-        if others != 0 {
-            return rest.get(others.trailing_zeros() as usize / 8..).unwrap_or_default();
-        }
-        rest = after;
-    }
-    rest.get(length_of(rest, is_plain)..).unwrap_or_default()
+#[cold]
+fn plain_length(bytes: &[u8]) -> usize {
+    length_of(bytes, is_plain)
+}
+
+/// What follows an escape, which is given without its backslash. Kept out of the loop over strings, few of which have one.
+#[cold]
+fn after_escape(escape: &[u8]) -> Option<&[u8]> {
+    unescape(escape).map(|(_, after)| after)
 }
 
 /// The highest bit of the first of eight bytes, the lowest being the first, that is not [`is_plain`], and perhaps of some after it. A byte is
 /// below n if it borrows when n is subtracted and has no high bit itself (S. E. Anderson, Bit Twiddling Hacks, "Determine if a word has a byte
-/// less than n"); what it borrows may make the next ones look so.
+/// less than n"); what it borrows may make the next ones look so. With its second bit turned over, a quote is the one byte besides control
+/// characters that is below `!`.
 const fn not_plain(bytes: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES << 7;
     const fn below(bytes: u64, n: u8) -> u64 {
         bytes.wrapping_sub(ONES * n as u64) & !bytes
     }
-    let quote = below(bytes ^ (ONES * b'"' as u64), 1);
+    let control_or_quote = below(bytes ^ (ONES * 2), b'!');
     let backslash = below(bytes ^ (ONES * b'\\' as u64), 1);
-    (quote | backslash | below(bytes, b' ')) & HIGH
+    (control_or_quote | backslash) & HIGH
 }
 
 fn is_plain(byte: u8) -> bool {
