@@ -125,6 +125,7 @@ fn status() -> Option<u16> {
         let value = calls::property(&["response", name]).ok()?;
         Some(u64::from_le_bytes(value.try_into().ok()?))
     };
-    let failed = property("flags").unwrap_or_default() & FAILED != 0;
+    // Without them, it is not known whether the answer is a whole one.
+    let failed = property("flags")? & FAILED != 0;
     property("code").filter(|code| !failed && (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
 }

@@ -88,6 +88,18 @@ fn of_all_flags_those_of_a_broken_answer_take_a_success_back() {
 }
 
 #[test]
+fn an_answer_of_which_envoy_does_not_tell_how_it_ended_is_no_success() {
+    let (host, worker) = waiting_with(&json!({}));
+    for (read_before, dropped_so_far) in [(0, 1), (1, 2)] {
+        host.fail("proxy_get_property", read_before, 1, Status::INTERNAL_FAILURE);
+        answered(worker.send(&order()), &Response::status(200));
+        host.heal();
+        assert_eq!((worker.call_outs().len(), dropped(&host, "audit")), (0, only("primary_failed", dropped_so_far)));
+    }
+    assert_balanced(&host, "audit");
+}
+
+#[test]
 fn a_request_that_a_filter_before_answers_waits_for_nothing() {
     let (host, worker) = waiting_with(&json!({}));
     worker.answer_before_the_filter(&order(), &Response::status(200));
