@@ -36,7 +36,11 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> (Vec<Finding>, usize) {
             checker.error(&text, error.valid_up_to(), "", "not UTF-8", None);
         }
     }
-    checker.findings.sort_by_key(Finding::position);
+    let order =
+        |finding: &Finding| (finding.line, finding.column, finding.severity, finding.path.clone(), finding.message.clone());
+    checker.findings.sort_by_cached_key(order);
+    // By an alias one configuration can stand in several places.
+    checker.findings.dedup();
     (checker.findings, checker.configurations)
 }
 
@@ -95,6 +99,7 @@ impl Checker<'_> {
     }
 
     fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>) {
+        let before = self.findings.len();
         match found.written {
             Written::Tree(config) => {
                 self.problems(config, &config.to_json(), text);
@@ -119,6 +124,10 @@ impl Checker<'_> {
                 self.warnings(text, warn::of_carrier(None, &found.carrier));
             }
         }
+        // Who has errors to mend has no ear for notes.
+        let own = self.findings.split_off(before);
+        let has_errors = own.iter().any(|finding| finding.severity == Severity::Error);
+        self.findings.extend(own.into_iter().filter(|finding| !has_errors || finding.severity != Severity::Note));
     }
 
     fn not_json_inside(&mut self, value: &str, text: &Rc<Text>) {

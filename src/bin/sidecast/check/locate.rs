@@ -14,10 +14,12 @@ pub(super) struct Place<'n> {
 }
 
 impl Place<'_> {
-    /// Where to point: at the key that should not be there, or at the value that should be another.
+    /// Where to point: at the key that should not be there, or at the value that should be another. A list or object is told by its
+    /// key, because it may begin on the next line.
     pub(super) fn at(&self, is_about_key: bool) -> usize {
+        let is_scalar = !matches!(self.value.kind, Kind::List(_) | Kind::Object(_));
         match self.key {
-            Some((_, at)) if is_about_key && self.left == 0 => at,
+            Some((_, at)) if is_about_key && self.left == 0 || !is_scalar => at,
             _ => self.value.span.start,
         }
     }
@@ -81,9 +83,16 @@ mod tests {
     }
 
     #[test]
+    fn a_list_or_an_object_is_told_by_its_key() {
+        assert_eq!(at(r#"{"a":[{"b":{}}]}"#, "a", false), r#""a":[{"b":{}}]}"#);
+        assert_eq!(at(r#"{"a":[{"b":{}}]}"#, "a[0].b", false), r#""b":{}}]}"#);
+        assert_eq!(at(r#"{"a":[{"b":{}}]}"#, "a[0]", false), r#"{"b":{}}]}"#);
+    }
+
+    #[test]
     fn what_is_missing_is_told_by_what_it_is_missing_in() {
         assert_eq!(at(r#"{"a":[{"b":1}]}"#, "a[0].cluster", true), r#"{"b":1}]}"#);
-        assert_eq!(at(r#"{"a":[1]}"#, "a[7]", false), "[1]}");
+        assert_eq!(at(r#"{"a":[1]}"#, "a[7]", false), r#""a":[1]}"#);
     }
 
     #[test]

@@ -5,10 +5,8 @@ use std::io::{self, Write};
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-use super::text::Position;
-
 /// Something to tell about a configuration.
-#[derive(Debug, Serialize)]
+#[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
     /// `-` is the standard input.
     pub(super) file: String,
@@ -45,10 +43,6 @@ pub(super) enum Format {
 }
 
 impl Finding {
-    pub(super) fn position(&self) -> Position {
-        Position { line: self.line, column: self.column }
-    }
-
     /// Writes it; styles are taken out by a writer that shows none.
     pub(super) fn write(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
         if format == Format::Json {

@@ -38,11 +38,12 @@ pub(super) struct Member {
 impl Node {
     /// The value of a field, written in `snake_case` or, as protobuf's JSON also allows, in `camelCase`; the last one of a repeated key.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
-        self.members()
-            .iter()
-            .rev()
-            .find(|member| member.key == name || member.key == camel_case(name))
-            .map(|member| &member.value)
+        self.member(name).map(|member| &member.value)
+    }
+
+    /// The same with its key.
+    pub(super) fn member(&self, name: &str) -> Option<&Member> {
+        self.members().iter().rev().find(|member| member.key == name || member.key == camel_case(name))
     }
 
     /// The value at a path of fields.

@@ -9,9 +9,10 @@ use super::{Code, Warning};
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
-    if let Some(statuses) = target.get("statuses").filter(|_| target.text_of("after") != Some("response")) {
+    if let Some(statuses) = target.member("statuses").filter(|_| target.text_of("after") != Some("response")) {
         let message = "means something with `after: response` alone";
-        warnings.push(Warning::new(statuses, Code::UnusedStatuses, format!("{path}.statuses"), message));
+        let warning = Warning::new(&statuses.value, Code::UnusedStatuses, format!("{path}.statuses"), message);
+        warnings.push(Warning { at: statuses.key_at, ..warning });
     }
     let mode = target.at(&["circuit_breaker", "mode"]);
     if let Some(mode) = mode.filter(|mode| mode.text() == Some("disabled") && target.at(&["limits", "max_in_flight"]).is_none()) {
@@ -34,7 +35,7 @@ fn attempts(target: &Node) -> Option<f64> {
 }
 
 fn check_retries(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
-    let (Some(retry), Some(attempts)) = (target.get("retry"), attempts(target)) else { return };
+    let (Some(retry), Some(attempts)) = (target.member("retry"), attempts(target)) else { return };
     // A target that answers 409 to what it has already is known to look at the key.
     let success = target.get("success").map_or(&[][..], Node::items);
     if !may_repeat_badly(target) || success.iter().any(covers_conflict) {
@@ -44,7 +45,8 @@ fn check_retries(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
         "up to {attempts} attempts, also of POST or PATCH: if an answer is lost, the target gets the request again, and must know it by its \
          {IDEMPOTENCY_KEY}"
     );
-    warnings.push(Warning::new(retry, Code::RetryPost, format!("{path}.retry"), message));
+    let warning = Warning::new(&retry.value, Code::RetryPost, format!("{path}.retry"), message);
+    warnings.push(Warning { at: retry.key_at, ..warning });
 }
 
 fn covers_conflict(status: &Node) -> bool {
