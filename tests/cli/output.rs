@@ -92,11 +92,11 @@ fn a_json_file_is_held_to_json() {
     std::fs::write(&file, "{\"targets\": [{\"name\": \"a\", \"cluster\": \"c\"},]}").unwrap();
     let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
     assert_eq!(run.findings()[0]["message"], "not valid JSON: expected value");
-    assert_eq!(position_of(&run.findings()[0]), (1, 43));
+    assert_eq!(position_of(&run.findings()[0]), (1, 44));
     std::fs::write(&file, "{\"targets\": [{\"name\": \"a\", \"cluster\": \"c\"}], \"targets\": []}").unwrap();
     let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
     assert!(
-        run.findings().iter().any(|finding| finding["message"] == "given twice" && position_of(finding) == (1, 47)),
+        run.findings().iter().any(|finding| finding["message"] == "given twice" && position_of(finding) == (1, 46)),
         "{}",
         run.out
     );

@@ -117,3 +117,6 @@ impl Totals {
         format!("{}: {errors}, {warnings}", count(self.configurations, "configuration"))
     }
 }
+
+#[cfg(test)]
+mod tests;
