@@ -1,0 +1,188 @@
+//! From a file to its findings.
+
+use std::path::Path;
+use std::rc::Rc;
+
+use sidecast::config::Config;
+
+use super::find::{find, Found, Written};
+use super::report::{Finding, Severity};
+use super::text::Text;
+use super::tree::{self, Node};
+use super::warn::Warning;
+use super::{documents, hint, locate, warn};
+
+const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
+
+/// Finds what is wrong in a file, in the order of the file, and tells how many configurations it has.
+pub(super) fn check(name: &str, bytes: &[u8]) -> (Vec<Finding>, usize) {
+    let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0 };
+    match std::str::from_utf8(bytes) {
+        Ok(text) => {
+            let text = Rc::new(Text::of_file(text.to_owned()));
+            match read(&text.text, name) {
+                Ok(documents) => {
+                    checker.documents(&documents, &text, true);
+                    if checker.configurations == 0 && checker.findings.is_empty() {
+                        checker.error(&text, 0, "", NONE, None);
+                    }
+                }
+                Err(syntax) => checker.syntax(&text, syntax),
+            }
+        }
+        Err(error) => {
+            let before = bytes.get(..error.valid_up_to()).unwrap_or_default();
+            let text = Rc::new(Text::of_file(String::from_utf8_lossy(before).into_owned()));
+            checker.error(&text, error.valid_up_to(), "", "not UTF-8", None);
+        }
+    }
+    let order =
+        |finding: &Finding| (finding.line, finding.column, finding.severity, finding.path.clone(), finding.message.clone());
+    checker.findings.sort_by_cached_key(order);
+    // By an alias one configuration can stand in several places.
+    checker.findings.dedup();
+    (checker.findings, checker.configurations)
+}
+
+/// Reads what a name says, or whatever it is.
+fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
+    let is_json = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
+    match tree::from_json(text) {
+        Some(document) => Ok(vec![document]),
+        None if is_json => Err(not_json(text)),
+        None => tree::from_yaml(text).map_err(|(at, message)| (at, format!("not valid YAML: {message}"))),
+    }
+}
+
+/// Why a text is no JSON, and at which byte.
+fn not_json(text: &str) -> (usize, String) {
+    match serde_json::from_str::<serde::de::IgnoredAny>(text) {
+        Ok(_) => (0, "not valid JSON".to_owned()),
+        Err(error) => {
+            let message = error.to_string();
+            let place = format!(" at line {} column {}", error.line(), error.column());
+            let at = Text::of_file(text.to_owned()).place_of(error.line(), error.column());
+            (at, format!("not valid JSON: {}", message.strip_suffix(&place).unwrap_or(&message)))
+        }
+    }
+}
+
+struct Checker<'f> {
+    file: &'f str,
+    findings: Vec<Finding>,
+    configurations: usize,
+}
+
+impl Checker<'_> {
+    fn documents(&mut self, documents: &[Node], text: &Rc<Text>, is_outermost: bool) {
+        for document in documents {
+            let found = find(document);
+            for configuration in &found.configurations {
+                self.configurations += 1;
+                self.configuration(configuration, text);
+            }
+            for (name, file) in found.files.iter().filter(|_| is_outermost) {
+                self.file_inside(name, file, text);
+            }
+        }
+    }
+
+    /// A file in a ConfigMap. Most are none of ours.
+    fn file_inside(&mut self, name: &str, file: &Node, text: &Rc<Text>) {
+        let Some(value) = file.text() else { return };
+        let inner = Rc::new(Text::of_scalar(text, &file.span, value));
+        match read(value, name) {
+            Ok(documents) => self.documents(&documents, &inner, false),
+            Err(syntax) if value.contains("sidecast") => self.syntax(&inner, syntax),
+            Err(_) => {}
+        }
+    }
+
+    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>) {
+        let before = self.findings.len();
+        match found.written {
+            Written::Tree(config) => {
+                self.problems(config, &config.to_json(), text);
+                self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier));
+                self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
+            }
+            Written::Text(scalar) => {
+                let value = scalar.text().unwrap_or_default();
+                let inner = Rc::new(Text::of_scalar(text, &scalar.span, value));
+                let config = tree::from_json(value);
+                match &config {
+                    Some(config) => {
+                        self.problems(config, value, &inner);
+                        self.warnings(&inner, warn::of_configuration(config, value, &found.carrier));
+                    }
+                    None => self.not_json_inside(value, &inner),
+                }
+                self.warnings(text, warn::of_carrier(config.as_ref(), &found.carrier));
+            }
+            Written::Not(node, message) => {
+                self.error(text, node.span.start, "", message, None);
+                self.warnings(text, warn::of_carrier(None, &found.carrier));
+            }
+        }
+        // Who has errors to mend has no ear for notes.
+        let own = self.findings.split_off(before);
+        let has_errors = own.iter().any(|finding| finding.severity == Severity::Error);
+        self.findings.extend(own.into_iter().filter(|finding| !has_errors || finding.severity != Severity::Note));
+    }
+
+    fn not_json_inside(&mut self, value: &str, text: &Rc<Text>) {
+        let (at, message) = not_json(value);
+        let is_yaml = documents(value).is_ok_and(|documents| documents.iter().any(|document| !document.members().is_empty()));
+        let hint = is_yaml.then(|| "a StringValue holds JSON; a google.protobuf.Struct is written as YAML in place".to_owned());
+        self.error(text, at, "", &message, hint);
+    }
+
+    /// What the filter says. What variables hold is not known here.
+    fn problems(&mut self, config: &Node, json: &str, text: &Rc<Text>) {
+        let Err(problems) = Config::parse(json.as_bytes(), &|name| Some(format!("${{env:{name}}}"))) else { return };
+        for problem in problems {
+            let place = locate::locate(config, &problem.path);
+            let is_about_key = problem.message.starts_with("unknown field") || problem.message == "given twice";
+            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key));
+            self.error(text, place.at(is_about_key), &problem.path, &problem.message, hint);
+        }
+    }
+
+    fn syntax(&mut self, text: &Rc<Text>, (at, message): (usize, String)) {
+        // Text around a template is no YAML before it is filled in.
+        let line = text.text.get(..at).map_or(0, |before| before.matches('\n').count());
+        let is_template = text.text.lines().nth(line).is_some_and(|line| line.contains("{{"));
+        let hint = is_template.then(|| "a template of Helm? Check what `helm template` makes of it".to_owned());
+        self.error(text, at, "", &message, hint);
+    }
+
+    fn error(&mut self, text: &Rc<Text>, at: usize, path: &str, message: &str, hint: Option<String>) {
+        let position = text.position(at);
+        self.findings.push(Finding {
+            file: self.file.to_owned(),
+            line: position.line,
+            column: position.column,
+            severity: Severity::Error,
+            code: None,
+            path: path.to_owned(),
+            message: message.to_owned(),
+            hint,
+        });
+    }
+
+    fn warnings(&mut self, text: &Rc<Text>, warnings: Vec<Warning>) {
+        for Warning { at, code, path, message, hint } in warnings {
+            let position = text.position(at);
+            self.findings.push(Finding {
+                file: self.file.to_owned(),
+                line: position.line,
+                column: position.column,
+                severity: code.severity(),
+                code: Some(code.name()),
+                path,
+                message,
+                hint,
+            });
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! Which configurations of Sidecast a document holds, and in what.
+//!
+//! A Wasm filter is taken for Sidecast if its name, the plugin's name, root id, VM id or the module's file or address has `sidecast` in it; and
+//! whatever it is called, if its configuration has a list `targets` with an entry that has a `cluster`.
+
+use super::tree::{Kind, Node};
+
+/// A configuration.
+#[derive(Debug)]
+pub(super) struct Found<'t> {
+    pub(super) written: Written<'t>,
+    pub(super) carrier: Carrier<'t>,
+}
+
+/// How a configuration is written.
+#[derive(Debug)]
+pub(super) enum Written<'t> {
+    /// In place.
+    Tree(&'t Node),
+    /// As JSON in a string.
+    Text(&'t Node),
+    /// In no way that can be read; the node is the nearest there is.
+    Not(&'t Node, &'static str),
+}
+
+/// What a configuration stands in, as far as the file shows.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Carrier<'t> {
+    /// What gives the plugin its module, its variables, and tells what happens if it fails.
+    pub(super) plugin: Option<Plugin<'t>>,
+    /// The names of all clusters of the Envoy, if the file has all of them.
+    pub(super) clusters: Option<Vec<&'t str>>,
+    /// The routes that the filter stands before.
+    pub(super) routes: Option<&'t Node>,
+    /// The file is read by Kubernetes' tools.
+    pub(super) is_kubernetes: bool,
+}
+
+/// The forms in which a plugin is asked for.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Plugin<'t> {
+    /// Envoy's `PluginConfig`.
+    Envoy(&'t Node),
+    /// The `spec` of Istio's `WasmPlugin`.
+    Istio(&'t Node),
+    /// One of `spec.wasm` of Envoy Gateway's `EnvoyExtensionPolicy`.
+    Gateway(&'t Node),
+}
+
+/// What a document holds.
+#[derive(Debug, Default)]
+pub(super) struct Findings<'t> {
+    pub(super) configurations: Vec<Found<'t>>,
+    /// The files in ConfigMaps: their names and texts.
+    pub(super) files: Vec<(&'t str, &'t Node)>,
+}
+
+/// Finds all of them.
+pub(super) fn find(document: &Node) -> Findings<'_> {
+    let mut findings = Findings::default();
+    walk(document, &Scope::default(), &mut findings);
+    if findings.configurations.is_empty() && findings.files.is_empty() && is_plain(document) {
+        findings.configurations.push(Found { written: Written::Tree(document), carrier: Carrier::default() });
+    }
+    findings
+}
+
+/// What is known from around a value.
+#[derive(Clone, Debug, Default)]
+struct Scope<'t> {
+    carrier: Carrier<'t>,
+    /// The name of the filter.
+    filter: Option<&'t str>,
+}
+
+fn walk<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
+    let mut scope = scope.clone();
+    if node.get("apiVersion").is_some() {
+        scope.carrier.is_kubernetes = true;
+        match node.text_of("kind") {
+            Some("WasmPlugin") => return wasm_plugin(node, scope, findings),
+            Some("EnvoyExtensionPolicy") => return extension_policy(node, &scope, findings),
+            Some("ConfigMap") => {
+                let entries = node.get("data").map_or(&[][..], Node::members);
+                findings.files.extend(entries.iter().map(|entry| (entry.key.as_str(), &entry.value)));
+                return;
+            }
+            _ => {}
+        }
+    }
+    if node.get("static_resources").is_some() {
+        scope.carrier.clusters = all_clusters(node);
+    }
+    if let Some(routes) = node.get("route_config") {
+        scope.carrier.routes = Some(routes);
+    }
+    if node.get("typed_config").is_some() {
+        scope.filter = node.text_of("name");
+    }
+    if is_plugin(node) {
+        return envoy_plugin(node, scope, findings);
+    }
+    node.items().iter().for_each(|item| walk(item, &scope, findings));
+    node.members().iter().for_each(|member| walk(&member.value, &scope, findings));
+}
+
+/// Envoy's `PluginConfig`, or what is left of one in an excerpt.
+fn is_plugin(node: &Node) -> bool {
+    let has_vm = node.at(&["vm_config", "runtime"]).is_some() || node.at(&["vm_config", "code"]).is_some();
+    has_vm || node.at(&["configuration", "@type"]).is_some()
+}
+
+fn envoy_plugin<'t>(node: &'t Node, scope: Scope<'t>, findings: &mut Findings<'t>) {
+    let names = [
+        scope.filter,
+        node.text_of("name"),
+        node.text_of("root_id"),
+        node.at(&["vm_config", "vm_id"]).and_then(Node::text),
+        node.at(&["vm_config", "code", "local", "filename"]).and_then(Node::text),
+        node.at(&["vm_config", "code", "remote", "http_uri", "uri"]).and_then(Node::text),
+    ];
+    let written = match node.get("configuration") {
+        Some(any) => unwrapped(any),
+        None => Written::Not(
+            node,
+            "missing, but required: a google.protobuf.Struct, or a google.protobuf.StringValue that holds JSON",
+        ),
+    };
+    let mut carrier = scope.carrier;
+    carrier.plugin = node.get("vm_config").map(|_| Plugin::Envoy(node));
+    add(&names, written, carrier, findings);
+}
+
+/// What a `google.protobuf.Any` holds.
+fn unwrapped(any: &Node) -> Written<'_> {
+    let name = any.text_of("@type").and_then(|name| name.rsplit('/').next());
+    match (name, any.get("value")) {
+        (Some("google.protobuf.Struct"), Some(value)) => Written::Tree(value),
+        (Some("google.protobuf.StringValue"), Some(value @ Node { kind: Kind::String(_), .. })) => Written::Text(value),
+        (Some("google.protobuf.Struct" | "google.protobuf.StringValue"), _) => {
+            Written::Not(any, "expected a `value` beside `@type`: an object of a Struct, text of a StringValue")
+        }
+        _ => Written::Not(
+            any,
+            "expected `\"@type\": type.googleapis.com/google.protobuf.Struct` or `...StringValue`, and a `value`",
+        ),
+    }
+}
+
+fn wasm_plugin<'t>(node: &'t Node, scope: Scope<'t>, findings: &mut Findings<'t>) {
+    let Some(spec) = node.get("spec") else { return };
+    let names = [
+        node.at(&["metadata", "name"]).and_then(Node::text),
+        spec.text_of("pluginName"),
+        spec.text_of("url"),
+        spec.text_of("vmId"),
+    ];
+    let written = spec.get("pluginConfig").map_or(Written::Not(spec, "`pluginConfig` is missing, but required"), Written::Tree);
+    add(&names, written, Carrier { plugin: Some(Plugin::Istio(spec)), ..scope.carrier }, findings);
+}
+
+fn extension_policy<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
+    for plugin in node.at(&["spec", "wasm"]).map_or(&[][..], Node::items) {
+        let names = [
+            node.at(&["metadata", "name"]).and_then(Node::text),
+            plugin.text_of("name"),
+            plugin.text_of("rootID"),
+            plugin.at(&["code", "http", "url"]).and_then(Node::text),
+            plugin.at(&["code", "image", "url"]).and_then(Node::text),
+        ];
+        let written = plugin.get("config").map_or(Written::Not(plugin, "`config` is missing, but required"), Written::Tree);
+        add(&names, written, Carrier { plugin: Some(Plugin::Gateway(plugin)), ..scope.carrier.clone() }, findings);
+    }
+}
+
+fn add<'t>(names: &[Option<&str>], written: Written<'t>, carrier: Carrier<'t>, findings: &mut Findings<'t>) {
+    let is_named = names.iter().flatten().any(|name| name.to_ascii_lowercase().contains("sidecast"));
+    let is_like_it = match written {
+        Written::Tree(node) => has_targets(node),
+        Written::Text(node) => {
+            super::documents(node.text().unwrap_or_default()).is_ok_and(|documents| documents.iter().any(has_targets))
+        }
+        Written::Not(..) => false,
+    };
+    if is_named || is_like_it {
+        findings.configurations.push(Found { written, carrier });
+    }
+}
+
+fn has_targets(node: &Node) -> bool {
+    node.get("targets").is_some_and(|targets| targets.items().iter().any(|target| target.get("cluster").is_some()))
+}
+
+/// A document that is a configuration and nothing else: one with `targets`, a word that is like it, or other sections alone.
+fn is_plain(document: &Node) -> bool {
+    const OTHERS: [&str; 4] = ["limits", "drain_timeout", "correlation", "loop_guard"];
+    let keys = || document.members().iter().map(|member| member.key.as_str());
+    let is_sections = keys().next().is_some() && keys().all(|key| OTHERS.contains(&key));
+    // Alike enough to be a slip of the finger, but not `target_port`.
+    is_sections || keys().any(|key| strsim::jaro(key, "targets") >= 0.9) && document.get("apiVersion").is_none()
+}
+
+/// The names of an Envoy's clusters, unless it is told of more while it runs.
+fn all_clusters(bootstrap: &Node) -> Option<Vec<&str>> {
+    let is_dynamic = bootstrap.at(&["dynamic_resources", "cds_config"]).is_some();
+    let clusters = bootstrap.at(&["static_resources", "clusters"]).map_or(&[][..], Node::items);
+    (!is_dynamic && !clusters.is_empty()).then(|| clusters.iter().filter_map(|cluster| cluster.text_of("name")).collect())
+}

@@ -1,0 +1,64 @@
+//! What somebody probably meant.
+
+/// How much alike two words must be (Jaro's measure); clap asks as much of its own hints.
+const ALIKE: f64 = 0.7;
+
+/// The word that is most like `word`, if one is.
+pub(super) fn similar<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    let alike = words.into_iter().map(|other| (strsim::jaro(word, other), other)).filter(|(alike, _)| *alike > ALIKE);
+    alike.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, other)| other)
+}
+
+/// A hint for a problem of the filter's, whose message lists what may stand there. `key` is the last one of its path.
+pub(super) fn for_problem(message: &str, key: Option<&str>) -> Option<String> {
+    let (found, expected) = message.split_once(", expected one of ")?;
+    let words = || expected.split('`').skip(1).step_by(2);
+    if let Some((_, rest)) = found.split_once("unknown expression ${") {
+        let (name, argument) = split(rest.strip_suffix('}')?);
+        // Of `header:NAME` the name is up to the user.
+        let meant = similar(name, words().map(|word| split(word).0))?;
+        return Some(format!("did you mean `${{{meant}{argument}}}`?"));
+    }
+    let word = match found.strip_prefix("unknown value ") {
+        Some(quoted) => quoted.trim_matches('"'),
+        None => key.filter(|_| found == "unknown field")?,
+    };
+    similar(word, words()).map(|meant| format!("did you mean `{meant}`?"))
+}
+
+/// An expression's kind, and its argument with the colon before it.
+fn split(expression: &str) -> (&str, &str) {
+    expression.split_at(expression.find(':').unwrap_or(expression.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_word_is_told_as_it_is_written_right() {
+        let of = |message, key| for_problem(message, key);
+        assert_eq!(
+            of("unknown field, expected one of `max_attempts`, `on`", Some("max_atempts")).unwrap(),
+            "did you mean `max_attempts`?"
+        );
+        assert_eq!(
+            of("unknown value \"enforced\", expected one of `enforce`, `observe`", Some("mode")).unwrap(),
+            "did you mean `enforce`?"
+        );
+        assert_eq!(
+            of("unknown expression ${heder:x-a}, expected one of `path`, `header:NAME`", None).unwrap(),
+            "did you mean `${header:x-a}`?"
+        );
+        assert_eq!(
+            of("unknown expression ${paht}, expected one of `path`, `header:NAME`", None).unwrap(),
+            "did you mean `${path}`?"
+        );
+    }
+
+    #[test]
+    fn what_is_like_nothing_gets_no_hint() {
+        assert_eq!(for_problem("unknown field, expected one of `max_attempts`, `on`", Some("xyz")), None);
+        assert_eq!(for_problem("missing, but required", Some("targets")), None);
+    }
+}

@@ -1,0 +1,122 @@
+//! `sidecast check`: says what the filter would say of a configuration, before Envoy does, and what is unwise about it.
+//!
+//! What is legal is decided by the filter's own parser alone. Everything here is about finding configurations in files, and about telling where
+//! in the file a problem is.
+
+mod files;
+mod find;
+mod hint;
+mod locate;
+mod report;
+mod text;
+mod tree;
+mod warn;
+
+use std::io::{self, Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use self::report::{Finding, Format, Severity};
+use self::tree::Node;
+use self::warn::Code;
+
+/// Tells every problem of the configurations in files, with its line, and what is unwise about them
+///
+/// A file is YAML (one document or several) or JSON: a configuration by itself; Envoy's bootstrap, a listener or a part of one; Istio's WasmPlugin or
+/// EnvoyFilter; Envoy Gateway's EnvoyExtensionPolicy; or a ConfigMap that holds such files. A Wasm filter is taken for Sidecast if a name, an id or
+/// the module's address has "sidecast" in it, or if its configuration has `targets` with a `cluster`. A file without any is a problem.
+///
+/// Exit status: 0 no problem, 1 problems (or warnings, with --deny-warnings), 2 a file cannot be read, or wrong arguments.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Files to check; `-` is the standard input
+    #[arg(required = true, value_name = "FILE")]
+    files: Vec<PathBuf>,
+    /// Warnings are as bad as problems; notes are not
+    #[arg(long)]
+    deny_warnings: bool,
+    /// Says nothing of this kind; may be given several times
+    #[arg(long, value_name = "CODE", value_enum)]
+    allow: Vec<Code>,
+    /// How findings are told, on the standard output
+    #[arg(long, value_enum, default_value_t = Format::Text)]
+    format: Format,
+}
+
+/// Checks the files; gives the exit status.
+pub(crate) fn run(arguments: &Arguments) -> ExitCode {
+    let mut out = anstream::stdout();
+    let mut totals = Totals::default();
+    for file in &arguments.files {
+        let name = file.display().to_string();
+        match read(file) {
+            Ok(bytes) => {
+                let (mut findings, configurations) = files::check(&name, &bytes);
+                findings.retain(|finding| arguments.allow.iter().all(|code| finding.code != Some(code.name())));
+                totals.configurations += configurations;
+                totals.add(&findings);
+                // Whoever does not read on, such as `head`, has what it wants.
+                if findings.iter().try_for_each(|finding| finding.write(arguments.format, &mut out)).is_err() {
+                    break;
+                }
+            }
+            Err(error) => {
+                totals.unreadable += 1;
+                eprintln!("{name}: {error}");
+            }
+        }
+    }
+    let _ = out.flush();
+    if arguments.format == Format::Text {
+        eprintln!("{}", totals.summary());
+    }
+    ExitCode::from(match totals {
+        Totals { unreadable: 1.., .. } => 2,
+        Totals { errors: 1.., .. } => 1,
+        Totals { warnings: 1.., .. } if arguments.deny_warnings => 1,
+        _ => 0,
+    })
+}
+
+fn read(file: &Path) -> io::Result<Vec<u8>> {
+    if file == Path::new("-") {
+        let mut bytes = Vec::new();
+        io::stdin().lock().read_to_end(&mut bytes)?;
+        return Ok(bytes);
+    }
+    std::fs::read(file)
+}
+
+/// Reads JSON, or all documents of YAML.
+fn documents(text: &str) -> Result<Vec<Node>, (usize, String)> {
+    match tree::from_json(text) {
+        Some(document) => Ok(vec![document]),
+        None => tree::from_yaml(text),
+    }
+}
+
+/// How many of what.
+#[derive(Debug, Default)]
+struct Totals {
+    configurations: usize,
+    errors: usize,
+    warnings: usize,
+    unreadable: usize,
+}
+
+impl Totals {
+    fn add(&mut self, findings: &[Finding]) {
+        let count = |severity| findings.iter().filter(|finding| finding.severity == severity).count();
+        self.errors += count(Severity::Error);
+        self.warnings += count(Severity::Warning);
+    }
+
+    fn summary(&self) -> String {
+        let count = |number: usize, word: &str| format!("{number} {word}{}", if number == 1 { "" } else { "s" });
+        let (errors, warnings) = (count(self.errors, "error"), count(self.warnings, "warning"));
+        format!("{}: {errors}, {warnings}", count(self.configurations, "configuration"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

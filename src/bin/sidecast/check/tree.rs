@@ -1,0 +1,266 @@
+//! A document as a tree of values, each with its place in the text. YAML and JSON give the same tree.
+
+use std::fmt;
+use std::ops::Range;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::Number;
+use serde_saphyr::{Location, Spanned};
+
+/// A value.
+#[derive(Debug)]
+pub(super) struct Node {
+    /// Where it is written. Only of scalars the end is known.
+    pub(super) span: Range<usize>,
+    pub(super) kind: Kind,
+}
+
+/// What a value is.
+#[derive(Debug)]
+pub(super) enum Kind {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    List(Vec<Node>),
+    Object(Vec<Member>),
+}
+
+/// A field of an object.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) key: String,
+    pub(super) key_at: usize,
+    pub(super) value: Node,
+}
+
+impl Node {
+    /// The value of a field, written in `snake_case` or, as protobuf's JSON also allows, in `camelCase`; the last one of a repeated key.
+    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+        self.member(name).map(|member| &member.value)
+    }
+
+    /// The same with its key.
+    pub(super) fn member(&self, name: &str) -> Option<&Member> {
+        self.members().iter().rev().find(|member| member.key == name || member.key == camel_case(name))
+    }
+
+    /// The value at a path of fields.
+    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+        path.iter().try_fold(self, |node, name| node.get(name))
+    }
+
+    /// The text of a field.
+    pub(super) fn text_of(&self, name: &str) -> Option<&str> {
+        self.get(name)?.text()
+    }
+
+    pub(super) fn text(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::String(text) => Some(text),
+            _ => None,
+        }
+    }
+
+    pub(super) fn is_true(&self) -> bool {
+        matches!(self.kind, Kind::Bool(true))
+    }
+
+    /// The entries of a list; none of anything else.
+    pub(super) fn items(&self) -> &[Self] {
+        match &self.kind {
+            Kind::List(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The fields of an object; none of anything else.
+    pub(super) fn members(&self) -> &[Member] {
+        match &self.kind {
+            Kind::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// The value as JSON.
+    pub(super) fn to_json(&self) -> String {
+        // Keys are text and numbers finite, so there is nothing that could not be written.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+}
+
+fn camel_case(name: &str) -> String {
+    let mut upper = false;
+    let mut camel = String::with_capacity(name.len());
+    for char in name.chars() {
+        match char {
+            '_' => upper = true,
+            char if std::mem::take(&mut upper) => camel.push(char.to_ascii_uppercase()),
+            char => camel.push(char),
+        }
+    }
+    camel
+}
+
+impl Serialize for Node {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.kind {
+            Kind::Null => serializer.serialize_unit(),
+            Kind::Bool(flag) => serializer.serialize_bool(*flag),
+            Kind::Number(number) => number.serialize(serializer),
+            Kind::String(text) => serializer.serialize_str(text),
+            Kind::List(items) => serializer.collect_seq(items),
+            Kind::Object(members) => {
+                let mut map = serializer.serialize_map(Some(members.len()))?;
+                for member in members {
+                    map.serialize_entry(&member.key, &member.value)?;
+                }
+                map.end()
+            }
+        }
+    }
+}
+
+/// Reads JSON as the filter does; none if it is no JSON.
+pub(super) fn from_json(text: &str) -> Option<Node> {
+    Some(json_node(&sidecast::json::parse(text.as_bytes()).ok()?.root()))
+}
+
+/// How deep it goes is bounded by the reader.
+fn json_node(node: &sidecast::json::Node<'_>) -> Node {
+    use sidecast::json::Kind as Json;
+    let kind = match node.kind() {
+        Json::Null => Kind::Null,
+        Json::Bool(flag) => Kind::Bool(flag),
+        Json::Number(written) => serde_json::from_str(written).map_or(Kind::Null, Kind::Number),
+        Json::String(text) => Kind::String(text.into_owned()),
+        Json::Array(items) => Kind::List(items.map(|item| json_node(&item)).collect()),
+        Json::Object(members) => Kind::Object(
+            members
+                .map(|(key, value)| Member { key: key.text().into_owned(), key_at: key.span().start, value: json_node(&value) })
+                .collect(),
+        ),
+    };
+    Node { span: node.span(), kind }
+}
+
+/// Nested deeper than anything that people write, and not so deep that the stack could end.
+const MAX_DEPTH: usize = 160;
+
+/// Reads all documents of a YAML text.
+///
+/// # Errors
+/// What is wrong, and at which byte.
+pub(super) fn from_yaml(text: &str) -> Result<Vec<Node>, (usize, String)> {
+    let options = serde_saphyr::options! {
+        with_snippet: false,
+        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
+    };
+    match serde_saphyr::from_multiple_with_options::<Spanned<Yaml>>(text, options) {
+        Ok(documents) => Ok(documents.into_iter().map(yaml_node).collect()),
+        Err(error) => {
+            let at = error.location().map_or(0, |location| byte_of(text, &location));
+            let message = error.render_with_formatter(&serde_saphyr::UserMessageFormatter);
+            let place = error.location().map(|location| format!(" at line {}, column {}", location.line(), location.column()));
+            let message = place.and_then(|place| message.strip_suffix(&place).map(str::to_owned)).unwrap_or(message);
+            Err((at, message))
+        }
+    }
+}
+
+fn byte_of(text: &str, location: &Location) -> usize {
+    let by_chars = || text.char_indices().nth(usize::try_from(location.span().offset()).ok()?).map(|(index, _)| index);
+    let by_bytes = location.span().byte_offset().and_then(|offset| usize::try_from(offset).ok());
+    by_bytes.or_else(by_chars).unwrap_or(text.len()).min(text.len())
+}
+
+/// A value as serde gives it.
+enum Yaml {
+    Null,
+    Bool(bool),
+    Number(Number),
+    String(String),
+    List(Vec<Spanned<Yaml>>),
+    Object(Vec<(Spanned<String>, Spanned<Yaml>)>),
+}
+
+/// Of an alias, the place of what it stands for.
+fn span_of(location: &Location) -> Range<usize> {
+    let bytes = |bytes: Option<u64>| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    let start = bytes(location.span().byte_offset());
+    start..start.saturating_add(bytes(location.span().byte_len()))
+}
+
+fn yaml_node(spanned: Spanned<Yaml>) -> Node {
+    let kind = match spanned.value {
+        Yaml::Null => Kind::Null,
+        Yaml::Bool(flag) => Kind::Bool(flag),
+        Yaml::Number(number) => Kind::Number(number),
+        Yaml::String(text) => Kind::String(text),
+        Yaml::List(items) => Kind::List(items.into_iter().map(yaml_node).collect()),
+        Yaml::Object(members) => Kind::Object(
+            members
+                .into_iter()
+                .map(|(key, value)| Member { key_at: span_of(&key.defined).start, key: key.value, value: yaml_node(value) })
+                .collect(),
+        ),
+    };
+    Node { span: span_of(&spanned.defined), kind }
+}
+
+impl<'de> Deserialize<'de> for Yaml {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(YamlVisitor)
+    }
+}
+
+struct YamlVisitor;
+
+impl<'de> Visitor<'de> for YamlVisitor {
+    type Value = Yaml;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("YAML")
+    }
+
+    fn visit_unit<E>(self) -> Result<Yaml, E> {
+        Ok(Yaml::Null)
+    }
+
+    fn visit_bool<E>(self, value: bool) -> Result<Yaml, E> {
+        Ok(Yaml::Bool(value))
+    }
+
+    fn visit_u64<E>(self, value: u64) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.into()))
+    }
+
+    fn visit_i64<E>(self, value: i64) -> Result<Yaml, E> {
+        Ok(Yaml::Number(value.into()))
+    }
+
+    fn visit_f64<E>(self, value: f64) -> Result<Yaml, E> {
+        Ok(Number::from_f64(value).map_or(Yaml::Null, Yaml::Number))
+    }
+
+    fn visit_str<E>(self, value: &str) -> Result<Yaml, E> {
+        Ok(Yaml::String(value.to_owned()))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Yaml, A::Error> {
+        let mut list = Vec::new();
+        while let Some(item) = items.next_element()? {
+            list.push(item);
+        }
+        Ok(Yaml::List(list))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Yaml, A::Error> {
+        let mut members = Vec::new();
+        while let Some(entry) = entries.next_entry()? {
+            members.push(entry);
+        }
+        Ok(Yaml::Object(members))
+    }
+}

@@ -1,0 +1,156 @@
+//! What is legal but unwise.
+
+mod cluster;
+mod plugin;
+mod secret;
+mod target;
+
+use sidecast::config::problem::child_path;
+use sidecast::config::scalar::FromText;
+use sidecast::template::{Expression, Template};
+
+use super::find::Carrier;
+use super::report::Severity;
+use super::tree::Node;
+
+/// The kinds of warnings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(super) enum Code {
+    /// If the module fails, requests fail with it
+    FailClosed,
+    /// `failure_policy` in place of `fail_open`: requests in flight fail
+    FailurePolicy,
+    /// A variable in `${env:...}` that the plugin is not given
+    UnpassedVariable,
+    /// A credential that can be read in the file
+    PlainSecret,
+    /// A cluster that a bootstrap without CDS does not have
+    UnknownCluster,
+    /// A target that gets the same requests by a route
+    OwnCluster,
+    /// Dead letters go to the cluster that failed
+    DeadLetterCluster,
+    /// Neither a circuit breaker nor a limit of calls of its own
+    NoCircuitBreaker,
+    /// `statuses` without `after: response`
+    UnusedStatuses,
+    /// An `idempotency-key` that does not tell requests apart, or attempts
+    IdempotencyKey,
+    /// A key `on` that tools of Kubernetes take for `true`
+    BareOn,
+    /// A note: POST or PATCH is attempted again, so the target must know repetitions
+    RetryPost,
+}
+
+impl Code {
+    /// As it is written.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::FailClosed => "fail-closed",
+            Self::FailurePolicy => "failure-policy",
+            Self::UnpassedVariable => "unpassed-variable",
+            Self::PlainSecret => "plain-secret",
+            Self::UnknownCluster => "unknown-cluster",
+            Self::OwnCluster => "own-cluster",
+            Self::DeadLetterCluster => "dead-letter-cluster",
+            Self::NoCircuitBreaker => "no-circuit-breaker",
+            Self::UnusedStatuses => "unused-statuses",
+            Self::IdempotencyKey => "idempotency-key",
+            Self::BareOn => "bare-on",
+            Self::RetryPost => "retry-post",
+        }
+    }
+
+    /// Every good configuration with retries would have a warning, if this one counted.
+    pub(super) fn severity(self) -> Severity {
+        match self {
+            Self::RetryPost => Severity::Note,
+            _ => Severity::Warning,
+        }
+    }
+}
+
+/// A warning.
+#[derive(Debug)]
+pub(super) struct Warning {
+    /// Where, in the text that holds what it is about.
+    pub(super) at: usize,
+    pub(super) code: Code,
+    pub(super) path: String,
+    pub(super) message: String,
+    pub(super) hint: Option<String>,
+}
+
+impl Warning {
+    fn new(at: &Node, code: Code, path: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { at: at.span.start, code, path: path.into(), message: message.into(), hint: None }
+    }
+}
+
+/// Warnings about a configuration, `text` being what it is written in. It may have problems, too: what cannot be read is passed over.
+pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>) -> Vec<Warning> {
+    let mut warnings = Vec::new();
+    let names =
+        carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
+    for (index, target) in config.get("targets").map_or(&[][..], Node::items).iter().enumerate() {
+        let path = format!("targets[{index}]");
+        target::check(target, &path, &mut warnings);
+        cluster::check(target, &path, carrier, &mut warnings);
+        secret::check_headers(target, &path, &mut warnings);
+        if carrier.is_kubernetes {
+            target::check_keys(target, &path, text, &mut warnings);
+        }
+    }
+    secret::check_loop_guard(config, &mut warnings);
+    if let Some(names) = names {
+        plugin::check_variables(config, &names, &mut warnings);
+    }
+    warnings
+}
+
+/// Warnings about what a configuration stands in. `config` is the configuration, if it can be read.
+pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Warning> {
+    let Some(plugin) = carrier.plugin else { return Vec::new() };
+    let mut warnings: Vec<Warning> = plugin::fails(plugin).into_iter().collect();
+    if let Some(config) = config {
+        secret::check_variables(config, plugin, &mut warnings);
+    }
+    warnings
+}
+
+/// The templates that stand in a target, with their paths.
+fn templates<'n>(target: &'n Node, path: &str) -> Vec<(String, &'n Node)> {
+    let mut found = Vec::new();
+    for section in ["request", "dead_letter"] {
+        for place in [&["path"][..], &["authority"], &["headers", "set"], &["body", "template"]] {
+            let mut path = child_path(path, section);
+            place.iter().for_each(|name| path = child_path(&path, name));
+            if let Some(node) = target.get(section).and_then(|section| section.at(place)) {
+                strings(node, path, &mut found);
+            }
+        }
+    }
+    found
+}
+
+fn strings<'n>(node: &'n Node, path: String, found: &mut Vec<(String, &'n Node)>) {
+    for (index, item) in node.items().iter().enumerate() {
+        strings(item, format!("{path}[{index}]"), found);
+    }
+    for member in node.members() {
+        strings(&member.value, child_path(&path, &member.key), found);
+    }
+    if node.text().is_some() {
+        found.push((path, node));
+    }
+}
+
+/// The environment variables that a template names.
+fn variables_in(node: &Node) -> Vec<String> {
+    let template = node.text().and_then(|text| Template::from_text(text).ok()).unwrap_or_default();
+    let names = template.expressions().filter_map(|expression| match expression {
+        Expression::Env(name) => Some(name.clone()),
+        _ => None,
+    });
+    names.collect()
+}

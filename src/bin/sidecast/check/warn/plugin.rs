@@ -1,0 +1,83 @@
+//! What a plugin is given, and what happens if it fails.
+
+use super::super::find::Plugin;
+use super::super::tree::Node;
+use super::{templates, variables_in, Code, Warning};
+
+/// A variable that the plugin is given.
+pub(super) struct Variable<'t> {
+    pub(super) name: &'t str,
+    /// Where its value is written in the file, if it is.
+    pub(super) value: Option<&'t Node>,
+}
+
+pub(super) fn variables(plugin: Plugin<'_>) -> Vec<Variable<'_>> {
+    match plugin {
+        Plugin::Envoy(plugin) => {
+            let variables = plugin.at(&["vm_config", "environment_variables"]);
+            let mut all = of_host(variables.and_then(|variables| variables.get("host_env_keys")));
+            let written = variables.and_then(|variables| variables.get("key_values")).map_or(&[][..], Node::members);
+            all.extend(written.iter().map(|member| Variable { name: &member.key, value: Some(&member.value) }));
+            all
+        }
+        Plugin::Istio(spec) => {
+            let variables = spec.at(&["vmConfig", "env"]).map_or(&[][..], Node::items);
+            let named = variables.iter().filter_map(|variable| Some((variable.text_of("name")?, variable.get("value"))));
+            named.map(|(name, value)| Variable { name, value }).collect()
+        }
+        Plugin::Gateway(plugin) => of_host(plugin.at(&["env", "hostKeys"])),
+    }
+}
+
+fn of_host(names: Option<&Node>) -> Vec<Variable<'_>> {
+    let names = names.map_or(&[][..], Node::items).iter().filter_map(Node::text);
+    names.map(|name| Variable { name, value: None }).collect()
+}
+
+/// Variables that the configuration names and the plugin is not given: the filter refuses it then.
+pub(super) fn check_variables(config: &Node, given: &[&str], warnings: &mut Vec<Warning>) {
+    let targets = config.get("targets").map_or(&[][..], Node::items).iter().enumerate();
+    let mut all: Vec<_> = targets.flat_map(|(index, target)| templates(target, &format!("targets[{index}]"))).collect();
+    all.extend(config.at(&["loop_guard", "secret"]).map(|secret| ("loop_guard.secret".to_owned(), secret)));
+    for (path, node) in all {
+        for name in variables_in(node) {
+            if !given.contains(&name.as_str()) {
+                let message =
+                    format!("the plugin is not given the environment variable {name}; the filter would refuse to start");
+                warnings.push(Warning::new(node, Code::UnpassedVariable, path.as_str(), message));
+            }
+        }
+    }
+}
+
+/// What happens if the module fails, unless requests then pass without it.
+pub(super) fn fails(plugin: Plugin<'_>) -> Option<Warning> {
+    let (asked, wanted) = match plugin {
+        Plugin::Envoy(plugin) => {
+            if plugin.get("fail_open").is_some_and(Node::is_true) {
+                return None;
+            }
+            if let Some(policy) = plugin.get("failure_policy").filter(|policy| policy.text() != Some("FAIL_CLOSED")) {
+                let message = "if the module fails, this answers requests in flight with 503; `fail_open: true` lets them pass";
+                return Some(Warning::new(policy, Code::FailurePolicy, "failure_policy", message));
+            }
+            (plugin.get("failure_policy").or_else(|| plugin.get("fail_open")).unwrap_or(plugin), "fail_open: true")
+        }
+        Plugin::Istio(spec) => {
+            let strategy = spec.get("failStrategy");
+            if strategy.is_some_and(|strategy| strategy.text() == Some("FAIL_OPEN")) {
+                return None;
+            }
+            (strategy.unwrap_or(spec), "failStrategy: FAIL_OPEN")
+        }
+        Plugin::Gateway(plugin) => {
+            let open = plugin.get("failOpen");
+            if open.is_some_and(Node::is_true) {
+                return None;
+            }
+            (open.unwrap_or(plugin), "failOpen: true")
+        }
+    };
+    let message = format!("if the module fails, requests fail with it; `{wanted}` lets them pass");
+    Some(Warning::new(asked, Code::FailClosed, "", message))
+}

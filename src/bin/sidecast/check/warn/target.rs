@@ -1,0 +1,105 @@
+//! What a target asks for.
+
+use sidecast::config::scalar::FromText;
+use sidecast::template::{Expression, Template};
+
+use super::super::tree::{Kind, Node};
+use super::{Code, Warning};
+
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
+    if let Some(statuses) = target.member("statuses").filter(|_| target.text_of("after") != Some("response")) {
+        let message = "means something with `after: response` alone";
+        let warning = Warning::new(&statuses.value, Code::UnusedStatuses, format!("{path}.statuses"), message);
+        warnings.push(Warning { at: statuses.key_at, ..warning });
+    }
+    let mode = target.at(&["circuit_breaker", "mode"]);
+    if let Some(mode) = mode.filter(|mode| mode.text() == Some("disabled") && target.at(&["limits", "max_in_flight"]).is_none()) {
+        let message = "a target that hangs holds as many calls as there may be, and nothing stops them; \
+                       give the target a `limits.max_in_flight` of its own";
+        warnings.push(Warning::new(mode, Code::NoCircuitBreaker, format!("{path}.circuit_breaker.mode"), message));
+    }
+    check_retries(target, path, warnings);
+    check_key(target, path, warnings);
+}
+
+/// The most attempts, if there may be more than one.
+fn attempts(target: &Node) -> Option<f64> {
+    let attempts = match target.get("retry")?.get("max_attempts") {
+        Some(Node { kind: Kind::Number(number), .. }) => number.as_f64()?,
+        Some(_) => return None,
+        None => 3.0,
+    };
+    (attempts > 1.0).then_some(attempts)
+}
+
+fn check_retries(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
+    let (Some(retry), Some(attempts)) = (target.member("retry"), attempts(target)) else { return };
+    // A target that answers 409 to what it has already is known to look at the key.
+    let success = target.get("success").map_or(&[][..], Node::items);
+    if !may_repeat_badly(target) || success.iter().any(covers_conflict) {
+        return;
+    }
+    let message = format!(
+        "up to {attempts} attempts, also of POST or PATCH: if an answer is lost, the target gets the request again, and must know it by its \
+         {IDEMPOTENCY_KEY}"
+    );
+    let warning = Warning::new(&retry.value, Code::RetryPost, format!("{path}.retry"), message);
+    warnings.push(Warning { at: retry.key_at, ..warning });
+}
+
+fn covers_conflict(status: &Node) -> bool {
+    match &status.kind {
+        Kind::String(text) => text == "409" || text == "4xx",
+        Kind::Number(number) => number.as_f64() == Some(409.0),
+        _ => false,
+    }
+}
+
+/// True if the target gets requests whose repetition is another request (RFC 9110, 9.2.2, and RFC 5789).
+fn may_repeat_badly(target: &Node) -> bool {
+    let is_bad = |method: &Node| matches!(method.text(), Some("POST" | "PATCH"));
+    if let Some(method) = target.at(&["request", "method"]) {
+        return is_bad(method);
+    }
+    let rules = target.get("match").map_or(&[][..], Node::items);
+    let takes_bad = |rule: &Node| rule.get("methods").is_none_or(|methods| methods.items().iter().any(is_bad));
+    target.get("batch").is_some() || rules.is_empty() || rules.iter().any(takes_bad)
+}
+
+/// Sidecast always sends a key; but the user may set another.
+fn check_key(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
+    let set = target.at(&["request", "headers", "set"]).map_or(&[][..], Node::members);
+    for header in set.iter().filter(|header| header.key.eq_ignore_ascii_case(IDEMPOTENCY_KEY)) {
+        let Some(template) = header.value.text().and_then(|text| Template::from_text(text).ok()) else { continue };
+        let is_constant =
+            |expression: &Expression| matches!(expression, Expression::Env(_) | Expression::Target | Expression::Method);
+        let message = if template.expressions().all(is_constant) {
+            "the same for every request: a target that looks at it takes all but the first for repetitions"
+        } else if template.expressions().any(|expression| *expression == Expression::Attempt) {
+            "another one for each attempt: no target can tell by it that it has had the request"
+        } else {
+            continue;
+        };
+        warnings.push(Warning::new(
+            &header.value,
+            Code::IdempotencyKey,
+            format!("{path}.request.headers.set.{}", header.key),
+            message,
+        ));
+    }
+}
+
+/// Keys that mean `true` in YAML 1.1, which tools of Kubernetes read, unless they are quoted.
+pub(super) fn check_keys(target: &Node, path: &str, text: &str, warnings: &mut Vec<Warning>) {
+    for section in ["retry", "dead_letter"] {
+        for member in target.get(section).map_or(&[][..], Node::members).iter().filter(|member| member.key == "on") {
+            if text.get(member.key_at..).is_some_and(|text| text.starts_with("on")) {
+                let message = "tools of Kubernetes take the bare word `on` for `true`; write `\"on\":`";
+                let warning = Warning::new(&member.value, Code::BareOn, format!("{path}.{section}.on"), message);
+                warnings.push(Warning { at: member.key_at, ..warning });
+            }
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Standard input, forms of output, exit statuses.
+
+use super::{position_of, sidecast};
+
+const GOOD: &str = "targets: [{name: a, cluster: c}]";
+const BAD: &str = "targets: [{name: a, cluster: c, timeut: 1s}]";
+const UNWISE: &str = "targets: [{name: a, cluster: c, statuses: [201]}]";
+const NOTED: &str = "targets: [{name: a, cluster: c, retry: {}}]";
+
+#[test]
+fn the_exit_status_tells_how_bad_it_is() {
+    let status = |arguments: &[&str], input| sidecast(&[&["check"], arguments].concat(), input).status;
+    assert_eq!(status(&["-"], GOOD), 0);
+    assert_eq!(status(&["-"], BAD), 1);
+    assert_eq!(status(&["-"], UNWISE), 0);
+    assert_eq!(status(&["--deny-warnings", "-"], UNWISE), 1);
+    assert_eq!(status(&["--deny-warnings", "--allow", "unused-statuses", "-"], UNWISE), 0);
+    assert_eq!(status(&["--deny-warnings", "-"], NOTED), 0);
+    assert_eq!(status(&["no-such-file.yaml"], ""), 2);
+    assert_eq!(status(&["src"], ""), 2);
+    assert_eq!(status(&[], ""), 2);
+    assert_eq!(status(&["--allow", "no-such-code", "-"], GOOD), 2);
+}
+
+#[test]
+fn a_file_that_cannot_be_read_does_not_hide_the_others() {
+    let run = sidecast(&["check", "no-such-file.yaml", "-", "tests/cli/broken/zero_timeout.yaml"], BAD);
+    assert_eq!(run.status, 2);
+    assert!(run.err.contains("no-such-file.yaml: No such file"), "{}", run.err);
+    assert!(run.err.ends_with("2 configurations: 2 errors, 0 warnings\n"), "{}", run.err);
+    assert!(run.out.contains("-:1:33: error: targets[0].timeut: unknown field"), "{}", run.out);
+    assert!(run.out.contains("tests/cli/broken/zero_timeout.yaml:5:12: error: targets[1].timeout:"), "{}", run.out);
+}
+
+#[test]
+fn as_json_each_finding_is_an_object_on_a_line() {
+    let run = sidecast(&["check", "--format", "json", "-"], "targets: [{name: a, cluster: c, timeut: 1s, statuses: [201]}]");
+    let findings = run.findings();
+    assert_eq!(run.err, "");
+    let error = serde_json::json!({
+        "file": "-", "line": 1, "column": 33, "severity": "error", "code": null, "path": "targets[0].timeut",
+        "message": findings[0]["message"], "hint": "did you mean `timeout`?",
+    });
+    let warning = serde_json::json!({
+        "file": "-", "line": 1, "column": 45, "severity": "warning", "code": "unused-statuses", "path": "targets[0].statuses",
+        "message": "means something with `after: response` alone", "hint": null,
+    });
+    assert_eq!(findings, [error, warning]);
+}
+
+#[test]
+fn findings_come_in_the_order_of_the_file() {
+    let run = sidecast(&["check", "--format", "json", "-"], "limits: {a: 1}\ntargets:\n- name: A\n- statuses: [1]\n");
+    let places: Vec<_> = run.findings().iter().map(position_of).collect();
+    assert!(places.len() >= 5 && places.is_sorted(), "{places:?}");
+}
+
+#[test]
+fn there_is_colour_where_it_is_asked_for_and_none_in_a_pipe() {
+    let colours = |variables: &[(&str, &str)]| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
+        command.args(["check", "tests/cli/broken/zero_timeout.yaml"]).current_dir(env!("CARGO_MANIFEST_DIR"));
+        command.env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").envs(variables.iter().copied());
+        command.output().unwrap().stdout.contains(&0x1b)
+    };
+    assert!(!colours(&[]));
+    assert!(colours(&[("CLICOLOR_FORCE", "1")]));
+    assert!(!colours(&[("CLICOLOR_FORCE", "0"), ("NO_COLOR", "1")]));
+}
+
+#[test]
+fn nothing_reaches_a_terminal_that_it_would_obey() {
+    let run = sidecast(&["check", "-"], "targets: [{name: a, cluster: c, \"\\e[31m\\n\": 1}]");
+    assert_eq!(run.out.lines().count(), 1, "{:?}", run.out);
+    assert!(!run.out.contains('\u{1b}') && run.out.contains("unknown field"), "{:?}", run.out);
+}
+
+#[test]
+fn text_that_is_not_utf_8_is_a_problem_with_a_place() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("latin-1.yaml");
+    std::fs::write(&file, b"targets:\n- name: \xe9\n").unwrap();
+    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+    assert_eq!((run.status, run.findings()[0]["message"].as_str()), (1, Some("not UTF-8")));
+    assert_eq!(position_of(&run.findings()[0]), (2, 9));
+}
+
+#[test]
+fn a_json_file_is_held_to_json() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("config.json");
+    std::fs::write(&file, "{\"targets\": [{\"name\": \"a\", \"cluster\": \"c\"},]}").unwrap();
+    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+    assert_eq!(run.findings()[0]["message"], "not valid JSON: expected value");
+    assert_eq!(position_of(&run.findings()[0]), (1, 44));
+    std::fs::write(&file, "{\"targets\": [{\"name\": \"a\", \"cluster\": \"c\"}], \"targets\": []}").unwrap();
+    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+    assert!(
+        run.findings().iter().any(|finding| finding["message"] == "given twice" && position_of(finding) == (1, 46)),
+        "{}",
+        run.out
+    );
+}
