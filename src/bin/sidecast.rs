@@ -1,4 +1,4 @@
-//! The command-line tool: says what the filter would say of a configuration, before Envoy does.
+//! The command-line tool: says what the filter would say of a configuration, and do with a request, before Envoy does.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -7,7 +7,14 @@ use clap::{Parser, Subcommand};
 use serde_json::Value;
 use sidecast::config::Config;
 
-/// Checks configurations of the Sidecast filter.
+#[path = "sidecast/explain.rs"]
+mod explain;
+#[path = "sidecast/generated.rs"]
+mod generated;
+#[path = "sidecast/load.rs"]
+mod load;
+
+/// Checks and explains configurations of the Sidecast filter.
 #[derive(Parser)]
 #[command(name = "sidecast", version)]
 struct Arguments {
@@ -23,12 +30,17 @@ enum Command {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    Explain(explain::Arguments),
+    #[command(flatten)]
+    Generated(generated::Command),
 }
 
 fn main() -> ExitCode {
-    let Command::Check { files } = Arguments::parse().command;
-    let worst = files.iter().map(|file| check(file)).max().unwrap_or_default();
-    ExitCode::from(worst)
+    ExitCode::from(match Arguments::parse().command {
+        Command::Check { files } => files.iter().map(|file| check(file)).max().unwrap_or_default(),
+        Command::Explain(arguments) => explain::run(&arguments),
+        Command::Generated(command) => generated::run::<Arguments>(&command),
+    })
 }
 
 /// Prints the problems of one file; gives the exit status for it.
