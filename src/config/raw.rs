@@ -157,10 +157,10 @@ pub struct Rule {
     /// The method is one of these.
     #[deserr(default)]
     pub methods: Option<NonEmpty<Text<Method>>>,
-    /// The path, without its query, matches.
+    /// The path, without its query, matches: exactly one of the fields.
     #[deserr(default)]
     pub path: Option<PathRule>,
-    /// Every one of these header conditions holds.
+    /// Every one of these conditions on headers holds.
     #[deserr(default)]
     pub headers: Option<NonEmpty<HeaderRule>>,
 }

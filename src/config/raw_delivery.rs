@@ -266,7 +266,7 @@ pub struct DeadLetter {
     /// Path and query that letters are posted to. Absent: `/`.
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
-    /// The authority of the call. Absent: the cluster's name.
+    /// The authority of the call. Absent: the cluster's name, or what follows its last bar.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
     /// Headers of the call.
@@ -300,7 +300,7 @@ fn default_letter_reasons() -> NonEmpty<DeadLetterReason> {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct DeadLetterHeaders {
-    /// Names, and templates of their values.
+    /// Names, and templates of their values; `content-type` is `application/json` unless it is set here.
     pub set: SetHeaders,
 }
 

@@ -47,34 +47,33 @@ fn given(name: &str) -> Value {
     json!({"required": [name], "properties": {name: {"not": {"type": "null"}}}})
 }
 
-/// Exactly one of these fields is given. An object may be null where it is optional, so nothing is said of others.
+/// Exactly one of these fields is given.
 pub(super) fn one_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
-    rule("oneOf", names)
+    alternatives("oneOf", names)
 }
 
 /// At least one of these fields is given.
 pub(super) fn some_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
-    rule("anyOf", names)
+    alternatives("anyOf", names)
 }
 
-fn rule(keyword: &'static str, names: &'static [&'static str]) -> impl Fn(&mut Schema) {
+fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl Fn(&mut Schema) {
     move |schema| {
         let alternatives: Vec<Value> = names.iter().map(|name| given(name)).collect();
-        schema.insert("if".to_owned(), json!({"type": "object"}));
-        schema.insert("then".to_owned(), json!({ keyword: alternatives }));
+        schema.insert(keyword.to_owned(), alternatives.into());
     }
 }
 
 /// These fields are not given beside each other.
 pub(super) fn not_both(first: &'static str, second: &'static str) -> impl Fn(&mut Schema) {
     move |schema| {
-        schema.insert("not".to_owned(), json!({"type": "object", "allOf": [given(first), given(second)]}));
+        schema.insert("not".to_owned(), json!({"allOf": [given(first), given(second)]}));
     }
 }
 
 /// A body that is left out has no template.
 pub(super) fn no_template_of_nothing(schema: &mut Schema) {
-    let omitted = json!({"type": "object", "required": ["omit"], "properties": {"omit": {"const": true}}});
+    let omitted = json!({"required": ["omit"], "properties": {"omit": {"const": true}}});
     schema.insert("not".to_owned(), json!({"allOf": [omitted, given("template")]}));
 }
 
@@ -101,7 +100,7 @@ const STATUS: &str = "[1-5](xx|[0-9]{2})";
 
 scalars! {
     {const MIN: u64, const MAX: u64} Whole<MIN, MAX> => json_schema!({
-        "title": format!("whole number, {MIN} to {MAX}"), "type": "integer", "minimum": MIN, "maximum": MAX,
+        "title": format!("whole number, {} to {}", grouped(MIN), grouped(MAX)), "type": "integer", "minimum": MIN, "maximum": MAX,
     });
     {const MIN: u64, const MAX: u64} Millis<MIN, MAX> => json_schema!({
         "title": format!("duration, {} to {}", duration_text(MIN), duration_text(MAX)),
@@ -117,36 +116,43 @@ scalars! {
         "pattern": r"^[0-9_ .]*[0-9][0-9_ .]*([eE][-+]?[0-9_ ]+)?([kKmMgGtTpPeE]?[iI]?[bB]?)$",
     });
     Percent => json_schema!({"title": "percentage, above 0 to 100", "type": "number", "exclusiveMinimum": 0, "maximum": 100});
-    Rate => json_schema!({"title": "number, above 0 to 1000000000", "type": "number", "exclusiveMinimum": 0, "maximum": 1e9 as u64});
-    Text<TargetName> => text("name", r"^[a-z0-9][a-z0-9_-]{0,62}$");
+    Rate => json_schema!({"title": "number, above 0 to 1,000,000,000", "type": "number", "exclusiveMinimum": 0, "maximum": 1e9 as u64});
+    Text<TargetName> => text("name, [a-z0-9][a-z0-9_-]{0,62}", r"^[a-z0-9][a-z0-9_-]{0,62}$");
     Text<ClusterName> => json_schema!({
-        "title": "name of a cluster", "type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
+        "title": "name of a cluster, 1 to 1,024 bytes", "type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
     });
     Text<HeaderName> => text("name of a header", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
-    Text<Method> => text("method in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
-    Text<AbsolutePath> => text("path without a query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
+    Text<Method> => text("method, in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
+    Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
     // Not said by `format`: that one is of another kind of regular expressions.
-    Text<Pattern> => json_schema!({"title": "regular expression", "type": "string"});
+    Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
     Text<Pointer> => text("JSON pointer", "^(/([^/~]|~[01])*)*$");
-    Text<Template> => json_schema!({"title": "text with `${env:NAME}`", "type": "string", "minLength": 1});
-    Text<PathTemplate> => text("template of a path", r#"^/([!"$-~]|\$\{[^}]*\})*$"#);
-    Text<AuthorityTemplate> => text("template of a host", r"^([-._~!$&'()*+,;=:\[\]%0-9A-Za-z]|\$\{[^}]*\})+$");
-    Text<HeaderTemplate> => text("template of a header's value", r"^([^\x00-\x08\x0a-\x1f\x7f]|\$\{[^}]*\})*$");
-    JsonTemplate => json_schema!({"title": "JSON, with expressions in its strings"});
+    Text<Template> => json_schema!({"title": "text, at least a character", "type": "string", "minLength": 1});
+    Text<PathTemplate> => text("template, starts with /, ASCII", r#"^/([!"$-~]|\$\{[^}]*\})*$"#);
+    Text<AuthorityTemplate> => text("template, a host with or without a port", r"^([-._~!$&'()*+,;=:\[\]%0-9A-Za-z]|\$\{[^}]*\})+$");
+    Text<HeaderTemplate> => text("template, no control characters", r"^([^\x00-\x08\x0a-\x1f\x7f]|\$\{[^}]*\})*$");
+    JsonTemplate => json_schema!({"title": "any JSON"});
     StatusPattern => json_schema!({
-        "title": "status or class of statuses",
+        "title": "status, such as 204 or 2xx",
         "type": ["string", "integer"],
         "pattern": format!("^{STATUS}$"),
         "minimum": 100,
         "maximum": 599,
     });
     RetryOn => json_schema!({
-        "title": "status, class of statuses, `reset`, `timeout`, `connect_failure` or `no_healthy_upstream`",
+        "title": "status or failure, such as 429, 5xx, reset, timeout, connect_failure, no_healthy_upstream",
         "type": ["string", "integer"],
         "pattern": format!("^({STATUS}|reset|timeout|connect_failure|no_healthy_upstream)$"),
         "minimum": 100,
         "maximum": 599,
     });
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
 }
 
 fn text(title: &str, pattern: &str) -> Schema {
@@ -188,7 +194,7 @@ impl JsonSchema for SetHeaders {
 
     fn json_schema(generator: &mut SchemaGenerator) -> Schema {
         json_schema!({
-            "title": "names of headers and templates of their values",
+            "title": "object, names of headers and templates",
             "type": "object",
             "propertyNames": generator.subschema_for::<Text<HeaderName>>(),
             "additionalProperties": generator.subschema_for::<Text<HeaderTemplate>>(),

@@ -18,9 +18,6 @@ mod request;
 mod rules;
 #[path = "explain/shown.rs"]
 mod shown;
-#[cfg(test)]
-#[path = "explain/tests.rs"]
-mod tests;
 #[path = "explain/verdict.rs"]
 mod verdict;
 
