@@ -1,7 +1,11 @@
-//! The command-line tool.
+//! The command-line tool: says what the filter would say of a configuration, and do with a request, before Envoy does.
 
 #[path = "sidecast/check/mod.rs"]
 mod check;
+#[path = "sidecast/explain.rs"]
+mod explain;
+#[path = "sidecast/generated.rs"]
+mod generated;
 
 use std::process::ExitCode;
 
@@ -18,10 +22,15 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Explain(explain::Arguments),
+    #[command(flatten)]
+    Generated(generated::Command),
 }
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
+        Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),
     }
 }

@@ -46,15 +46,15 @@ pub enum BodyMode {
 impl From<raw_shape::Compare> for Settings {
     fn from(raw: raw_shape::Compare) -> Self {
         Self {
-            percent: raw.percent.map_or(100.0, |percent| percent.0),
-            status: raw.status.unwrap_or(true),
+            percent: raw.percent.0,
+            status: raw.status,
             body: match raw.body {
-                None | Some(raw_shape::CompareBody::Json) => BodyMode::Json,
-                Some(raw_shape::CompareBody::Exact) => BodyMode::Exact,
-                Some(raw_shape::CompareBody::None) => BodyMode::None,
+                raw_shape::CompareBody::Json => BodyMode::Json,
+                raw_shape::CompareBody::Exact => BodyMode::Exact,
+                raw_shape::CompareBody::None => BodyMode::None,
             },
-            ignore: Places::new(raw.ignore.into_iter().flatten().map(|pointer| pointer.0)),
-            log_values: raw.log_values.unwrap_or(false),
+            ignore: Places::new(raw.ignore.into_iter().map(|pointer| pointer.0)),
+            log_values: raw.log_values,
         }
     }
 }

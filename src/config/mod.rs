@@ -10,6 +10,8 @@ pub mod raw;
 pub mod raw_delivery;
 pub mod raw_shape;
 pub mod scalar;
+#[cfg(feature = "cli")]
+pub mod schema;
 mod shaping;
 pub mod templates;
 

@@ -1,5 +1,7 @@
 //! The kinds of text that a configuration holds: names, statuses, pointers, patterns.
 
+use std::fmt;
+
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use regex_lite::{Regex, RegexBuilder};
 
@@ -96,7 +98,7 @@ const WHOLE: (&str, &str) = ("^(?:", ")$");
 
 impl Pattern {
     /// The pattern as it was typed.
-    pub(crate) fn text(&self) -> &str {
+    pub fn text(&self) -> &str {
         let anchored = self.0.as_str();
         anchored.strip_prefix(WHOLE.0).and_then(|text| text.strip_suffix(WHOLE.1)).unwrap_or(anchored)
     }
@@ -124,6 +126,12 @@ impl FromText for Pointer {
             return Err(expected());
         }
         segments.map(unescape_segment).collect::<Option<_>>().map(Self).ok_or_else(expected)
+    }
+}
+
+impl fmt::Display for Pointer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|segment| write!(f, "/{}", segment.replace('~', "~0").replace('/', "~1")))
     }
 }
 
@@ -173,6 +181,16 @@ impl StatusPattern {
             [class @ b'1'..=b'5', b'x', b'x'] => Some(Self::class(u16::from(class - b'0'))),
             [b'1'..=b'5', _, _] if bytes.iter().all(u8::is_ascii_digit) => text.parse().ok().map(Self::one),
             _ => None,
+        }
+    }
+}
+
+impl fmt::Display for StatusPattern {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.first == self.last {
+            write!(f, "{}", self.first)
+        } else {
+            write!(f, "{}xx", self.first / 100)
         }
     }
 }

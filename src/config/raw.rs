@@ -7,75 +7,105 @@ use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
 use super::scalar::{Millis, NonEmpty, Size, Text, Whole, HOUR};
+#[cfg(feature = "cli")]
+use super::schema;
 use crate::template::Template;
 
-/// The whole document.
+/// The configuration of the Sidecast filter.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Document {
     /// Where copies go.
     pub targets: NonEmpty<Target, 32>,
-    /// Bounds of a worker, over all targets.
+    /// Bounds of one worker, over all targets.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: WorkerLimits,
-    /// How long copies under way may go on once their configuration is replaced.
-    #[deserr(default = Millis(30_000))]
+    /// How long copies may go on under a configuration that was replaced.
+    #[deserr(default = default_drain_timeout())]
+    #[cfg_attr(feature = "cli", schemars(default = "default_drain_timeout"))]
     pub drain_timeout: Millis<1, HOUR>,
     /// What ties a copy to its primary.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub correlation: Correlation,
     /// What keeps a copy from being copied again.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub loop_guard: LoopGuard,
+}
+
+fn default_drain_timeout() -> Millis<1, HOUR> {
+    Millis(30_000)
 }
 
 /// One target.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = consistent -> Problems)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::not_both("batch", "compare"))
+)]
 pub struct Target {
-    /// Its label in metrics and logs.
+    /// Its label in statistics and logs, and `x-sidecast-target`. No two targets have the same.
     pub name: Text<TargetName>,
     /// The Envoy cluster that gets the copies.
     pub cluster: Text<ClusterName>,
-    /// Which requests: any of these rules. Absent: every request.
+    /// A request is copied if any of these rules holds. Absent: every request.
     #[deserr(default, rename = "match")]
+    #[cfg_attr(feature = "cli", schemars(rename = "match"))]
     pub rules: Option<NonEmpty<Rule>>,
-    /// Which part of them.
+    /// Which part of those requests. Absent: all.
     #[deserr(default)]
     pub sample: Option<Sample>,
     /// When the copy is sent.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub after: After,
-    /// With `after: response`: for which statuses.
+    /// With `after: response`, the answers for which the copy is sent; without it, nothing. Absent: `["2xx"]`.
     #[deserr(default)]
     pub statuses: Option<NonEmpty<StatusPattern>>,
-    /// What the target receives.
+    /// What the target receives. Absent: the primary's request.
     #[deserr(default)]
     pub request: Option<RequestShape>,
-    /// Which answers count as delivered.
-    #[deserr(default = NonEmpty(vec![StatusPattern::class(2), StatusPattern::class(3)]))]
+    /// The answers that count as delivered.
+    #[deserr(default = default_success())]
+    #[cfg_attr(feature = "cli", schemars(default = "default_success"))]
     pub success: NonEmpty<StatusPattern>,
     /// How long one attempt may take.
-    #[deserr(default = Millis(2_000))]
+    #[deserr(default = default_timeout())]
+    #[cfg_attr(feature = "cli", schemars(default = "default_timeout"))]
     pub timeout: Millis<1, HOUR>,
-    /// When and how often it is tried again.
+    /// When a failed copy is attempted again. Absent: one attempt.
     #[deserr(default)]
     pub retry: Option<Retry>,
-    /// When it is spared.
+    /// When the target is spared. Absent: on, with its defaults.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub circuit_breaker: Breaker,
-    /// How much may be under way.
+    /// How much may be under way and wait, in one worker.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: TargetLimits,
-    /// How items are put together.
+    /// How requests are put together to one call; not beside `compare`, nor with `request.body.omit`. Absent: each is a call of its own.
     #[deserr(default)]
     pub batch: Option<Batch>,
-    /// Where given-up requests go.
+    /// Where requests go that are given up. Absent: nowhere.
     #[deserr(default)]
     pub dead_letter: Option<DeadLetter>,
-    /// How answers are held against the primary's.
+    /// How the target's answers are held against the primary's; not beside `batch`. Absent: not at all.
     #[deserr(default)]
     pub compare: Option<Compare>,
+}
+
+fn default_success() -> NonEmpty<StatusPattern> {
+    NonEmpty(vec![StatusPattern::class(2), StatusPattern::class(3)])
+}
+
+fn default_timeout() -> Millis<1, HOUR> {
+    Millis(2_000)
 }
 
 /// Sections that do not go together.
@@ -115,17 +145,22 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
     }
 }
 
-/// A rule: all of its conditions hold.
+/// A rule: all of its conditions hold, at least one.
 #[derive(Clone, Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = some_condition -> Problems)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::some_of(&["methods", "path", "headers"]))
+)]
 pub struct Rule {
     /// The method is one of these.
     #[deserr(default)]
     pub methods: Option<NonEmpty<Text<Method>>>,
-    /// The path, without its query, matches.
+    /// The path, without its query, matches: exactly one of the fields.
     #[deserr(default)]
     pub path: Option<PathRule>,
-    /// Every one of these header conditions holds.
+    /// Every one of these conditions on headers holds.
     #[deserr(default)]
     pub headers: Option<NonEmpty<HeaderRule>>,
 }
@@ -143,6 +178,11 @@ fn some_condition(rule: Rule, location: ValuePointerRef<'_>) -> Result<Rule, Pro
 /// A condition on the path: exactly one of the fields.
 #[derive(Clone, Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = one_path_condition -> Problems)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "regex"]))
+)]
 pub struct PathRule {
     /// It is this.
     #[deserr(default)]
@@ -150,7 +190,7 @@ pub struct PathRule {
     /// It starts with this.
     #[deserr(default)]
     pub prefix: Option<Text<AbsolutePath>>,
-    /// The pattern matches all of it.
+    /// It matches as a whole.
     #[deserr(default)]
     pub regex: Option<Text<Pattern>>,
 }
@@ -161,11 +201,16 @@ fn one_path_condition(rule: PathRule, location: ValuePointerRef<'_>) -> Result<P
     Ok(rule)
 }
 
-/// A condition on a header: a name and exactly one of the other fields.
+/// A condition on a header: exactly one of the fields besides `name`.
 #[derive(Clone, Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = one_header_condition -> Problems)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
+)]
 pub struct HeaderRule {
-    /// The header; several of that name: any of them.
+    /// The header's name; of repeated headers, any.
     pub name: Text<HeaderName>,
     /// Its value is this.
     #[deserr(default)]
@@ -176,10 +221,10 @@ pub struct HeaderRule {
     /// Its value ends with this.
     #[deserr(default)]
     pub suffix: Option<String>,
-    /// The pattern matches all of its value.
+    /// Its value matches as a whole.
     #[deserr(default)]
     pub regex: Option<Text<Pattern>>,
-    /// It is there (true) or not (false).
+    /// There is such a header (`true`), or there is none (`false`).
     #[deserr(default)]
     pub present: Option<bool>,
 }
@@ -201,59 +246,57 @@ fn exactly_one(given: &[bool], names: &str, location: ValuePointerRef<'_>) -> Re
 /// When a copy is sent.
 #[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
 #[deserr(error = Problems, rename_all = lowercase)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum After {
     /// Once the request is complete.
     #[default]
     Request,
-    /// Once the primary answered.
+    /// Once the primary has answered with one of `statuses`.
     Response,
 }
 
 /// How much of a target's traffic one worker holds.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct TargetLimits {
-    /// Copies under way.
-    #[deserr(default = DEFAULT_MAX_IN_FLIGHT)]
+    /// Calls under way.
+    #[deserr(default = Self::default().max_in_flight)]
     pub max_in_flight: Whole<1, 1_000_000>,
-    /// Copies waiting for a place.
-    #[deserr(default = DEFAULT_MAX_QUEUED)]
+    /// Copies waiting for one of those places, for a retry, or for others to make up a batch.
+    #[deserr(default = Self::default().max_queued)]
     pub max_queued: Whole<0, 1_000_000>,
-    /// Copies a second.
+    /// How often copies may be sent. Absent: no bound.
     #[deserr(default)]
     pub rate: Option<RateLimit>,
 }
 
-const DEFAULT_MAX_IN_FLIGHT: Whole<1, 1_000_000> = Whole(256);
-const DEFAULT_MAX_QUEUED: Whole<0, 1_000_000> = Whole(1_024);
-
 impl Default for TargetLimits {
     fn default() -> Self {
-        Self { max_in_flight: DEFAULT_MAX_IN_FLIGHT, max_queued: DEFAULT_MAX_QUEUED, rate: None }
+        Self { max_in_flight: Whole(256), max_queued: Whole(1_024), rate: None }
     }
 }
 
 /// How much one worker holds, over all targets.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = buffers_hold_a_body -> Problems)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct WorkerLimits {
     /// The longest body that is copied.
-    #[deserr(default = DEFAULT_MAX_BODY)]
+    #[deserr(default = Self::default().max_body_bytes)]
     pub max_body_bytes: Size<0, MAX_BODY>,
-    /// Bytes of bodies and headers, being copied, waiting or under way.
-    #[deserr(default = DEFAULT_MAX_BUFFERED)]
+    /// Bytes of bodies and headers held for copies: being copied, waiting or under way. At least `max_body_bytes`.
+    #[deserr(default = Self::default().max_buffered_bytes)]
     pub max_buffered_bytes: Size<1, MAX_BUFFERED>,
 }
 
 /// A wasm module can address 4 GiB; a body is held twice while it is handed to Envoy.
 const MAX_BODY: u64 = 1 << 30;
 const MAX_BUFFERED: u64 = 3 << 30;
-const DEFAULT_MAX_BODY: Size<0, MAX_BODY> = Size(1 << 20);
-const DEFAULT_MAX_BUFFERED: Size<1, MAX_BUFFERED> = Size(64 << 20);
 
 impl Default for WorkerLimits {
     fn default() -> Self {
-        Self { max_body_bytes: DEFAULT_MAX_BODY, max_buffered_bytes: DEFAULT_MAX_BUFFERED }
+        Self { max_body_bytes: Size(1 << 20), max_buffered_bytes: Size(64 << 20) }
     }
 }
 
@@ -270,30 +313,29 @@ fn buffers_hold_a_body(limits: WorkerLimits, location: ValuePointerRef<'_>) -> R
 /// What ties a copy to its primary.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Correlation {
     /// The header that holds the correlation id.
-    #[deserr(default = default_correlation_header())]
+    #[deserr(default = Self::default().header)]
     pub header: Text<HeaderName>,
     /// Copies carry a child of the client's `traceparent`.
-    #[deserr(default = true)]
+    #[deserr(default = Self::default().traceparent)]
     pub traceparent: bool,
-}
-
-fn default_correlation_header() -> Text<HeaderName> {
-    Text(HeaderName("x-request-id".to_owned()))
 }
 
 impl Default for Correlation {
     fn default() -> Self {
-        Self { header: default_correlation_header(), traceparent: true }
+        Self { header: Text(HeaderName("x-request-id".to_owned())), traceparent: true }
     }
 }
 
 /// What keeps a copy from being copied again.
 #[derive(Debug, Default, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct LoopGuard {
-    /// Shared by all filters of a system; without it a client can opt out of mirroring.
+    /// Some text, or `${env:NAME}` in it, shared by all filters of a system: only its holders can mark a request as a copy. Absent: a client
+    /// can opt out of mirroring.
     #[deserr(default)]
     pub secret: Option<Text<Template>>,
 }

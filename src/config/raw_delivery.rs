@@ -14,36 +14,51 @@ use crate::template::JsonTemplate;
 /// `retry`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "delivery.md#retries")))]
 pub struct Retry {
     /// Attempts, the first included.
-    #[deserr(default = Whole(3))]
+    #[deserr(default = Self::default().max_attempts)]
     pub max_attempts: Whole<1, 100>,
     /// How long to wait.
     #[deserr(default)]
     pub backoff: Backoff,
-    /// After what.
-    #[deserr(default = NonEmpty(RetryOn::defaults()))]
+    /// What is worth another attempt; the rest is final.
+    #[deserr(default = Self::default().on)]
     pub on: NonEmpty<RetryOn>,
-    /// How many of all attempts may be retries.
+    /// How many of all attempts may be retries, per worker.
     #[deserr(default)]
     pub budget: Budget,
-    /// A Retry-After is obeyed.
-    #[deserr(default = true)]
+    /// A Retry-After of a 429 or 503 is obeyed, up to `backoff.max`.
+    #[deserr(default = Self::default().retry_after)]
     pub retry_after: bool,
-    /// Older than this: given up.
-    #[deserr(default = Millis(60_000))]
+    /// A copy older than this is given up.
+    #[deserr(default = Self::default().expire_after)]
     pub expire_after: Millis<1, { 24 * HOUR }>,
+}
+
+impl Default for Retry {
+    fn default() -> Self {
+        Self {
+            max_attempts: Whole(3),
+            backoff: Backoff::default(),
+            on: NonEmpty(RetryOn::defaults()),
+            budget: Budget::default(),
+            retry_after: true,
+            expire_after: Millis(60_000),
+        }
+    }
 }
 
 /// `retry.backoff`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = base_within_max -> Problems)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Backoff {
-    /// The first bound.
-    #[deserr(default = Millis(100))]
+    /// The bound of the first wait, which doubles with each; at most `max`.
+    #[deserr(default = Self::default().base)]
     pub base: Millis<1, HOUR>,
-    /// The largest bound.
-    #[deserr(default = Millis(10_000))]
+    /// The bound of every wait.
+    #[deserr(default = Self::default().max)]
     pub max: Millis<1, HOUR>,
 }
 
@@ -89,12 +104,13 @@ impl Deserr<Problems> for RetryOn {
 /// `retry.budget`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Budget {
-    /// Retries for a hundred first attempts.
-    #[deserr(default = Percent(20.0))]
+    /// Retries for a hundred first attempts of the last ten seconds.
+    #[deserr(default = Self::default().percent)]
     pub percent: Percent,
-    /// Retries a second that are always allowed.
-    #[deserr(default = Whole(10))]
+    /// Retries in a second that are allowed in any case.
+    #[deserr(default = Self::default().min_per_second)]
     pub min_per_second: Whole<0, 1_000_000>,
 }
 
@@ -107,20 +123,21 @@ impl Default for Budget {
 /// `circuit_breaker`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = open_within_max -> Problems)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "delivery.md#circuit-breaker")))]
 pub struct Breaker {
-    /// Failures in a row that open it; 0: not used.
-    #[deserr(default = Whole(5))]
+    /// Failures in a row, over all workers, that open it; 0: not used.
+    #[deserr(default = Self::default().consecutive_failures)]
     pub consecutive_failures: Whole<0, 1_000_000>,
     /// The share of failures that opens it.
     #[deserr(default)]
     pub failure_rate: FailureRate,
-    /// The share of slow calls that opens it.
+    /// The share of slow calls that opens it. Absent: not used.
     #[deserr(default)]
     pub slow_call: Option<SlowCall>,
-    /// How long it stays open the first time.
-    #[deserr(default = Millis(5_000))]
+    /// How long it stays open; doubles each time a probe fails. At most `max_open_for`.
+    #[deserr(default = Self::default().open_for)]
     pub open_for: Millis<1, HOUR>,
-    /// How long at most. Absent: a minute, or `open_for`, if that is longer.
+    /// How long it stays open at most. Absent: `60s`, or `open_for` if that is longer.
     #[deserr(default)]
     pub max_open_for: Option<Millis<1, { 24 * HOUR }>>,
     /// How it closes again.
@@ -158,11 +175,12 @@ fn open_within_max(breaker: Breaker, location: ValuePointerRef<'_>) -> Result<Br
 /// `circuit_breaker.mode`.
 #[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
 #[deserr(error = Problems, rename_all = lowercase)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum BreakerMode {
-    /// Decides, counts and blocks.
+    /// Decides, counts, logs and blocks.
     #[default]
     Enforce,
-    /// Decides and counts.
+    /// Decides, counts and logs, and blocks nothing.
     Observe,
     /// Does nothing.
     Disabled,
@@ -171,15 +189,16 @@ pub enum BreakerMode {
 /// `circuit_breaker.failure_rate`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct FailureRate {
-    /// Failures of a hundred.
-    #[deserr(default = Percent(50.0))]
+    /// Failures of a hundred attempts that open it.
+    #[deserr(default = Self::default().percent)]
     pub percent: Percent,
-    /// Over this time.
-    #[deserr(default = Millis(30_000))]
+    /// Over which time.
+    #[deserr(default = Self::default().window)]
     pub window: Millis<1_000, HOUR>,
-    /// With at least so many.
-    #[deserr(default = Whole(20))]
+    /// Of how many attempts at least.
+    #[deserr(default = Self::default().min_requests)]
     pub min_requests: Whole<1, 1_000_000>,
 }
 
@@ -192,23 +211,30 @@ impl Default for FailureRate {
 /// `circuit_breaker.slow_call`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct SlowCall {
-    /// Slower than this is slow.
+    /// What takes longer is slow.
     pub longer_than: Millis<1, HOUR>,
-    /// Slow ones of a hundred, over the window of `failure_rate`.
-    #[deserr(default = Percent(100.0))]
+    /// Slow ones of a hundred attempts that open it, over the window of `failure_rate`.
+    #[deserr(default = default_slow_percent())]
+    #[cfg_attr(feature = "cli", schemars(default = "default_slow_percent"))]
     pub percent: Percent,
+}
+
+fn default_slow_percent() -> Percent {
+    Percent(100.0)
 }
 
 /// `circuit_breaker.half_open`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct HalfOpen {
     /// Probes at once, over all workers.
-    #[deserr(default = Whole(1))]
+    #[deserr(default = Self::default().probes)]
     pub probes: Whole<1, 1_000>,
-    /// Successes that close it.
-    #[deserr(default = Whole(2))]
+    /// Probes that must succeed to close it.
+    #[deserr(default = Self::default().successes)]
     pub successes: Whole<1, 1_000>,
 }
 
@@ -221,10 +247,11 @@ impl Default for HalfOpen {
 /// `limits.rate` of a target.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct RateLimit {
-    /// Copies a second.
+    /// Copies a second on the average.
     pub per_second: Rate,
-    /// Copies at once. Absent: those of a second, at least one.
+    /// Copies at once after a calm. Absent: those of a second, at least one.
     #[deserr(default)]
     pub burst: Option<Whole<1, 1_000_000_000>>,
 }
@@ -232,48 +259,64 @@ pub struct RateLimit {
 /// `dead_letter`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "dead-letters.md")))]
 pub struct DeadLetter {
-    /// The Envoy cluster that gets it.
+    /// The Envoy cluster that gets the letters.
     pub cluster: Text<ClusterName>,
-    /// The path it is posted to.
+    /// Path and query that letters are posted to. Absent: `/`.
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
-    /// The authority of the call.
+    /// The authority of the call. Absent: the cluster's name, or what follows its last bar.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
     /// Headers of the call.
     #[deserr(default)]
     pub headers: Option<DeadLetterHeaders>,
-    /// How long the call may take.
-    #[deserr(default = Millis(2_000))]
+    /// How long the call may take; there is one.
+    #[deserr(default = default_letter_timeout())]
+    #[cfg_attr(feature = "cli", schemars(default = "default_letter_timeout"))]
     pub timeout: Millis<1, HOUR>,
-    /// For which reasons.
-    #[deserr(default = NonEmpty(DeadLetterReason::defaults()))]
+    /// The reasons for which there is a letter.
+    #[deserr(default = default_letter_reasons())]
+    #[cfg_attr(feature = "cli", schemars(default = "default_letter_reasons"))]
     pub on: NonEmpty<DeadLetterReason>,
-    /// Another body.
+    /// Another body. Absent: the envelope.
     #[deserr(default)]
     pub body: Option<DeadLetterBody>,
+}
+
+fn default_letter_timeout() -> Millis<1, HOUR> {
+    Millis(2_000)
+}
+
+/// Where the target is at fault, or there was no time for it: its requests are as good as before.
+fn default_letter_reasons() -> NonEmpty<DeadLetterReason> {
+    use DeadLetterReason::{CircuitOpen, Expired, QueueFull, RetriesExhausted, Shutdown};
+    NonEmpty(vec![RetriesExhausted, CircuitOpen, QueueFull, Expired, Shutdown])
 }
 
 /// `dead_letter.headers`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct DeadLetterHeaders {
-    /// Which are put in.
+    /// Names, and templates of their values; `content-type` is `application/json` unless it is set here.
     pub set: SetHeaders,
 }
 
 /// `dead_letter.body`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct DeadLetterBody {
-    /// In place of the envelope.
+    /// What is sent in place of the envelope.
     pub template: JsonTemplate,
 }
 
 /// `dead_letter.on`: the reasons for which there still is a request to keep.
 #[derive(Clone, Copy, Debug, Deserr)]
 #[deserr(error = Problems)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum DeadLetterReason {
     /// The last attempt failed.
     #[deserr(rename = "retries_exhausted")]
@@ -299,13 +342,6 @@ pub enum DeadLetterReason {
     /// The filter went away.
     #[deserr(rename = "shutdown")]
     Shutdown,
-}
-
-impl DeadLetterReason {
-    /// Where the target is at fault, or there was no time for it: its requests are as good as before.
-    fn defaults() -> Vec<Self> {
-        vec![Self::RetriesExhausted, Self::CircuitOpen, Self::QueueFull, Self::Expired, Self::Shutdown]
-    }
 }
 
 impl From<DeadLetterReason> for DropReason {

@@ -7,6 +7,8 @@ use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 use super::names::{HeaderName, Method, Pointer};
 use super::problem::{found, Problems};
 use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
+#[cfg(feature = "cli")]
+use super::schema;
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
 use crate::capture::is_reserved;
 use crate::template::{JsonTemplate, Template};
@@ -14,10 +16,11 @@ use crate::template::{JsonTemplate, Template};
 /// `sample`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "configuration.md#sampling")))]
 pub struct Sample {
-    /// How many of a hundred.
+    /// How many of a hundred of those requests.
     pub percent: Percent,
-    /// What decides.
+    /// The same key is always in or always out. Absent: chance decides.
     #[deserr(default)]
     pub key: Option<SampleKey>,
 }
@@ -25,6 +28,7 @@ pub struct Sample {
 /// `sample.key`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct SampleKey {
     /// The header whose value is the key.
     pub header: Text<HeaderName>,
@@ -33,38 +37,40 @@ pub struct SampleKey {
 /// `request`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md")))]
 pub struct RequestShape {
-    /// Another method.
+    /// Another method. Absent: the primary's; `POST` of a batch.
     #[deserr(default)]
     pub method: Option<Text<Method>>,
-    /// Another path.
+    /// Another path and query. Absent: the primary's.
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
-    /// Another authority.
+    /// Another authority, a host with or without a port. Absent: the primary's.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
-    /// Which headers.
+    /// Which headers. Absent: the primary's, but for credentials.
     #[deserr(default)]
     pub headers: Option<HeaderShape>,
-    /// Which body.
+    /// Which body. Absent: the primary's bytes.
     #[deserr(default)]
     pub body: Option<BodyShape>,
 }
 
 /// `request.headers`.
-#[derive(Debug, Deserr)]
+#[derive(Debug, Default, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#headers")))]
 pub struct HeaderShape {
-    /// Which of the primary's.
+    /// Which headers of the primary's request are sent.
     #[deserr(default)]
     pub forward: Forward,
-    /// What happens to the sensitive ones.
+    /// What happens to credentials.
     #[deserr(default)]
     pub sensitive: Sensitive,
-    /// Which are taken out.
+    /// Headers that are not sent.
     #[deserr(default)]
     pub remove: Vec<Text<HeaderName>>,
-    /// Which are put in.
+    /// Headers that are sent in place of any of that name, and templates of their values.
     #[deserr(default)]
     pub set: Option<SetHeaders>,
 }
@@ -98,11 +104,12 @@ impl Deserr<Problems> for Forward {
 /// `request.headers.sensitive`.
 #[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
 #[deserr(error = Problems, rename_all = lowercase)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum Sensitive {
-    /// They are left out unless they are named.
+    /// Left out unless `forward` names them.
     #[default]
     Strip,
-    /// They are sent like the others.
+    /// Sent like the others.
     Forward,
 }
 
@@ -154,16 +161,21 @@ fn settable_name(text: &str) -> Result<HeaderName, String> {
 }
 
 /// `request.body`.
-#[derive(Debug, Deserr)]
+#[derive(Debug, Default, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, default, transform = schema::no_template_of_nothing, extend("$comment" = "shaping.md#body"))
+)]
 pub struct BodyShape {
-    /// Another body.
+    /// Any JSON, with expressions in its strings, in place of the primary's body. Not beside `omit`.
     #[deserr(default)]
     pub template: Option<JsonTemplate>,
-    /// What is taken out of the primary's body first.
+    /// Values that are masked, before anything else sees the body; `*` stands for every key or index.
     #[deserr(default)]
     pub redact: Vec<Text<Pointer>>,
-    /// No body at all.
+    /// No body is sent.
     #[deserr(default)]
     pub omit: bool,
 }
@@ -171,24 +183,32 @@ pub struct BodyShape {
 /// `batch`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#batches")))]
 pub struct Batch {
-    /// Items in one call.
-    #[deserr(default = Whole(100))]
+    /// Requests in one call; at most `limits.max_queued`.
+    #[deserr(default = Self::default().max_items)]
     pub max_items: Whole<1, 10_000>,
-    /// Bytes in one call.
-    #[deserr(default = Size(256 << 10))]
+    /// Bytes of one call's body, but for a single item that is longer.
+    #[deserr(default = Self::default().max_bytes)]
     pub max_bytes: Size<1, { 1 << 30 }>,
-    /// How long the first item waits.
-    #[deserr(default = Millis(20))]
+    /// How long the first of them waits for others.
+    #[deserr(default = Self::default().max_delay)]
     pub max_delay: Millis<1, HOUR>,
-    /// How the items are put together.
+    /// How they are put together.
     #[deserr(default)]
     pub format: BatchFormat,
+}
+
+impl Default for Batch {
+    fn default() -> Self {
+        Self { max_items: Whole(100), max_bytes: Size(256 << 10), max_delay: Millis(20), format: BatchFormat::default() }
+    }
 }
 
 /// `batch.format`.
 #[derive(Clone, Copy, Debug, Default, Deserr)]
 #[deserr(error = Problems)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "snake_case"))]
 pub enum BatchFormat {
     /// One JSON list.
     #[default]
@@ -202,29 +222,38 @@ pub enum BatchFormat {
 /// `compare`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#comparing-answers")))]
 pub struct Compare {
-    /// How many of a hundred.
-    #[deserr(default)]
-    pub percent: Option<Percent>,
-    /// Statuses are compared.
-    #[deserr(default)]
-    pub status: Option<bool>,
+    /// How many of a hundred pairs of answers, by chance.
+    #[deserr(default = Self::default().percent)]
+    pub percent: Percent,
+    /// Statuses must be the same.
+    #[deserr(default = Self::default().status)]
+    pub status: bool,
     /// How bodies are compared.
     #[deserr(default)]
-    pub body: Option<CompareBody>,
-    /// What is left out of the comparison.
+    pub body: CompareBody,
+    /// What is left out of the comparison of JSON; `*` stands for every key or index.
     #[deserr(default)]
-    pub ignore: Option<Vec<Text<Pointer>>>,
-    /// Values may stand in the log.
+    pub ignore: Vec<Text<Pointer>>,
+    /// Values that differ stand in the log.
     #[deserr(default)]
-    pub log_values: Option<bool>,
+    pub log_values: bool,
+}
+
+impl Default for Compare {
+    fn default() -> Self {
+        Self { percent: Percent(100.0), status: true, body: CompareBody::default(), ignore: Vec::new(), log_values: false }
+    }
 }
 
 /// `compare.body`.
-#[derive(Debug, Deserr)]
+#[derive(Clone, Copy, Debug, Default, Deserr)]
 #[deserr(error = Problems, rename_all = lowercase)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "lowercase"))]
 pub enum CompareBody {
-    /// As JSON values.
+    /// As JSON values, if both are JSON; else byte by byte.
+    #[default]
     Json,
     /// Byte by byte.
     Exact,

@@ -65,7 +65,8 @@ impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Millis<MIN, MAX> {
     }
 }
 
-fn duration_text(millis: u64) -> String {
+/// A length of time as it would be written.
+pub(crate) fn duration_text(millis: u64) -> String {
     match millis {
         hours if hours > 0 && hours % 3_600_000 == 0 => format!("{}h", hours / 3_600_000),
         seconds if seconds > 0 && seconds % 1_000 == 0 => format!("{}s", seconds / 1_000),
@@ -94,6 +95,14 @@ impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Size<MIN, MAX> {
             )),
         }
     }
+}
+
+/// A number of bytes as it would be written.
+#[cfg(feature = "cli")]
+pub(crate) fn size_text(bytes: u64) -> String {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let unit = units.iter().find(|(_, shift)| bytes > 0 && bytes.trailing_zeros() >= *shift);
+    unit.map_or_else(|| bytes.to_string(), |(unit, shift)| format!("{}{unit}", bytes >> shift))
 }
 
 /// A percentage above 0 and up to 100, fractions allowed.

@@ -1,12 +1,12 @@
 //! Configurations that are wrong: what is said of them, and of which line.
 
-use super::{fixtures, sidecast};
+use super::{fixtures, tool::sidecast};
 
 #[test]
 fn every_problem_is_told_with_its_line_and_a_hint() {
     for file in fixtures("broken") {
         let name = file.to_str().unwrap();
-        let run = sidecast(&["check", name], "");
+        let run = sidecast(&["check", name]);
         assert_eq!(run.status, 1, "{run:?}");
         insta::with_settings!({prepend_module_to_snapshot => false, snapshot_path => "snapshots", omit_expression => true}, {
             insta::assert_snapshot!(file.file_stem().unwrap().to_str().unwrap(), run.out);
@@ -21,7 +21,7 @@ fn every_problem_points_at_the_line_that_is_wrong() {
         let text = std::fs::read_to_string(&file).unwrap();
         let wrong: Vec<u64> =
             (1..).zip(text.lines()).filter(|(_, line)| line.ends_with("# wrong")).map(|(number, _)| number).collect();
-        let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+        let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()]);
         let mut told: Vec<u64> = run.findings().iter().map(|finding| finding["line"].as_u64().unwrap()).collect();
         told.dedup();
         assert_eq!(told, wrong, "{}: {}", file.display(), run.out);

@@ -1,12 +1,15 @@
 //! The kinds of files in which configurations are found. Each has one of Sidecast's with the same misspelt field.
 
-use super::{check, fixtures, position, position_of, sidecast};
+use super::{
+    check, fixtures, position, position_of,
+    tool::{sidecast, sidecast_reading},
+};
 
 #[test]
 fn in_files_of_every_kind_the_configuration_is_found_and_the_place_is_right() {
     for file in fixtures("kinds") {
         let text = std::fs::read_to_string(&file).unwrap();
-        let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+        let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()]);
         let findings = run.findings();
         // A key in quotes starts with the quote, which may be escaped.
         let at = text.find("max_atempts").unwrap();
@@ -23,7 +26,7 @@ fn in_files_of_every_kind_the_configuration_is_found_and_the_place_is_right() {
 fn spelt_right_they_are_clean() {
     for file in fixtures("kinds") {
         let text = std::fs::read_to_string(&file).unwrap().replace("max_atempts", "max_attempts");
-        let run = sidecast(&["check", "--deny-warnings", "--allow", "retry-post", "-"], &text);
+        let run = sidecast_reading(&["check", "--deny-warnings", "--allow", "retry-post", "-"], &text);
         assert_eq!((run.status, run.out.as_str()), (0, ""), "{}", file.display());
         assert!(
             run.err.ends_with("configuration: 0 errors, 0 warnings\n") || run.err.starts_with("2 configurations:"),

@@ -1,6 +1,9 @@
 //! Standard input, forms of output, exit statuses.
 
-use super::{position_of, sidecast};
+use super::{
+    position_of,
+    tool::{sidecast, sidecast_reading},
+};
 
 const GOOD: &str = "targets: [{name: a, cluster: c}]";
 const BAD: &str = "targets: [{name: a, cluster: c, timeut: 1s}]";
@@ -9,7 +12,7 @@ const NOTED: &str = "targets: [{name: a, cluster: c, retry: {}}]";
 
 #[test]
 fn the_exit_status_tells_how_bad_it_is() {
-    let status = |arguments: &[&str], input| sidecast(&[&["check"], arguments].concat(), input).status;
+    let status = |arguments: &[&str], input| sidecast_reading(&[&["check"], arguments].concat(), input).status;
     assert_eq!(status(&["-"], GOOD), 0);
     assert_eq!(status(&["-"], BAD), 1);
     assert_eq!(status(&["-"], UNWISE), 0);
@@ -24,7 +27,7 @@ fn the_exit_status_tells_how_bad_it_is() {
 
 #[test]
 fn a_file_that_cannot_be_read_does_not_hide_the_others() {
-    let run = sidecast(&["check", "no-such-file.yaml", "-", "tests/cli/broken/zero_timeout.yaml"], BAD);
+    let run = sidecast_reading(&["check", "no-such-file.yaml", "-", "tests/cli/broken/zero_timeout.yaml"], BAD);
     assert_eq!(run.status, 2);
     assert!(run.err.contains("no-such-file.yaml: No such file"), "{}", run.err);
     assert!(run.err.ends_with("2 configurations: 2 errors, 0 warnings\n"), "{}", run.err);
@@ -34,7 +37,7 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() {
 
 #[test]
 fn as_json_each_finding_is_an_object_on_a_line() {
-    let run = sidecast(&["check", "--format", "json", "-"], "targets: [{name: a, cluster: c, timeut: 1s, statuses: [201]}]");
+    let run = sidecast_reading(&["check", "--format", "json", "-"], "targets: [{name: a, cluster: c, timeut: 1s, statuses: [201]}]");
     let findings = run.findings();
     assert_eq!(run.err, "");
     let error = serde_json::json!({
@@ -50,7 +53,7 @@ fn as_json_each_finding_is_an_object_on_a_line() {
 
 #[test]
 fn findings_come_in_the_order_of_the_file() {
-    let run = sidecast(&["check", "--format", "json", "-"], "limits: {a: 1}\ntargets:\n- name: A\n- statuses: [1]\n");
+    let run = sidecast_reading(&["check", "--format", "json", "-"], "limits: {a: 1}\ntargets:\n- name: A\n- statuses: [1]\n");
     let places: Vec<_> = run.findings().iter().map(position_of).collect();
     assert!(places.len() >= 5 && places.is_sorted(), "{places:?}");
 }
@@ -70,7 +73,7 @@ fn there_is_colour_where_it_is_asked_for_and_none_in_a_pipe() {
 
 #[test]
 fn nothing_reaches_a_terminal_that_it_would_obey() {
-    let run = sidecast(&["check", "-"], "targets: [{name: a, cluster: c, \"\\e[31m\\n\": 1}]");
+    let run = sidecast_reading(&["check", "-"], "targets: [{name: a, cluster: c, \"\\e[31m\\n\": 1}]");
     assert_eq!(run.out.lines().count(), 1, "{:?}", run.out);
     assert!(!run.out.contains('\u{1b}') && run.out.contains("unknown field"), "{:?}", run.out);
 }
@@ -80,7 +83,7 @@ fn text_that_is_not_utf_8_is_a_problem_with_a_place() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("latin-1.yaml");
     std::fs::write(&file, b"targets:\n- name: \xe9\n").unwrap();
-    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()]);
     assert_eq!((run.status, run.findings()[0]["message"].as_str()), (1, Some("not UTF-8")));
     assert_eq!(position_of(&run.findings()[0]), (2, 9));
 }
@@ -90,11 +93,11 @@ fn a_json_file_is_held_to_json() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("config.json");
     std::fs::write(&file, "{\"targets\": [{\"name\": \"a\", \"cluster\": \"c\"},]}").unwrap();
-    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()]);
     assert_eq!(run.findings()[0]["message"], "not valid JSON: expected value");
     assert_eq!(position_of(&run.findings()[0]), (1, 44));
     std::fs::write(&file, "{\"targets\": [{\"name\": \"a\", \"cluster\": \"c\"}], \"targets\": []}").unwrap();
-    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()], "");
+    let run = sidecast(&["check", "--format", "json", file.to_str().unwrap()]);
     assert!(
         run.findings().iter().any(|finding| finding["message"] == "given twice" && position_of(finding) == (1, 46)),
         "{}",

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::sidecast;
+use super::tool::sidecast;
 
 /// Every file that holds a plugin of Envoy, Istio or Envoy Gateway.
 fn files_with_plugins(directory: &Path, found: &mut Vec<PathBuf>) {
@@ -28,7 +28,7 @@ fn every_file_that_is_shipped_has_no_problem_and_no_warning() {
     files_with_plugins(&Path::new(env!("CARGO_MANIFEST_DIR")).join("envoy"), &mut files);
     assert!(files.iter().any(|file| file.ends_with("envoy/envoy.yaml")) && files.len() >= 2, "{files:?}");
     for file in files {
-        let run = sidecast(&["check", "--deny-warnings", "--allow", "retry-post", file.to_str().unwrap()], "");
+        let run = sidecast(&["check", "--deny-warnings", "--allow", "retry-post", file.to_str().unwrap()]);
         assert_eq!((run.status, run.out.as_str()), (0, ""), "{}", run.err);
     }
 }

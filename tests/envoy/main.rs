@@ -19,6 +19,8 @@ mod compare;
 mod configuration;
 mod dead_letters;
 mod drain;
+#[cfg(feature = "cli")]
+mod explain;
 mod grpc;
 mod grpc_mirroring;
 mod harness;

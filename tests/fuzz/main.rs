@@ -11,9 +11,9 @@ mod choices;
 mod comparison;
 mod configuration;
 mod document;
+mod documents;
 mod encodings;
 mod grpc;
-
 mod redaction;
 mod request;
 mod sampling;

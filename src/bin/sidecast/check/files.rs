@@ -44,6 +44,37 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> (Vec<Finding>, usize) {
     (checker.findings, checker.configurations)
 }
 
+/// The configurations in a file, each as JSON, in the order of the file.
+///
+/// # Errors
+/// What is wrong with the file as a whole.
+pub(super) fn configurations(name: &str, bytes: &[u8]) -> Result<Vec<String>, String> {
+    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
+    let mut configurations = Vec::new();
+    for document in read(text, name).map_err(|(_, message)| message)? {
+        let found = find(&document);
+        for configuration in found.configurations {
+            configurations.push(match configuration.written {
+                Written::Tree(config) => config.to_json(),
+                Written::Text(scalar) => scalar.text().unwrap_or_default().to_owned(),
+                Written::Not(_, message) => return Err(message.to_owned()),
+            });
+        }
+        for (name, file) in found.files {
+            // Most files in a ConfigMap are none of ours.
+            configurations.extend(configurations_inside(name, file.text().unwrap_or_default()));
+        }
+    }
+    if configurations.is_empty() {
+        return Err(NONE.to_owned());
+    }
+    Ok(configurations)
+}
+
+fn configurations_inside(name: &str, text: &str) -> Vec<String> {
+    configurations(name, text.as_bytes()).unwrap_or_default()
+}
+
 /// Reads what a name says, or whatever it is.
 fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     let is_json = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));

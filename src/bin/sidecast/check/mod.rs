@@ -78,6 +78,15 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
+/// The configurations in a file, each as JSON.
+///
+/// # Errors
+/// The file cannot be read, or there are none in it.
+pub(crate) fn load(file: &Path) -> Result<Vec<String>, String> {
+    let bytes = read(file).map_err(|error| error.to_string())?;
+    files::configurations(&file.display().to_string(), &bytes)
+}
+
 fn read(file: &Path) -> io::Result<Vec<u8>> {
     if file == Path::new("-") {
         let mut bytes = Vec::new();

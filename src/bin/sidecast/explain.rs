@@ -1,0 +1,95 @@
+//! `sidecast explain`: what would become of a request, told by the parts of the filter that decide it.
+
+use std::fmt::Display;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+
+use self::request::{pair, Answer, Body, Line};
+use crate::check::load;
+
+#[path = "explain/made.rs"]
+mod made;
+#[path = "explain/print.rs"]
+mod print;
+#[path = "explain/request.rs"]
+mod request;
+#[path = "explain/rules.rs"]
+mod rules;
+#[path = "explain/shown.rs"]
+mod shown;
+#[path = "explain/verdict.rs"]
+mod verdict;
+
+/// Says which targets would get a copy of a request, why the others would not, and what each would receive.
+///
+/// Ids and times are made up. Environment variables and properties of Envoy stand as `${env:NAME}` and `${property:PATH}`. As Envoy does,
+/// `x-request-id` and `x-forwarded-proto` are added to the request if it has none; add what else the filters before Sidecast add.
+///
+/// Exit status: 0 explained, 1 the configuration has problems, 2 something cannot be read.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// A file with the filter's configuration, as `check` finds it; `-` is the standard input.
+    file: PathBuf,
+    /// Method and path, such as 'POST /orders?x=1'.
+    #[arg(long, value_name = "LINE")]
+    request: Line,
+    /// A header of the request, such as 'x-user-id: alice'.
+    #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = pair)]
+    headers: Vec<(String, String)>,
+    /// The body of the request: text, or @ and a file's name; @- is the standard input.
+    #[arg(long, value_name = "BODY", default_value = "")]
+    body: Body,
+    /// The authority of the request.
+    #[arg(long, value_name = "HOST", default_value = "localhost")]
+    authority: String,
+    /// The status of the primary's answer, for targets that wait for it.
+    #[arg(long, value_name = "STATUS")]
+    answer: Option<Answer>,
+    /// A header of the primary's answer.
+    #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
+    answer_headers: Vec<(String, String)>,
+    /// How it is told.
+    #[arg(long, value_enum, default_value_t)]
+    format: Format,
+}
+
+#[derive(Clone, Copy, Debug, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Plain,
+    /// For programs: a list, one entry for each configuration in the file.
+    Json,
+}
+
+/// Explains; gives the exit status.
+pub(crate) fn run(arguments: &Arguments) -> u8 {
+    let body = match arguments.body.read() {
+        Ok(body) => body,
+        Err(error) => return fail(2, "--body", [error]),
+    };
+    let texts = match load(&arguments.file) {
+        Ok(texts) => texts,
+        Err(error) => return fail(2, arguments.file.display(), [error]),
+    };
+    let mut explained = Vec::new();
+    for text in &texts {
+        match verdict::explain(text, &arguments.asked(&body)) {
+            Ok(explanation) => explained.push(explanation),
+            Err(problems) => return fail(1, arguments.file.display(), problems),
+        }
+    }
+    match arguments.format {
+        Format::Plain => anstream::print!("{}", explained.iter().map(print::plain).collect::<String>()),
+        Format::Json => println!("{}", serde_json::to_string_pretty(&explained).unwrap_or_default()),
+    }
+    0
+}
+
+fn fail<P: Display>(status: u8, place: impl Display, problems: impl IntoIterator<Item = P>) -> u8 {
+    for problem in problems {
+        eprintln!("{place}: {problem}");
+    }
+    status
+}

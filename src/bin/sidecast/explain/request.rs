@@ -1,0 +1,118 @@
+//! The request that is asked about, and the primary's answer, as the filter would see them.
+
+use std::io::Read;
+use std::str::FromStr;
+
+use sidecast::headers::{HeaderMap, Pairs};
+use sidecast::template::Answered;
+
+use super::made::REQUEST_ID;
+use super::Arguments;
+
+/// The request line.
+#[derive(Clone, Debug)]
+pub(super) struct Line {
+    pub(super) method: String,
+    pub(super) path: String,
+}
+
+impl FromStr for Line {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.split_ascii_whitespace().collect::<Vec<_>>().as_slice() {
+            [method, path] if path.starts_with('/') => Ok(Self { method: (*method).to_owned(), path: (*path).to_owned() }),
+            _ => Err("expected a method and a path, such as 'POST /orders?x=1'".to_owned()),
+        }
+    }
+}
+
+/// Where a body comes from.
+#[derive(Clone, Debug)]
+pub(super) enum Body {
+    Text(String),
+    File(String),
+}
+
+impl FromStr for Body {
+    type Err = std::convert::Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Ok(text.strip_prefix('@').map_or_else(|| Self::Text(text.to_owned()), |file| Self::File(file.to_owned())))
+    }
+}
+
+impl Body {
+    pub(super) fn read(&self) -> Result<Vec<u8>, String> {
+        match self {
+            Self::Text(text) => Ok(text.clone().into_bytes()),
+            Self::File(name) if name == "-" => {
+                let mut body = Vec::new();
+                std::io::stdin().read_to_end(&mut body).map_err(|error| error.to_string())?;
+                Ok(body)
+            }
+            Self::File(name) => std::fs::read(name).map_err(|error| format!("{name}: {error}")),
+        }
+    }
+}
+
+/// The status of an answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answer(pub(super) u16);
+
+impl FromStr for Answer {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let status = text.parse().ok().filter(|status| (100..=599).contains(status));
+        status.map(Self).ok_or_else(|| "expected a status such as 201".to_owned())
+    }
+}
+
+/// A header as it stands on a command line.
+pub(super) fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned())),
+        _ => Err("expected a header, such as 'x-user-id: alice'".to_owned()),
+    }
+}
+
+/// What is asked about.
+pub(super) struct Asked<'a> {
+    pub(super) headers: HeaderMap,
+    pub(super) body: &'a [u8],
+    /// The primary's answer, if one is given.
+    pub(super) answered: Option<Answered>,
+}
+
+impl Arguments {
+    pub(super) fn asked<'a>(&self, body: &'a [u8]) -> Asked<'a> {
+        let answered = self.answer.map(|Answer(status)| {
+            let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
+            Answered { status, headers: HeaderMap::from(&headers.collect::<Pairs>()) }
+        });
+        Asked { headers: self.head(body), body, answered }
+    }
+
+    /// The headers in the order in which Envoy keeps them, with what it adds itself.
+    fn head(&self, body: &[u8]) -> HeaderMap {
+        let host = self.headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.as_str());
+        let mut head = Pairs::default();
+        head.push(b":authority", host.unwrap_or(&self.authority).as_bytes());
+        head.push(b":path", self.request.path.as_bytes());
+        head.push(b":method", self.request.method.as_bytes());
+        head.push(b":scheme", b"http");
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "host") {
+            head.push(name.as_bytes(), value.as_bytes());
+        }
+        let length = (!body.is_empty() && !head.has(b"transfer-encoding")).then(|| body.len().to_string());
+        let added =
+            [("content-length", length.as_deref()), ("x-forwarded-proto", Some("http")), ("x-request-id", Some(REQUEST_ID))];
+        for (name, value) in added {
+            if let Some(value) = value.filter(|_| !head.has(name.as_bytes())) {
+                head.push(name.as_bytes(), value.as_bytes());
+            }
+        }
+        HeaderMap::from(&head)
+    }
+}

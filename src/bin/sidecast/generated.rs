@@ -1,0 +1,58 @@
+//! What the tool knows by itself: the schema of configurations, completions, manual pages.
+
+use std::io::Write;
+
+use clap::{CommandFactory, Subcommand};
+use clap_complete::Shell;
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Prints the JSON Schema (draft 2020-12) of the filter's configuration.
+    Schema,
+    /// Prints a script that completes commands and options in a shell.
+    Completions {
+        /// The shell.
+        shell: Shell,
+    },
+    /// Prints a manual page, in roff.
+    Man {
+        /// The command it is about. Absent: the tool as a whole.
+        command: Option<String>,
+    },
+}
+
+/// Prints it; gives the exit status.
+pub(crate) fn run<Tool: CommandFactory>(command: &Command) -> u8 {
+    let mut tool = Tool::command();
+    let text = match command {
+        Command::Schema => format!("{:#}\n", sidecast::config::schema::schema()).into_bytes(),
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(*shell, &mut tool, "sidecast", &mut script);
+            script
+        }
+        Command::Man { command } => match page(tool, command.as_deref()) {
+            Ok(page) => page,
+            Err(error) => {
+                eprintln!("error: {error}");
+                return 2;
+            }
+        },
+    };
+    match std::io::stdout().write_all(&text) {
+        Ok(()) => 0,
+        Err(_) => 2,
+    }
+}
+
+fn page(mut tool: clap::Command, command: Option<&str>) -> Result<Vec<u8>, String> {
+    // Builds the names and usages of subcommands.
+    tool.build();
+    let about = match command {
+        None => tool,
+        Some(name) => tool.find_subcommand(name).ok_or_else(|| format!("there is no command {name:?}"))?.clone(),
+    };
+    let mut page = Vec::new();
+    clap_mangen::Man::new(about).render(&mut page).map_err(|error| error.to_string())?;
+    Ok(page)
+}

@@ -1,0 +1,247 @@
+//! The grammar as a JSON Schema (draft 2020-12), for editors and for the reference. It is made of the types that the parser reads, so no
+//! field can be missing; what is said here are the scalars and the rules between fields.
+//!
+//! The schema takes all that the parser takes, and somewhat more: that a name is unique, that a pattern can be compiled or that an
+//! expression exists cannot be said in it.
+
+use std::borrow::Cow;
+
+use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
+use serde::{Serialize, Serializer};
+use serde_json::{json, Value};
+
+use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, Pointer, StatusPattern, TargetName};
+use super::raw::Document;
+use super::raw_shape::{Forward, SetHeaders};
+use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
+use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
+use crate::outcome::RetryOn;
+use crate::template::{JsonTemplate, Template};
+
+/// The schema of a whole configuration.
+pub fn schema() -> Value {
+    let settings = schemars::generate::SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = settings.into_generator().into_root_schema_for::<Document>();
+    schema.insert("title".to_owned(), "Sidecast".into());
+    let mut schema = schema.to_value();
+    forget_absent_defaults(&mut schema);
+    schema
+}
+
+/// What is absent by default has no default.
+fn forget_absent_defaults(schema: &mut Value) {
+    match schema {
+        Value::Object(fields) => {
+            if fields.get("default").is_some_and(Value::is_null) {
+                fields.remove("default");
+            }
+            fields.values_mut().for_each(forget_absent_defaults);
+        }
+        Value::Array(entries) => entries.iter_mut().for_each(forget_absent_defaults),
+        _ => {}
+    }
+}
+
+/// A field counts if it is there and not null.
+fn given(name: &str) -> Value {
+    json!({"required": [name], "properties": {name: {"not": {"type": "null"}}}})
+}
+
+/// Exactly one of these fields is given.
+pub(super) fn one_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
+    alternatives("oneOf", names)
+}
+
+/// At least one of these fields is given.
+pub(super) fn some_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
+    alternatives("anyOf", names)
+}
+
+fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl Fn(&mut Schema) {
+    move |schema| {
+        let alternatives: Vec<Value> = names.iter().map(|name| given(name)).collect();
+        schema.insert(keyword.to_owned(), alternatives.into());
+    }
+}
+
+/// These fields are not given beside each other.
+pub(super) fn not_both(first: &'static str, second: &'static str) -> impl Fn(&mut Schema) {
+    move |schema| {
+        schema.insert("not".to_owned(), json!({"allOf": [given(first), given(second)]}));
+    }
+}
+
+/// A body that is left out has no template.
+pub(super) fn no_template_of_nothing(schema: &mut Schema) {
+    let omitted = json!({"required": ["omit"], "properties": {"omit": {"const": true}}});
+    schema.insert("not".to_owned(), json!({"allOf": [omitted, given("template")]}));
+}
+
+/// A type whose schema stands wherever it is used.
+macro_rules! scalars {
+    ($($({$($generics:tt)*})? $type:ty => $schema:expr;)*) => {
+        $(impl$(<$($generics)*>)? JsonSchema for $type {
+            fn inline_schema() -> bool {
+                true
+            }
+
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($type).into()
+            }
+
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                $schema
+            }
+        })*
+    };
+}
+
+const STATUS: &str = "[1-5](xx|[0-9]{2})";
+
+scalars! {
+    {const MIN: u64, const MAX: u64} Whole<MIN, MAX> => json_schema!({
+        "title": format!("whole number, {} to {}", grouped(MIN), grouped(MAX)), "type": "integer", "minimum": MIN, "maximum": MAX,
+    });
+    {const MIN: u64, const MAX: u64} Millis<MIN, MAX> => json_schema!({
+        "title": format!("duration, {} to {}", duration_text(MIN), duration_text(MAX)),
+        "type": "string",
+        // A digit that is not 0: no duration here may be nothing.
+        "pattern": r"^\+?[0-9.]*[1-9][0-9.]*(ms|s|m|h)$",
+    });
+    {const MIN: u64, const MAX: u64} Size<MIN, MAX> => json_schema!({
+        "title": format!("size, {} to {}", size_text(MIN), size_text(MAX)),
+        "type": ["integer", "string"],
+        "minimum": MIN,
+        "maximum": MAX,
+        "pattern": r"^[0-9_ .]*[0-9][0-9_ .]*([eE][-+]?[0-9_ ]+)?([kKmMgGtTpPeE]?[iI]?[bB]?)$",
+    });
+    Percent => json_schema!({"title": "percentage, above 0 to 100", "type": "number", "exclusiveMinimum": 0, "maximum": 100});
+    Rate => json_schema!({"title": "number, above 0 to 1,000,000,000", "type": "number", "exclusiveMinimum": 0, "maximum": 1e9 as u64});
+    Text<TargetName> => text("name, [a-z0-9][a-z0-9_-]{0,62}", r"^[a-z0-9][a-z0-9_-]{0,62}$");
+    Text<ClusterName> => json_schema!({
+        "title": "name of a cluster, 1 to 1,024 bytes", "type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
+    });
+    Text<HeaderName> => text("name of a header", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
+    Text<Method> => text("method, in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
+    Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
+    // Not said by `format`: that one is of another kind of regular expressions.
+    Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    Text<Pointer> => text("JSON pointer", "^(/([^/~]|~[01])*)*$");
+    Text<Template> => json_schema!({"title": "text, at least a character", "type": "string", "minLength": 1});
+    Text<PathTemplate> => text("template, starts with /, ASCII", r#"^/([!"$-~]|\$\{[^}]*\})*$"#);
+    Text<AuthorityTemplate> => text("template, a host with or without a port", r"^([-._~!$&'()*+,;=:\[\]%0-9A-Za-z]|\$\{[^}]*\})+$");
+    Text<HeaderTemplate> => text("template, no control characters", r"^([^\x00-\x08\x0a-\x1f\x7f]|\$\{[^}]*\})*$");
+    JsonTemplate => json_schema!({"title": "any JSON"});
+    StatusPattern => json_schema!({
+        "title": "status, such as 204 or 2xx",
+        "type": ["string", "integer"],
+        "pattern": format!("^{STATUS}$"),
+        "minimum": 100,
+        "maximum": 599,
+    });
+    RetryOn => json_schema!({
+        "title": "status or failure, such as 429, 5xx, reset, timeout, connect_failure, no_healthy_upstream",
+        "type": ["string", "integer"],
+        "pattern": format!("^({STATUS}|reset|timeout|connect_failure|no_healthy_upstream)$"),
+        "minimum": 100,
+        "maximum": 599,
+    });
+}
+
+/// A number with its thousands apart.
+fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
+    groups.join(",")
+}
+
+fn text(title: &str, pattern: &str) -> Schema {
+    json_schema!({"title": title, "type": "string", "pattern": pattern})
+}
+
+impl<T: JsonSchema, const MAX: usize> JsonSchema for NonEmpty<T, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("NonEmpty{MAX}Of{}", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "array", "minItems": 1, "maxItems": MAX, "items": generator.subschema_for::<T>()})
+    }
+}
+
+impl JsonSchema for Forward {
+    fn schema_name() -> Cow<'static, str> {
+        "Forward".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({"oneOf": [
+            {"const": "all", "description": "All of them."},
+            {"const": "none", "description": "None of them."},
+            {"type": "array", "items": generator.subschema_for::<Text<HeaderName>>(), "description": "These."},
+        ]})
+    }
+}
+
+impl JsonSchema for SetHeaders {
+    fn schema_name() -> Cow<'static, str> {
+        "SetHeaders".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "title": "object, names of headers and templates",
+            "type": "object",
+            "propertyNames": generator.subschema_for::<Text<HeaderName>>(),
+            "additionalProperties": generator.subschema_for::<Text<HeaderTemplate>>(),
+        })
+    }
+}
+
+/// Defaults, as they would be written.
+macro_rules! written {
+    ($($({$($generics:tt)*})? $type:ty, $this:ident => $written:expr;)*) => {
+        $(impl$(<$($generics)*>)? Serialize for $type {
+            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                let $this = self;
+                $written.serialize(serializer)
+            }
+        })*
+    };
+}
+
+written! {
+    {const MIN: u64, const MAX: u64} Whole<MIN, MAX>, this => this.0;
+    {const MIN: u64, const MAX: u64} Millis<MIN, MAX>, this => duration_text(this.0);
+    {const MIN: u64, const MAX: u64} Size<MIN, MAX>, this => size_text(this.0);
+    {T: Serialize, const MAX: usize} NonEmpty<T, MAX>, this => this.0;
+    {T: Serialize} Text<T>, this => this.0;
+    HeaderName, this => this.0;
+    Pointer, this => this.to_string();
+    Percent, this => whole_if_possible(this.0);
+    StatusPattern, this => this.to_string();
+    RetryOn, this => match this {
+        RetryOn::Status(pattern) => pattern.to_string(),
+        RetryOn::Reset => "reset".to_owned(),
+        RetryOn::Timeout => "timeout".to_owned(),
+        RetryOn::ConnectFailure => "connect_failure".to_owned(),
+        RetryOn::NoHealthyUpstream => "no_healthy_upstream".to_owned(),
+    };
+    Forward, this => match this {
+        Forward::All => json!("all"),
+        Forward::None => json!("none"),
+        Forward::Only(names) => json!(names),
+    };
+}
+
+fn whole_if_possible(number: f64) -> Value {
+    if number.fract() == 0.0 {
+        json!(number as i64)
+    } else {
+        json!(number)
+    }
+}

@@ -1,0 +1,231 @@
+//! What `sidecast explain` tells; that the requests it shows are those of the filter, tests with a real Envoy tell.
+
+use std::io::Write;
+
+use serde_json::{json, Value};
+use tempfile::NamedTempFile;
+
+use crate::tool::{sidecast, Ran};
+
+/// Runs it for a configuration.
+fn explain(configuration: &Value, arguments: &[&str]) -> Ran {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(configuration.to_string().as_bytes()).unwrap();
+    let all: Vec<&str> = ["explain", file.path().to_str().unwrap()].into_iter().chain(arguments.iter().copied()).collect();
+    sidecast(&all)
+}
+
+/// What it tells of the only target, as JSON.
+fn told(target: Value, arguments: &[&str]) -> Value {
+    told_of(json!({"targets": [of(target)]}), arguments)["targets"][0].clone()
+}
+
+fn of(fields: Value) -> Value {
+    let mut target = json!({"name": "t", "cluster": "c"});
+    target.as_object_mut().unwrap().extend(fields.as_object().unwrap().clone());
+    target
+}
+
+fn told_of(configuration: Value, arguments: &[&str]) -> Value {
+    let all: Vec<&str> = ["--format", "json"].into_iter().chain(arguments.iter().copied()).collect();
+    let all: Value = serde_json::from_str(&explain(&configuration, &all).printed()).unwrap();
+    assert_eq!(all.as_array().unwrap().len(), 1);
+    all[0].clone()
+}
+
+fn because(told: &Value) -> Vec<&str> {
+    told["because"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
+}
+
+#[test]
+fn each_condition_that_does_not_hold_is_told() {
+    let rules = json!({"match": [
+        {"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}},
+        {"path": {"exact": "/a"}, "headers": [{"name": "x-a", "exact": "1"}, {"name": "x-b", "prefix": "1"}, {"name": "x-c", "present": false}]},
+        {"path": {"regex": "/b/[0-9]+"}, "headers": [{"name": "x-a", "suffix": "1"}, {"name": "x-a", "regex": "[0-9]"}, {"name": "x-a", "exact": "2"}]},
+    ]});
+    let told = told(rules, &["--request", "GET /b?c=/orders", "-H", "X-A: 2", "-H", "x-a: 33", "-H", "x-c: "]);
+    assert_eq!((&told["verdict"], told.get("request"), told.get("counts")), (&json!("none"), None, None));
+    assert_eq!(
+        because(&told),
+        [
+            "no rule matches",
+            "match[0].methods: GET is not POST or PUT",
+            "match[0].path: /b does not begin with /orders",
+            "match[1].path: /b is not /a",
+            "match[1].headers[0]: x-a is \"2\", \"33\", not \"1\"",
+            "match[1].headers[1]: there is no x-b",
+            "match[1].headers[2]: there is x-c",
+            "match[2].path: /b does not match /b/[0-9]+",
+            "match[2].headers[0]: x-a is \"2\", \"33\", and does not end with \"1\"",
+        ]
+    );
+}
+
+#[test]
+fn sampling_by_key_is_told_as_in_or_out_and_by_chance_as_that() {
+    let sample = |percent: f64| json!({"sample": {"percent": percent, "key": {"header": "x-user-id"}}});
+    // The number of alice is 17.126... percent.
+    let alice = ["--request", "GET /", "-H", "x-user-id: alice"];
+    let (told_in, told_out) = (told(sample(17.13), &alice), told(sample(17.12), &alice));
+    assert_eq!((&told_in["verdict"], because(&told_in)), (&json!("copy"), vec!["sampled: in by x-user-id, 17.13 %"]));
+    assert_eq!(
+        (&told_out["verdict"], &told_out["counts"], told_out.get("request")),
+        (&json!("none"), &json!("sampled_out"), None)
+    );
+    assert_eq!(because(&told_out), ["sampled: out by x-user-id, 17.12 %"]);
+    let by_chance = told(sample(5.0), &["--request", "GET /"]);
+    assert_eq!(
+        (&by_chance["verdict"], because(&by_chance)),
+        (&json!("by_chance"), vec!["sampled: by chance, 5 % (there is no x-user-id)"])
+    );
+    assert_eq!(by_chance["request"]["path"], "/");
+    let no_key = told(json!({"sample": {"percent": 0.5}}), &["--request", "GET /"]);
+    assert_eq!(because(&no_key), ["sampled: by chance, 0.5 %"]);
+}
+
+#[test]
+fn a_target_that_waits_gets_a_copy_after_the_answers_it_wants() {
+    let target = json!({"after": "response", "statuses": ["201", "3xx"], "request": {"path": "/${response:status}", "headers": {"set": {"x-at": "${response:header:location}"}}}});
+    let request = ["--request", "POST /orders"];
+    let waits = told(target.clone(), &request);
+    assert_eq!((&waits["verdict"], waits.get("request")), (&json!("waits"), None));
+    assert_eq!(because(&waits), ["waits for an answer 201 or 3xx of the primary; tell it by --answer"]);
+    let copied = told(target.clone(), &[&request[..], &["--answer", "302", "--answer-header", "Location: /a"]].concat());
+    assert_eq!((&copied["verdict"], &copied["request"]["path"]), (&json!("copy"), &json!("/302")));
+    assert!(copied["request"]["headers"].as_array().unwrap().contains(&json!(["x-at", "/a"])), "{copied}");
+    let failed = told(target, &[&request[..], &["--answer", "200"]].concat());
+    assert_eq!((&failed["verdict"], &failed["counts"]), (&json!("none"), &json!("dropped.primary_failed")));
+    assert_eq!(because(&failed), ["the primary answered 200, not 201 or 3xx"]);
+}
+
+#[test]
+fn what_only_envoy_knows_stands_as_it_is_written() {
+    let target = json!({"request": {
+        "path": "/${env:A_B}/x?y=${property:xds.route_name}",
+        "authority": "${env:HOST}:80",
+        "headers": {"set": {"authorization": "Bearer ${env:TOKEN}"}},
+        "body": {"template": {"a": "${env:A_B}", "b": "at ${property:request.protocol}"}},
+    }});
+    let told = told(target, &["--request", "GET /"]);
+    let request = &told["request"];
+    assert_eq!(
+        (&request["path"], &request["authority"]),
+        (&json!("/${env:A_B}/x?y=${property:xds.route_name}"), &json!("${env:HOST}:80"))
+    );
+    assert_eq!(request["body"], r#"{"a":"${env:A_B}","b":"at ${property:request.protocol}"}"#);
+    assert!(request["headers"].as_array().unwrap().contains(&json!(["authorization", "Bearer ${env:TOKEN}"])), "{request}");
+}
+
+#[test]
+fn a_batch_is_shown_with_the_request_alone() {
+    let target = json!({"batch": {"format": "ndjson", "max_items": 7}, "request": {"body": {"redact": ["/card"]}}});
+    let told = told(target, &["--request", "PUT /orders", "--body", r#"{ "id": 1, "card": "4111" }"#]);
+    assert_eq!(because(&told), ["batched: up to 7 requests in one call; shown with this one alone"]);
+    assert_eq!(
+        (&told["request"]["method"], &told["request"]["body"]),
+        (&json!("POST"), &json!("{\"id\":1,\"card\":\"[redacted]\"}\n"))
+    );
+}
+
+#[test]
+fn a_comparison_is_told() {
+    let told = told(json!({"compare": {"percent": 12.5}}), &["--request", "GET /"]);
+    assert_eq!(because(&told), ["its answer is compared with the primary's, 12.5 %"]);
+}
+
+#[test]
+fn a_body_that_cannot_be_sent_is_told_with_what_counts_it() {
+    let redacting = json!({"request": {"body": {"redact": ["/a"]}}});
+    let unread = told(redacting.clone(), &["--request", "POST /", "--body", "no json"]);
+    assert_eq!((&unread["verdict"], &unread["counts"]), (&json!("none"), &json!("dropped.body_not_json")));
+    let small = json!({"targets": [of(redacting), of(json!({"name": "u"}))], "limits": {"max_body_bytes": 3}});
+    let long = told_of(small.clone(), &["--request", "POST /", "--body", "1234"]);
+    for target in long["targets"].as_array().unwrap() {
+        assert_eq!((&target["verdict"], &target["counts"]), (&json!("none"), &json!("dropped.body_too_large")));
+        assert_eq!(because(target), ["its body has 4 bytes, more than `limits.max_body_bytes` (3)"]);
+    }
+    let short = told_of(small, &["--request", "POST /", "--body", "123"]);
+    assert!(short["targets"].as_array().unwrap().iter().all(|target| target["verdict"] == "copy"), "{short}");
+}
+
+#[test]
+fn what_no_target_gets_is_told_of_the_request() {
+    let configuration = json!({"targets": [of(json!({}))]});
+    for (header, why) in [
+        ("upgrade: websocket", "it opens a tunnel, or upgrades its connection"),
+        ("x-sidecast-loop: a", "it is a copy already: it carries x-sidecast-loop"),
+    ] {
+        let told = told_of(configuration.clone(), &["--request", "GET /", "-H", header]);
+        assert_eq!((&told["left_alone"], &told["targets"]), (&json!(why), &json!([])));
+        let plain = explain(&configuration, &["--request", "GET /", "-H", header]).printed();
+        assert_eq!(plain, format!("no target gets a copy: {why}\n"));
+    }
+}
+
+#[test]
+fn the_plain_form_has_no_colours_where_nobody_sees_them() {
+    let configuration = json!({"targets": [
+        of(json!({"request": {"method": "PATCH", "headers": {"forward": "none"}}})),
+        of(json!({"name": "u", "match": [{"methods": ["GET"]}]})),
+    ]});
+    let arguments = ["--request", "POST /a?b", "--authority", "shop.example", "-H", "accept: */*", "--body", "one\ntwo"];
+    let expected = "\
+t, cluster c: gets a copy
+
+    PATCH /a?b
+    host: shop.example
+    x-request-id: 00000000-0000-4000-8000-000000000001
+    x-sidecast-target: t
+    x-sidecast-attempt: 1
+    x-sidecast-loop: 00000000-0000-4000-8000-000000000003
+    idempotency-key: 00000000-0000-4000-8000-000000000003
+
+    one
+    two
+
+u, cluster c: gets no copy
+  no rule matches
+  match[0].methods: POST is not GET
+";
+    assert_eq!(explain(&configuration, &arguments).printed(), expected);
+}
+
+#[test]
+fn a_body_may_be_a_file_and_need_not_be_text() {
+    let mut body = NamedTempFile::new().unwrap();
+    body.write_all(b"\xff\x00").unwrap();
+    let at = format!("@{}", body.path().display());
+    assert_eq!(told(json!({}), &["--request", "POST /", "--body", &at])["request"]["body_base64"], "/wA=");
+    let plain = explain(&json!({"targets": [of(json!({}))]}), &["--request", "POST /", "--body", &at]).printed();
+    assert!(plain.ends_with("\n    (2 bytes that are no text)\n"), "{plain}");
+}
+
+#[test]
+fn yaml_is_read_like_json() {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(b"targets:\n- {name: t, cluster: c, request: {method: PUT}}\n").unwrap();
+    let told = sidecast(&["explain", file.path().to_str().unwrap(), "--request", "GET /a"]).printed();
+    assert!(told.starts_with("t, cluster c: gets a copy\n\n    PUT /a\n"), "{told}");
+}
+
+#[test]
+fn the_exit_status_tells_a_bad_configuration_from_what_cannot_be_read() {
+    let sound = json!({"targets": [of(json!({}))]});
+    let bad = explain(&json!({"targets": [of(json!({"timeout": "0s"})), of(json!({"extra": 1}))]}), &["--request", "GET /"]);
+    assert_eq!((bad.status, bad.out.as_str(), bad.err.lines().count()), (1, "", 3));
+    assert!(bad.err.contains("targets[0].timeout: expected a duration"), "{}", bad.err);
+    for (arguments, words) in [
+        (&["--request", "GET"][..], "expected a method and a path"),
+        (&["--request", "GET /", "-H", "x"], "expected a header"),
+        (&["--request", "GET /", "--answer", "600"], "expected a status"),
+        (&["--request", "GET /", "--answer-header", "a: b"], "--answer"),
+        (&["--request", "GET /", "--body", "@/no/such/file"], "/no/such/file"),
+        (&[], "--request"),
+    ] {
+        let ran = explain(&sound, arguments);
+        assert_eq!((ran.status, ran.out.as_str()), (2, ""), "{arguments:?}");
+        assert!(ran.err.contains(words), "{arguments:?}: {}", ran.err);
+    }
+    assert_eq!(sidecast(&["explain", "/no/such/file", "--request", "GET /"]).status, 2);
+}
