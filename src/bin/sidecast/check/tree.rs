@@ -145,18 +145,13 @@ fn json_node(node: &sidecast::json::Node<'_>) -> Node {
     Node { span: node.span(), kind }
 }
 
-/// Nested deeper than anything that people write, and not so deep that the stack could end.
-const MAX_DEPTH: usize = 160;
-
 /// Reads all documents of a YAML text.
 ///
 /// # Errors
 /// What is wrong, and at which byte.
 pub(super) fn from_yaml(text: &str) -> Result<Vec<Node>, (usize, String)> {
-    let options = serde_saphyr::options! {
-        with_snippet: false,
-        budget: serde_saphyr::budget! { max_depth: MAX_DEPTH },
-    };
+    // How deep it goes, and how much aliases stand for, is bounded by default.
+    let options = serde_saphyr::options! { with_snippet: false };
     match serde_saphyr::from_multiple_with_options::<Spanned<Yaml>>(text, options) {
         Ok(documents) => Ok(documents.into_iter().map(yaml_node).collect()),
         Err(error) => {
