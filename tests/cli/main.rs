@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, clippy::panic, clippy::string_slice, clippy::indexing_slicing)]
 
 mod broken;
+mod envoy;
 mod kinds;
 mod output;
 mod shipped;

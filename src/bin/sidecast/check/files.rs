@@ -75,11 +75,12 @@ struct Checker<'f> {
 
 impl Checker<'_> {
     fn documents(&mut self, documents: &[Node], text: &Rc<Text>, is_outermost: bool) {
+        let is_yaml = tree::from_json(&text.text).is_none();
         for document in documents {
             let found = find(document);
             for configuration in &found.configurations {
                 self.configurations += 1;
-                self.configuration(configuration, text);
+                self.configuration(configuration, text, is_yaml);
             }
             for (name, file) in found.files.iter().filter(|_| is_outermost) {
                 self.file_inside(name, file, text);
@@ -98,10 +99,17 @@ impl Checker<'_> {
         }
     }
 
-    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>) {
+    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool) {
         let before = self.findings.len();
         match found.written {
             Written::Tree(config) => {
+                let read;
+                let config = if is_yaml && found.carrier.is_read_by_envoy() {
+                    read = config.as_envoy_reads(&text.text);
+                    &read
+                } else {
+                    config
+                };
                 self.problems(config, &config.to_json(), text);
                 self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier));
                 self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
@@ -143,7 +151,8 @@ impl Checker<'_> {
         for problem in problems {
             let place = locate::locate(config, &problem.path);
             let is_about_key = problem.message.starts_with("unknown field") || problem.message == "given twice";
-            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key));
+            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key))
+                .or_else(|| hint::for_number(place.value, text.text.get(place.value.span.clone())?));
             self.error(text, place.at(is_about_key), &problem.path, &problem.message, hint);
         }
     }

@@ -83,11 +83,51 @@ impl Node {
         }
     }
 
+    /// The value as Envoy reads it from YAML, `text`, into a Struct: of all numbers it knows those of 64 bits without a fraction or an exponent,
+    /// with a leading zero those of base 8; whatever else looks like a number is text.
+    pub(super) fn as_envoy_reads(&self, text: &str) -> Self {
+        let written = text.get(self.span.clone()).unwrap_or_default();
+        let kind = match &self.kind {
+            Kind::Null => Kind::Null,
+            Kind::Bool(flag) => Kind::Bool(*flag),
+            Kind::Number(_) => {
+                whole(written).map_or_else(|| Kind::String(written.to_owned()), |whole| Kind::Number(whole.into()))
+            }
+            Kind::String(text) => Kind::String(text.clone()),
+            Kind::List(items) => Kind::List(items.iter().map(|item| item.as_envoy_reads(text)).collect()),
+            Kind::Object(members) => Kind::Object(
+                members
+                    .iter()
+                    .map(|member| Member {
+                        key: member.key.clone(),
+                        key_at: member.key_at,
+                        value: member.value.as_envoy_reads(text),
+                    })
+                    .collect(),
+            ),
+        };
+        Self { span: self.span.clone(), kind }
+    }
+
     /// The value as JSON.
     pub(super) fn to_json(&self) -> String {
         // Keys are text and numbers finite, so there is nothing that could not be written.
         serde_json::to_string(self).unwrap_or_default()
     }
+}
+
+/// A whole number as C's `strtoll` reads it.
+fn whole(written: &str) -> Option<i64> {
+    let digits = written.strip_prefix(['+', '-']).unwrap_or(written);
+    let sign = if written.starts_with('-') { "-" } else { "" };
+    let (digits, radix) = match digits.strip_prefix("0x").or_else(|| digits.strip_prefix("0X")) {
+        Some(digits) => (digits, 16),
+        None if digits.starts_with('0') => (digits, 8),
+        None => (digits, 10),
+    };
+    // A second sign is none.
+    let digits = Some(digits).filter(|digits| !digits.starts_with(['+', '-']))?;
+    i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
 }
 
 fn camel_case(name: &str) -> String {
