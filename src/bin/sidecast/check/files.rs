@@ -10,7 +10,7 @@ use super::report::{Finding, Severity};
 use super::text::Text;
 use super::tree::{self, Node};
 use super::warn::Warning;
-use super::{documents, hint, locate, warn};
+use super::{documents, hint, locate, warn, yaml};
 
 const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
 
@@ -50,7 +50,7 @@ fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     match tree::from_json(text) {
         Some(document) => Ok(vec![document]),
         None if is_json => Err(not_json(text)),
-        None => tree::from_yaml(text).map_err(|(at, message)| (at, format!("not valid YAML: {message}"))),
+        None => yaml::read(text).map_err(|(at, message)| (at, format!("not valid YAML: {message}"))),
     }
 }
 
@@ -105,7 +105,7 @@ impl Checker<'_> {
             Written::Tree(config) => {
                 let read;
                 let config = if is_yaml && found.carrier.is_read_by_envoy() {
-                    read = config.as_envoy_reads(&text.text);
+                    read = yaml::as_envoy_reads(config, &text.text);
                     &read
                 } else {
                     config
