@@ -101,3 +101,15 @@ fn yaml_in_a_string_value_is_told_apart() {
     assert!(findings[0]["hint"].as_str().unwrap().contains("google.protobuf.Struct"), "{findings:?}");
     assert_eq!(position_of(&findings[0]), position(&text, text.find("targets").unwrap() + 1));
 }
+
+#[test]
+fn of_the_files_in_a_config_map_only_ours_must_be_readable() {
+    let of = |name: &str, text: &str| {
+        let map = format!("apiVersion: v1\nkind: ConfigMap\ndata:\n  config.yaml: '{{targets: [{{name: a, cluster: c}}]}}'\n  {name}: |\n    {text}\n");
+        (check(&map), map)
+    };
+    assert_eq!(of("start.sh", "exec envoy [: {{ x }}").0.len(), 0);
+    let (findings, map) = of("envoy.yaml", "a: [ # of sidecast");
+    assert!(findings[0]["message"].as_str().unwrap().starts_with("not valid YAML"), "{findings:?}");
+    assert_eq!(findings[0]["line"], map.lines().count() as u64, "{findings:?}");
+}

@@ -2,11 +2,25 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::string_slice, clippy::indexing_slicing)]
 
+// Not all of what they can do is of use here.
+#[allow(dead_code)]
+#[path = "../fuzz/choices.rs"]
+mod choices;
+#[path = "../fuzz/documents.rs"]
+mod documents;
+
 mod broken;
+mod completions;
 mod envoy;
+mod explain;
+mod found;
 mod kinds;
 mod output;
+mod reference;
+mod schema;
+mod schema_rules;
 mod shipped;
+mod tool;
 mod warnings;
 
 use std::path::{Path, PathBuf};

@@ -73,9 +73,14 @@ fn there_is_colour_where_it_is_asked_for_and_none_in_a_pipe() {
 
 #[test]
 fn nothing_reaches_a_terminal_that_it_would_obey() {
-    let run = sidecast_reading(&["check", "-"], "targets: [{name: a, cluster: c, \"\\e[31m\\n\": 1}]");
-    assert_eq!(run.out.lines().count(), 1, "{:?}", run.out);
-    assert!(!run.out.contains('\u{1b}') && run.out.contains("unknown field"), "{:?}", run.out);
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("\u{1b}[35m.yaml");
+    std::fs::write(&file, "targets: [{name: a, cluster: c, \"\\e[35m\\n\": 1}]").unwrap();
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
+    let output = command.arg("check").arg(&file).env("CLICOLOR_FORCE", "1").output().unwrap();
+    let out = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(out.lines().count(), 1, "{out:?}");
+    assert!(out.contains("unknown field") && out.contains("\u{1b}[31m") && !out.contains("\u{1b}[35m"), "{out:?}");
 }
 
 #[test]

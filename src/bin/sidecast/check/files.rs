@@ -10,7 +10,7 @@ use super::report::{Finding, Severity};
 use super::text::Text;
 use super::tree::{self, Node};
 use super::warn::Warning;
-use super::{documents, hint, locate, warn};
+use super::{documents, hint, locate, warn, yaml};
 
 const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
 
@@ -81,7 +81,7 @@ fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     match tree::from_json(text) {
         Some(document) => Ok(vec![document]),
         None if is_json => Err(not_json(text)),
-        None => tree::from_yaml(text).map_err(|(at, message)| (at, format!("not valid YAML: {message}"))),
+        None => yaml::read(text).map_err(|(at, message)| (at, format!("not valid YAML: {message}"))),
     }
 }
 
@@ -106,11 +106,12 @@ struct Checker<'f> {
 
 impl Checker<'_> {
     fn documents(&mut self, documents: &[Node], text: &Rc<Text>, is_outermost: bool) {
+        let is_yaml = tree::from_json(&text.text).is_none();
         for document in documents {
             let found = find(document);
             for configuration in &found.configurations {
                 self.configurations += 1;
-                self.configuration(configuration, text);
+                self.configuration(configuration, text, is_yaml);
             }
             for (name, file) in found.files.iter().filter(|_| is_outermost) {
                 self.file_inside(name, file, text);
@@ -129,10 +130,17 @@ impl Checker<'_> {
         }
     }
 
-    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>) {
+    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool) {
         let before = self.findings.len();
         match found.written {
             Written::Tree(config) => {
+                let read;
+                let config = if is_yaml && found.carrier.is_read_by_envoy() {
+                    read = yaml::as_envoy_reads(config, &text.text);
+                    &read
+                } else {
+                    config
+                };
                 self.problems(config, &config.to_json(), text);
                 self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier));
                 self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
@@ -174,7 +182,8 @@ impl Checker<'_> {
         for problem in problems {
             let place = locate::locate(config, &problem.path);
             let is_about_key = problem.message.starts_with("unknown field") || problem.message == "given twice";
-            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key));
+            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key))
+                .or_else(|| hint::for_number(place.value, text.text.get(place.value.span.clone())?));
             self.error(text, place.at(is_about_key), &problem.path, &problem.message, hint);
         }
     }

@@ -34,6 +34,15 @@ pub(super) struct Carrier<'t> {
     pub(super) routes: Option<&'t Node>,
     /// The file is read by Kubernetes' tools.
     pub(super) is_kubernetes: bool,
+    /// It is in an `Any` of Envoy's.
+    is_any: bool,
+}
+
+impl Carrier<'_> {
+    /// True if Envoy itself reads the file, whose YAML is not quite that of others.
+    pub(super) fn is_read_by_envoy(&self) -> bool {
+        self.is_any && !self.is_kubernetes
+    }
 }
 
 /// The forms in which a plugin is asked for.
@@ -127,6 +136,7 @@ fn envoy_plugin<'t>(node: &'t Node, scope: Scope<'t>, findings: &mut Findings<'t
         ),
     };
     let mut carrier = scope.carrier;
+    carrier.is_any = true;
     carrier.plugin = node.get("vm_config").map(|_| Plugin::Envoy(node));
     add(&names, written, carrier, findings);
 }

@@ -71,7 +71,7 @@ mod tests {
 
     fn at(json: &str, path: &str, is_about_key: bool) -> String {
         let tree = from_json(json).unwrap();
-        json[locate(&tree, path).at(is_about_key)..].to_owned()
+        json.split_at(locate(&tree, path).at(is_about_key)).1.to_owned()
     }
 
     #[test]

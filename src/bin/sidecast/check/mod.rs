@@ -11,6 +11,7 @@ mod report;
 mod text;
 mod tree;
 mod warn;
+mod yaml;
 
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
@@ -100,7 +101,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
 fn documents(text: &str) -> Result<Vec<Node>, (usize, String)> {
     match tree::from_json(text) {
         Some(document) => Ok(vec![document]),
-        None => tree::from_yaml(text),
+        None => yaml::read(text),
     }
 }
 

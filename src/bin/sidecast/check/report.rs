@@ -14,7 +14,7 @@ pub(super) struct Finding {
     pub(super) column: usize,
     pub(super) severity: Severity,
     /// Warnings and notes have one.
-    pub(super) code: Option<&'static str>,
+    pub(super) code: Option<String>,
     /// Where in the configuration; empty for the whole.
     pub(super) path: String,
     pub(super) message: String,
@@ -55,12 +55,12 @@ impl Finding {
             Severity::Note => ("note", AnsiColor::Cyan),
         };
         let (bold, style) = (Style::new().bold(), color.on_default().bold());
-        write!(out, "{bold}{}:{}:{}:{bold:#} {style}{word}:{style:#} ", self.file, self.line, self.column)?;
+        write!(out, "{bold}{}:{}:{}:{bold:#} {style}{word}:{style:#} ", visible(&self.file), self.line, self.column)?;
         if !self.path.is_empty() {
             write!(out, "{bold}{}:{bold:#} ", visible(&self.path))?;
         }
         write!(out, "{}", visible(&self.message))?;
-        if let Some(code) = self.code {
+        if let Some(code) = &self.code {
             write!(out, " {style}[{code}]{style:#}")?;
         }
         writeln!(out)?;

@@ -5,6 +5,7 @@ mod plugin;
 mod secret;
 mod target;
 
+use clap::ValueEnum;
 use sidecast::config::problem::child_path;
 use sidecast::config::scalar::FromText;
 use sidecast::template::{Expression, Template};
@@ -14,7 +15,7 @@ use super::report::Severity;
 use super::tree::Node;
 
 /// The kinds of warnings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Code {
     /// If the module fails, requests fail with it
     FailClosed,
@@ -43,22 +44,9 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// As it is written.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::FailClosed => "fail-closed",
-            Self::FailurePolicy => "failure-policy",
-            Self::UnpassedVariable => "unpassed-variable",
-            Self::PlainSecret => "plain-secret",
-            Self::UnknownCluster => "unknown-cluster",
-            Self::OwnCluster => "own-cluster",
-            Self::DeadLetterCluster => "dead-letter-cluster",
-            Self::NoCircuitBreaker => "no-circuit-breaker",
-            Self::UnusedStatuses => "unused-statuses",
-            Self::IdempotencyKey => "idempotency-key",
-            Self::BareOn => "bare-on",
-            Self::RetryPost => "retry-post",
-        }
+    /// As it is written, here and behind `--allow`.
+    pub(super) fn name(self) -> String {
+        self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
     /// Every good configuration with retries would have a warning, if this one counted.
