@@ -43,6 +43,7 @@ fn each_condition_that_does_not_hold_is_told() {
         {"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}},
         {"path": {"exact": "/a"}, "headers": [{"name": "x-a", "exact": "1"}, {"name": "x-b", "prefix": "1"}, {"name": "x-c", "present": false}]},
         {"path": {"regex": "/b/[0-9]+"}, "headers": [{"name": "x-a", "suffix": "1"}, {"name": "x-a", "regex": "[0-9]"}, {"name": "x-a", "exact": "2"}]},
+        {"methods": ["GET"], "path": {"prefix": "/b"}, "headers": [{"name": "x-a", "prefix": "2"}, {"name": "x-z", "present": true}]},
     ]});
     let told = told(rules, &["--request", "GET /b?c=/orders", "-H", "X-A: 2", "-H", "x-a: 33", "-H", "x-c: "]);
     assert_eq!((&told["verdict"], told.get("request"), told.get("counts")), (&json!("none"), None, None));
@@ -58,6 +59,7 @@ fn each_condition_that_does_not_hold_is_told() {
             "match[1].headers[2]: there is x-c",
             "match[2].path: /b does not match /b/[0-9]+",
             "match[2].headers[0]: x-a is \"2\", \"33\", and does not end with \"1\"",
+            "match[3].headers[1]: there is no x-z",
         ]
     );
 }
