@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{json, Value};
 use tempfile::NamedTempFile;
 
-use crate::tool::{sidecast, Ran};
+use crate::tool::{sidecast, sidecast_with, Ran};
 
 /// Runs it for a configuration.
 fn explain(configuration: &Value, arguments: &[&str]) -> Ran {
@@ -191,6 +191,15 @@ u, cluster c: gets no copy
   match[0].methods: POST is not GET
 ";
     assert_eq!(explain(&configuration, &arguments).printed(), expected);
+}
+
+#[test]
+fn the_plain_form_has_colours_where_they_are_asked_for() {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(json!({"targets": [of(json!({}))]}).to_string().as_bytes()).unwrap();
+    let arguments = ["explain", file.path().to_str().unwrap(), "--request", "GET /"];
+    let coloured = sidecast_with(&arguments, &[("CLICOLOR_FORCE", "1")]).printed();
+    assert!(coloured.starts_with("\u{1b}[1mt\u{1b}[0m, cluster c: \u{1b}[32mgets a copy\u{1b}[0m\n"), "{coloured:?}");
 }
 
 #[test]

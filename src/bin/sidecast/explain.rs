@@ -1,6 +1,7 @@
 //! `sidecast explain`: what would become of a request, told by the parts of the filter that decide it.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -80,11 +81,15 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             Err(problems) => return fail(1, arguments.file.display(), problems),
         }
     }
-    match arguments.format {
-        Format::Plain => anstream::print!("{}", explained.iter().map(print::plain).collect::<String>()),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&explained).unwrap_or_default()),
+    let text = match arguments.format {
+        Format::Plain => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),
+        Format::Json => format!("{:#}\n", serde_json::json!(explained)),
+    };
+    // Takes out the colours if this is no terminal.
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => 2,
     }
-    0
 }
 
 fn fail<P: Display>(status: u8, place: impl Display, problems: impl IntoIterator<Item = P>) -> u8 {
