@@ -96,6 +96,7 @@ macro_rules! scalars {
     };
 }
 
+const HOST: &str = r"[-._~!&'()*+,;=:\[\]%0-9A-Za-z]";
 const STATUS: &str = "[1-5](xx|[0-9]{2})";
 
 scalars! {
@@ -128,9 +129,12 @@ scalars! {
     Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
     Text<Pointer> => text("JSON pointer", "^(/([^/~]|~[01])*)*$");
     Text<Template> => json_schema!({"title": "text, at least a character", "type": "string", "minLength": 1});
-    Text<PathTemplate> => text("template, starts with /, ASCII", r#"^/([!"$-~]|\$\{[^}]*\})*$"#);
-    Text<AuthorityTemplate> => text("template, a host with or without a port", r"^([-._~!$&'()*+,;=:\[\]%0-9A-Za-z]|\$\{[^}]*\})+$");
-    Text<HeaderTemplate> => text("template, no control characters", r"^([^\x00-\x08\x0a-\x1f\x7f]|\$\{[^}]*\})*$");
+    Text<PathTemplate> => text("template, starts with /, ASCII", &template("/", r#"[!"%-~]"#, r#"[!"%-z|}~]"#));
+    Text<AuthorityTemplate> => text("template, a host with or without a port", &template("", HOST, HOST));
+    Text<HeaderTemplate> => text(
+        "template, no control characters",
+        &template("", r"[^$\x00-\x08\x0a-\x1f\x7f]", r"[^${\x00-\x08\x0a-\x1f\x7f]"),
+    );
     JsonTemplate => json_schema!({"title": "any JSON"});
     StatusPattern => json_schema!({
         "title": "status, such as 204 or 2xx",
@@ -146,6 +150,12 @@ scalars! {
         "minimum": 100,
         "maximum": 599,
     });
+}
+
+/// The pattern of a template: `literal` stands between expressions and has no dollar, `behind_dollar` has no brace besides. Two dollars before
+/// a brace are no expression. Every text is read in one way, so that looking for another one takes no time.
+fn template(start: &str, literal: &str, behind_dollar: &str) -> String {
+    format!(r"^{start}({literal}|\$+{behind_dollar}|\$\$+\{{|\$\{{[^}}]*\}})*\$*$")
 }
 
 /// A number with its thousands apart.

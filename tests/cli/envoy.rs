@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::{check, sidecast};
+use super::{check, tool::sidecast_reading};
 
 /// A variable's path, or the one that the setup puts into the clone.
 fn path(variable: &str, default: &str) -> PathBuf {

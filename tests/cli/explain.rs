@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{json, Value};
 use tempfile::NamedTempFile;
 
-use crate::tool::{sidecast, Ran};
+use crate::tool::{sidecast, sidecast_with, Ran};
 
 /// Runs it for a configuration.
 fn explain(configuration: &Value, arguments: &[&str]) -> Ran {
@@ -43,6 +43,7 @@ fn each_condition_that_does_not_hold_is_told() {
         {"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}},
         {"path": {"exact": "/a"}, "headers": [{"name": "x-a", "exact": "1"}, {"name": "x-b", "prefix": "1"}, {"name": "x-c", "present": false}]},
         {"path": {"regex": "/b/[0-9]+"}, "headers": [{"name": "x-a", "suffix": "1"}, {"name": "x-a", "regex": "[0-9]"}, {"name": "x-a", "exact": "2"}]},
+        {"methods": ["GET"], "path": {"prefix": "/b"}, "headers": [{"name": "x-a", "prefix": "2"}, {"name": "x-z", "present": true}]},
     ]});
     let told = told(rules, &["--request", "GET /b?c=/orders", "-H", "X-A: 2", "-H", "x-a: 33", "-H", "x-c: "]);
     assert_eq!((&told["verdict"], told.get("request"), told.get("counts")), (&json!("none"), None, None));
@@ -58,6 +59,7 @@ fn each_condition_that_does_not_hold_is_told() {
             "match[1].headers[2]: there is x-c",
             "match[2].path: /b does not match /b/[0-9]+",
             "match[2].headers[0]: x-a is \"2\", \"33\", and does not end with \"1\"",
+            "match[3].headers[1]: there is no x-z",
         ]
     );
 }
@@ -189,6 +191,15 @@ u, cluster c: gets no copy
   match[0].methods: POST is not GET
 ";
     assert_eq!(explain(&configuration, &arguments).printed(), expected);
+}
+
+#[test]
+fn the_plain_form_has_colours_where_they_are_asked_for() {
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(json!({"targets": [of(json!({}))]}).to_string().as_bytes()).unwrap();
+    let arguments = ["explain", file.path().to_str().unwrap(), "--request", "GET /"];
+    let coloured = sidecast_with(&arguments, &[("CLICOLOR_FORCE", "1")]).printed();
+    assert!(coloured.starts_with("\u{1b}[1mt\u{1b}[0m, cluster c: \u{1b}[32mgets a copy\u{1b}[0m\n"), "{coloured:?}");
 }
 
 #[test]

@@ -15,15 +15,25 @@ pub(crate) struct Ran {
 
 /// Runs the tool in the clone.
 pub(crate) fn sidecast(arguments: &[&str]) -> Ran {
-    sidecast_reading(arguments, "")
+    run(arguments, &[], "")
+}
+
+/// Runs the tool in the clone, with variables in its environment.
+pub(crate) fn sidecast_with(arguments: &[&str], variables: &[(&str, &str)]) -> Ran {
+    run(arguments, variables, "")
 }
 
 /// Runs the tool in the clone, with this as its standard input.
 pub(crate) fn sidecast_reading(arguments: &[&str], input: &str) -> Ran {
+    run(arguments, &[], input)
+}
+
+fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Ran {
     let mut child = Command::new(env!("CARGO_BIN_EXE_sidecast"))
         .args(arguments)
         .current_dir(env!("CARGO_MANIFEST_DIR"))
         .env_remove("CLICOLOR_FORCE")
+        .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())

@@ -1,6 +1,7 @@
 //! `sidecast explain`: what would become of a request, told by the parts of the filter that decide it.
 
 use std::fmt::Display;
+use std::io::Write;
 use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
@@ -24,7 +25,8 @@ mod verdict;
 /// Says which targets would get a copy of a request, why the others would not, and what each would receive.
 ///
 /// Ids and times are made up. Environment variables and properties of Envoy stand as `${env:NAME}` and `${property:PATH}`. As Envoy does,
-/// `x-request-id` and `x-forwarded-proto` are added to the request if it has none; add what else the filters before Sidecast add.
+/// `x-request-id` and `x-forwarded-proto` are added to the request if it has none; what else filters before Sidecast add is to be given. What
+/// Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown.
 ///
 /// Exit status: 0 explained, 1 the configuration has problems, 2 something cannot be read.
 #[derive(Args, Debug)]
@@ -80,11 +82,15 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             Err(problems) => return fail(1, arguments.file.display(), problems),
         }
     }
-    match arguments.format {
-        Format::Plain => anstream::print!("{}", explained.iter().map(print::plain).collect::<String>()),
-        Format::Json => println!("{}", serde_json::to_string_pretty(&explained).unwrap_or_default()),
+    let text = match arguments.format {
+        Format::Plain => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),
+        Format::Json => format!("{:#}\n", serde_json::json!(explained)),
+    };
+    // Takes out the colours if this is no terminal.
+    match anstream::stdout().write_all(text.as_bytes()) {
+        Ok(()) => 0,
+        Err(_) => 2,
     }
-    0
 }
 
 fn fail<P: Display>(status: u8, place: impl Display, problems: impl IntoIterator<Item = P>) -> u8 {
