@@ -157,7 +157,11 @@ fn a_secret_is_told_by_its_place_and_never_shown() {
 
 #[test]
 fn a_cluster_that_is_not_there_is_told_as_it_is_written_right() {
-    assert_eq!(check(&target("{name: a, cluster: adit}"))[0]["hint"], "did you mean `audit`?");
+    let of_copies = &check(&target("{name: a, cluster: adit}"))[0];
+    assert_eq!(of_copies["hint"], "did you mean `audit`?");
+    assert!(of_copies["message"].as_str().unwrap().ends_with("every copy would be dropped (`unknown_cluster`)"), "{of_copies}");
+    let of_letters = &check(&target("{name: a, cluster: audit, dead_letter: {cluster: x}}"))[0];
+    assert!(of_letters["message"].as_str().unwrap().ends_with("every dead letter would be lost"), "{of_letters}");
 }
 
 const ISTIO: &str = "apiVersion: extensions.istio.io/v1alpha1

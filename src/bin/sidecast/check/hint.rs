@@ -33,7 +33,7 @@ pub(super) fn for_number(value: &Node, written: &str) -> Option<String> {
     let is_text = value.text().is_some_and(|text| text == written);
     let is_number = written.parse::<f64>().is_ok_and(f64::is_finite);
     (is_text && is_number).then(|| {
-        format!("Envoy takes {written} for text: its YAML has whole numbers alone; as JSON in a google.protobuf.StringValue it is a number")
+        format!("Envoy takes {written} for text: its YAML knows whole numbers of 32 bits alone; as JSON in a google.protobuf.StringValue it is a number")
     })
 }
 

@@ -8,11 +8,13 @@ use super::{Code, Warning};
 pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
     let own = target.get("cluster");
     let of_letters = target.at(&["dead_letter", "cluster"]);
-    for (node, path) in [(own, format!("{path}.cluster")), (of_letters, format!("{path}.dead_letter.cluster"))] {
+    let copies = (own, format!("{path}.cluster"), "every copy would be dropped (`unknown_cluster`)");
+    let letters = (of_letters, format!("{path}.dead_letter.cluster"), "every dead letter would be lost");
+    for (node, path, outcome) in [copies, letters] {
         let (Some(node), Some(clusters)) = (node, &carrier.clusters) else { continue };
         if let Some(name) = node.text().filter(|name| !clusters.contains(name)) {
             let hint = hint::similar(name, clusters.iter().copied()).map(|meant| format!("did you mean `{meant}`?"));
-            let message = format!("this Envoy has no cluster {name:?}: every copy would be dropped (`unknown_cluster`)");
+            let message = format!("this Envoy has no cluster {name:?}: {outcome}");
             warnings.push(Warning { hint, ..Warning::new(node, Code::UnknownCluster, path, message) });
         }
     }
