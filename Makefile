@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test fuzz build bench lint compose-test prerequisites envoy rabbitmq wrk
+.PHONY: help run test fuzz build bench lint compose-images compose-test prerequisites envoy rabbitmq wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -31,7 +31,8 @@ help:
 	@echo 'make build         dist/sidecast.wasm (the filter) and dist/sidecast (the command-line tool)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
-	@echo 'make compose-test  the filter in containers, by docker-compose'
+	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
+	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
 	@echo
 	@echo 'ENVOY_VERSION=1.36.4 picks another Envoy, ENVOY=/path/to/envoy a binary.'
 
@@ -70,6 +71,9 @@ bench: prerequisites wrk envoy build
 
 lint: prerequisites
 	@scripts/lint.sh
+
+compose-images: prerequisites envoy
+	@scripts/compose-images.sh
 
 compose-test: prerequisites envoy build
 	@scripts/compose-test.sh
