@@ -1,6 +1,7 @@
 //! What can happen to a container.
 
 use crate::composition::{compose, container, docker, healthy, inspect, network, tell};
+use crate::support::eventually::{eventually, PATIENCE};
 
 /// Something that befalls a target.
 #[derive(Clone, Copy, Debug)]
@@ -59,9 +60,17 @@ impl Harm {
         match self {
             Self::Told(_) => tell(service, "200").await,
             Self::Crashed => {
+                // First, because until then its health is that of before.
+                eventually(PATIENCE, "a restart by the engine", async || {
+                    let restarts = inspect(service, "{{.RestartCount}}").await;
+                    if restarts == "0" {
+                        Err(restarts)
+                    } else {
+                        Ok(())
+                    }
+                })
+                .await;
                 healthy(service).await;
-                let restarts: u64 = inspect(service, "{{.RestartCount}}").await.parse().unwrap();
-                assert!(restarts > 0, "{service} was not restarted");
             }
             Self::Stopped | Self::Killed => {
                 compose(&["start", service]).await;
