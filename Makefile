@@ -22,16 +22,18 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test fuzz build bench lint compose-test prerequisites envoy rabbitmq wrk
+.PHONY: help run test fuzz build dist bench lint compose-images compose-test prerequisites envoy rabbitmq wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
 	@echo 'make test          every test: unit and property tests, the filter under wasmtime, the filter in a real Envoy'
 	@echo 'make fuzz          laws of everything that reads what others wrote, with a million made-up cases each'
 	@echo 'make build         dist/sidecast.wasm (the filter) and dist/sidecast (the command-line tool)'
+	@echo 'make dist          a release: the filter, its SHA-256, what it is made of and the licences of that; built twice and compared'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
-	@echo 'make compose-test  the filter in containers, by docker-compose'
+	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
+	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
 	@echo
 	@echo 'ENVOY_VERSION=1.36.4 picks another Envoy, ENVOY=/path/to/envoy a binary.'
 
@@ -65,11 +67,19 @@ fuzz: prerequisites
 wrk:
 	@command -v wrk >/dev/null || { echo 'error: wrk is missing; install it (Debian: apt-get install wrk)' >&2; exit 1; }
 
+# Also proves that it can be made again elsewhere.
+dist: prerequisites
+	@scripts/dist.sh
+	@scripts/check-dist.sh
+
 bench: prerequisites wrk envoy build
 	cargo bench --locked --profile dev --features cli --bench side_by_side --bench outage
 
 lint: prerequisites
 	@scripts/lint.sh
+
+compose-images: prerequisites envoy
+	@scripts/compose-images.sh
 
 compose-test: prerequisites envoy build
 	@scripts/compose-test.sh

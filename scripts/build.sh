@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The filter and the command-line tool, into dist/.
+# build.sh [filter]: the filter and, unless it alone is wanted, the command-line tool, into dist/.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -13,6 +13,8 @@ publish() {
 mkdir -p dist
 scripts/wasm-cargo.sh build --release --lib --locked
 publish "$target_dir/wasm32-wasip1/release/sidecast.wasm" dist/sidecast.wasm
+say "dist/sidecast.wasm ($(($(wc -c <dist/sidecast.wasm) / 1024)) KiB)"
+[ "${1:-}" != filter ] || exit 0
 cargo build --release --locked --features cli --bin sidecast --target-dir "$target_dir"
 publish "$target_dir/release/sidecast" dist/sidecast
-say "dist/sidecast.wasm ($(($(wc -c <dist/sidecast.wasm) / 1024)) KiB), dist/sidecast"
+say "dist/sidecast"

@@ -4,11 +4,11 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 # The variables that the examples name; a filter whose variable is missing is refused.
-export NOTIFICATION_TOKEN=any
+export NOTIFICATION_TOKEN=any RABBITMQ_BASIC=any
 
 IFS=: read -ra envoys <<<"$1"
 for envoy in "${envoys[@]}"; do
-  for file in envoy/envoy.yaml envoy/examples/*/envoy.yaml; do
+  for file in envoy/envoy.yaml envoy/compose/gateway.yaml envoy/examples/*/envoy.yaml; do
     say "$file: $envoy --mode validate"
     quietly target/validate.log "$envoy" --mode validate -c "$file" --log-level warning || die "$envoy refuses $file"
   done

@@ -7,6 +7,19 @@ set -euo pipefail
 target=wasm32-wasip1
 target_dir=${CARGO_TARGET_DIR:-target}
 
+# The module names source files, for what it says when it traps. They get the same names on every machine.
+flags=(
+  "--remap-path-prefix=${CARGO_HOME:-$HOME/.cargo}/registry/src=/registry"
+  "--remap-path-prefix=$ROOT=/sidecast"
+  "--remap-path-prefix=$(realpath -m "$target_dir")=/sidecast/target"
+)
+pass_flags() {
+  local given
+  read -ra given <<<"${RUSTFLAGS:-}"
+  CARGO_ENCODED_RUSTFLAGS=$(IFS=$'\x1f' && printf '%s' "${flags[*]}${given[*]:+$'\x1f'${given[*]}}")
+  export CARGO_ENCODED_RUSTFLAGS
+}
+
 has_target() {
   local dir
   dir=$(rustc --print target-libdir --target "$target" 2>/dev/null) && compgen -G "$dir/libstd-*.rlib" >/dev/null
@@ -61,7 +74,8 @@ run_debian() {
   linker=$(find_linker)
   export PATH=/usr/bin:$PATH RUSTC=/usr/bin/rustc RUSTC_BOOTSTRAP=1
   export CARGO_TARGET_WASM32_WASIP1_LINKER=$linker
-  export RUSTFLAGS="-C linker-flavor=wasm-ld -C link-self-contained=no -L native=/usr/lib/wasm32-wasi ${RUSTFLAGS:-}"
+  flags+=(-C linker-flavor=wasm-ld -C link-self-contained=no -L native=/usr/lib/wasm32-wasi)
+  pass_flags
   exec /usr/bin/cargo "$subcommand" -Zbuild-std=std,panic_abort --target "$target" --target-dir "$target_dir" "$@"
 }
 
@@ -73,6 +87,7 @@ case $toolchain in
   rustup)
     subcommand=$1
     shift
+    pass_flags
     exec cargo "$subcommand" --target "$target" --target-dir "$target_dir" "$@"
     ;;
   debian)

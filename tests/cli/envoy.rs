@@ -127,9 +127,9 @@ fn a_number_that_envoy_takes_for_text_is_told_as_such() {
     assert_eq!(findings[0]["message"], "expected a number above 0 and up to 100, found a string");
     assert!(findings[0]["hint"].as_str().unwrap().starts_with("Envoy takes 12.5 for text"), "{findings:?}");
     // In a file by itself, in Kubernetes and in JSON it is a number.
-    assert_eq!(sidecast(&["check", "-"], "targets: [{name: a, cluster: c, sample: {percent: 12.5}}]").status, 0);
+    assert_eq!(sidecast_reading(&["check", "-"], "targets: [{name: a, cluster: c, sample: {percent: 12.5}}]").status, 0);
     let plugin = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: {pluginConfig: {targets: [{name: a, cluster: c, sample: {percent: 12.5}}]}}";
-    assert_eq!(sidecast(&["check", "-"], plugin).status, 0);
+    assert_eq!(sidecast_reading(&["check", "-"], plugin).status, 0);
     let json = r#"{"configuration": {"@type": "google.protobuf.Struct", "value": {"targets": [{"name": "a", "cluster": "c", "sample": {"percent": 12.5}}]}}}"#;
-    assert_eq!(sidecast(&["check", "-"], json).status, 0);
+    assert_eq!(sidecast_reading(&["check", "-"], json).status, 0);
 }
