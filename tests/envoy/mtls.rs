@@ -1,6 +1,7 @@
 //! The example in `envoy/examples/mtls`, as it is shipped: a target over TLS with certificates on both sides, and a token.
 
 use std::fs;
+use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -93,13 +94,19 @@ fn moved(file: &str, directory: &Path) -> String {
     copy.to_str().unwrap().to_owned()
 }
 
-/// Puts a certificate and its key where Envoy looks for them, each renamed into its place.
+/// Puts a certificate and its key where Envoy looks for them, as Kubernetes does with a Secret's volume: the files are links through a link to a
+/// directory, and that one link is replaced.
 fn install(directory: &Path, identity: &Identity) {
+    let fresh = tempfile::Builder::new().prefix("..").disable_cleanup(true).tempdir_in(directory).unwrap();
     for (name, text) in [("client.key", &identity.key), ("client.pem", &identity.pem)] {
-        let fresh = directory.join("new");
-        fs::write(&fresh, text).unwrap();
-        fs::rename(fresh, directory.join(name)).unwrap();
+        fs::write(fresh.path().join(name), text).unwrap();
+        let file = directory.join(name);
+        if file.symlink_metadata().is_err() {
+            symlink(Path::new("..data").join(name), file).unwrap();
+        }
     }
+    symlink(fresh.path(), directory.join("..new")).unwrap();
+    fs::rename(directory.join("..new"), directory.join("..data")).unwrap();
 }
 
 /// Every byte belongs to a record of TLS (RFC 8446, 5.1), the first being a handshake. The last may be cut off.
