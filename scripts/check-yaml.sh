@@ -6,6 +6,7 @@ set -euo pipefail
 # The variables that the examples name; a filter whose variable is missing is refused.
 export NOTIFICATION_TOKEN=any AUDIT_TOKEN=any
 
+command -v openssl >/dev/null || die "openssl is missing; install it (Debian: apt-get install openssl)"
 for script in envoy/examples/*/make-certificates.sh; do
   quietly target/validate.log "$script" || die "$script failed"
 done
