@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test fuzz build dist bench lint compose-images compose-test prerequisites envoy rabbitmq wrk
+.PHONY: help run test fuzz build image dist bench lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz          laws of everything that reads what others wrote, with a million made-up cases each'
 	@echo 'make build         dist/sidecast.wasm (the filter) and dist/sidecast (the command-line tool)'
 	@echo 'make dist          a release: the filter, its SHA-256, what it is made of and the licences of that; built twice and compared'
+	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
@@ -49,6 +50,9 @@ envoy: $(ENVOY_SETUP)
 build: prerequisites
 	@scripts/build.sh
 
+image: build
+	@python3 -B scripts/make-image.py dist/sidecast.wasm dist/image $(IMAGE)
+
 run: prerequisites envoy build
 	@python3 -B demo/demo.py --envoy "$$ENVOY" $(if $(filter-out 0,$(ONCE)),--once)
 
@@ -56,8 +60,13 @@ run: prerequisites envoy build
 rabbitmq:
 	@[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || { echo '$(if $(CI),error,note): rabbitmq-server is missing; install it (Debian: apt-get install rabbitmq-server)' >&2; $(if $(CI),false,true); }
 
-test: prerequisites rabbitmq envoy $(SMOKE_SETUP) build
+# As rabbitmq: without it one test is skipped.
+skopeo:
+	@command -v skopeo >/dev/null || { echo '$(if $(CI),error,note): skopeo is missing; install it (Debian: apt-get install skopeo)' >&2; $(if $(CI),false,true); }
+
+test: prerequisites rabbitmq skopeo envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
+	@scripts/check-manifests.sh "$$ENVOY"
 	cargo test --locked --features cli
 
 # SIDECAST_FUZZ_CASES says how many cases of each law.

@@ -36,9 +36,9 @@ if found=$(grep -rnE --include='*.rs' 'proxy_wasm|extern "C"|\bunsafe\b' src |
 fi
 
 say "scripts"
-for script in scripts/*.sh .ci/run; do
+for script in scripts/*.sh envoy/examples/*/*.sh .ci/run; do
   bash -n "$script"
 done
-for script in demo/*.py envoy/examples/*/*.py; do
+for script in demo/*.py scripts/*.py tests/manifests/*.py envoy/examples/*/*.py; do
   python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
 done

@@ -30,6 +30,7 @@ mod letter;
 mod limits;
 mod loop_guard;
 mod mirroring;
+mod mtls;
 mod odd;
 mod orders;
 mod outcomes;

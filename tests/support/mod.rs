@@ -16,4 +16,5 @@ pub(crate) mod raw;
 pub(crate) mod recorded;
 pub(crate) mod setup;
 pub(crate) mod stats;
+pub(crate) mod tls;
 pub(crate) mod upstream;

@@ -11,14 +11,17 @@ use hyper::service::service_fn;
 use hyper::{Request, Response};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::support::answer::{Answer, AnswerBody, Behaviour, Cut, Tally};
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::recorded::Recorded;
+use crate::support::tls::Door;
 
 struct Shared {
+    door: Option<Arc<Door>>,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<Arc<Mutex<Recorded>>>>,
     forgets: AtomicBool,
@@ -49,9 +52,19 @@ impl Upstream {
 
     /// Starts an upstream.
     pub(crate) async fn behaving(behaviour: Behaviour) -> Self {
+        Self::behind(None, behaviour).await
+    }
+
+    /// Starts an upstream that answers 200 to whom the door lets in.
+    pub(crate) async fn secured(door: Arc<Door>) -> Self {
+        Self::behind(Some(door), Behaviour::Answer(Answer::status(200))).await
+    }
+
+    async fn behind(door: Option<Arc<Door>>, behaviour: Behaviour) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let shared = Arc::new(Shared {
+            door,
             behaviour: Mutex::new(behaviour),
             requests: Mutex::default(),
             forgets: AtomicBool::new(false),
@@ -159,6 +172,17 @@ async fn accept(listener: TcpListener, shared: Arc<Shared>) {
 
 async fn serve(stream: TcpStream, shared: Arc<Shared>) {
     let _ = stream.set_nodelay(true);
+    match shared.door.clone() {
+        None => speak(stream, shared).await,
+        Some(door) => {
+            if let Some(stream) = door.admit(stream).await {
+                speak(stream, shared).await;
+            }
+        }
+    }
+}
+
+async fn speak(stream: impl AsyncRead + AsyncWrite + Unpin + 'static, shared: Arc<Shared>) {
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().auto_date_header(false).timer(TokioTimer::new()).max_headers(4000);
     server.http2().auto_date_header(false).max_header_list_size(2 << 20);
