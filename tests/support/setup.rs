@@ -38,6 +38,7 @@ pub(crate) struct Setup {
     dynamic: bool,
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
+    more: Vec<(&'static str, &'static str, Value)>,
 }
 
 impl Setup {
@@ -53,6 +54,7 @@ impl Setup {
             dynamic: false,
             whole: None,
             variables: Vec::new(),
+            more: Vec::new(),
         }
     }
 
@@ -109,6 +111,12 @@ impl Setup {
         Self { dynamic: true, ..self }
     }
 
+    /// A field of the bootstrap besides, in the object at this JSON pointer.
+    pub(crate) fn with(mut self, pointer: &'static str, field: &'static str, value: Value) -> Self {
+        self.more.push((pointer, field, value));
+        self
+    }
+
     fn resources(&self) -> Vec<Value> {
         self.listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect()
     }
@@ -130,6 +138,9 @@ impl Setup {
             }});
         } else {
             bootstrap["static_resources"]["listeners"] = self.resources().into();
+        }
+        for (pointer, field, value) in &self.more {
+            bootstrap.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}"))[*field] = value.clone();
         }
         bootstrap
     }
