@@ -147,7 +147,9 @@ async fn what_goes_wrong_in_an_envoy_raises_the_alerts_for_it_and_no_others() {
         if firing.is_subset(&fired) && coming.is_subset(&active) {
             Ok((fired, active))
         } else {
-            Err(format!("{active:#?}"))
+            let missing =
+                [firing.difference(&fired), coming.difference(&active)].map(|missing| missing.cloned().collect::<Vec<_>>());
+            Err(format!("{missing:?}"))
         }
     })
     .await;

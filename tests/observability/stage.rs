@@ -77,9 +77,10 @@ async fn run(ready: mpsc::Sender<Api>, stopped: oneshot::Receiver<()>) {
 }
 
 async fn load(traffic: &Traffic, prometheus: Api) -> Infallible {
+    // What goes up before the first look at it is no increase.
+    scraped(prometheus, "sidecast_dead_lettered{target=\"kept\"}").await;
     traffic.round().await;
     scraped(prometheus, "sidecast_dead_lettered{target=\"kept\"} > 0").await;
-    // What goes up from 0 before the first look at it is no increase: so these come late.
     traffic.lose_letters();
     traffic.update_badly();
     loop {
