@@ -33,6 +33,7 @@ pub(crate) struct Setup {
     wasm: PathBuf,
     concurrency: u32,
     wasm_level: &'static str,
+    log_format: Option<&'static str>,
     clusters: Vec<Value>,
     listeners: Vec<(String, Filter)>,
     dynamic: bool,
@@ -49,6 +50,7 @@ impl Setup {
             wasm: default_wasm(),
             concurrency: 2,
             wasm_level: "debug",
+            log_format: Some("%l %n %v"),
             clusters: Vec::new(),
             listeners: Vec::new(),
             dynamic: false,
@@ -82,6 +84,11 @@ impl Setup {
     /// Another level of the log of the filter.
     pub(crate) fn wasm_level(self, wasm_level: &'static str) -> Self {
         Self { wasm_level, ..self }
+    }
+
+    /// Another form of the lines of the log, or the one that the bootstrap asks for.
+    pub(crate) fn log_format(self, log_format: Option<&'static str>) -> Self {
+        Self { log_format, ..self }
     }
 
     /// A cluster of one endpoint that speaks HTTP/1.1.
@@ -152,7 +159,8 @@ impl Setup {
         let child = Command::new(&self.binary)
             .args(["--disable-hot-restart", "--drain-time-s", "1"])
             .args(["--drain-strategy", "immediate"])
-            .args(["--log-format", "%l %n %v", "--log-level", "warning"])
+            .args(["--log-level", "warning"])
+            .args(self.log_format.iter().flat_map(|format| ["--log-format", format]))
             .args(["--component-log-level", &format!("wasm:{}", self.wasm_level)])
             .args(["--concurrency", &self.concurrency.to_string()])
             .arg("--admin-address-path")
