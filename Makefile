@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test fuzz build bench lint compose-test prerequisites envoy rabbitmq wrk
+.PHONY: help run test fuzz build bench lint compose-test prerequisites envoy rabbitmq prometheus wrk
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -54,7 +54,11 @@ run: prerequisites envoy build
 rabbitmq:
 	@[ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || { echo '$(if $(CI),error,note): rabbitmq-server is missing; install it (Debian: apt-get install rabbitmq-server)' >&2; $(if $(CI),false,true); }
 
-test: prerequisites rabbitmq envoy $(SMOKE_SETUP) build
+# Without it the tests that ask a Prometheus are skipped; not in continuous integration.
+prometheus:
+	@command -v promtool >/dev/null || { echo '$(if $(CI),error,note): prometheus is missing; install it (Debian: apt-get install prometheus)' >&2; $(if $(CI),false,true); }
+
+test: prerequisites rabbitmq prometheus envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	cargo test --locked --features cli
 
