@@ -87,6 +87,7 @@ impl Setup {
     }
 
     /// Another form of the lines of the log, or the one that the bootstrap asks for.
+    #[allow(dead_code)] // Not in every test binary.
     pub(crate) fn log_format(self, log_format: Option<&'static str>) -> Self {
         Self { log_format, ..self }
     }
@@ -119,6 +120,7 @@ impl Setup {
     }
 
     /// A field of the bootstrap besides, in the object at this JSON pointer.
+    #[allow(dead_code)] // Not in every test binary.
     pub(crate) fn with(mut self, pointer: &'static str, field: &'static str, value: Value) -> Self {
         self.more.push((pointer, field, value));
         self
