@@ -64,7 +64,11 @@ rabbitmq:
 skopeo:
 	@command -v skopeo >/dev/null || { echo '$(if $(CI),error,note): skopeo is missing; install it (Debian: apt-get install skopeo)' >&2; $(if $(CI),false,true); }
 
-test: prerequisites rabbitmq skopeo envoy $(SMOKE_SETUP) build
+# Without it the tests that ask a Prometheus are skipped; not in continuous integration.
+prometheus:
+	@command -v promtool >/dev/null || { echo '$(if $(CI),error,note): prometheus is missing; install it (Debian: apt-get install prometheus)' >&2; $(if $(CI),false,true); }
+
+test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	@scripts/check-manifests.sh "$$ENVOY"
 	cargo test --locked --features cli

@@ -14,6 +14,8 @@ done
 IFS=: read -ra envoys <<<"$1"
 for envoy in "${envoys[@]}"; do
   for file in envoy/envoy.yaml envoy/compose/gateway.yaml envoy/examples/*/envoy.yaml; do
+    # It has no %SPAN_ID% yet.
+    [[ $file != */tracing/* || $("$envoy" --version) != */1.36.* ]] || continue
     say "$file: $envoy --mode validate"
     quietly target/validate.log "$envoy" --mode validate --reject-unknown-dynamic-fields -c "$file" --log-level warning || die "$envoy refuses $file"
     # A secret out of a file is no part of the bootstrap, and only warned of.

@@ -33,11 +33,13 @@ pub(crate) struct Setup {
     wasm: PathBuf,
     concurrency: u32,
     wasm_level: &'static str,
+    log_format: Option<&'static str>,
     clusters: Vec<Value>,
     listeners: Vec<(String, Filter)>,
     dynamic: bool,
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
+    more: Vec<(&'static str, &'static str, Value)>,
 }
 
 impl Setup {
@@ -48,11 +50,13 @@ impl Setup {
             wasm: default_wasm(),
             concurrency: 2,
             wasm_level: "debug",
+            log_format: Some("%l %n %v"),
             clusters: Vec::new(),
             listeners: Vec::new(),
             dynamic: false,
             whole: None,
             variables: Vec::new(),
+            more: Vec::new(),
         }
     }
 
@@ -82,6 +86,12 @@ impl Setup {
         Self { wasm_level, ..self }
     }
 
+    /// Another form of the lines of the log, or the one that the bootstrap asks for.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn log_format(self, log_format: Option<&'static str>) -> Self {
+        Self { log_format, ..self }
+    }
+
     /// A cluster of one endpoint that speaks HTTP/1.1.
     pub(crate) fn cluster(self, name: &str, address: SocketAddr) -> Self {
         self.cluster_json(bootstrap::cluster(name, Some(address), Protocol::Http1))
@@ -109,6 +119,13 @@ impl Setup {
         Self { dynamic: true, ..self }
     }
 
+    /// A field of the bootstrap besides, in the object at this JSON pointer.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn with(mut self, pointer: &'static str, field: &'static str, value: Value) -> Self {
+        self.more.push((pointer, field, value));
+        self
+    }
+
     fn resources(&self) -> Vec<Value> {
         self.listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect()
     }
@@ -131,6 +148,9 @@ impl Setup {
         } else {
             bootstrap["static_resources"]["listeners"] = self.resources().into();
         }
+        for (pointer, field, value) in &self.more {
+            bootstrap.pointer_mut(pointer).unwrap_or_else(|| panic!("no {pointer}"))[*field] = value.clone();
+        }
         bootstrap
     }
 
@@ -141,7 +161,8 @@ impl Setup {
         let child = Command::new(&self.binary)
             .args(["--disable-hot-restart", "--drain-time-s", "1"])
             .args(["--drain-strategy", "immediate"])
-            .args(["--log-format", "%l %n %v", "--log-level", "warning"])
+            .args(["--log-level", "warning"])
+            .args(self.log_format.iter().flat_map(|format| ["--log-format", format]))
             .args(["--component-log-level", &format!("wasm:{}", self.wasm_level)])
             .args(["--concurrency", &self.concurrency.to_string()])
             .arg("--admin-address-path")

@@ -1,0 +1,142 @@
+//! The statistics of the contract, as Prometheus has them.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use sidecast::stats::{Kind, Metric};
+
+use crate::prometheus::{Api, Sample};
+use crate::stage::Stage;
+use crate::support::eventually::eventually;
+use crate::traffic::{REASONS, TARGETS};
+
+/// Several scrapes and merges of histograms, on a busy machine.
+pub(crate) const SCRAPES: Duration = Duration::from_secs(60);
+
+/// The series of a metric of a target: its name, and the labels besides those of the scrape.
+fn series(metric: Metric, target: &str) -> (String, Vec<(&'static str, String)>) {
+    let full = metric.full_name(target);
+    let name = full.strip_prefix(&format!("sidecast.{target}.")).unwrap();
+    let target = ("target", target.to_owned());
+    match name.strip_prefix("dropped.") {
+        Some(reason) => ("sidecast_dropped".to_owned(), vec![target, ("reason", reason.to_owned())]),
+        None => (format!("sidecast_{}", name.replace('.', "_")), vec![target]),
+    }
+}
+
+fn selector(name: &str, labels: &[(&str, String)]) -> String {
+    let labels: Vec<String> = labels.iter().map(|(label, value)| format!("{label}=\"{value}\"")).collect();
+    format!("{name}{{{}}}", labels.join(","))
+}
+
+/// The names of the labels of a series.
+fn names(sample: &Sample) -> BTreeSet<&str> {
+    sample.labels.keys().map(String::as_str).collect()
+}
+
+/// Waits for these series and returns them.
+async fn found(prometheus: Api, selector: &str) -> Vec<Sample> {
+    eventually(SCRAPES, selector, async || {
+        let samples = prometheus.query(selector).await?;
+        if samples.is_empty() {
+            Err("nothing".to_owned())
+        } else {
+            Ok(samples)
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn every_statistic_of_every_target_is_found_with_its_labels_and_no_others() {
+    let Some(stage) = Stage::shared() else {
+        return;
+    };
+    let prometheus = stage.prometheus();
+    for target in TARGETS {
+        for metric in Metric::ALL {
+            let (name, own) = series(metric, target);
+            let mut labels: BTreeSet<&str> = ["__name__", "job", "instance"].into();
+            labels.extend(own.iter().map(|(label, _)| *label));
+            let parts: &[&str] = if metric.kind() == Kind::Histogram { &["_sum", "_count"] } else { &[""] };
+            for part in parts {
+                let samples = found(prometheus, &selector(&format!("{name}{part}"), &own)).await;
+                assert_eq!(samples.len(), 1, "{samples:?}");
+                assert_eq!(names(&samples[0]), labels);
+                assert_eq!(samples[0].label("job"), "envoy");
+            }
+            if metric.kind() == Kind::Histogram {
+                let buckets = found(prometheus, &selector(&format!("{name}_bucket"), &own)).await;
+                labels.insert("le");
+                assert!(buckets.len() > 5 && buckets.iter().all(|bucket| names(bucket) == labels), "{buckets:?}");
+                assert!(buckets.iter().any(|bucket| bucket.label("le") == "+Inf"), "{buckets:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn prometheus_knows_of_no_statistic_besides_and_of_what_type_each_is() {
+    let Some(stage) = Stage::shared() else {
+        return;
+    };
+    let prometheus = stage.prometheus();
+    found(prometheus, "sidecast_matched").await;
+    let metadata = prometheus.get("metadata").await.unwrap();
+    let seen: BTreeSet<(String, String)> = metadata
+        .as_object()
+        .unwrap()
+        .iter()
+        .filter(|(name, _)| name.starts_with("sidecast_"))
+        .map(|(name, about)| (name.clone(), about[0]["type"].as_str().unwrap().to_owned()))
+        .collect();
+    let kind = |metric: Metric| match metric.kind() {
+        Kind::Counter => "counter",
+        Kind::Gauge => "gauge",
+        Kind::Histogram => "histogram",
+    };
+    let wanted = Metric::ALL.into_iter().map(|metric| (series(metric, "audit").0, kind(metric).to_owned())).collect();
+    assert_eq!(seen, wanted);
+}
+
+#[tokio::test]
+async fn what_becomes_of_copies_is_seen_at_the_target_where_it_happened() {
+    let Some(stage) = Stage::shared() else {
+        return;
+    };
+    let prometheus = stage.prometheus();
+    for above_zero in [
+        "sidecast_delivered{target=\"audit\"}",
+        "sidecast_sampled_out{target=\"sampled\"}",
+        "sidecast_retries{target=\"retried\"}",
+        "sidecast_attempt_failures{target=\"retried\"}",
+        "sidecast_dead_lettered{target=\"kept\"}",
+        "sidecast_breaker_opened{target=\"down\"}",
+        "sidecast_breaker_state{target=\"down\"}",
+        "sidecast_inflight{target=\"narrow\"}",
+        "sidecast_queued{target=\"narrow\"}",
+        "sidecast_queued_bytes{target=\"narrow\"}",
+        "sidecast_batch_items_count{target=\"bulk\"}",
+        "sidecast_latency_ms_count{target=\"audit\"}",
+        "sidecast_compare_match{target=\"twin\"}",
+        "sidecast_compare_status_mismatch{target=\"rival\"}",
+        "sidecast_compare_body_mismatch{target=\"other\"}",
+        "sidecast_compare_not_comparable{target=\"narrow\"}",
+        "sidecast_compare_primary_latency_ms_count{target=\"twin\"}",
+        "sidecast_compare_target_latency_ms_count{target=\"twin\"}",
+    ] {
+        found(prometheus, &format!("{above_zero} > 0")).await;
+    }
+    let never = prometheus.query("sidecast_sampled_out{target!=\"sampled\"} > 0").await.unwrap();
+    assert!(never.is_empty(), "{never:?}");
+    let reasons = eventually(SCRAPES, "every reason to be counted", async || {
+        let samples = prometheus.query("sum by (reason) (sidecast_dropped) > 0").await?;
+        let seen: BTreeSet<String> = samples.iter().map(|sample| sample.label("reason").to_owned()).collect();
+        if seen.len() < REASONS.len() {
+            return Err(format!("{seen:?}"));
+        }
+        Ok(seen)
+    })
+    .await;
+    assert_eq!(reasons, REASONS.into_iter().map(ToOwned::to_owned).collect());
+}

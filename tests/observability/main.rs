@@ -1,0 +1,26 @@
+//! What an operator sees of the filter: its statistics in a real Prometheus, the shipped rules and dashboard, traces, and log lines.
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable
+)]
+
+#[path = "../envoy/scene.rs"]
+#[allow(dead_code)] // Shared with other tests; a part is used here.
+mod scene;
+#[path = "../support/mod.rs"]
+#[allow(dead_code)]
+mod support;
+
+mod contract;
+mod dashboard;
+mod logs;
+mod prometheus;
+mod promql;
+mod rules;
+mod stage;
+mod traces;
+mod traffic;

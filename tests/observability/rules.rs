@@ -1,0 +1,166 @@
+//! The shipped rules: promtool's judgement, the shipped tests of each alert, and what a real Prometheus makes of them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+
+use serde_json::Value;
+
+use crate::contract::SCRAPES;
+use crate::prometheus::{in_clone, is_installed, promtool, yaml, Api};
+use crate::promql;
+use crate::stage::Stage;
+use crate::support::eventually::eventually;
+
+const FILES: [&str; 2] = ["envoy/prometheus/recording.rules.yml", "envoy/prometheus/alerts.rules.yml"];
+
+/// All shipped rules.
+fn rules() -> Vec<Value> {
+    let rules = |file: &str| {
+        let groups = yaml(file)["groups"].as_array().unwrap().clone();
+        groups.into_iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect::<Vec<_>>()
+    };
+    FILES.into_iter().flat_map(rules).collect()
+}
+
+fn texts(rules: &[Value], field: &str) -> BTreeSet<String> {
+    rules.iter().filter_map(|rule| rule[field].as_str()).map(ToOwned::to_owned).collect()
+}
+
+/// The shipped files with tests of the rules.
+fn test_files() -> Vec<String> {
+    let files = fs::read_dir(in_clone("envoy/prometheus/tests")).unwrap();
+    files.map(|file| format!("tests/{}", file.unwrap().file_name().to_str().unwrap())).collect()
+}
+
+#[track_caller]
+fn assert_passes(arguments: &[&str]) {
+    let output = promtool(arguments);
+    let [out, error] = [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes).into_owned());
+    assert!(output.status.success(), "promtool {arguments:?}: {out}{error}");
+}
+
+#[test]
+fn promtool_accepts_the_configuration_and_the_rules() {
+    if is_installed() {
+        assert_passes(&["check", "config", "--lint=all", "--lint-fatal", "prometheus.yml"]);
+    }
+}
+
+#[test]
+fn each_alert_fires_when_it_should_and_only_then() {
+    if is_installed() {
+        let files = test_files();
+        let arguments: Vec<&str> = ["test", "rules"].into_iter().chain(files.iter().map(String::as_str)).collect();
+        assert_passes(&arguments);
+    }
+}
+
+#[test]
+fn each_alert_is_tested_both_firing_and_silent() {
+    let mut tested: BTreeMap<String, (bool, bool)> = BTreeMap::new();
+    for file in test_files() {
+        let tests = yaml(&format!("envoy/prometheus/{file}"));
+        let tests = tests["tests"].as_array().unwrap().iter();
+        for case in tests.filter_map(|test| test["alert_rule_test"].as_array()).flatten() {
+            let (fires, silent) = tested.entry(case["alertname"].as_str().unwrap().to_owned()).or_default();
+            match case["exp_alerts"].as_array().unwrap()[..] {
+                [] => *silent = true,
+                [..] => *fires = true,
+            }
+        }
+    }
+    let wanted = texts(&rules(), "alert").into_iter().map(|alert| (alert, (true, true))).collect();
+    assert_eq!(tested, wanted);
+}
+
+#[tokio::test]
+async fn every_rule_is_evaluated_and_names_only_metrics_that_exist() {
+    let Some(stage) = Stage::shared() else {
+        return;
+    };
+    let (prometheus, rules) = (stage.prometheus(), rules());
+    eventually(SCRAPES, "every rule to be evaluated", async || {
+        let groups = prometheus.get("rules").await?;
+        let seen: Vec<Value> =
+            groups["groups"].as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap().clone()).collect();
+        assert_eq!(seen.len(), rules.len());
+        match seen.iter().find(|rule| rule["health"] != "ok") {
+            Some(rule) => Err(rule.to_string()),
+            None => Ok(()),
+        }
+    })
+    .await;
+    eventually(SCRAPES, "every metric of a rule", async || {
+        let existing: BTreeSet<String> = prometheus.metrics().await?.into_iter().collect();
+        let named = rules.iter().flat_map(|rule| promql::metrics(rule["expr"].as_str().unwrap()));
+        let missing: BTreeSet<String> = named.chain(texts(&rules, "record")).filter(|name| !existing.contains(name)).collect();
+        if missing.is_empty() {
+            Ok(())
+        } else {
+            Err(format!("{missing:?}"))
+        }
+    })
+    .await;
+}
+
+/// The alerts of this state, each with its target if it has one.
+async fn alerts(prometheus: Api, states: &[&str]) -> Result<BTreeSet<(String, String)>, String> {
+    let data = prometheus.get("alerts").await?;
+    let text = |alert: &Value, label: &str| alert["labels"][label].as_str().unwrap_or_default().to_owned();
+    let all = data["alerts"].as_array().unwrap().iter();
+    let chosen = all.filter(|alert| states.contains(&alert["state"].as_str().unwrap()));
+    Ok(chosen.map(|alert| (text(alert, "alertname"), text(alert, "target"))).collect())
+}
+
+#[tokio::test]
+async fn what_goes_wrong_in_an_envoy_raises_the_alerts_for_it_and_no_others() {
+    let Some(stage) = Stage::shared() else {
+        return;
+    };
+    let prometheus = stage.prometheus();
+    let pair = |(alert, target): &(&str, &str)| ((*alert).to_owned(), (*target).to_owned());
+    // These have no `for`.
+    let firing: BTreeSet<(String, String)> = [
+        ("SidecastUnknownCluster", "nowhere"),
+        ("SidecastDeadLetters", "kept"),
+        ("SidecastDeadLettersLost", "kept"),
+        ("SidecastConfigurationRejected", ""),
+    ]
+    .iter()
+    .map(pair)
+    .collect();
+    let coming: BTreeSet<(String, String)> = [
+        ("SidecastBreakerOpen", "down"),
+        ("SidecastDeliveryRatioLow", "retried"),
+        ("SidecastDeliveryRatioLow", "kept"),
+        ("SidecastDropping", "narrow"),
+        ("SidecastDropping", "limited"),
+        ("SidecastComparisonMismatch", "rival"),
+        ("SidecastComparisonMismatch", "other"),
+    ]
+    .iter()
+    .map(pair)
+    .collect();
+    let (fired, active) = eventually(SCRAPES, "the alerts", async || {
+        let fired = alerts(prometheus, &["firing"]).await?;
+        let active = alerts(prometheus, &["firing", "pending"]).await?;
+        if firing.is_subset(&fired) && coming.is_subset(&active) {
+            Ok((fired, active))
+        } else {
+            let missing =
+                [firing.difference(&fired), coming.difference(&active)].map(|missing| missing.cloned().collect::<Vec<_>>());
+            Err(format!("{missing:?}"))
+        }
+    })
+    .await;
+    let lasting = ["SidecastBreakerOpen", "SidecastQueueNearLimit", "SidecastInFlightNearLimit"];
+    let early: BTreeSet<_> = fired.difference(&firing).filter(|(alert, _)| !lasting.contains(&alert.as_str())).collect();
+    assert!(early.is_empty(), "{early:?}");
+    for silent in ["SidecastFilterMissing", "SidecastAccountsOpen", "SidecastQueueNearLimit", "SidecastInFlightNearLimit"] {
+        assert!(!active.iter().any(|(alert, _)| alert == silent), "{silent}: {active:?}");
+    }
+    for (alert, fine) in [("SidecastBreakerOpen", "audit"), ("SidecastComparisonMismatch", "twin"), ("SidecastDropping", "later")]
+    {
+        assert!(!active.contains(&pair(&(alert, fine))), "{alert}: {active:?}");
+    }
+}
