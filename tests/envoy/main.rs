@@ -31,6 +31,7 @@ mod mirroring;
 mod odd;
 mod orders;
 mod outcomes;
+mod primary_again;
 mod rabbitmq;
 mod reload;
 mod retries;
