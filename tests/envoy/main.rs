@@ -34,6 +34,7 @@ mod mtls;
 mod odd;
 mod orders;
 mod outcomes;
+mod primary_again;
 mod rabbitmq;
 mod reload;
 mod retries;
