@@ -37,7 +37,8 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() {
 
 #[test]
 fn as_json_each_finding_is_an_object_on_a_line() {
-    let run = sidecast_reading(&["check", "--format", "json", "-"], "targets: [{name: a, cluster: c, timeut: 1s, statuses: [201]}]");
+    let run =
+        sidecast_reading(&["check", "--format", "json", "-"], "targets: [{name: a, cluster: c, timeut: 1s, statuses: [201]}]");
     let findings = run.findings();
     assert_eq!(run.err, "");
     let error = serde_json::json!({

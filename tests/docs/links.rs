@@ -4,16 +4,6 @@ use std::path::{Component, Path, PathBuf};
 
 use crate::markdown::{page, root, Page};
 
-/// Pages that come with other changes. Each is to be taken out of here with the change that brings it.
-const COMING: [&str; 6] = [
-    "docs/reference.md",
-    "docs/observability.md",
-    "envoy/istio/README.md",
-    "envoy/envoy-gateway/README.md",
-    "envoy/kubernetes/README.md",
-    "envoy/examples/mtls/README.md",
-];
-
 /// What is wrong with the links of these pages.
 pub(crate) fn problems(pages: &[Page]) -> Vec<String> {
     let all = pages.iter().flat_map(|page| page.links.iter().map(move |link| (page, link)));
@@ -27,9 +17,6 @@ fn check(from: &Page, link: &str) -> Result<(), String> {
     }
     let (path, anchor) = link.split_once('#').map_or((link, None), |(path, anchor)| (path, Some(anchor)));
     let target = if path.is_empty() { from.path.clone() } else { resolve(&from.path, path)? };
-    if COMING.contains(&target.as_str()) {
-        return if root().join(&target).exists() { Err(format!("{target} is here, and need not be awaited")) } else { Ok(()) };
-    }
     if !root().join(&target).exists() {
         return Err(format!("{link}: there is no {target}"));
     }
