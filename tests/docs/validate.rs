@@ -83,7 +83,7 @@ pub(crate) fn by_envoy(page: &Page, mut bootstrap: Value) -> Result<(), String> 
     let file = clone.path().join("bootstrap.json");
     fs::write(&file, bootstrap.to_string()).unwrap();
     let mut command = clone.command("target/envoy/1.40.0/envoy");
-    command.args(["--mode", "validate", "--log-level", "warning", "--log-format", "%v", "-c"]).arg(&file);
+    command.args(["--mode", "validate", "--log-level", "warning", "-c"]).arg(&file);
     for name in variables(&bootstrap.to_string()) {
         command.env(name, "any");
     }

@@ -4,9 +4,12 @@
 //! | --- | --- |
 //! | fields of a configuration of the filter, of a target, or of a dead letter | the filter's parser, the rest of it being the least that there can be |
 //! | fields of a bootstrap, static resources, a connection manager, a route, a cluster, a filter | Envoy, within the rest of a bootstrap |
+//! | fields of what Prometheus scrapes | `promtool`, where it is installed |
 //! | `apiVersion` and `kind` | a look for what each object has; a `pluginConfig`, by the filter's parser |
 //!
 //! A configuration of the filter inside any of them is read by the filter's parser, too.
+
+use std::process::Command;
 
 use serde_json::{json, Map, Value};
 use sidecast::config::Config;
@@ -17,8 +20,16 @@ use crate::validate::{by_envoy, with_manager, with_plugin, with_routes, with_sta
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 const TEXT: &str = "type.googleapis.com/google.protobuf.StringValue";
 
-const BOOTSTRAP: [&str; 7] =
-    ["admin", "static_resources", "dynamic_resources", "layered_runtime", "overload_manager", "stats_config", "node"];
+const BOOTSTRAP: [&str; 8] = [
+    "admin",
+    "application_log_config",
+    "dynamic_resources",
+    "layered_runtime",
+    "node",
+    "overload_manager",
+    "static_resources",
+    "stats_config",
+];
 
 const TARGET: [&str; 15] = [
     "name",
@@ -96,6 +107,9 @@ fn document_of(page: &Page, document: Value) -> Result<(), String> {
     if has("circuit_breakers") {
         return by_envoy(page, with_static(json!({"clusters": [cluster(fields)]})));
     }
+    if only(&["metric_relabel_configs"]) {
+        return by_prometheus(fields);
+    }
     Err(format!("nobody is known who reads {:?}", fields.keys().collect::<Vec<_>>()))
 }
 
@@ -147,6 +161,19 @@ fn untyped(resources: &Value) -> Value {
     resources
 }
 
+/// What Prometheus says of a piece of what it scrapes. As in other tests, it may be missing, but for continuous integration.
+fn by_prometheus(mut fields: Map<String, Value>) -> Result<(), String> {
+    fields.insert("job_name".to_owned(), "wrapped".into());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), json!({"scrape_configs": [fields]}).to_string()).unwrap();
+    match Command::new("promtool").args(["check", "config", "--syntax-only"]).arg(file.path()).output() {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(format!("promtool refuses it: {}", String::from_utf8_lossy(&output.stderr))),
+        Err(error) if std::env::var_os("CI").is_some() => Err(format!("promtool: {error}")),
+        Err(_) => Ok(()),
+    }
+}
+
 /// What every object of Kubernetes has, and the configuration of the filter where a `WasmPlugin` has it.
 fn kubernetes(fields: &Map<String, Value>) -> Result<(), String> {
     let object = Value::Object(fields.clone());
@@ -192,6 +219,7 @@ fn each_kind_of_block_is_refused_when_something_is_wrong_in_it() {
         ("- {name: a, cluster: a, timeout: 1s}", "- {name: a, cluster: a, timeout: 1}"),
         ("clusters: [{name: a, type: STATIC}]", "clusters: [{name: a, typ: STATIC}]"),
         ("node: {id: a}", "node: {idd: a}"),
+        ("metric_relabel_configs: [{regex: a, action: drop}]", "metric_relabel_configs: [{regx: a, action: drop}]"),
         ("match: {prefix: /}\nroute: {cluster: a, timeout: 1s}", "match: {prefix: /}\nroute: {cluster: a, timeout: 1m}"),
         ("vm_config: {environment_variables: {host_env_keys: [A]}}", "vm_config: {environment_variable: {host_env_keys: [A]}}"),
         ("circuit_breakers: {thresholds: [{max_requests: 1}]}", "circuit_breakers: {thresholds: [{max_request: 1}]}"),
