@@ -10,7 +10,7 @@ use super::problem::{found, Problems};
 /// Doubles hold every whole number up to here; Struct numbers are doubles.
 pub(super) const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
-/// A whole number from `MIN` to `MAX`. A double without a fraction counts: `3.0`, `1e6`.
+/// A whole number from `MIN` to `MAX`. A double without a fraction counts: `3.0`, `1e6`; and text that is such a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Whole<const MIN: u64, const MAX: u64>(pub u64);
 
@@ -18,7 +18,10 @@ impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Whole<MIN, MAX> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match whole(&value) {
             Some(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
-            _ => Err(Problems::at(location, format!("expected a whole number from {MIN} to {MAX}, found {}", found(&value)))),
+            _ => Err(Problems::at(
+                location,
+                format!("expected a whole number from {MIN} to {MAX}, found {}", found_number(&value)),
+            )),
         }
     }
 }
@@ -113,7 +116,7 @@ impl Deserr<Problems> for Percent {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match number(&value) {
             Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self(percent)),
-            _ => Err(Problems::at(location, format!("expected a number above 0 and up to 100, found {}", found(&value)))),
+            _ => Err(Problems::at(location, format!("expected a number above 0 and up to 100, found {}", found_number(&value)))),
         }
     }
 }
@@ -126,7 +129,10 @@ impl Deserr<Problems> for Rate {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match number(&value) {
             Some(rate) if rate > 0.0 && rate <= 1e9 => Ok(Self(rate)),
-            _ => Err(Problems::at(location, format!("expected a number above 0 and up to 1000000000, found {}", found(&value)))),
+            _ => Err(Problems::at(
+                location,
+                format!("expected a number above 0 and up to 1000000000, found {}", found_number(&value)),
+            )),
         }
     }
 }
@@ -178,8 +184,9 @@ impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX
 fn whole<V: IntoValue>(value: &Value<V>) -> Option<u64> {
     match value {
         Value::Integer(number) => Some(*number),
-        Value::Float(number) if number.fract() == 0.0 && (0.0..=MAX_WHOLE_DOUBLE).contains(number) => Some(*number as u64),
-        _ => None,
+        other => number(other)
+            .filter(|number| number.fract() == 0.0 && (0.0..=MAX_WHOLE_DOUBLE).contains(number))
+            .map(|number| number as u64),
     }
 }
 
@@ -188,6 +195,22 @@ fn number<V: IntoValue>(value: &Value<V>) -> Option<f64> {
         Value::Integer(number) => Some(*number as f64),
         Value::NegativeInteger(number) => Some(*number as f64),
         Value::Float(number) => Some(*number),
+        Value::String(text) => number_in(text),
         _ => None,
+    }
+}
+
+/// The number that a text is. Envoy's reader of YAML makes text of all numbers but whole ones of 32 bits when it fills a Struct
+/// (`source/common/protobuf/yaml_utility.cc` of 1.40), so what was a number in the file may come as text.
+fn number_in(text: &str) -> Option<f64> {
+    let is_written_so = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E'));
+    text.parse::<f64>().ok().filter(|number| is_written_so && number.is_finite())
+}
+
+/// What stands where a number is expected.
+fn found_number<V: IntoValue>(value: &Value<V>) -> String {
+    match value {
+        Value::String(text) if number_in(text).is_some() => format!("the number {text}"),
+        other => found(other),
     }
 }

@@ -97,11 +97,17 @@ macro_rules! scalars {
 }
 
 const HOST: &str = r"[-._~!&'()*+,;=:\[\]%0-9A-Za-z]";
+/// A number that is written as text.
+const NUMBER: &str = r"^[-+.eE0-9]*[0-9][-+.eE0-9]*$";
 const STATUS: &str = "[1-5](xx|[0-9]{2})";
 
 scalars! {
     {const MIN: u64, const MAX: u64} Whole<MIN, MAX> => json_schema!({
-        "title": format!("whole number, {} to {}", grouped(MIN), grouped(MAX)), "type": "integer", "minimum": MIN, "maximum": MAX,
+        "title": format!("whole number, {} to {}", grouped(MIN), grouped(MAX)),
+        "type": ["integer", "string"],
+        "minimum": MIN,
+        "maximum": MAX,
+        "pattern": NUMBER,
     });
     {const MIN: u64, const MAX: u64} Millis<MIN, MAX> => json_schema!({
         "title": format!("duration, {} to {}", duration_text(MIN), duration_text(MAX)),
@@ -116,8 +122,8 @@ scalars! {
         "maximum": MAX,
         "pattern": r"^[0-9_ .]*[0-9][0-9_ .]*([eE][-+]?[0-9_ ]+)?([kKmMgGtTpPeE]?[iI]?[bB]?)$",
     });
-    Percent => json_schema!({"title": "percentage, above 0 to 100", "type": "number", "exclusiveMinimum": 0, "maximum": 100});
-    Rate => json_schema!({"title": "number, above 0 to 1,000,000,000", "type": "number", "exclusiveMinimum": 0, "maximum": 1e9 as u64});
+    Percent => json_schema!({"title": "percentage, above 0 to 100", "type": ["number", "string"], "exclusiveMinimum": 0, "maximum": 100, "pattern": NUMBER});
+    Rate => json_schema!({"title": "number, above 0 to 1,000,000,000", "type": ["number", "string"], "exclusiveMinimum": 0, "maximum": 1e9 as u64, "pattern": NUMBER});
     Text<TargetName> => text("name, [a-z0-9][a-z0-9_-]{0,62}", r"^[a-z0-9][a-z0-9_-]{0,62}$");
     Text<ClusterName> => json_schema!({
         "title": "name of a cluster, 1 to 1,024 bytes", "type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",

@@ -17,6 +17,7 @@ macro_rules! taken {
 
 taken! {
     percentages_to_sample: r#""sample":{"percent":0.001}"#, r#""sample":{"percent":100}"#, r#""sample":{"percent":100.0}"#, r#""sample":{"percent":1e-9}"#;
+    numbers_as_text: r#""sample":{"percent":"0.001"}"#, r#""sample":{"percent":"1e1"}"#, r#""retry":{"max_attempts":"3.0"}"#, r#""limits":{"max_in_flight":"1e3","rate":{"per_second":"0.5","burst":"2"}}"#;
     a_sample_by_key: r#""sample":{"percent":1,"key":{"header":"X-User-Id"}}"#;
     words_of_forward: r#""request":{"headers":{"forward":"all"}}"#, r#""request":{"headers":{"forward":"none"}}"#, r#""request":{"headers":{"forward":[]}}"#, r#""request":{"headers":{"forward":["Cookie"]}}"#;
     words_of_sensitive: r#""request":{"headers":{"sensitive":"strip"}}"#, r#""request":{"headers":{"sensitive":"forward"}}"#;
@@ -33,7 +34,9 @@ refused! {
     a_sample_of_nothing: of_target(r#""sample":{"percent":0}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 0";
     a_sample_below_nothing: of_target(r#""sample":{"percent":-1}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number -1";
     a_sample_of_more_than_all: of_target(r#""sample":{"percent":100.1}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 100.1";
-    a_sample_in_words: of_target(r#""sample":{"percent":"10"}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found a string";
+    a_sample_in_words: of_target(r#""sample":{"percent":"ten"}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found a string";
+    a_sample_without_an_end: of_target(r#""sample":{"percent":"inf"}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found a string";
+    a_sample_of_more_than_all_as_text: of_target(r#""sample":{"percent":"100.5"}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 100.5";
     a_sample_without_a_percentage: of_target(r#""sample":{}"#) => "targets[0].sample.percent: missing, but required";
     a_sample_by_an_unknown_key: of_target(r#""sample":{"percent":1,"key":{"cookie":"a"}}"#) => "targets[0].sample.key.cookie: unknown field, expected one of `header`";
     a_sample_by_no_header: of_target(r#""sample":{"percent":1,"key":{"header":"a b"}}"#) => "targets[0].sample.key.header: expected the name of a header";

@@ -182,8 +182,7 @@ impl Checker<'_> {
         for problem in problems {
             let place = locate::locate(config, &problem.path);
             let is_about_key = problem.message.starts_with("unknown field") || problem.message == "given twice";
-            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key))
-                .or_else(|| hint::for_number(place.value, text.text.get(place.value.span.clone())?));
+            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key));
             self.error(text, place.at(is_about_key), &problem.path, &problem.message, hint);
         }
     }

@@ -1,7 +1,5 @@
 //! What somebody probably meant.
 
-use super::tree::Node;
-
 /// How much alike two words must be (Jaro's measure); clap asks as much of its own hints.
 const ALIKE: f64 = 0.7;
 
@@ -26,15 +24,6 @@ pub(super) fn for_problem(message: &str, key: Option<&str>) -> Option<String> {
         None => key.filter(|_| found == "unknown field")?,
     };
     similar(word, words()).map(|meant| format!("did you mean `{meant}`?"))
-}
-
-/// A hint for a number that became text on its way to the filter. `written` is how it is written.
-pub(super) fn for_number(value: &Node, written: &str) -> Option<String> {
-    let is_text = value.text().is_some_and(|text| text == written);
-    let is_number = written.parse::<f64>().is_ok_and(f64::is_finite);
-    (is_text && is_number).then(|| {
-        format!("Envoy takes {written} for text: its YAML knows whole numbers of 32 bits alone; as JSON in a google.protobuf.StringValue it is a number")
-    })
 }
 
 /// An expression's kind, and its argument with the colon before it.
