@@ -200,11 +200,10 @@ fn number<V: IntoValue>(value: &Value<V>) -> Option<f64> {
     }
 }
 
-/// The number that a text is. Envoy's reader of YAML makes text of all numbers but whole ones of 32 bits when it fills a Struct
+/// The number that a text is, in JSON. Envoy's reader of YAML makes text of all numbers but whole ones of 32 bits when it fills a Struct
 /// (`source/common/protobuf/yaml_utility.cc` of 1.40), so what was a number in the file may come as text.
 fn number_in(text: &str) -> Option<f64> {
-    let is_written_so = text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'+' | b'-' | b'e' | b'E'));
-    text.parse::<f64>().ok().filter(|number| is_written_so && number.is_finite())
+    serde_json::from_str(text).ok().filter(|_| text.trim() == text)
 }
 
 /// What stands where a number is expected.

@@ -5,7 +5,7 @@ use std::io::Write;
 use serde_json::{json, Value};
 use tempfile::NamedTempFile;
 
-use crate::tool::{sidecast, sidecast_with, Ran};
+use crate::tool::{sidecast, sidecast_reading, sidecast_with, Ran};
 
 /// Runs it for a configuration.
 fn explain(configuration: &Value, arguments: &[&str]) -> Ran {
@@ -218,6 +218,24 @@ fn yaml_is_read_like_json() {
     file.write_all(b"targets:\n- {name: t, cluster: c, request: {method: PUT}}\n").unwrap();
     let told = sidecast(&["explain", file.path().to_str().unwrap(), "--request", "GET /a"]).printed();
     assert!(told.starts_with("t, cluster c: gets a copy\n\n    PUT /a\n"), "{told}");
+}
+
+#[test]
+fn configurations_are_found_in_the_files_of_others_as_they_reach_the_filter() {
+    // Envoy's reader of YAML makes text of a number with a fraction.
+    let plugin = "typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {configuration: {
+      '@type': type.googleapis.com/google.protobuf.Struct, value: {targets: [{name: t, cluster: c, request: {body: {template: {price: 1.5}}}}]}}}}";
+    let envoy = format!("http_filters: [{{name: sidecast, {plugin}}}]\n");
+    let inside = envoy.lines().map(|line| format!("    {line}\n")).collect::<String>();
+    let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n  envoy.yaml: |\n{inside}");
+    let istio = "apiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nspec: {pluginConfig: {targets: [{name: t, cluster: c, request: {body: {template: {price: 1.5}}}}]}}";
+    for (file, body) in [(envoy.as_str(), r#"{"price":"1.5"}"#), (&map, r#"{"price":"1.5"}"#), (istio, r#"{"price":1.5}"#)] {
+        let told = sidecast_reading(&["explain", "-", "--request", "POST /", "--body", "{}"], file).printed();
+        assert!(told.starts_with("t, cluster c: gets a copy\n") && told.ends_with(&format!("\n    {body}\n")), "{file}: {told}");
+    }
+    let nothing = sidecast_reading(&["explain", "-", "--request", "GET /"], "services: {}");
+    assert_eq!((nothing.status, nothing.out.as_str()), (2, ""));
+    assert!(nothing.err.contains("no Sidecast configuration found"), "{}", nothing.err);
 }
 
 #[test]

@@ -31,25 +31,11 @@ const BOOTSTRAP: [&str; 8] = [
     "stats_config",
 ];
 
-const TARGET: [&str; 15] = [
-    "name",
-    "cluster",
-    "match",
-    "sample",
-    "after",
-    "statuses",
-    "request",
-    "success",
-    "timeout",
-    "retry",
-    "circuit_breaker",
-    "limits",
-    "dead_letter",
-    "batch",
-    "compare",
-];
-
-const TOP: [&str; 5] = ["targets", "limits", "drain_timeout", "correlation", "loop_guard"];
+/// The fields of a part of the filter's configuration.
+fn fields_at(pointer: &str) -> Vec<String> {
+    let schema = sidecast::config::schema::schema();
+    schema.pointer(pointer).unwrap().as_object().unwrap().keys().cloned().collect()
+}
 
 /// Whether who reads such a block accepts it.
 pub(crate) fn check(page: &Page, block: &Block) -> Result<(), String> {
@@ -71,6 +57,8 @@ fn document_of(page: &Page, document: Value) -> Result<(), String> {
     };
     let has = |name: &str| fields.contains_key(name);
     let only = |names: &[&str]| fields.keys().all(|key| names.contains(&key.as_str()));
+    let only_at = |pointer: &str| fields.keys().all(|key| fields_at(pointer).contains(key));
+    let (is_top, is_target) = (only_at("/properties"), only_at("/properties/targets/items/properties"));
     if has("apiVersion") {
         return kubernetes(&fields);
     }
@@ -80,10 +68,10 @@ fn document_of(page: &Page, document: Value) -> Result<(), String> {
     if has("targets") {
         return configuration(&Value::Object(fields));
     }
-    if only(&TARGET) && !(has("limits") && only(&TOP)) {
+    if is_target && !(has("limits") && is_top) {
         return target(fields);
     }
-    if only(&TOP) {
+    if is_top {
         return configuration(&with_a_target(fields.clone())).or_else(|error| target(fields).map_err(|_| error));
     }
     if only(&["clusters", "listeners", "secrets"]) {

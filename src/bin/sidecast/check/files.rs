@@ -14,9 +14,19 @@ use super::{documents, hint, locate, warn, yaml};
 
 const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
 
-/// Finds what is wrong in a file, in the order of the file, and tells how many configurations it has.
-pub(super) fn check(name: &str, bytes: &[u8]) -> (Vec<Finding>, usize) {
-    let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0 };
+/// What was found in a file.
+pub(super) struct Checked {
+    /// What is wrong, in the order of the file.
+    pub(super) findings: Vec<Finding>,
+    /// How many configurations it has.
+    pub(super) configurations: usize,
+    /// Those that can be read, as they reach the filter.
+    pub(super) texts: Vec<String>,
+}
+
+/// Finds the configurations in a file, and what is wrong with them.
+pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
+    let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0, texts: Vec::new() };
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             let text = Rc::new(Text::of_file(text.to_owned()));
@@ -41,38 +51,7 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> (Vec<Finding>, usize) {
     checker.findings.sort_by_cached_key(order);
     // By an alias one configuration can stand in several places.
     checker.findings.dedup();
-    (checker.findings, checker.configurations)
-}
-
-/// The configurations in a file, each as JSON, in the order of the file.
-///
-/// # Errors
-/// What is wrong with the file as a whole.
-pub(super) fn configurations(name: &str, bytes: &[u8]) -> Result<Vec<String>, String> {
-    let text = std::str::from_utf8(bytes).map_err(|_| "not UTF-8".to_owned())?;
-    let mut configurations = Vec::new();
-    for document in read(text, name).map_err(|(_, message)| message)? {
-        let found = find(&document);
-        for configuration in found.configurations {
-            configurations.push(match configuration.written {
-                Written::Tree(config) => config.to_json(),
-                Written::Text(scalar) => scalar.text().unwrap_or_default().to_owned(),
-                Written::Not(_, message) => return Err(message.to_owned()),
-            });
-        }
-        for (name, file) in found.files {
-            // Most files in a ConfigMap are none of ours.
-            configurations.extend(configurations_inside(name, file.text().unwrap_or_default()));
-        }
-    }
-    if configurations.is_empty() {
-        return Err(NONE.to_owned());
-    }
-    Ok(configurations)
-}
-
-fn configurations_inside(name: &str, text: &str) -> Vec<String> {
-    configurations(name, text.as_bytes()).unwrap_or_default()
+    Checked { findings: checker.findings, configurations: checker.configurations, texts: checker.texts }
 }
 
 /// Reads what a name says, or whatever it is.
@@ -102,6 +81,7 @@ struct Checker<'f> {
     file: &'f str,
     findings: Vec<Finding>,
     configurations: usize,
+    texts: Vec<String>,
 }
 
 impl Checker<'_> {
@@ -141,7 +121,9 @@ impl Checker<'_> {
                 } else {
                     config
                 };
-                self.problems(config, &config.to_json(), text);
+                let json = config.to_json();
+                self.problems(config, &json, text);
+                self.texts.push(json);
                 self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier));
                 self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
             }
@@ -157,6 +139,7 @@ impl Checker<'_> {
                     None => self.not_json_inside(value, &inner),
                 }
                 self.warnings(text, warn::of_carrier(config.as_ref(), &found.carrier));
+                self.texts.push(value.to_owned());
             }
             Written::Not(node, message) => {
                 self.error(text, node.span.start, "", message, None);

@@ -17,6 +17,7 @@ use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use self::files::Checked;
 use self::report::{Finding, Format, Severity};
 use self::tree::Node;
 use self::warn::Code;
@@ -52,7 +53,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         let name = file.display().to_string();
         match read(file) {
             Ok(bytes) => {
-                let (mut findings, configurations) = files::check(&name, &bytes);
+                let Checked { mut findings, configurations, .. } = files::check(&name, &bytes);
                 findings.retain(|finding| arguments.allow.iter().all(|code| finding.code != Some(code.name())));
                 totals.configurations += configurations;
                 totals.add(&findings);
@@ -85,7 +86,11 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 /// The file cannot be read, or there are none in it.
 pub(crate) fn load(file: &Path) -> Result<Vec<String>, String> {
     let bytes = read(file).map_err(|error| error.to_string())?;
-    files::configurations(&file.display().to_string(), &bytes)
+    let Checked { findings, texts, .. } = files::check(&file.display().to_string(), &bytes);
+    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+        Some(error) if texts.is_empty() => Err(error.message),
+        _ => Ok(texts),
+    }
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 
-use super::files::check;
+use super::files::{check, Checked};
 use super::report::Finding;
 
 const KINDS: [&str; 8] = [
@@ -24,7 +24,7 @@ fn is_inside(finding: &Finding, bytes: &[u8]) -> bool {
 }
 
 fn holds(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
-    let (findings, configurations) = check(name, bytes);
+    let Checked { findings, configurations, .. } = check(name, bytes);
     prop_assert!(configurations > 0 || !findings.is_empty());
     for finding in &findings {
         prop_assert!(is_inside(finding, bytes), "{:?}", finding);
@@ -106,8 +106,8 @@ proptest! {
     #[test]
     fn what_stands_before_a_configuration_moves_its_findings_along(before in "(# [a-zé]{0,9}\n){0,5}", kind in prop::sample::select(KINDS[2..].to_vec())) {
         let lines = before.lines().count();
-        let (plain, _) = check("-", kind.as_bytes());
-        let (moved, _) = check("-", (before + kind).as_bytes());
+        let plain = check("-", kind.as_bytes()).findings;
+        let moved = check("-", (before + kind).as_bytes()).findings;
         let plain: Vec<_> = plain.iter().map(|finding| (finding.line + lines, finding.column, finding.message.clone())).collect();
         let moved: Vec<_> = moved.iter().map(|finding| (finding.line, finding.column, finding.message.clone())).collect();
         prop_assert_eq!(moved, plain);
@@ -118,7 +118,7 @@ proptest! {
 fn depth_is_bounded() {
     let deep = |(open, close): (&str, &str), depth: usize| {
         let text = format!("{}1{}", open.repeat(depth), close.repeat(depth));
-        assert_eq!(check("-", text.as_bytes()).0.len(), 1, "{open} {depth}");
+        assert_eq!(check("-", text.as_bytes()).findings.len(), 1, "{open} {depth}");
     };
     let nested = move || {
         for kind in [("[", "]"), ("{\"a\":", "}"), ("{a: ", "}"), ("- ", "")] {
@@ -136,6 +136,6 @@ fn what_aliases_stand_for_is_bounded() {
         let entry = format!("*a{}", level - 1);
         text += &format!("a{level}: &a{level} [{}]\n", vec![entry; 9].join(", "));
     }
-    let (findings, _) = check("-", text.as_bytes());
+    let findings = check("-", text.as_bytes()).findings;
     assert!(findings[0].message.starts_with("not valid YAML"), "{findings:?}");
 }
