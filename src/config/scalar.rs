@@ -203,7 +203,7 @@ fn number<V: IntoValue>(value: &Value<V>) -> Option<f64> {
 /// The number that a text is, in JSON. Envoy's reader of YAML makes text of all numbers but whole ones of 32 bits when it fills a Struct
 /// (`source/common/protobuf/yaml_utility.cc` of 1.40), so what was a number in the file may come as text.
 fn number_in(text: &str) -> Option<f64> {
-    serde_json::from_str(text).ok().filter(|_| text.trim() == text)
+    serde_json::from_slice::<serde_json::Value>(text.as_bytes()).ok()?.as_f64().filter(|_| text.trim() == text)
 }
 
 /// What stands where a number is expected.
