@@ -25,6 +25,13 @@ def pod(found):
     return one(found, "Deployment", "orders")["spec"]["template"]
 
 
+def merged(first, second):
+    """An object with a patch in it; lists are not patched here."""
+    if not (isinstance(first, dict) and isinstance(second, dict)):
+        return second
+    return {**first, **{key: merged(first.get(key), value) for key, value in second.items()}}
+
+
 def secret_keys(containers):
     for container in containers:
         for variable in container.get("env", []):
@@ -35,6 +42,9 @@ class Istio(unittest.TestCase):
     def setUp(self):
         self.found = documents("istio")
         self.plugin = one(self.found, "WasmPlugin")["spec"]
+        # The first patch is for the EnvoyFilter only.
+        self.volume, self.every = [document for document in self.found if document["kind"] == "Deployment"]
+        self.pod = merged(self.every, self.volume)["spec"]["template"]
         [patch] = one(self.found, "EnvoyFilter")["spec"]["configPatches"]
         self.by_hand = patch["patch"]["value"]
         self.tags = one(self.found, "ConfigMap")["data"]["custom_bootstrap.json"]
@@ -60,13 +70,13 @@ class Istio(unittest.TestCase):
     def test_envoy_and_the_filter_take_the_filter_by_hand(self):
         config = self.by_hand["typed_config"]["config"]
         self.assertIs(config["fail_open"], True)
-        mount = json.loads(pod(self.found)["metadata"]["annotations"]["sidecar.istio.io/userVolumeMount"])[0]["mountPath"]
+        mount = json.loads(self.pod["metadata"]["annotations"]["sidecar.istio.io/userVolumeMount"])[0]["mountPath"]
         self.assertEqual(config["vm_config"]["code"]["local"]["filename"], mount + "/plugin.wasm")
         config["vm_config"]["code"]["local"]["filename"] = MODULE
         self.assertEqual(refusal(bootstrap(self.by_hand, [])), "")
 
     def test_what_the_annotations_name_is_there(self):
-        annotations = pod(self.found)["metadata"]["annotations"]
+        annotations = self.pod["metadata"]["annotations"]
         self.assertEqual(annotations["sidecar.istio.io/bootstrapOverride"], one(self.found, "ConfigMap")["metadata"]["name"])
         [volume] = json.loads(annotations["sidecar.istio.io/userVolume"])
         [mount] = json.loads(annotations["sidecar.istio.io/userVolumeMount"])
@@ -76,7 +86,21 @@ class Istio(unittest.TestCase):
         for prefix in proxy["proxyStatsMatcher"]["inclusionPrefixes"]:
             self.assertTrue(any(f"cluster.{name}".startswith(prefix) for name in istio_clusters(self.found)), prefix)
         drain = int(proxy["terminationDrainDuration"].rstrip("s"))
-        self.assertGreater(pod(self.found)["spec"]["terminationGracePeriodSeconds"], drain)
+        self.assertGreater(self.pod["spec"]["terminationGracePeriodSeconds"], drain)
+
+    def test_the_plugin_needs_no_volume_and_the_other_patch_brings_nothing_else(self):
+        template = self.volume["spec"]["template"]
+        self.assertEqual(template, {"metadata": {"annotations": template["metadata"]["annotations"]}})
+        names = {"sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount"}
+        self.assertEqual(template["metadata"]["annotations"].keys(), names)
+        self.assertFalse(names & self.every["spec"]["template"]["metadata"]["annotations"].keys())
+        for document in (self.volume, self.every):
+            self.assertEqual(document["metadata"], {"name": "orders", "namespace": "shop"})
+
+    def test_the_variables_of_the_module_are_those_of_the_proxy(self):
+        variables = {variable["name"] for variable in self.plugin["vmConfig"]["env"]}
+        by_hand = self.by_hand["typed_config"]["config"]["vm_config"]["environment_variables"]["host_env_keys"]
+        self.assertLessEqual(variables | set(by_hand), {name for name, _ in secret_keys(self.pod["spec"]["containers"])})
 
 
 class EnvoyGateway(unittest.TestCase):
