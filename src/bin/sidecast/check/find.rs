@@ -30,6 +30,8 @@ pub(super) enum Written<'t> {
 pub(super) struct Carrier<'t> {
     /// What gives the plugin its module, its variables, and tells what happens if it fails.
     pub(super) plugin: Option<Plugin<'t>>,
+    /// The whole of the Envoy's bootstrap.
+    pub(super) bootstrap: Option<&'t Node>,
     /// The names of all clusters of the Envoy, if the file has all of them.
     pub(super) clusters: Option<Vec<&'t str>>,
     /// The routes that the filter stands before.
@@ -69,7 +71,10 @@ pub(super) struct Findings<'t> {
 /// Finds all of them.
 pub(super) fn find(document: &Node) -> Findings<'_> {
     let mut findings = Findings::default();
-    walk(document, &Scope::default(), &mut findings);
+    // Nothing else of a bootstrap holds filters.
+    let bootstrap = document.get("static_resources").map(|_| document);
+    let scope = Scope { carrier: Carrier { bootstrap, ..Carrier::default() }, filter: None };
+    walk(document, &scope, &mut findings);
     if findings.configurations.is_empty() && findings.files.is_empty() && is_plain(document) {
         findings.configurations.push(Found { written: Written::Tree(document), carrier: Carrier::default() });
     }
