@@ -60,12 +60,16 @@ mod tests {
         assert_eq!(of("max_attempts").unwrap(), "`max_attempts` belongs in `targets[].retry`");
         assert_eq!(of("present").unwrap(), "`present` belongs in `targets[].match[].headers[]`");
         assert_eq!(of("cluster").unwrap(), "`cluster` belongs in `targets[]` or in `targets[].dead_letter`");
+        assert_eq!(
+            of("path").unwrap(),
+            "`path` belongs in `targets[].dead_letter`, in `targets[].match[]` or in `targets[].request`"
+        );
     }
 
     #[test]
     fn of_no_field_and_of_one_of_many_sections_nothing_is_told() {
         assert_eq!(of("max_atempts"), None);
-        assert_eq!(of("path"), None);
+        assert_eq!(of("percent"), None);
         assert_eq!(of(""), None);
     }
 }
