@@ -174,6 +174,7 @@ fn the_plain_form_has_no_colours_where_nobody_sees_them() {
     let arguments = ["--request", "POST /a?b", "--authority", "shop.example", "-H", "accept: */*", "--body", "one\ntwo"];
     let expected = "\
 t, cluster c: gets a copy
+  left out: accept
 
     PATCH /a?b
     host: shop.example
@@ -210,6 +211,71 @@ fn a_body_may_be_a_file_and_need_not_be_text() {
     assert_eq!(told(json!({}), &["--request", "POST /", "--body", &at])["request"]["body_base64"], "/wA=");
     let plain = explain(&json!({"targets": [of(json!({}))]}), &["--request", "POST /", "--body", &at]).printed();
     assert!(plain.ends_with("\n    (2 bytes that are no text)\n"), "{plain}");
+}
+
+#[test]
+fn headers_and_bodies_may_be_given_as_to_curl() {
+    let mut body = NamedTempFile::new().unwrap();
+    body.write_all(b"[1]").unwrap();
+    let at = format!("@{}", body.path().display());
+    for (option, value, sent) in [("-d", "{}", "{}"), ("--data", "{}", "{}"), ("-d", &at, "[1]")] {
+        let told = told(json!({}), &["--request", "POST /", "-H", "x-a: 1", option, value]);
+        assert_eq!(told["request"]["body"], sent, "{option} {value}");
+        assert!(told["request"]["headers"].as_array().unwrap().contains(&json!(["x-a", "1"])), "{told}");
+    }
+}
+
+#[test]
+fn a_method_that_differs_by_its_case_alone_is_told() {
+    let methods = json!({"match": [{"methods": ["PUT", "POST"]}, {"methods": ["GET"]}]});
+    let told = told(methods, &["--request", "post /pay"]);
+    assert_eq!(
+        because(&told),
+        [
+            "no rule matches",
+            "match[0].methods: post is not PUT or POST (methods are case-sensitive: did you mean POST?)",
+            "match[1].methods: post is not GET",
+        ]
+    );
+}
+
+#[test]
+fn headers_that_are_left_out_are_told_by_their_names() {
+    let given = [
+        "--request",
+        "POST /",
+        "--body",
+        "{}",
+        "-H",
+        "Cookie: hunter2",
+        "-H",
+        "authorization: hunter2",
+        "-H",
+        "cookie: hunter2",
+        "-H",
+        "x-a: 1",
+        "-H",
+        "x-old: 1",
+        "-H",
+        "connection: x-of-it",
+        "-H",
+        "x-of-it: 1",
+        "-H",
+        "host: shop.example",
+        "-H",
+        "content-length: 2",
+    ];
+    let left_out = |target| told(target, &given)["request"]["left_out"].clone();
+    assert_eq!(left_out(json!({})), json!(["cookie", "authorization", "connection", "x-of-it"]));
+    let set = json!({"request": {"headers": {"set": {"authorization": "mine"}, "remove": ["x-old"]}}});
+    assert_eq!(left_out(set), json!(["cookie", "x-old", "connection", "x-of-it"]));
+    let chosen = json!({"request": {"headers": {"forward": ["x-old", "cookie"]}}});
+    assert_eq!(left_out(chosen), json!(["authorization", "x-a", "connection", "x-of-it"]));
+    assert_eq!(told(json!({}), &["--request", "GET /", "-H", "x-a: 1"])["request"]["left_out"], json!([]));
+    let plain = explain(&json!({"targets": [of(json!({"compare": {}}))]}), &given).printed();
+    let (head, _) = plain.split_once("\n\n").unwrap();
+    assert!(head.ends_with("%\n  left out: cookie, authorization, connection, x-of-it"), "{plain}");
+    assert!(!plain.contains("hunter2"), "{plain}");
 }
 
 #[test]

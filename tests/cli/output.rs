@@ -36,6 +36,34 @@ fn a_file_that_cannot_be_read_does_not_hide_the_others() {
 }
 
 #[test]
+fn where_nothing_could_be_read_nothing_is_summed_up() {
+    let run = sidecast(&["check", "no-such-file.yaml", "no-such-other.yaml"]);
+    assert_eq!((run.status, run.out.as_str(), run.err.lines().count()), (2, "", 2), "{}", run.err);
+    assert!(run.err.lines().all(|line| line.contains(".yaml: No such file")), "{}", run.err);
+}
+
+#[test]
+fn files_of_others_are_passed_over_where_that_is_asked_for() {
+    let run = |arguments: &[&str], input| sidecast_reading(&[&["check"], arguments, &["-"]].concat(), input);
+    for input in ["kind: Service\napiVersion: v1\n", "", "services: {}\n---\na: 1\n"] {
+        assert_eq!(run(&[], input).status, 1, "{input:?}");
+        for format in ["text", "json"] {
+            let skipped = run(&["--skip-unrelated", "--deny-warnings", "--format", format], input);
+            assert_eq!((skipped.status, skipped.out.as_str()), (0, ""), "{input:?}");
+        }
+    }
+    let among = run(&["--skip-unrelated", "tests/cli/kinds/plain.yaml", "Cargo.toml", "envoy/docker-compose.yaml"], GOOD);
+    assert_eq!(among.status, 1);
+    assert!(among.err.ends_with("2 configurations: 2 errors, 0 warnings\n"), "{}", among.err);
+    // Nobody knows what is in what cannot be read.
+    for input in ["a: [", "targets:\n- name: {{ .Values.name }}\n"] {
+        assert_eq!(run(&["--skip-unrelated"], input).status, 1, "{input:?}");
+    }
+    assert_eq!(run(&["--skip-unrelated", "no-such-file.yaml"], GOOD).status, 2);
+    assert_eq!(run(&["--skip-unrelated"], BAD).status, 1);
+}
+
+#[test]
 fn as_json_each_finding_is_an_object_on_a_line() {
     let run =
         sidecast_reading(&["check", "--format", "json", "-"], "targets: [{name: a, cluster: c, timeut: 1s, statuses: [201]}]");

@@ -2,10 +2,17 @@
 
 use super::{check, position, position_of};
 
+/// What makes labels of the statistics.
+const LABELS: &str = r"stats_config:
+  stats_tags:
+  - {tag_name: target, regex: '^wasmcustom\.sidecast\.(([^.]+)\.)'}
+  - {tag_name: reason, regex: '^wasmcustom\.sidecast\.[^.]+\.dropped(\.([a-z_]+))$'}
+";
+
 /// An Envoy with routes and clusters; `plugin` stands beside the configuration.
 fn envoy(plugin: &str, targets: &str) -> String {
     format!(
-        "static_resources:
+        "{LABELS}static_resources:
   listeners:
   - filter_chains:
     - filters:
@@ -90,6 +97,8 @@ warned! {
     a_cluster_that_is_not_there: target("{name: a, cluster: adit}") => "unknown-cluster" at "adit";
     a_cluster_of_dead_letters_that_is_not_there: target("{name: a, cluster: audit, dead_letter: {cluster: x}}") => "unknown-cluster" at "x}";
     the_primarys_own_cluster: target("{name: a, cluster: primary }") => "own-cluster" at "primary }" ;
+    statistics_without_labels: target("{name: a, cluster: audit}").replace(LABELS, "") => "no-stats-tags" at "static_resources";
+    statistics_with_other_labels: target("{name: a, cluster: audit}").replace("tag_name: reason", "tag_name: why") => "no-stats-tags" at "stats_tags";
     dead_letters_to_the_cluster_that_failed: plain("{name: a, cluster: c, dead_letter: {cluster: c }}") => "dead-letter-cluster" at "c }";
     nothing_that_stops_calls: plain("{name: a, cluster: c, circuit_breaker: {mode: disabled}}") => "no-circuit-breaker" at "disabled";
     statuses_that_nobody_waits_for: plain("{name: a, cluster: c, statuses: [201]}") => "unused-statuses" at "statuses";
@@ -124,6 +133,56 @@ passed! {
     retries_of_what_can_be_repeated: plain("{name: a, cluster: c, match: [{methods: [GET, PUT, DELETE]}], retry: {}}");
     a_single_attempt: plain("{name: a, cluster: c, retry: {max_attempts: 1}}");
     retries_that_the_target_knows: plain("{name: a, cluster: c, retry: {}, success: [2xx, 409]}");
+}
+
+#[test]
+fn labels_are_those_that_the_alerts_ask_for() {
+    let good = target("{name: a, cluster: audit}");
+    let is_warned = |from: &str, to: &str| {
+        assert!(good.contains(from), "{from}");
+        let codes = codes(&good.replace(from, to));
+        assert!(codes.is_empty() || codes == ["no-stats-tags"], "{codes:?}");
+        !codes.is_empty()
+    };
+    for (from, to) in [
+        // The name of the target would stay in that of the metric.
+        (r"(([^.]+)\.)", r"([^.]+)\."),
+        (r"(\.([a-z_]+))$", r"\.([a-z_]+)$"),
+        ("wasmcustom", "wasm"),
+        ("stats_tags", "use_all_default_tags"),
+        ("tag_name: target", "tag_name: sidecast_target"),
+        (r"dropped(", r"delivered("),
+        // No group, no label.
+        (r"(([^.]+)\.)", r"[^.]+\."),
+    ] {
+        assert!(is_warned(from, to), "{from}: {to}");
+    }
+    for (from, to) in [
+        (r"^wasmcustom\.sidecast\.(([^.]+)\.)", r"wasmcustom[.]sidecast[.](([a-z0-9_-]+)[.])"),
+        (
+            "stats_config:\n  stats_tags:",
+            "statsConfig:\n  statsTags:\n  - {tagName: zone, fixedValue: a}\n  - {tagName: of_others, regex: '^http(\\.(a))'}",
+        ),
+        // Envoy's patterns can do more than those that can be tried here.
+        ("wasmcustom", "(?=w)wasmcustom"),
+    ] {
+        assert!(!is_warned(from, to), "{from}: {to}");
+    }
+}
+
+#[test]
+fn labels_are_made_by_a_bootstrap_alone() {
+    let envoy = target("{name: a, cluster: audit}").replace(LABELS, "");
+    let inside: String = envoy.lines().map(|line| format!("    {line}\n")).collect();
+    let map = format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: a}}\ndata:\n  envoy.yaml: |\n{inside}");
+    assert_eq!(codes(&map), ["no-stats-tags"]);
+    assert_eq!(position_of(&check(&map)[0]), (6, 5));
+    let filters = envoy[envoy.find("http_filters").unwrap()..envoy.find("  clusters: [{name: audit").unwrap()]
+        .replace("\n          ", "\n");
+    assert_eq!(codes(&filters), [] as [&str; 0]);
+    let patch: String = filters.lines().map(|line| format!("    {line}\n")).collect();
+    let patch = format!("apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nspec:\n  static_resources:\n{patch}");
+    assert_eq!(codes(&patch), [] as [&str; 0]);
 }
 
 #[test]

@@ -26,7 +26,7 @@ mod verdict;
 ///
 /// Ids and times are made up. Environment variables and properties of Envoy stand as `${env:NAME}` and `${property:PATH}`. As Envoy does,
 /// `x-request-id` and `x-forwarded-proto` are added to the request if it has none; what else filters before Sidecast add is to be given. What
-/// Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown.
+/// Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown. Headers that are given and do not reach a target are told by their names.
 ///
 /// Exit status: 0 explained, 1 the configuration has problems, 2 something cannot be read.
 #[derive(Args, Debug)]
@@ -40,7 +40,7 @@ pub(crate) struct Arguments {
     #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = pair)]
     headers: Vec<(String, String)>,
     /// The body of the request: text, or @ and a file's name; @- is the standard input.
-    #[arg(long, value_name = "BODY", default_value = "")]
+    #[arg(long, short = 'd', visible_alias = "data", value_name = "BODY", default_value = "")]
     body: Body,
     /// The authority of the request.
     #[arg(long, value_name = "HOST", default_value = "localhost")]

@@ -8,7 +8,7 @@ use sidecast::config::Config;
 use super::find::{find, Found, Written};
 use super::report::{Finding, Severity};
 use super::text::Text;
-use super::tree::{self, Node};
+use super::tree::{self, Member, Node};
 use super::warn::Warning;
 use super::{documents, hint, locate, warn, yaml};
 
@@ -20,12 +20,15 @@ pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// How many configurations it has.
     pub(super) configurations: usize,
+    /// It could be read and has none, which is all that was found.
+    pub(super) is_unrelated: bool,
     /// Those that can be read, as they reach the filter.
     pub(super) texts: Vec<String>,
 }
 
 /// Finds the configurations in a file, and what is wrong with them.
 pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
+    let mut is_unrelated = false;
     let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0, texts: Vec::new() };
     match std::str::from_utf8(bytes) {
         Ok(text) => {
@@ -33,7 +36,8 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
             match read(&text.text, name) {
                 Ok(documents) => {
                     checker.documents(&documents, &text, true);
-                    if checker.configurations == 0 && checker.findings.is_empty() {
+                    is_unrelated = checker.configurations == 0 && checker.findings.is_empty();
+                    if is_unrelated {
                         checker.error(&text, 0, "", NONE, None);
                     }
                 }
@@ -51,7 +55,7 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     checker.findings.sort_by_cached_key(order);
     // By an alias one configuration can stand in several places.
     checker.findings.dedup();
-    Checked { findings: checker.findings, configurations: checker.configurations, texts: checker.texts }
+    Checked { findings: checker.findings, configurations: checker.configurations, is_unrelated, texts: checker.texts }
 }
 
 /// Reads what a name says, or whatever it is.
@@ -141,6 +145,10 @@ impl Checker<'_> {
                 self.warnings(text, warn::of_carrier(config.as_ref(), &found.carrier));
                 self.texts.push(value.to_owned());
             }
+            Written::Empty(field) => {
+                self.empty(field, text);
+                self.warnings(text, warn::of_carrier(None, &found.carrier));
+            }
             Written::Not(node, message) => {
                 self.error(text, node.span.start, "", message, None);
                 self.warnings(text, warn::of_carrier(None, &found.carrier));
@@ -150,6 +158,15 @@ impl Checker<'_> {
         let own = self.findings.split_off(before);
         let has_errors = own.iter().any(|finding| finding.severity == Severity::Error);
         self.findings.extend(own.into_iter().filter(|finding| !has_errors || finding.severity != Severity::Note));
+    }
+
+    fn empty(&mut self, field: &Member, text: &Rc<Text>) {
+        let key = &field.key;
+        // A null that is written out was meant.
+        let is_left_out = text.text.get(field.value.span.clone()).is_some_and(|written| written.trim().is_empty());
+        let message = if is_left_out { format!("`{key}` is empty") } else { format!("`{key}` is null, not a configuration") };
+        let hint = is_left_out.then(|| "is what belongs to it indented too little?".to_owned());
+        self.error(text, field.key_at, "", &message, hint);
     }
 
     fn not_json_inside(&mut self, value: &str, text: &Rc<Text>) {

@@ -3,7 +3,7 @@
 //! A Wasm filter is taken for Sidecast if its name, the plugin's name, root id, VM id or the module's file or address has `sidecast` in it; and
 //! whatever it is called, if its configuration has a list `targets` with an entry that has a `cluster`.
 
-use super::tree::{Kind, Node};
+use super::tree::{Kind, Member, Node};
 
 /// A configuration.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) enum Written<'t> {
     Tree(&'t Node),
     /// As JSON in a string.
     Text(&'t Node),
+    /// Not at all: the field that should hold it holds null.
+    Empty(&'t Member),
     /// In no way that can be read; the node is the nearest there is.
     Not(&'t Node, &'static str),
 }
@@ -28,6 +30,8 @@ pub(super) enum Written<'t> {
 pub(super) struct Carrier<'t> {
     /// What gives the plugin its module, its variables, and tells what happens if it fails.
     pub(super) plugin: Option<Plugin<'t>>,
+    /// The whole of the Envoy's bootstrap.
+    pub(super) bootstrap: Option<&'t Node>,
     /// The names of all clusters of the Envoy, if the file has all of them.
     pub(super) clusters: Option<Vec<&'t str>>,
     /// The routes that the filter stands before.
@@ -67,7 +71,10 @@ pub(super) struct Findings<'t> {
 /// Finds all of them.
 pub(super) fn find(document: &Node) -> Findings<'_> {
     let mut findings = Findings::default();
-    walk(document, &Scope::default(), &mut findings);
+    // Nothing else of a bootstrap holds filters.
+    let bootstrap = document.get("static_resources").map(|_| document);
+    let scope = Scope { carrier: Carrier { bootstrap, ..Carrier::default() }, filter: None };
+    walk(document, &scope, &mut findings);
     if findings.configurations.is_empty() && findings.files.is_empty() && is_plain(document) {
         findings.configurations.push(Found { written: Written::Tree(document), carrier: Carrier::default() });
     }
@@ -128,25 +135,23 @@ fn envoy_plugin<'t>(node: &'t Node, scope: Scope<'t>, findings: &mut Findings<'t
         node.at(&["vm_config", "code", "local", "filename"]).and_then(Node::text),
         node.at(&["vm_config", "code", "remote", "http_uri", "uri"]).and_then(Node::text),
     ];
-    let written = match node.get("configuration") {
-        Some(any) => unwrapped(any),
-        None => Written::Not(
-            node,
-            "missing, but required: a google.protobuf.Struct, or a google.protobuf.StringValue that holds JSON",
-        ),
-    };
+    let any = node.get("configuration");
+    let missing = "missing, but required: a google.protobuf.Struct, or a google.protobuf.StringValue that holds JSON";
+    let written = any.map_or(Written::Not(node, missing), unwrapped);
     let mut carrier = scope.carrier;
     carrier.is_any = true;
     carrier.plugin = node.get("vm_config").map(|_| Plugin::Envoy(node));
-    add(&names, written, carrier, findings);
+    add(&names, written, any, carrier, findings);
 }
 
 /// What a `google.protobuf.Any` holds.
 fn unwrapped(any: &Node) -> Written<'_> {
     let name = any.text_of("@type").and_then(|name| name.rsplit('/').next());
-    match (name, any.get("value")) {
-        (Some("google.protobuf.Struct"), Some(value)) => Written::Tree(value),
-        (Some("google.protobuf.StringValue"), Some(value @ Node { kind: Kind::String(_), .. })) => Written::Text(value),
+    match (name, any.member("value")) {
+        (Some("google.protobuf.Struct"), Some(value)) => in_place(value),
+        (Some("google.protobuf.StringValue"), Some(Member { value: value @ Node { kind: Kind::String(_), .. }, .. })) => {
+            Written::Text(value)
+        }
         (Some("google.protobuf.Struct" | "google.protobuf.StringValue"), _) => {
             Written::Not(any, "expected a `value` beside `@type`: an object of a Struct, text of a StringValue")
         }
@@ -154,6 +159,13 @@ fn unwrapped(any: &Node) -> Written<'_> {
             any,
             "expected `\"@type\": type.googleapis.com/google.protobuf.Struct` or `...StringValue`, and a `value`",
         ),
+    }
+}
+
+fn in_place(field: &Member) -> Written<'_> {
+    match field.value.kind {
+        Kind::Null => Written::Empty(field),
+        _ => Written::Tree(&field.value),
     }
 }
 
@@ -165,8 +177,8 @@ fn wasm_plugin<'t>(node: &'t Node, scope: Scope<'t>, findings: &mut Findings<'t>
         spec.text_of("url"),
         spec.text_of("vmId"),
     ];
-    let written = spec.get("pluginConfig").map_or(Written::Not(spec, "`pluginConfig` is missing, but required"), Written::Tree);
-    add(&names, written, Carrier { plugin: Some(Plugin::Istio(spec)), ..scope.carrier }, findings);
+    let written = spec.member("pluginConfig").map_or(Written::Not(spec, "`pluginConfig` is missing, but required"), in_place);
+    add(&names, written, Some(spec), Carrier { plugin: Some(Plugin::Istio(spec)), ..scope.carrier }, findings);
 }
 
 fn extension_policy<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
@@ -178,18 +190,26 @@ fn extension_policy<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findin
             plugin.at(&["code", "http", "url"]).and_then(Node::text),
             plugin.at(&["code", "image", "url"]).and_then(Node::text),
         ];
-        let written = plugin.get("config").map_or(Written::Not(plugin, "`config` is missing, but required"), Written::Tree);
-        add(&names, written, Carrier { plugin: Some(Plugin::Gateway(plugin)), ..scope.carrier.clone() }, findings);
+        let written = plugin.member("config").map_or(Written::Not(plugin, "`config` is missing, but required"), in_place);
+        add(&names, written, Some(plugin), Carrier { plugin: Some(Plugin::Gateway(plugin)), ..scope.carrier.clone() }, findings);
     }
 }
 
-fn add<'t>(names: &[Option<&str>], written: Written<'t>, carrier: Carrier<'t>, findings: &mut Findings<'t>) {
+/// `beside` is what a configuration stands in, where one ends up that is indented too little.
+fn add<'t>(
+    names: &[Option<&str>],
+    written: Written<'t>,
+    beside: Option<&Node>,
+    carrier: Carrier<'t>,
+    findings: &mut Findings<'t>,
+) {
     let is_named = names.iter().flatten().any(|name| name.to_ascii_lowercase().contains("sidecast"));
     let is_like_it = match written {
         Written::Tree(node) => has_targets(node),
         Written::Text(node) => {
             super::documents(node.text().unwrap_or_default()).is_ok_and(|documents| documents.iter().any(has_targets))
         }
+        Written::Empty(_) => beside.is_some_and(has_targets),
         Written::Not(..) => false,
     };
     if is_named || is_like_it {

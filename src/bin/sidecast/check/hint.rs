@@ -1,7 +1,11 @@
 //! What somebody probably meant.
 
+use super::level;
+
 /// How much alike two words must be (Jaro's measure); clap asks as much of its own hints.
 const ALIKE: f64 = 0.7;
+/// How much it takes for a slip of the finger, where the word itself is known elsewhere.
+const ALMOST_THE_SAME: f64 = 0.9;
 
 /// The word that is most like `word`, if one is.
 pub(super) fn similar<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
@@ -19,11 +23,24 @@ pub(super) fn for_problem(message: &str, key: Option<&str>) -> Option<String> {
         let meant = similar(name, words().map(|word| split(word).0))?;
         return Some(format!("did you mean `${{{meant}{argument}}}`?"));
     }
-    let word = match found.strip_prefix("unknown value ") {
-        Some(quoted) => quoted.trim_matches('"'),
-        None => key.filter(|_| found == "unknown field")?,
-    };
-    similar(word, words()).map(|meant| format!("did you mean `{meant}`?"))
+    if let Some(quoted) = found.strip_prefix("unknown value ") {
+        return similar(quoted.trim_matches('"'), words()).map(did_you_mean);
+    }
+    for_field(key.filter(|_| found == "unknown field")?, words())
+}
+
+/// A hint for a field that is none of those `known` where it stands.
+fn for_field<'w>(field: &str, known: impl Iterator<Item = &'w str>) -> Option<String> {
+    let meant = similar(field, known);
+    let Some(belongs) = level::of(field) else { return meant.map(did_you_mean) };
+    match meant.filter(|meant| strsim::jaro(field, meant) >= ALMOST_THE_SAME) {
+        Some(meant) => Some(format!("{} {belongs}", did_you_mean(meant))),
+        None => Some(belongs),
+    }
+}
+
+fn did_you_mean(meant: &str) -> String {
+    format!("did you mean `{meant}`?")
 }
 
 /// An expression's kind, and its argument with the colon before it.

@@ -6,6 +6,7 @@
 mod files;
 mod find;
 mod hint;
+mod level;
 mod locate;
 mod report;
 mod text;
@@ -26,7 +27,8 @@ use self::warn::Code;
 ///
 /// A file is YAML (one document or several) or JSON: a configuration by itself; Envoy's bootstrap, a listener or a part of one; Istio's WasmPlugin or
 /// EnvoyFilter; Envoy Gateway's EnvoyExtensionPolicy; or a ConfigMap that holds such files. A Wasm filter is taken for Sidecast if a name, an id or
-/// the module's address has "sidecast" in it, or if its configuration has `targets` with a `cluster`. A file without any is a problem.
+/// the module's address has "sidecast" in it, or if its configuration has `targets` with a `cluster`. A file without any is a problem, unless
+/// --skip-unrelated is given.
 ///
 /// Exit status: 0 no problem, 1 problems (or warnings, with --deny-warnings), 2 a file cannot be read, or wrong arguments.
 #[derive(Debug, clap::Args)]
@@ -40,6 +42,9 @@ pub(crate) struct Arguments {
     /// Says nothing of this kind; may be given several times
     #[arg(long, value_name = "CODE", value_enum)]
     allow: Vec<Code>,
+    /// Passes over files that can be read and have no configuration of Sidecast
+    #[arg(long)]
+    skip_unrelated: bool,
     /// How findings are told, on the standard output
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
@@ -53,7 +58,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         let name = file.display().to_string();
         match read(file) {
             Ok(bytes) => {
-                let Checked { mut findings, configurations, .. } = files::check(&name, &bytes);
+                let Checked { mut findings, configurations, is_unrelated, .. } = files::check(&name, &bytes);
+                if is_unrelated && arguments.skip_unrelated {
+                    continue;
+                }
                 findings.retain(|finding| arguments.allow.iter().all(|code| finding.code != Some(code.name())));
                 totals.configurations += configurations;
                 totals.add(&findings);
@@ -69,7 +77,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     let _ = out.flush();
-    if arguments.format == Format::Text {
+    // Of files that could not be read there is nothing to sum up.
+    if arguments.format == Format::Text && totals.unreadable < arguments.files.len() {
         eprintln!("{}", totals.summary());
     }
     ExitCode::from(match totals {

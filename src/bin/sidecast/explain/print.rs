@@ -38,6 +38,9 @@ fn target(text: &mut String, told: &OfTarget) {
         writeln!(text, "  {because}").unwrap_or_default();
     }
     if let Some(shown) = &told.request {
+        if !shown.left_out.is_empty() {
+            writeln!(text, "  left out: {}", shown.left_out.join(", ")).unwrap_or_default();
+        }
         request(text, shown);
     }
 }

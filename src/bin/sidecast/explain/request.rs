@@ -77,21 +77,32 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
+/// Headers that are in every request that Envoy sends, whatever it was given.
+const MADE_ANEW: [&str; 2] = ["host", "content-length"];
+
 /// What is asked about.
 pub(super) struct Asked<'a> {
     pub(super) headers: HeaderMap,
+    /// The names of those that were given, each once; of what Envoy makes anew there is none.
+    pub(super) given: Vec<&'a str>,
     pub(super) body: &'a [u8],
     /// The primary's answer, if one is given.
     pub(super) answered: Option<Answered>,
 }
 
 impl Arguments {
-    pub(super) fn asked<'a>(&self, body: &'a [u8]) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Asked<'a> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
             Answered { status, headers: HeaderMap::from(&headers.collect::<Pairs>()) }
         });
-        Asked { headers: self.head(body), body, answered }
+        let mut given: Vec<&str> = Vec::new();
+        for (name, _) in &self.headers {
+            if !MADE_ANEW.contains(&name.as_str()) && !given.contains(&name.as_str()) {
+                given.push(name);
+            }
+        }
+        Asked { headers: self.head(body), given, body, answered }
     }
 
     /// The headers in the order in which Envoy keeps them, with what it adds itself.

@@ -16,7 +16,7 @@ pub(super) fn failed(rules: &[Rule], head: &RequestHead<'_>, headers: &HeaderMap
         if let Some(methods) = &rule.methods {
             if !holds(Rule { methods: Some(methods.clone()), ..nothing.clone() }) {
                 let names: Vec<&str> = methods.0.iter().map(|method| method.0 .0.as_str()).collect();
-                add("methods", format!("{} is not {}", String::from_utf8_lossy(head.method), names.join(" or ")));
+                add("methods", method_condition(&String::from_utf8_lossy(head.method), &names));
             }
         }
         if let Some(path) = &rule.path {
@@ -31,6 +31,12 @@ pub(super) fn failed(rules: &[Rule], head: &RequestHead<'_>, headers: &HeaderMap
         }
     }
     failed
+}
+
+fn method_condition(method: &str, names: &[&str]) -> String {
+    let hint = names.iter().find(|name| name.eq_ignore_ascii_case(method));
+    let hint = hint.map_or_else(String::new, |name| format!(" (methods are case-sensitive: did you mean {name}?)"));
+    format!("{method} is not {}{hint}", names.join(" or "))
 }
 
 fn path_condition(rule: &PathRule) -> String {

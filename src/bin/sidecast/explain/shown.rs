@@ -19,6 +19,8 @@ pub(super) struct Shown {
     pub(super) path: String,
     pub(super) authority: String,
     pub(super) headers: Vec<(String, String)>,
+    /// The names of headers that were given and are not among them.
+    pub(super) left_out: Vec<String>,
     /// The body, if it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<String>,
@@ -31,7 +33,7 @@ pub(super) struct Shown {
 
 impl Shown {
     /// `unknown` are the values that only Envoy knows, as they are written: they stand as such, also where a real one would be encoded.
-    pub(super) fn new(call: &Call<'_>, unknown: &BTreeSet<String>) -> Self {
+    pub(super) fn new(call: &Call<'_>, given: &[&str], unknown: &BTreeSet<String>) -> Self {
         let (mut method, mut path, mut authority, mut headers) = <(String, String, String, Vec<_>)>::default();
         for (name, value) in HeaderMap::new(call.headers.clone()).iter() {
             let text = text_of(value).into_owned();
@@ -50,7 +52,9 @@ impl Shown {
             Ok(text) => (Some(text.to_owned()), None),
             Err(_) => (None, Some(BASE64.encode(&call.body))),
         };
-        Self { method, path, authority, headers, body, body_base64, size: call.body.len() }
+        let is_sent = |given: &str| headers.iter().any(|(name, _)| name == given);
+        let left_out = given.iter().filter(|given| !is_sent(given)).map(|given| (*given).to_owned()).collect();
+        Self { method, path, authority, headers, left_out, body, body_base64, size: call.body.len() }
     }
 }
 

@@ -236,7 +236,7 @@ fn send(
         told.because.push(format!("its answer is compared with the primary's, {} %", compare.percent));
     }
     match call {
-        Ok(call) => told.request = Some(Shown::new(&call, unknown)),
+        Ok(call) => told.request = Some(Shown::new(&call, &asked.given, unknown)),
         Err(Unfit::BodyNotJson) => {
             told.not(Some("dropped.body_not_json"), "its body is no JSON, or encoded in a way that is not read");
         }

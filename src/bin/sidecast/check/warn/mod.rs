@@ -3,6 +3,7 @@
 mod cluster;
 mod plugin;
 mod secret;
+mod stats;
 mod target;
 
 use clap::ValueEnum;
@@ -29,6 +30,8 @@ pub(super) enum Code {
     UnknownCluster,
     /// A target that gets the same requests by a route
     OwnCluster,
+    /// A bootstrap that makes no labels of Sidecast's statistics
+    NoStatsTags,
     /// Dead letters go to the cluster that failed
     DeadLetterCluster,
     /// Neither a circuit breaker nor a limit of calls of its own
@@ -98,10 +101,12 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>)
 
 /// Warnings about what a configuration stands in. `config` is the configuration, if it can be read.
 pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Warning> {
-    let Some(plugin) = carrier.plugin else { return Vec::new() };
-    let mut warnings: Vec<Warning> = plugin::fails(plugin).into_iter().collect();
-    if let Some(config) = config {
-        secret::check_variables(config, plugin, &mut warnings);
+    let mut warnings: Vec<Warning> = carrier.bootstrap.and_then(stats::check).into_iter().collect();
+    if let Some(plugin) = carrier.plugin {
+        warnings.extend(plugin::fails(plugin));
+        if let Some(config) = config {
+            secret::check_variables(config, plugin, &mut warnings);
+        }
     }
     warnings
 }

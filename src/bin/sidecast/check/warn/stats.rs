@@ -1,0 +1,64 @@
+//! Whether an Envoy makes the labels of Sidecast's statistics that the shipped alerts ask for.
+
+use std::ops::Range;
+
+use regex_lite::Regex;
+
+use super::super::tree::Node;
+use super::{Code, Warning};
+
+/// A statistic of a target `audit`, and what shall become of it.
+struct Asked {
+    statistic: &'static str,
+    /// Its name without its labels.
+    name: &'static str,
+    labels: &'static [(&'static str, &'static str)],
+}
+
+const ASKED: [Asked; 2] = [
+    Asked { statistic: "wasmcustom.sidecast.audit.matched", name: "wasmcustom.sidecast.matched", labels: &[("target", "audit")] },
+    Asked {
+        statistic: "wasmcustom.sidecast.audit.dropped.queue_full",
+        name: "wasmcustom.sidecast.dropped",
+        labels: &[("target", "audit"), ("reason", "queue_full")],
+    },
+];
+
+/// A tag of `stats_tags`.
+struct Tag<'t> {
+    name: &'t str,
+    /// None if it cannot be tried here: Envoy's patterns can do more.
+    pattern: Option<Regex>,
+}
+
+pub(super) fn check(bootstrap: &Node) -> Option<Warning> {
+    let written = bootstrap.get("stats_config").and_then(|config| config.member("stats_tags"));
+    let tags: Vec<Tag<'_>> = written.map_or(&[][..], |tags| tags.value.items()).iter().filter_map(tag_of).collect();
+    let is_asked = |tag: &Tag<'_>| ASKED.iter().any(|asked| asked.labels.iter().any(|(name, _)| *name == tag.name));
+    if tags.iter().any(|tag| tag.pattern.is_none() && is_asked(tag)) || ASKED.iter().all(|asked| are_made(&tags, asked)) {
+        return None;
+    }
+    let message = "no `stats_tags` make the labels `target` and `reason` of Sidecast's statistics: the shipped alerts and dashboard find nothing";
+    let warning = Warning::new(bootstrap, Code::NoStatsTags, "stats_config.stats_tags", message);
+    let hint = Some("the two that it takes are in envoy/envoy.yaml".to_owned());
+    Some(Warning { at: written.map_or(bootstrap.span.start, |written| written.key_at), hint, ..warning })
+}
+
+fn tag_of(tag: &Node) -> Option<Tag<'_>> {
+    let (name, pattern) = (tag.text_of("tag_name")?, tag.text_of("regex")?);
+    Some(Tag { name, pattern: Regex::new(pattern).ok() })
+}
+
+/// As Envoy does it: the first group is taken out of the name, the second one (or the only one) is the value.
+fn are_made(tags: &[Tag<'_>], asked: &Asked) -> bool {
+    let mut taken: Vec<Range<usize>> = Vec::new();
+    let mut made = Vec::new();
+    for tag in tags {
+        let Some(groups) = tag.pattern.as_ref().and_then(|pattern| pattern.captures(asked.statistic)) else { continue };
+        let Some(first) = groups.get(1) else { continue };
+        taken.push(first.range());
+        made.push((tag.name, groups.get(2).unwrap_or(first).as_str()));
+    }
+    let left = asked.statistic.char_indices().filter(|(at, _)| !taken.iter().any(|taken| taken.contains(at)));
+    left.map(|(_, char)| char).eq(asked.name.chars()) && asked.labels.iter().all(|label| made.contains(label))
+}
