@@ -7,9 +7,10 @@ use serde_json::{json, Value};
 
 use crate::case::{Case, Variant};
 use crate::upstreams::Upstreams;
+use crate::Result;
 
 /// The bootstrap of `variant` for `case`, as JSON.
-pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &Upstreams) -> Value {
+pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &Upstreams) -> Result<Value> {
     let mut clusters = vec![cluster("primary", upstreams.primary())];
     clusters.extend((0..case.targets).map(|index| cluster(&target(index), upstreams.target(index))));
 
@@ -22,14 +23,14 @@ pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &
             route["request_mirror_policies"] = json!(policies);
         }
         Variant::Lua => filters.push(lua(case)),
-        Variant::OneRule | Variant::Sidecast => filters.push(sidecast(variant, case, wasm)),
+        Variant::OneRule | Variant::Sidecast => filters.push(sidecast(variant, case, wasm)?),
     }
     filters.push(json!({
         "name": "envoy.filters.http.router",
         "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"},
     }));
 
-    json!({
+    Ok(json!({
         "admin": {"address": address("127.0.0.1", 0)},
         "static_resources": {
             "listeners": [{
@@ -51,7 +52,7 @@ pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &
             }],
             "clusters": clusters,
         },
-    })
+    }))
 }
 
 fn target(index: usize) -> String {
@@ -107,7 +108,8 @@ end
     })
 }
 
-fn sidecast(variant: Variant, case: &Case, wasm: &Path) -> Value {
+fn sidecast(variant: Variant, case: &Case, wasm: &Path) -> Result<Value> {
+    let capabilities: Value = serde_json::from_str(include_str!("../../envoy/capabilities.json"))?;
     let targets: Vec<Value> = (0..case.targets)
         .map(|index| {
             let mut config = case.target.clone();
@@ -119,7 +121,7 @@ fn sidecast(variant: Variant, case: &Case, wasm: &Path) -> Value {
             config
         })
         .collect();
-    json!({
+    Ok(json!({
         "name": "envoy.filters.http.wasm",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
@@ -131,11 +133,13 @@ fn sidecast(variant: Variant, case: &Case, wasm: &Path) -> Value {
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": wasm}},
                 },
+                // As docs/operations.md has it: no case looks at the primary's answer.
+                "capability_restriction_config": capabilities,
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
                     "value": json!({"targets": targets}).to_string(),
                 },
             },
         },
-    })
+    }))
 }

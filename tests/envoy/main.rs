@@ -15,6 +15,7 @@ mod accounting;
 mod after_response;
 mod batches;
 mod breaker;
+mod capabilities;
 mod compare;
 mod configuration;
 mod dead_letters;

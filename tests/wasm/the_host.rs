@@ -1,8 +1,12 @@
 //! The filter links against what Envoy offers, the host can make it fail, and a stream in the host shows what it would show in Envoy:
 //! what is expected here was seen in Envoy 1.40.0.
 
+use std::collections::BTreeSet;
+
 use crate::probe::Probe;
-use crate::wasm_host::{imports_of_the_module, serialize, Answer, Host, Request, Response, Status, Stream, Worker};
+use crate::wasm_host::{
+    callbacks_of_the_module, imports_of_the_module, serialize, Answer, Host, Request, Response, Status, Stream, Worker,
+};
 
 #[test]
 fn the_filter_asks_for_nothing_that_could_change_the_primary() {
@@ -12,6 +16,16 @@ fn the_filter_asks_for_nothing_that_could_change_the_primary() {
         verbs.iter().chain(&actions).any(|verb| name.contains(verb))
     });
     assert_eq!(meddling.collect::<Vec<_>>(), [""; 0]);
+}
+
+#[test]
+fn the_least_capabilities_are_all_but_the_callbacks_for_answers() {
+    let least: serde_json::Value = serde_json::from_str(include_str!("../../envoy/capabilities.json")).unwrap();
+    let allowed: BTreeSet<String> = least["allowed_capabilities"].as_object().unwrap().keys().cloned().collect();
+    // Memory is not among what can be restricted.
+    let for_answers = |name: &String| name.starts_with("proxy_on_response_") || name == "proxy_on_memory_allocate";
+    let callbacks = callbacks_of_the_module().into_iter().filter(|name| !for_answers(name));
+    assert_eq!(allowed, callbacks.chain(imports_of_the_module()).collect());
 }
 
 #[test]

@@ -39,7 +39,7 @@ mod worker;
 pub(crate) use abi::{serialize, Level, Pairs, Status};
 pub(crate) use calls::{Answer, CallOut};
 pub(crate) use host::{Host, Tally};
-pub(crate) use module::imports_of_the_module;
+pub(crate) use module::{callbacks_of_the_module, imports_of_the_module};
 pub(crate) use request::Request;
 pub(crate) use response::Response;
 pub(crate) use shared::Stat;

@@ -33,6 +33,12 @@ pub(crate) fn imports_of_the_module() -> Vec<String> {
     module.imports().map(|import| import.name().to_owned()).collect()
 }
 
+/// The names of the callbacks that the filter has.
+pub(crate) fn callbacks_of_the_module() -> Vec<String> {
+    let module = prepared().module();
+    module.exports().map(|export| export.name().to_owned()).filter(|name| name.starts_with("proxy_on_")).collect()
+}
+
 /// Gives the host a function of the module's, under its `env` or WASI name. Arguments are as in the ABI; the body answers with
 /// `Ok(())` or with the status that the module gets.
 macro_rules! import {

@@ -1,0 +1,49 @@
+//! The filter with no more capabilities than it needs where no target asks for the primary's answer.
+
+use serde_json::{json, Value};
+
+use crate::scene::{target, Scene};
+use crate::support::answer::{Answer, Behaviour};
+
+/// The list that users are told to take.
+const LEAST: &str = include_str!("../../envoy/capabilities.json");
+
+async fn restricted<const N: usize>(targets: [Value; N], names: [&str; N]) -> Scene<N> {
+    let plugin = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
+    let least: Value = serde_json::from_str(LEAST).unwrap();
+    let configuration = json!({ "targets": targets });
+    Scene::set_up(names, configuration, |setup| setup.with(plugin, "capability_restriction_config", least)).await
+}
+
+#[tokio::test]
+async fn the_least_capabilities_are_enough_for_delivery_in_every_form() {
+    let mut audit = target("audit");
+    audit["retry"] = json!({"max_attempts": 3, "backoff": {"base": "10ms", "max": "20ms"}});
+    audit["request"] = json!({"headers": {"set": {"x-at": "${now:unix_ms}"}}, "body": {"template": {"id": "${body:/id}"}}});
+    let mut search = target("search");
+    search["batch"] = json!({"max_items": 2, "max_delay": "1h"});
+    let mut crm = target("crm");
+    crm["after"] = "response".into();
+    let scene = restricted([audit, search, crm], ["audit", "search", "crm"]).await;
+    scene.targets[0].behave(Behaviour::Answer(Answer::status(503)));
+    assert_eq!(scene.client().post("/", r#"{"id": 1}"#).await.status, 200);
+    scene.primary.behave(Behaviour::Answer(Answer::status(409)));
+    assert_eq!(scene.client().post("/", r#"{"id": 2}"#).await.status, 409);
+    let stats = scene.envoy.settled_at("audit", 2).await;
+    assert_eq!((stats.of("audit", "attempts"), stats.drops("audit")), (6, [("retries_exhausted".to_owned(), 2)].into()));
+    let stats = scene.envoy.settled_at("search", 2).await;
+    assert_eq!((stats.of("search", "delivered"), stats.of("search", "attempts")), (2, 1));
+    let stats = scene.envoy.settled_at("crm", 2).await;
+    assert_eq!((stats.of("crm", "delivered"), stats.drops("crm")), (1, [("primary_failed".to_owned(), 1)].into()));
+}
+
+#[tokio::test]
+async fn without_the_callbacks_for_answers_nothing_can_be_compared_which_is_counted() {
+    let mut audit = target("audit");
+    audit["compare"] = json!({});
+    let scene = restricted([audit], ["audit"]).await;
+    scene.client().post("/", "order").await;
+    let stats = scene.envoy.settled_at("audit", 1).await;
+    assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "compare.not_comparable")), (1, 1));
+    assert_eq!(stats.of("audit", "compare.match"), 0);
+}
