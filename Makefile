@@ -30,6 +30,7 @@ help:
 	@echo 'make fuzz          laws of everything that reads what others wrote, with a million made-up cases each'
 	@echo 'make build         dist/sidecast.wasm (the filter) and dist/sidecast (the command-line tool)'
 	@echo 'make dist          a release: the filter, its SHA-256, what it is made of and the licences of that; built twice and compared'
+	@echo 'make envoy         the Envoy that the tests run, in target/envoy'
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
