@@ -1,5 +1,6 @@
 //! The filter with no more capabilities than it needs where no target asks for the primary's answer.
 
+use bytes::Bytes;
 use serde_json::{json, Value};
 
 use crate::scene::{target, Scene};
@@ -16,7 +17,7 @@ async fn restricted<const N: usize>(targets: [Value; N], names: [&str; N]) -> Sc
 }
 
 #[tokio::test]
-async fn the_least_capabilities_are_enough_for_delivery_in_every_form() {
+async fn the_least_capabilities_are_enough_to_shape_to_retry_to_batch_and_to_wait_for_a_status() {
     let mut audit = target("audit");
     audit["retry"] = json!({"max_attempts": 3, "backoff": {"base": "10ms", "max": "20ms"}});
     audit["request"] = json!({"headers": {"set": {"x-at": "${now_ms}"}}, "body": {"template": {"id": "${body:/id}"}}});
@@ -31,6 +32,8 @@ async fn the_least_capabilities_are_enough_for_delivery_in_every_form() {
     assert_eq!(scene.client().post("/", r#"{"id": 2}"#).await.status, 409);
     let stats = scene.envoy.settled_at("audit", 2).await;
     assert_eq!((stats.of("audit", "attempts"), stats.drops("audit")), (6, [("retries_exhausted".to_owned(), 2)].into()));
+    let copies = scene.targets[0].take(6).await;
+    assert_eq!((copies[0].body(), copies[0].only("x-at").is_empty()), (Bytes::from(r#"{"id":1}"#), false));
     let stats = scene.envoy.settled_at("search", 2).await;
     assert_eq!(stats.of("search", "delivered"), 2);
     let stats = scene.envoy.settled_at("crm", 2).await;
