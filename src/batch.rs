@@ -26,8 +26,11 @@ impl Format {
     }
 
     /// The body of a batch of these items, each of them JSON on one line.
-    pub fn join<'i>(self, items: impl Iterator<Item = &'i [u8]>) -> Vec<u8> {
-        let mut body = Vec::new();
+    pub fn join<'i>(self, items: impl Iterator<Item = &'i [u8]> + Clone) -> Vec<u8> {
+        let (count, bytes) = items.clone().fold((0_usize, 0_usize), |(count, bytes), item| {
+            (count.saturating_add(1), bytes.saturating_add(item.len()))
+        });
+        let mut body = Vec::with_capacity(self.joined_len(count, bytes));
         match self {
             Self::JsonArray => {
                 let mut before = b'[';
@@ -87,6 +90,15 @@ pub struct Batch<T> {
     due: Duration,
 }
 
+/// What fits into a batch until it is full: one of the two is enough for that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Room {
+    /// So many items.
+    pub items: usize,
+    /// So many bytes, those between and around items included.
+    pub bytes: usize,
+}
+
 /// Collects the items of one target.
 #[derive(Debug)]
 pub struct Collector<T> {
@@ -112,6 +124,16 @@ impl<T: Item> Collector<T> {
     /// How items are put together.
     pub fn format(&self) -> Format {
         self.settings.format
+    }
+
+    /// What the open batch has room for.
+    pub fn room(&self) -> Room {
+        let (items, bytes) = self.open.as_ref().map_or((0, 0), |open| (open.items.len(), open.bytes));
+        let taken = self.settings.format.joined_len(items, bytes);
+        Room {
+            items: self.settings.max_items.saturating_sub(items),
+            bytes: self.settings.max_bytes.saturating_sub(taken),
+        }
     }
 
     /// Adds an item, at the time `now` of a clock that does not go back. `line` is what its call has to say.

@@ -126,7 +126,7 @@ impl CapturedHead {
                 true
             });
         } else {
-            headers.iter().for_each(|(name, value)| seen(name, value));
+            captured.correlation_id = headers.get_all(config.correlation_header.as_bytes()).next().map(logged);
         }
         captured
     }
@@ -253,7 +253,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
 /// A client's value, made fit for a log line: text of a bounded length.
 fn logged(value: &[u8]) -> Rc<str> {
     let start = value.get(..MAX_LOGGED_ID).unwrap_or(value);
-    String::from_utf8_lossy(start).into()
+    std::str::from_utf8(start).map_or_else(|_| String::from_utf8_lossy(start).into(), Rc::from)
 }
 
 #[cfg(test)]

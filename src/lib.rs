@@ -20,6 +20,7 @@
 //! Everything but `host` is pure: it takes the time, random bytes and plain data as arguments and returns values. `host`
 //! alone talks to Envoy, and exists only in the compiled filter.
 
+pub mod arrivals;
 pub mod backoff;
 pub mod batch;
 pub mod breaker;

@@ -73,6 +73,11 @@ impl<T: Weigh> Lane<T> {
         fits
     }
 
+    /// Gives back places of copies that wait elsewhere no longer, and do not go either.
+    pub fn leave(&mut self, copies: usize) {
+        self.parked = self.parked.saturating_sub(copies);
+    }
+
     /// The time of an item that was parked has come: it goes, or waits in the places that it has.
     pub fn unpark(&mut self, item: T) -> Offer<T> {
         self.parked = self.parked.saturating_sub(item.weight());

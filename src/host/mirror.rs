@@ -2,6 +2,7 @@
 //! (`attempt`), compared (`comparison`), given up (`given_up`).
 
 mod attempt;
+mod batching;
 mod comparison;
 mod delivery;
 mod given_up;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use self::batching::Batching;
 pub(super) use self::comparison::{Comparison, Reply};
 pub(super) use self::delivery::BatchItem;
 use self::delivery::{Burden, Delivery, InFlight};
@@ -20,7 +22,6 @@ pub(super) use self::intake::{Complete, Targets, Wanted};
 use super::calls;
 use super::guard::Guard;
 use super::metrics::TargetMetrics;
-use crate::batch::Collector;
 use crate::breaker::{Permit, Sample};
 use crate::config::{Config, Target};
 use crate::ids::RandomPool;
@@ -69,8 +70,7 @@ struct TargetLane {
     lane: Lane<Delivery>,
     /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
     letters: Lane<GivenUp>,
-    /// Items that are not enough for a batch yet; each has a place in the lane.
-    collector: Option<Collector<BatchItem>>,
+    batching: Option<Batching>,
     rate: Option<TokenBucket>,
     guard: Guard,
     metrics: TargetMetrics,
@@ -95,7 +95,7 @@ impl Mirror {
             Ok::<_, String>(TargetLane {
                 lane: Lane::new(target.max_in_flight, target.max_queued),
                 letters: Lane::new(target.max_in_flight, target.max_queued),
-                collector: target.batch.map(Collector::new),
+                batching: target.batch.map(Batching::new),
                 rate: target.rate.clone(),
                 guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
                 metrics,
@@ -149,7 +149,7 @@ impl Mirror {
     /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
     fn next_due(&self) -> Option<Duration> {
         let delivery = self.waiting.first_key_value().map(|((due, _), _)| *due);
-        let batches = self.lanes.iter().filter_map(|lane| lane.collector.as_ref()?.due());
+        let batches = self.lanes.iter().filter_map(|lane| lane.batching.as_ref()?.due());
         batches.chain(delivery).chain(self.drain.end()).min()
     }
 
@@ -178,10 +178,7 @@ impl Mirror {
             _ => {}
         }
         for target in 0..self.lanes.len() {
-            let due = self.lanes.get(target).and_then(|lane| lane.collector.as_ref()?.due());
-            if due.is_some_and(|due| due <= now) {
-                self.close_batch(target, now);
-            }
+            self.batch_due(target, now);
         }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {

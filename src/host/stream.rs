@@ -182,7 +182,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
     if wanted.reads.headers {
         head.keep_all(headers);
     }
-    let Some(charge) = mirror.budget.take(head.size()) else {
+    let Some(charge) = mirror.charge(head.size()) else {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return None;
     };
@@ -197,7 +197,7 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
     if collected.body.len().saturating_add(size) > mirror.config.max_body_bytes {
         return Err(DropReason::BodyTooLarge);
     }
-    if !mirror.budget.grow(&mut collected.charge, size) {
+    if !mirror.grow(&mut collected.charge, size) {
         return Err(DropReason::BufferFull);
     }
     match calls::buffer(Buffer::RequestBody, size) {

@@ -49,11 +49,11 @@ fn what_a_drain_gives_up_is_given_up_item_by_item() {
         "dead_letter": {"cluster": "dlq", "on": ["shutdown"]},
     });
     let (host, worker) = mirroring_with(&with(audit_with(&target), &json!({"drain_timeout": "5s"})));
-    // Three wait for their retry, three are under way, three are queued, and a batch is open.
+    // Three wait for their retry, three are under way, and a batch of two is open, of which the first shows.
     post(&worker, 0..3);
     worker.call_out().answer(Answer::upstream(503).header("retry-after", "60"));
     post(&worker, 3..8);
-    assert_eq!((host.stat("audit", "inflight"), host.stat("audit", "queued")), (1, 5));
+    assert_eq!((host.stat("audit", "inflight"), host.stat("audit", "queued")), (1, 4));
     let (under_way, old) = (worker.call_out(), worker.root());
     assert!(worker.configure(crate::scene::audit().to_string()));
     assert_eq!((host.stat("audit", "queued"), worker.call_outs().len()), (5, 0));

@@ -43,7 +43,7 @@ fn a_batch_goes_when_its_first_item_has_waited_to_the_millisecond() {
     worker.pass(&host, millis(15));
     post(&worker, 1..2);
     assert_eq!((worker.pass(&host, millis(4)), sent(&worker).len()), (0, 0));
-    assert_eq!((host.stat("audit", "queued"), host.stat("audit", "inflight")), (2, 0));
+    assert_eq!((host.stat("audit", "queued"), host.stat("audit", "inflight")), (1, 0));
     assert_eq!(worker.pass(&host, millis(1)), 1);
     let call = worker.call_out();
     assert_eq!((items(&call), worker.tick_period()), (vec![0, 1], None));
@@ -52,6 +52,60 @@ fn a_batch_goes_when_its_first_item_has_waited_to_the_millisecond() {
     let counted = ["matched", "attempts", "delivered"].map(|name| host.stat("audit", name));
     assert_eq!((counted, host.samples("audit", "batch_items")), ([2, 1, 2], vec![2]));
     assert_balanced(&host, "audit");
+}
+
+#[test]
+fn what_waits_in_an_open_batch_shows_its_first_at_once_and_all_within_a_second() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({"batch": {"max_items": 100, "max_delay": "1h"}})));
+    let shown = || ["matched", "queued"].map(|name| host.stat("audit", name));
+    post(&worker, 0..1);
+    let bytes = host.stat("audit", "queued_bytes");
+    assert_eq!((shown(), bytes > 0), ([0, 1], true));
+    post(&worker, 1..7);
+    assert_eq!((shown(), host.stat("audit", "queued_bytes")), ([0, 1], bytes));
+    assert_eq!((worker.pass(&host, millis(999)), shown()), (0, [0, 1]));
+    assert_eq!((worker.pass(&host, millis(1)), shown()), (1, [7, 7]));
+    assert!(host.stat("audit", "queued_bytes") > bytes);
+    assert_eq!(worker.tick_period(), Some(3_599 * SECOND));
+    // As many as cost little when they are looked at together show at once.
+    post(&worker, 7..80);
+    assert_eq!(shown(), [71, 72]);
+    worker.shut_down();
+    assert_eq!(items(&worker.call_out()), (0..80).collect::<Vec<u64>>());
+    assert_eq!((shown(), host.stat("audit", "queued_bytes")), ([80, 0], 0));
+}
+
+#[test]
+fn what_came_for_a_batch_and_cannot_be_an_item_of_it_leaves_its_place_to_others() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({
+        "batch": {"max_items": 4, "max_delay": "1h"},
+        "limits": {"max_queued": 4, "rate": {"per_second": 1, "burst": 5}},
+    })));
+    let bad = || worker.exchange(&Request::post("/").body("no json"));
+    post(&worker, 0..1);
+    (0..2).for_each(|_| bad());
+    assert_eq!(dropped(&host, "audit"), [], "nobody has looked yet");
+    post(&worker, 1..2);
+    assert_eq!((dropped(&host, "audit"), host.stat("audit", "queued"), sent(&worker).len()), (only("body_not_json", 2), 2, 0));
+    post(&worker, 2..4);
+    assert_eq!(sent(&worker), [[0, 1, 2, 3]]);
+    // The rate is of items, not of what never became one.
+    post(&worker, 4..6);
+    worker.shut_down();
+    assert_eq!(sent(&worker), [[4]]);
+    assert_eq!((host.stat("audit", "queued"), host.stat("audit", "dropped.rate_limited")), (0, 1));
+}
+
+#[test]
+fn what_came_for_a_batch_is_made_items_before_there_is_no_room() {
+    let batch = audit_with(&json!({"batch": {"max_items": 100, "max_delay": "1h"}}));
+    let (host, worker) = mirroring_with(&with(batch, &json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 16_000}})));
+    for id in 0..40_u64 {
+        worker.exchange(&Request::post("/").header("x-long", "x".repeat(2_000)).body(id.to_string()));
+    }
+    assert_eq!(dropped(&host, "audit"), []);
+    worker.shut_down();
+    assert_eq!(items(&worker.call_out()), (0..40).collect::<Vec<u64>>());
 }
 
 #[test]
@@ -202,12 +256,13 @@ fn items_are_charged_one_by_one_and_given_back() {
     let item = || worker.exchange(&Request::post("/").body(json!("x".repeat(900)).to_string()));
     for round in 1..=3 {
         (0..7).for_each(|_| item());
-        let taken = host.stat("audit", "queued");
-        assert!((2..=4).contains(&taken), "{taken}");
         assert!(host.stat("audit", "queued_bytes") <= 5_000);
-        assert_eq!(dropped(&host, "audit"), only("buffer_full", (7 - taken.unsigned_abs()) * round));
         worker.pass(&host, millis(20));
-        assert_eq!(worker.answer_all(&Answer::upstream(200)), 1);
+        let call = worker.call_out();
+        let taken = serde_json::from_slice::<Vec<String>>(call.body()).unwrap().len();
+        assert!((2..=4).contains(&taken), "{taken}");
+        assert_eq!(dropped(&host, "audit"), only("buffer_full", (7 - taken as u64) * round));
+        call.answer(Answer::upstream(200));
         assert_balanced(&host, "audit");
     }
 }

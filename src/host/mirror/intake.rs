@@ -1,21 +1,17 @@
 //! Requests as they come: which targets want them, and how they become deliveries.
 
-use std::borrow::Cow;
-use std::mem::size_of;
 use std::rc::Rc;
 use std::time::Duration;
 
 use super::comparison::Comparison;
-use super::delivery::{Batch, BatchItem, Burden, Delivery, Load, One};
+use super::delivery::{Delivery, Load, One};
 use super::Mirror;
-use crate::batch::{self, Completed};
 use crate::capture::{CapturedHead, Needs, RequestHead};
-use crate::config::Reads;
-use crate::headers::{HeaderMap, Pairs};
+use crate::config::{Reads, Target};
+use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::ids::random_id;
 use crate::outbox::Offer;
-use crate::shape::{Attempt, Source};
 use crate::stats::{DropReason, Metric};
 use crate::template::{Answered, Property};
 
@@ -70,8 +66,16 @@ pub(in crate::host) struct Complete {
     pub(in crate::host) answered: Option<Rc<Answered>>,
 }
 
+impl Complete {
+    /// The bytes it takes to hold.
+    pub(super) fn size(&self) -> usize {
+        let answer_size = self.answered.as_ref().map_or(0, |answered| answered.headers.size());
+        self.head.size().saturating_add(self.body.len()).saturating_add(answer_size)
+    }
+}
+
 impl Mirror {
-    /// The targets that want a request; counts it for each of them.
+    /// The targets that want a request; counts it for each of them, if not [later](is_counted_later).
     pub(in crate::host) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
         let mut wanted = Wanted::default();
         let Self { config, lanes, random, .. } = self;
@@ -80,8 +84,11 @@ impl Mirror {
             if !target.matcher.wants(head.method, head.path, headers) {
                 continue;
             }
-            lane.metrics.add(Metric::Matched, 1);
-            if target.sample.as_ref().is_some_and(|sample| !sample.admits(headers, &mut random)) {
+            let is_in = target.sample.as_ref().is_none_or(|sample| sample.admits(headers, &mut random));
+            if !is_in || !is_counted_later(target) {
+                lane.metrics.add(Metric::Matched, 1);
+            }
+            if !is_in {
                 lane.metrics.add(Metric::SampledOut, 1);
                 continue;
             }
@@ -116,7 +123,7 @@ impl Mirror {
         let now = calls::monotonic();
         for target in targets.iter() {
             if self.config.targets.get(target).is_some_and(|target| target.batch.is_some()) {
-                self.collect(target, complete, now);
+                self.arrive(target, complete, now);
             } else {
                 self.offer(target, complete, comparison_of(comparisons, target), now);
             }
@@ -152,6 +159,7 @@ impl Mirror {
     /// Counts a request that never became a delivery.
     pub(in crate::host) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.now.iter().chain(wanted.later.iter()) {
+            self.count_as_matched(target, 1);
             self.give_up_unsent(target, None, head.correlation_id(), reason);
             if wanted.compared.has(target) {
                 self.count(target, Metric::CompareNotComparable);
@@ -162,8 +170,7 @@ impl Mirror {
     fn offer(&mut self, target: usize, complete: &Complete, comparison: Option<Comparison>, now: Duration) {
         let id = random_id(self.random.take(calls::random));
         let Complete { head, body, answered } = complete;
-        let answer_size = answered.as_ref().map_or(0, |answered| answered.headers.size());
-        let Some(charge) = self.budget.take(head.size().saturating_add(body.len()).saturating_add(answer_size)) else {
+        let Some(charge) = self.charge(complete.size()) else {
             self.give_up_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             self.unanswered(comparison);
             return;
@@ -183,90 +190,15 @@ impl Mirror {
         }
     }
 
-    fn is_rate_limited(&mut self, target: usize, now: Duration) -> bool {
+    pub(super) fn is_rate_limited(&mut self, target: usize, now: Duration) -> bool {
         self.lanes.get_mut(target).and_then(|lane| lane.rate.as_mut()).is_some_and(|rate| !rate.take(now))
     }
+}
 
-    /// Makes an item of a request, for the next batch of that target.
-    fn collect(&mut self, index: usize, complete: &Complete, now: Duration) {
-        let id = random_id(self.random.take(calls::random));
-        let correlation_id = complete.head.correlation_id();
-        let Some(target) = self.config.targets.get(index) else {
-            return;
-        };
-        let Some(settings) = target.batch else {
-            return;
-        };
-        let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
-        let source = Source {
-            head: &complete.head,
-            body: &complete.body,
-            answered: complete.answered.as_deref(),
-            at: if target.reads.time { calls::wall_clock() } else { Duration::ZERO },
-            max_body: self.config.max_body_bytes,
-        };
-        let Ok((line, json)) = target.shape.item(&source, &attempt, settings.format) else {
-            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BodyNotJson);
-            return;
-        };
-        let json = match json {
-            Cow::Borrowed(json) if json.len() == complete.body.len() => Rc::clone(&complete.body),
-            json => Rc::new(json.into_owned()),
-        };
-        // What the call says is held once for all of its items, and by each of their letters.
-        let held = [json.len(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
-        let Some(charge) = self.budget.take(held.into_iter().fold(0, usize::saturating_add)) else {
-            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
-            return;
-        };
-        let item = BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received: now, charge };
-        let limited = self.is_rate_limited(index, now);
-        let place = !limited && self.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
-        if !place {
-            let reason = if limited { DropReason::RateLimited } else { DropReason::QueueFull };
-            let delivery = self.delivery_of(index, line, vec![item]);
-            self.give_up_before_attempt(delivery, reason, now);
-            return;
-        }
-        self.count_queued(Burden { target: index, copies: 1, bytes: item.charge.bytes() }, 1);
-        let Some(collector) = self.lanes.get_mut(index).and_then(|lane| lane.collector.as_mut()) else {
-            return;
-        };
-        let Completed { before, full } = collector.add(line, item, now);
-        let due = collector.due();
-        for batch in before.into_iter().chain(full) {
-            self.let_go(index, batch, now);
-        }
-        if let Some(due) = due {
-            self.arm_by(due, now);
-        }
-    }
-
-    /// Lets the open batch of a target go as it is.
-    pub(super) fn close_batch(&mut self, target: usize, now: Duration) {
-        let batch = self.lanes.get_mut(target).and_then(|lane| lane.collector.as_mut()?.close());
-        if let Some(batch) = batch {
-            self.let_go(target, batch, now);
-        }
-    }
-
-    /// A batch is complete: it goes, or waits in the places of its items.
-    fn let_go(&mut self, target: usize, batch: batch::Batch<BatchItem>, now: Duration) {
-        let delivery = self.delivery_of(target, batch.line, batch.items);
-        self.leave_wait(delivery, now);
-    }
-
-    fn delivery_of(&mut self, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
-        Delivery {
-            id: random_id(self.random.take(calls::random)),
-            target,
-            attempt: 1,
-            // Items come in the order of time.
-            received: items.first().map(|item| item.received).unwrap_or_default(),
-            load: Load::Batch(Batch { line: Rc::new(line), items }),
-            last_outcome: None,
-        }
-    }
+/// True for a target whose requests are counted as matched when they become items of a batch, or are given up before, all that have come at
+/// once. What waits for the primary's answer is counted before that: it may wait for long.
+pub(super) fn is_counted_later(target: &Target) -> bool {
+    target.batch.is_some() && target.after.is_none()
 }
 
 /// What holds a target's answer against the primary's, if they are compared.

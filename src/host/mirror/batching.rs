@@ -1,0 +1,287 @@
+//! Requests for a batch: they come, are made items together, and go when the batch is complete.
+
+use std::borrow::Cow;
+use std::mem::size_of;
+use std::rc::Rc;
+use std::time::Duration;
+
+use super::delivery::{Batch, BatchItem, Delivery, Load};
+use super::intake::{is_counted_later, Complete};
+use super::{signed, Mirror};
+use crate::arrivals::{self, Arrivals};
+use crate::batch::{self, Collector, Completed, Settings};
+use crate::headers::Pairs;
+use crate::host::calls;
+use crate::ids::random_id;
+use crate::outbox::Charge;
+use crate::shape::{Attempt, Source};
+use crate::stats::{DropReason, Metric};
+
+/// What one target's batches are made of.
+pub(super) struct Batching {
+    arrivals: Arrivals<Arrival>,
+    /// Items that are not enough for a batch yet; each has a place in the lane.
+    collector: Collector<BatchItem>,
+    /// What the gauges have of the arrivals: the first of them, so that nothing waits while they say that nothing does.
+    shown: Waiting,
+}
+
+/// A request that is to become an item.
+struct Arrival {
+    complete: Complete,
+    /// When it was complete.
+    received: Duration,
+    /// The same since 1970, if that is read.
+    at: Duration,
+    /// Bytes taken from the worker's budget for it.
+    charge: Charge,
+}
+
+impl arrivals::Arrival for Arrival {
+    fn body_bytes(&self) -> usize {
+        self.complete.body.len()
+    }
+
+    fn held(&self) -> usize {
+        self.charge.bytes()
+    }
+}
+
+/// Requests that wait, and their bytes, as gauges tell of them; negative for what waits no longer.
+#[derive(Clone, Copy, Default)]
+struct Waiting {
+    copies: i64,
+    bytes: i64,
+}
+
+impl Waiting {
+    fn one(charge: &Charge) -> Self {
+        Self { copies: 1, bytes: signed(charge.bytes()) }
+    }
+
+    fn and(self, other: Self) -> Self {
+        Self { copies: self.copies.saturating_add(other.copies), bytes: self.bytes.saturating_add(other.bytes) }
+    }
+
+    fn negative(self) -> Self {
+        Self { copies: self.copies.saturating_neg(), bytes: self.bytes.saturating_neg() }
+    }
+}
+
+impl Batching {
+    pub(super) fn new(settings: Settings) -> Self {
+        Self { arrivals: Arrivals::new(settings.max_delay), collector: Collector::new(settings), shown: Waiting::default() }
+    }
+
+    /// When there is something to do next; none when there is nothing.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.arrivals.due().into_iter().chain(self.collector.due()).min()
+    }
+}
+
+impl Mirror {
+    /// Takes in a request for the batches of a target.
+    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, now: Duration) {
+        let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Arrival>())) else {
+            self.count_as_matched(index, 1);
+            let id = random_id(self.random.take(calls::random));
+            self.give_up_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
+            return;
+        };
+        let reads_time = self.config.targets.get(index).is_some_and(|target| target.reads.time);
+        let at = if reads_time { calls::wall_clock() } else { Duration::ZERO };
+        let arrival = Arrival { complete: complete.clone(), received: now, at, charge };
+        if !self.has_place(index, now) {
+            self.count_as_matched(index, 1);
+            if let Some((line, item)) = self.item(index, arrival) {
+                let reason = if self.is_rate_limited(index, now) { DropReason::RateLimited } else { DropReason::QueueFull };
+                self.give_up_item(index, line, item, reason, now);
+            }
+            return;
+        }
+        let Some(batching) = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()) else {
+            return;
+        };
+        let size = Waiting::one(&arrival.charge);
+        let is_first = batching.arrivals.is_empty();
+        if batching.arrivals.add(arrival, now, batching.collector.room()) {
+            self.gather(index, now);
+        } else if is_first {
+            batching.shown = size;
+            let due = batching.due();
+            self.show(index, size);
+            self.arm_for(due, now);
+        }
+    }
+
+    /// Takes a place for one more. Of what has come before, some may not become items, and so leave theirs.
+    fn has_place(&mut self, index: usize, now: Duration) -> bool {
+        let park = |mirror: &mut Self| mirror.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
+        park(self) || {
+            self.gather(index, now);
+            park(self)
+        }
+    }
+
+    /// Makes items of the requests that have come.
+    fn gather(&mut self, index: usize, now: Duration) {
+        let Some(batching) = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()) else {
+            return;
+        };
+        if batching.arrivals.is_empty() {
+            return;
+        }
+        let arrivals = batching.arrivals.take();
+        let mut change = std::mem::take(&mut batching.shown).negative();
+        self.count_as_matched(index, arrivals.len());
+        for arrival in arrivals {
+            let Some((line, item)) = self.item(index, arrival) else {
+                self.leave_parked(index);
+                continue;
+            };
+            if self.is_rate_limited(index, item.received) {
+                self.leave_parked(index);
+                self.give_up_item(index, line, item, DropReason::RateLimited, now);
+                continue;
+            }
+            change = change.and(Waiting::one(&item.charge));
+            let Some(batching) = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()) else {
+                return;
+            };
+            let received = item.received;
+            let Completed { before, full } = batching.collector.add(line, item, received);
+            for batch in before.into_iter().chain(full) {
+                self.show(index, std::mem::take(&mut change));
+                self.let_go(index, batch, now);
+            }
+        }
+        self.show(index, change);
+        let due = self.lanes.get(index).and_then(|lane| lane.batching.as_ref()?.due());
+        self.arm_for(due, now);
+    }
+
+    /// Counts requests that were not when they came.
+    pub(super) fn count_as_matched(&self, index: usize, requests: usize) {
+        if self.config.targets.get(index).is_some_and(is_counted_later) {
+            self.add(index, Metric::Matched, signed(requests));
+        }
+    }
+
+    /// Takes bytes from the worker's budget. What has come for batches holds more than their items will: before there is no room, they are made
+    /// of it.
+    pub(in crate::host) fn charge(&mut self, bytes: usize) -> Option<Charge> {
+        let mut charge = self.budget.nothing();
+        self.grow(&mut charge, bytes).then_some(charge)
+    }
+
+    /// The same for more bytes of the same thing.
+    pub(in crate::host) fn grow(&mut self, charge: &mut Charge, bytes: usize) -> bool {
+        self.budget.grow(charge, bytes) || {
+            let now = calls::monotonic();
+            for index in 0..self.lanes.len() {
+                self.gather(index, now);
+            }
+            self.budget.grow(charge, bytes)
+        }
+    }
+
+    /// The item that a request becomes, and what its call has to say; none if it was given up.
+    fn item(&mut self, index: usize, arrival: Arrival) -> Option<(Pairs, BatchItem)> {
+        let Arrival { complete, received, at, charge } = arrival;
+        // What the item holds is taken instead.
+        drop(charge);
+        let id = random_id(self.random.take(calls::random));
+        let correlation_id = complete.head.correlation_id();
+        let target = self.config.targets.get(index)?;
+        let format = target.batch?.format;
+        let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
+        let source = Source {
+            head: &complete.head,
+            body: &complete.body,
+            answered: complete.answered.as_deref(),
+            at,
+            max_body: self.config.max_body_bytes,
+        };
+        let Ok((line, json)) = target.shape.item(&source, &attempt, format) else {
+            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BodyNotJson);
+            return None;
+        };
+        let json = match json {
+            Cow::Borrowed(json) if json.len() == complete.body.len() => Rc::clone(&complete.body),
+            json => Rc::new(json.into_owned()),
+        };
+        // What the call says is held once for all of its items, and by each of their letters.
+        let held = [json.len(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
+        let Some(charge) = self.budget.take(held.into_iter().fold(0, usize::saturating_add)) else {
+            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
+            return None;
+        };
+        Some((line, BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received, charge }))
+    }
+
+    fn leave_parked(&mut self, index: usize) {
+        if let Some(lane) = self.lanes.get_mut(index) {
+            lane.lane.leave(1);
+        }
+    }
+
+    fn give_up_item(&mut self, index: usize, line: Pairs, item: BatchItem, reason: DropReason, now: Duration) {
+        let delivery = self.delivery_of(index, line, vec![item]);
+        self.give_up_before_attempt(delivery, reason, now);
+    }
+
+    /// The time of what has come for a target's batches, or of the open one, may be there.
+    pub(super) fn batch_due(&mut self, index: usize, now: Duration) {
+        let is_due = |mirror: &Self, due: fn(&Batching) -> Option<Duration>| {
+            mirror.lanes.get(index).and_then(|lane| due(lane.batching.as_ref()?)).is_some_and(|due| due <= now)
+        };
+        if is_due(self, |batching| batching.arrivals.due()) {
+            self.gather(index, now);
+        }
+        // Those that came first may have waited for as long as their batch may.
+        if is_due(self, |batching| batching.collector.due()) {
+            self.close_batch(index, now);
+        }
+    }
+
+    /// Lets all go that has come for a target's batches.
+    pub(super) fn close_batch(&mut self, index: usize, now: Duration) {
+        self.gather(index, now);
+        let batch = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()?.collector.close());
+        if let Some(batch) = batch {
+            self.let_go(index, batch, now);
+        }
+    }
+
+    /// A batch is complete: it goes, or waits in the places of its items.
+    fn let_go(&mut self, target: usize, batch: batch::Batch<BatchItem>, now: Duration) {
+        let delivery = self.delivery_of(target, batch.line, batch.items);
+        self.leave_wait(delivery, now);
+    }
+
+    fn delivery_of(&mut self, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
+        Delivery {
+            id: random_id(self.random.take(calls::random)),
+            target,
+            attempt: 1,
+            // Items come in the order of time.
+            received: items.first().map(|item| item.received).unwrap_or_default(),
+            load: Load::Batch(Batch { line: Rc::new(line), items }),
+            last_outcome: None,
+        }
+    }
+
+    fn show(&self, index: usize, Waiting { copies, bytes }: Waiting) {
+        for (gauge, change) in [(Metric::Queued, copies), (Metric::QueuedBytes, bytes)] {
+            if change != 0 {
+                self.add(index, gauge, change);
+            }
+        }
+    }
+
+    fn arm_for(&mut self, due: Option<Duration>, now: Duration) {
+        if let Some(due) = due {
+            self.arm_by(due, now);
+        }
+    }
+}
