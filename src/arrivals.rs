@@ -113,7 +113,10 @@ mod tests {
         let room = Room { items: 3, bytes: 100 };
         assert_eq!([0, 1, 2].map(|number| arrivals.add(Request(number, 1), at(0), room)), [false, false, true]);
         arrivals.take();
-        assert_eq!([50, 49, 1].map(|bytes| arrivals.add(Request(100, bytes), at(0), Room { items: 9, bytes: 100 })), [false, false, true]);
+        assert_eq!(
+            [50, 49, 1].map(|bytes| arrivals.add(Request(100, bytes), at(0), Room { items: 9, bytes: 100 })),
+            [false, false, true]
+        );
     }
 
     #[test]

@@ -27,9 +27,9 @@ impl Format {
 
     /// The body of a batch of these items, each of them JSON on one line.
     pub fn join<'i>(self, items: impl Iterator<Item = &'i [u8]> + Clone) -> Vec<u8> {
-        let (count, bytes) = items.clone().fold((0_usize, 0_usize), |(count, bytes), item| {
-            (count.saturating_add(1), bytes.saturating_add(item.len()))
-        });
+        let (count, bytes) = items
+            .clone()
+            .fold((0_usize, 0_usize), |(count, bytes), item| (count.saturating_add(1), bytes.saturating_add(item.len())));
         let mut body = Vec::with_capacity(self.joined_len(count, bytes));
         match self {
             Self::JsonArray => {
@@ -130,10 +130,7 @@ impl<T: Item> Collector<T> {
     pub fn room(&self) -> Room {
         let (items, bytes) = self.open.as_ref().map_or((0, 0), |open| (open.items.len(), open.bytes));
         let taken = self.settings.format.joined_len(items, bytes);
-        Room {
-            items: self.settings.max_items.saturating_sub(items),
-            bytes: self.settings.max_bytes.saturating_sub(taken),
-        }
+        Room { items: self.settings.max_items.saturating_sub(items), bytes: self.settings.max_bytes.saturating_sub(taken) }
     }
 
     /// Adds an item, at the time `now` of a clock that does not go back. `line` is what its call has to say.

@@ -76,6 +76,17 @@ fn what_waits_in_an_open_batch_shows_its_first_at_once_and_all_within_a_second()
 }
 
 #[test]
+fn a_large_request_is_looked_at_alone_and_waits_no_longer_for_that() {
+    let batch = audit_with(&json!({"batch": {"max_items": 9, "max_bytes": "1MiB", "max_delay": "5s"}}));
+    let (host, worker) = mirroring_with(&with(batch, &json!({"limits": {"max_body_bytes": "1MiB"}})));
+    worker.exchange(&Request::post("/").body(json!("x".repeat(140_000)).to_string()));
+    assert_eq!((host.stat("audit", "matched"), host.stat("audit", "queued")), (1, 1));
+    assert_eq!((worker.pass(&host, millis(4_999)), worker.pass(&host, millis(1))), (0, 1));
+    assert_eq!(worker.answer_all(&Answer::upstream(200)), 1);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
 fn what_came_for_a_batch_and_cannot_be_an_item_of_it_leaves_its_place_to_others() {
     let (host, worker) = mirroring_with(&audit_with(&json!({
         "batch": {"max_items": 4, "max_delay": "1h"},
@@ -99,7 +110,8 @@ fn what_came_for_a_batch_and_cannot_be_an_item_of_it_leaves_its_place_to_others(
 #[test]
 fn what_came_for_a_batch_is_made_items_before_there_is_no_room() {
     let batch = audit_with(&json!({"batch": {"max_items": 100, "max_delay": "1h"}}));
-    let (host, worker) = mirroring_with(&with(batch, &json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 16_000}})));
+    let (host, worker) =
+        mirroring_with(&with(batch, &json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 16_000}})));
     for id in 0..40_u64 {
         worker.exchange(&Request::post("/").header("x-long", "x".repeat(2_000)).body(id.to_string()));
     }

@@ -99,7 +99,7 @@ impl Mirror {
             }
             return;
         }
-        let Some(batching) = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()) else {
+        let Some(batching) = self.batching(index) else {
             return;
         };
         let size = Waiting::one(&arrival.charge);
@@ -125,7 +125,7 @@ impl Mirror {
 
     /// Makes items of the requests that have come.
     fn gather(&mut self, index: usize, now: Duration) {
-        let Some(batching) = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()) else {
+        let Some(batching) = self.batching(index) else {
             return;
         };
         if batching.arrivals.is_empty() {
@@ -145,7 +145,7 @@ impl Mirror {
                 continue;
             }
             change = change.and(Waiting::one(&item.charge));
-            let Some(batching) = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()) else {
+            let Some(batching) = self.batching(index) else {
                 return;
             };
             let received = item.received;
@@ -156,7 +156,7 @@ impl Mirror {
             }
         }
         self.show(index, change);
-        let due = self.lanes.get(index).and_then(|lane| lane.batching.as_ref()?.due());
+        let due = self.batching(index).and_then(|batching| batching.due());
         self.arm_for(due, now);
     }
 
@@ -219,6 +219,10 @@ impl Mirror {
         Some((line, BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received, charge }))
     }
 
+    fn batching(&mut self, index: usize) -> Option<&mut Batching> {
+        self.lanes.get_mut(index)?.batching.as_mut()
+    }
+
     fn leave_parked(&mut self, index: usize) {
         if let Some(lane) = self.lanes.get_mut(index) {
             lane.lane.leave(1);
@@ -232,14 +236,11 @@ impl Mirror {
 
     /// The time of what has come for a target's batches, or of the open one, may be there.
     pub(super) fn batch_due(&mut self, index: usize, now: Duration) {
-        let is_due = |mirror: &Self, due: fn(&Batching) -> Option<Duration>| {
-            mirror.lanes.get(index).and_then(|lane| due(lane.batching.as_ref()?)).is_some_and(|due| due <= now)
-        };
-        if is_due(self, |batching| batching.arrivals.due()) {
+        if self.batching(index).and_then(|batching| batching.arrivals.due()).is_some_and(|due| due <= now) {
             self.gather(index, now);
         }
         // Those that came first may have waited for as long as their batch may.
-        if is_due(self, |batching| batching.collector.due()) {
+        if self.batching(index).and_then(|batching| batching.collector.due()).is_some_and(|due| due <= now) {
             self.close_batch(index, now);
         }
     }
@@ -247,8 +248,7 @@ impl Mirror {
     /// Lets all go that has come for a target's batches.
     pub(super) fn close_batch(&mut self, index: usize, now: Duration) {
         self.gather(index, now);
-        let batch = self.lanes.get_mut(index).and_then(|lane| lane.batching.as_mut()?.collector.close());
-        if let Some(batch) = batch {
+        if let Some(batch) = self.batching(index).and_then(|batching| batching.collector.close()) {
             self.let_go(index, batch, now);
         }
     }
