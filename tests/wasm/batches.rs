@@ -108,6 +108,37 @@ fn what_came_for_a_batch_and_cannot_be_an_item_of_it_leaves_its_place_to_others(
 }
 
 #[test]
+fn before_a_place_is_missing_it_is_looked_who_needs_none() {
+    let (host, worker) = batching_with(&json!({"limits": {"max_in_flight": 1, "max_queued": 4}}));
+    // Three under way, three behind them, and one that is no item.
+    post(&worker, 0..6);
+    worker.exchange(&Request::post("/").body("no json"));
+    post(&worker, 6..7);
+    assert_eq!((dropped(&host, "audit"), host.stat("audit", "queued")), (only("body_not_json", 1), 4));
+    post(&worker, 7..8);
+    assert_eq!(host.stat("audit", "dropped.queue_full"), 1);
+    worker.shut_down();
+}
+
+#[test]
+fn the_rate_is_that_at_which_requests_come_and_what_is_above_it_leaves_its_place() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({
+        "batch": {"max_items": 2, "max_delay": "5s"},
+        "limits": {"max_queued": 2, "rate": {"per_second": 1, "burst": 2}},
+    })));
+    post(&worker, 0..2);
+    assert_eq!(sent(&worker), [[0, 1]]);
+    // It came when there was no token left, though there is one when it is looked at.
+    post(&worker, 2..3);
+    worker.pass(&host, SECOND);
+    assert_eq!((dropped(&host, "audit"), host.stat("audit", "queued")), (only("rate_limited", 1), 0));
+    worker.pass(&host, SECOND);
+    post(&worker, 3..5);
+    assert_eq!(sent(&worker), [[3, 4]]);
+    assert_eq!(dropped(&host, "audit"), only("rate_limited", 1));
+}
+
+#[test]
 fn what_came_for_a_batch_is_made_items_before_there_is_no_room() {
     let batch = audit_with(&json!({"batch": {"max_items": 100, "max_delay": "1h"}}));
     let (host, worker) =
