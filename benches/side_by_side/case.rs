@@ -66,6 +66,9 @@ pub(crate) struct Case {
     pub(crate) arrival: Arrival,
     pub(crate) variants: Vec<Variant>,
     pub(crate) verdict: Option<Verdict>,
+    /// How often its Envoys are started anew.
+    pub(crate) launches: usize,
+    /// Rounds of all launches together.
     pub(crate) rounds: usize,
 }
 

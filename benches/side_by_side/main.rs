@@ -90,39 +90,50 @@ fn run_case(case: &Case, options: &Options, machine: &Machine, upstreams: &Upstr
     let script = Script::write(case, options)?;
     upstreams.inspect(case.inspected());
     let bench = Bench { case, options, upstreams, script: &script };
-    let envoys = case
-        .variants
-        .iter()
-        .map(|&variant| Ok((variant, Envoy::start(variant, case, options, machine, upstreams)?)))
-        .collect::<Result<Vec<(Variant, Envoy)>>>()?;
+    let mut report = CaseReport { case: case.clone(), rounds: Vec::new(), memory: Vec::new() };
+    let per_launch = case.rounds / case.launches;
+    for launch in 0..case.launches {
+        let envoys = start(&bench, machine)?;
+        for number in launch * per_launch..(launch + 1) * per_launch {
+            for index in case::order(number, envoys.len()) {
+                let (variant, envoy) = &envoys[index];
+                let mut measured = bench.round(*variant, envoy, options.seconds)?;
+                measured.round = number;
+                eprintln!("  {measured}");
+                report.rounds.push(measured);
+            }
+        }
+        report.memory = envoys.iter().map(memory).collect::<Result<_>>()?;
+        if options.perf && launch + 1 == case.launches {
+            profile(&bench, &envoys, out)?;
+        }
+    }
+    Ok(report)
+}
+
+/// An Envoy for each variant, which has had its load for a while.
+fn start(bench: &Bench<'_>, machine: &Machine) -> Result<Vec<(Variant, Envoy)>> {
+    let Bench { case, options, upstreams, .. } = bench;
+    let start = |&variant: &Variant| Ok((variant, Envoy::start(variant, case, options, machine, upstreams)?));
+    let envoys = case.variants.iter().map(start).collect::<Result<Vec<(Variant, Envoy)>>>()?;
     for (variant, envoy) in &envoys {
         bench.round(*variant, envoy, options.warm_up_seconds)?;
     }
+    Ok(envoys)
+}
 
-    let mut rounds = Vec::new();
-    for number in 0..case.rounds {
-        for index in case::order(number, envoys.len()) {
-            let (variant, envoy) = &envoys[index];
-            let mut measured = bench.round(*variant, envoy, options.seconds)?;
-            measured.round = number;
-            eprintln!("  {measured}");
-            rounds.push(measured);
-        }
+fn memory((variant, envoy): &(Variant, Envoy)) -> Result<Memory> {
+    let (rss_kib, peak_kib) = envoy.memory()?;
+    Ok(Memory { variant: *variant, rss_kib, peak_kib })
+}
+
+/// One further round of each variant, under `perf record`.
+fn profile(bench: &Bench<'_>, envoys: &[(Variant, Envoy)], out: &Path) -> Result<()> {
+    for (variant, envoy) in envoys {
+        let data = out.join(format!("perf-{}-{variant}.data", bench.case.file_stem()));
+        let _recording = envoy.perf_record(&data, bench.options.seconds)?;
+        bench.round(*variant, envoy, bench.options.seconds)?;
+        eprintln!("  profile: perf report --no-children -i {}", data.display());
     }
-    let memory = envoys
-        .iter()
-        .map(|(variant, envoy)| {
-            let (rss_kib, peak_kib) = envoy.memory()?;
-            Ok(Memory { variant: *variant, rss_kib, peak_kib })
-        })
-        .collect::<Result<Vec<Memory>>>()?;
-    if options.perf {
-        for (variant, envoy) in &envoys {
-            let data = out.join(format!("perf-{}-{variant}.data", case.file_stem()));
-            let _recording = envoy.perf_record(&data, options.seconds)?;
-            bench.round(*variant, envoy, options.seconds)?;
-            eprintln!("  profile: perf report --no-children -i {}", data.display());
-        }
-    }
-    Ok(CaseReport { case: case.clone(), rounds, memory })
+    Ok(())
 }

@@ -22,7 +22,10 @@ pub(crate) struct Options {
     /// Seconds of load before the first round, per variant (`SIDECAST_BENCH_WARM_UP`): connections are made, caches and the
     /// allocator fill. V8 has nothing to learn: Envoy has it compile the whole module at its start.
     pub(crate) warm_up_seconds: u64,
-    /// Rounds per case (`SIDECAST_BENCH_ROUNDS`); a case with a verdict gets twice as many.
+    /// How often the Envoys of a case are started anew (`SIDECAST_BENCH_LAUNCHES`): a process is faster or slower than another of its kind for
+    /// all of its life. A case with a verdict is started twice as often.
+    pub(crate) launches: usize,
+    /// Rounds per launch (`SIDECAST_BENCH_ROUNDS`).
     pub(crate) rounds: usize,
     /// Connections of the load generator (`SIDECAST_BENCH_CONNECTIONS`).
     pub(crate) connections: u64,
@@ -50,6 +53,7 @@ impl Options {
             wasm: setting("SIDECAST_WASM", in_clone("dist/sidecast.wasm"))?,
             seconds: setting("SIDECAST_BENCH_SECONDS", 2)?,
             warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 1)?,
+            launches: setting("SIDECAST_BENCH_LAUNCHES", 1)?,
             rounds: setting("SIDECAST_BENCH_ROUNDS", 7)?,
             connections: setting("SIDECAST_BENCH_CONNECTIONS", 16)?,
             think_ms: setting("SIDECAST_BENCH_THINK_MS", 0)?,
@@ -58,8 +62,10 @@ impl Options {
             perf: setting("SIDECAST_BENCH_PERF", 0)? != 0,
             variants,
         };
-        if options.seconds == 0 || options.warm_up_seconds == 0 || options.rounds == 0 || options.connections == 0 {
-            return Err("seconds, warm-up, rounds and connections start at 1".into());
+        let numbers =
+            [options.seconds, options.warm_up_seconds, options.launches as u64, options.rounds as u64, options.connections];
+        if numbers.contains(&0) {
+            return Err("seconds, warm-up, launches, rounds and connections start at 1".into());
         }
         if !options.envoy.is_file() {
             return Err(format!("{} is no Envoy binary; name one in ENVOY", options.envoy.display()).into());

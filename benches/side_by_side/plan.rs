@@ -22,7 +22,8 @@ pub(crate) fn plan(options: &Options) -> Result<Vec<Case>> {
     cases.extend([0, 1024].map(no_match));
     cases.extend([template()?, redaction()?, batch(), rules(), sampled_out()]);
     for case in &mut cases {
-        case.rounds = options.rounds * if case.verdict.is_some() { 2 } else { 1 };
+        case.launches = options.launches * if case.verdict.is_some() { 2 } else { 1 };
+        case.rounds = options.rounds * case.launches;
         case.variants.retain(|variant| options.variants.contains(variant));
     }
     cases.retain(|case| {
@@ -141,7 +142,7 @@ fn sampled_out() -> Case {
 /// A case with one target, beside native mirroring and no filter.
 fn case(name: String, body: Vec<u8>, target: Value, arrival: Arrival) -> Case {
     let variants = vec![Variant::None, Variant::Native, Variant::Sidecast];
-    Case { name, body, targets: 1, target, arrival, variants, verdict: None, rounds: 0 }
+    Case { name, body, targets: 1, target, arrival, variants, verdict: None, launches: 0, rounds: 0 }
 }
 
 /// A JSON body of that many bytes that says little.

@@ -77,11 +77,11 @@ impl Report {
     /// The table, with what it depends on above and the verdicts below.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
-        let Options { seconds, rounds, connections, think_ms, .. } = self.options;
+        let Options { seconds, launches, rounds, connections, think_ms, .. } = self.options;
         let _ = writeln!(text, "{}: {}", self.machine.date, self.machine);
         let _ = writeln!(
             text,
-            "\nRounds of {seconds} s ({rounds} a case, twice as many where there is a verdict), {connections} connections, \
+            "\nRounds of {seconds} s ({rounds} a launch of Envoy; {launches} of those a case, twice as many where there is a verdict), {connections} connections, \
              {think_ms} ms between requests. Medians; ratios are medians of the ratios within a round, with their \
              quartiles.\n"
         );

@@ -121,6 +121,15 @@ fn before_a_place_is_missing_it_is_looked_who_needs_none() {
 }
 
 #[test]
+fn what_has_no_place_is_above_the_rate_first() {
+    let (host, worker) = batching_with(&json!({
+        "limits": {"max_in_flight": 1, "max_queued": 3, "rate": {"per_second": 1, "burst": 7}},
+    }));
+    post(&worker, 0..9);
+    assert_eq!(dropped(&host, "audit"), [("queue_full".to_owned(), 1), ("rate_limited".to_owned(), 2)]);
+}
+
+#[test]
 fn the_rate_is_that_at_which_requests_come_and_what_is_above_it_leaves_its_place() {
     let (host, worker) = mirroring_with(&audit_with(&json!({
         "batch": {"max_items": 2, "max_delay": "5s"},
