@@ -121,6 +121,20 @@ fn before_a_place_is_missing_it_is_looked_who_needs_none() {
 }
 
 #[test]
+fn an_item_tells_when_it_came_not_when_it_was_made() {
+    let (host, worker) = mirroring_with(&audit_with(&json!({
+        "batch": {"max_items": 9, "max_delay": "900ms"},
+        "request": {"body": {"template": "${now_ms}"}},
+    })));
+    post(&worker, 0..1);
+    worker.pass(&host, millis(500));
+    post(&worker, 1..2);
+    worker.pass(&host, millis(400));
+    let times = items(&worker.call_out());
+    assert_eq!((times.len(), times[1] - times[0]), (2, 500));
+}
+
+#[test]
 fn what_has_no_place_is_above_the_rate_first() {
     let (host, worker) = batching_with(&json!({
         "limits": {"max_in_flight": 1, "max_queued": 3, "rate": {"per_second": 1, "burst": 7}},
