@@ -236,6 +236,15 @@ mod tests {
     }
 
     #[test]
+    fn there_is_room_for_what_an_open_batch_has_not() {
+        let mut collector = Collector::new(settings(9, 20, Format::JsonArray));
+        assert_eq!(collector.room(), Room { items: 9, bytes: 19 });
+        collector.add(line("/"), "12", at(0));
+        collector.add(line("/"), "34", at(0));
+        assert_eq!(collector.room(), Room { items: 7, bytes: 13 });
+    }
+
+    #[test]
     fn an_item_that_is_too_long_goes_alone() {
         let mut collector = Collector::new(settings(9, 4, Format::JsonArray));
         collector.add(line("/"), "1", at(0));
