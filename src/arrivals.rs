@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use crate::batch::Room;
 
-/// So many are enough: what each of them would cost alone is shared by then, and to work on all of them, while no other request passes, still
-/// takes less than the call of a batch of so many.
+/// So many are enough: what each of them would cost alone is shared by then, and the request that completes them waits for the work on all.
 const ENOUGH: usize = 64;
 /// So many bytes, headers included, are enough: larger requests are worth their own work, and an item holds no headers.
 const ENOUGH_BYTES: usize = 128 << 10;
