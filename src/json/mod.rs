@@ -15,6 +15,8 @@ use std::ops::Range;
 
 pub use places::{Places, Trail};
 
+use self::string::Strings;
+
 /// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
 pub const MAX_DEPTH: usize = 128;
 
@@ -98,11 +100,17 @@ pub fn compact(body: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
 
 /// Adds JSON without the white space between its tokens.
 fn push_compact(json: &str, out: &mut Vec<u8>) {
+    let mut strings = Strings::of(json.as_bytes());
     let mut rest = json;
-    while !rest.is_empty() {
+    loop {
         let (between, string) = rest.split_at(rest.find('"').unwrap_or(rest.len()));
         out.extend(between.bytes().filter(|byte| !scan::is_space(*byte)));
-        let (string, after) = string.split_at(string::length(string.as_bytes()).unwrap_or(string.len()));
+        if string.is_empty() {
+            return;
+        }
+        let start = json.len() - string.len();
+        let end = strings.end(start).unwrap_or(json.len());
+        let (string, after) = string.split_at(end - start);
         out.extend_from_slice(string.as_bytes());
         rest = after;
     }

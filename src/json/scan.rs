@@ -1,13 +1,15 @@
 //! Where the values of a JSON text begin and end.
 
-use super::{string, Token, MAX_DEPTH};
+use super::string::Strings;
+use super::{Token, MAX_DEPTH};
 
 /// Puts the tokens of a text on a tape, and tells whether there is white space between them; none if it is no JSON.
 pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {
     // Positions are u32; in the filter all of memory is.
     u32::try_from(text.len()).ok()?;
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
-    Scanner { text: text.as_bytes(), tape, open: Vec::new(), has_space: false }.scan(start)
+    let text = text.as_bytes();
+    Scanner { text, strings: Strings::of(text), tape, open: Vec::new(), has_space: false }.scan(start)
 }
 
 /// Where tokens go.
@@ -64,6 +66,7 @@ pub(super) fn is_space(byte: u8) -> bool {
 
 struct Scanner<'a, T> {
     text: &'a [u8],
+    strings: Strings<'a>,
     tape: &'a mut T,
     /// The lists and objects around the place, innermost last.
     open: Vec<Open>,
@@ -80,12 +83,16 @@ struct Open {
 impl<T: Tape> Scanner<'_, T> {
     fn scan(mut self, start: usize) -> Option<bool> {
         let mut at = self.skip_space(start);
+        let mut has_key = false;
         loop {
+            if has_key {
+                at = self.key(at)?;
+            }
             at = match self.byte(at)? {
                 b'[' => {
                     let inside = self.open(at, b']')?;
                     if self.byte(inside) != Some(b']') {
-                        at = inside;
+                        (at, has_key) = (inside, false);
                         continue;
                     }
                     inside
@@ -93,7 +100,7 @@ impl<T: Tape> Scanner<'_, T> {
                 b'{' => {
                     let inside = self.open(at, b'}')?;
                     if self.byte(inside) != Some(b'}') {
-                        at = self.key(inside)?;
+                        (at, has_key) = (inside, true);
                         continue;
                     }
                     inside
@@ -105,7 +112,7 @@ impl<T: Tape> Scanner<'_, T> {
                 _ => self.leaf(at, number_length(self.rest(at))?),
             };
             match self.close(at)? {
-                Some(next) => at = next,
+                Some(next) => (at, has_key) = next,
                 None => return Some(self.has_space),
             }
         }
@@ -129,13 +136,18 @@ impl<T: Tape> Scanner<'_, T> {
         self.rest(at).starts_with(word).then(|| self.leaf(at, word.len()))
     }
 
+    /// A string, whose first quote is there.
+    #[inline(always)]
     fn string(&mut self, at: usize) -> Option<usize> {
-        let length = string::length(self.rest(at))?;
-        Some(self.leaf(at, length))
+        let end = self.strings.end(at)?;
+        Some(self.leaf(at, end - at))
     }
 
     /// A key and its colon, and where its value begins.
     fn key(&mut self, at: usize) -> Option<usize> {
+        if self.byte(at) != Some(b'"') {
+            return None;
+        }
         let end = self.string(at)?;
         let colon = self.skip_space(end);
         (self.byte(colon)? == b':').then(|| self.skip_space(colon + 1))
@@ -151,14 +163,13 @@ impl<T: Tape> Scanner<'_, T> {
         Some(self.skip_space(at + 1))
     }
 
-    /// Closes what ends after a value. Where the next value begins, or none at the end of the text.
-    fn close(&mut self, end: usize) -> Option<Option<usize>> {
+    /// Closes what ends after a value. Where the next value begins, and whether that is with its key; or none at the end of the text.
+    fn close(&mut self, end: usize) -> Option<Option<(usize, bool)>> {
         let mut at = self.skip_space(end);
         while let Some(innermost) = self.open.last().copied() {
             let next = self.byte(at)?;
             if next == b',' {
-                let next = self.skip_space(at + 1);
-                return Some(Some(if innermost.closer == b'}' { self.key(next)? } else { next }));
+                return Some(Some((self.skip_space(at + 1), innermost.closer == b'}')));
             }
             if next != innermost.closer {
                 return None;

@@ -2,60 +2,89 @@
 
 use std::borrow::Cow;
 
-use super::scan::length_of;
+/// Finds the ends of the strings of a text, which must be UTF-8. Bytes that may end a string, or not stand in one, are found 64 at once, without
+/// regard to where strings are: so the way from one string to the next is short.
+pub(super) struct Strings<'t> {
+    text: &'t [u8],
+    /// Where the block begins that is looked at.
+    block: usize,
+    /// Which of its bytes are not plain, and were not looked at yet: the lowest bit is the first byte's.
+    special: u64,
+}
 
-/// The length of the string at the start, with its quotes; none if there is no valid one. What is not ASCII must be UTF-8
-/// already. Eight bytes are looked at at once, since most of a body stands in strings, for itself.
-#[inline]
-pub(super) fn length(bytes: &[u8]) -> Option<usize> {
-    if bytes.first() != Some(&b'"') {
-        return None;
+impl<'t> Strings<'t> {
+    pub(super) fn of(text: &'t [u8]) -> Self {
+        Self { text, block: 0, special: special(text) }
     }
-    let mut at = 1;
-    loop {
-        let rest = bytes.get(at..)?;
-        // Of eight that are plain, 64 zeros trail.
-        let plain = rest.first_chunk().map(|eight| not_plain(u64::from_le_bytes(*eight)).trailing_zeros() as usize / 8);
-        at += plain.unwrap_or_else(|| plain_length(rest));
-        if plain == Some(8) {
-            continue;
+
+    /// Where the string ends whose first quote is at `start`; none if that is no valid string. They are asked for in their order.
+    /// Inlined, as what asks is: then what is known between two strings need not go through memory, which is most of their time.
+    #[inline(always)]
+    pub(super) fn end(&mut self, start: usize) -> Option<usize> {
+        let mut from = start + 1;
+        loop {
+            let at = self.next_special()?;
+            if at < from {
+                // White space before the string, its first quote, or part of an escape.
+                continue;
+            }
+            match self.text.get(at)? {
+                b'"' => return Some(at + 1),
+                b'\\' => from = self.text.len() - after_escape(self.text.get(at + 1..)?)?.len(),
+                _ => return None,
+            }
         }
-        match bytes.get(at)? {
-            b'"' => return Some(at + 1),
-            b'\\' => at = bytes.len() - after_escape(bytes.get(at + 1..)?)?.len(),
-            _ => return None,
+    }
+
+    fn next_special(&mut self) -> Option<usize> {
+        while self.special == 0 {
+            self.block += BLOCK;
+            self.special = special(self.text.get(self.block..)?);
         }
+        let at = self.block + self.special.trailing_zeros() as usize;
+        self.special &= self.special - 1;
+        Some(at)
     }
 }
 
-#[cold]
-fn plain_length(bytes: &[u8]) -> usize {
-    length_of(bytes, is_plain)
+/// As many bytes as a number has bits.
+const BLOCK: usize = 64;
+
+/// Which of the first 64 bytes are quotes, backslashes or control characters, each as a bit.
+fn special(bytes: &[u8]) -> u64 {
+    let Some(block) = bytes.first_chunk::<BLOCK>() else {
+        let mut padded = [b' '; BLOCK];
+        padded.iter_mut().zip(bytes).for_each(|(padded, byte)| *padded = *byte);
+        return special_of(&padded);
+    };
+    special_of(block)
+}
+
+fn special_of(block: &[u8; BLOCK]) -> u64 {
+    let (words, _) = block.as_chunks::<8>();
+    words.iter().rev().fold(0, |bits, word| bits << 8 | special_of_eight(u64::from_le_bytes(*word)))
+}
+
+/// The same for eight bytes, the lowest of which is the first.
+const fn special_of_eight(bytes: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGH: u64 = ONES << 7;
+    /// The highest bit of each byte that is below n, which is at most 128: no byte carries into the next.
+    const fn below(bytes: u64, n: u8) -> u64 {
+        let at_least = (bytes & !HIGH) + ONES * (0x80 - n as u64);
+        !(at_least | bytes) & HIGH
+    }
+    // With its second bit turned over, a quote is the one byte besides control characters that is below `!`.
+    let control_or_quote = below(bytes ^ (ONES * 2), b'!');
+    let backslash = below(bytes ^ (ONES * b'\\' as u64), 1);
+    // Each of the highest bits is moved to its place in the highest byte, and no two of the others to one place.
+    ((control_or_quote | backslash) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
 /// What follows an escape, which is given without its backslash. Kept out of the loop over strings, few of which have one.
 #[cold]
 fn after_escape(escape: &[u8]) -> Option<&[u8]> {
     unescape(escape).map(|(_, after)| after)
-}
-
-/// The highest bit of the first of eight bytes, the lowest being the first, that is not [`is_plain`], and perhaps of some after it. A byte is
-/// below n if it borrows when n is subtracted and has no high bit itself (S. E. Anderson, Bit Twiddling Hacks, "Determine if a word has a byte
-/// less than n"); what it borrows may make the next ones look so. With its second bit turned over, a quote is the one byte besides control
-/// characters that is below `!`.
-const fn not_plain(bytes: u64) -> u64 {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGH: u64 = ONES << 7;
-    const fn below(bytes: u64, n: u8) -> u64 {
-        bytes.wrapping_sub(ONES * n as u64) & !bytes
-    }
-    let control_or_quote = below(bytes ^ (ONES * 2), b'!');
-    let backslash = below(bytes ^ (ONES * b'\\' as u64), 1);
-    (control_or_quote | backslash) & HIGH
-}
-
-fn is_plain(byte: u8) -> bool {
-    byte >= b' ' && byte != b'"' && byte != b'\\'
 }
 
 /// The character that an escape stands for, and what follows; without the backslash.

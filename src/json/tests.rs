@@ -184,6 +184,22 @@ fn compact_is_as_written_on_one_line() {
     assert_eq!(String::from_utf8(out).unwrap(), r#"> {"a b":[1.50,"\" x \u0020\\"],"a b":{}}"#);
 }
 
+#[test]
+fn strings_are_found_wherever_they_begin_and_end() {
+    for before in 0..70 {
+        for inside in 0..140 {
+            let text =
+                |end: &str| format!("[\n{}\"{}{end}\"]", " ".repeat(before), "é".repeat(inside / 2) + &"x".repeat(inside % 2));
+            let plain = text("");
+            let out = compact(plain.as_bytes()).unwrap();
+            assert_eq!(String::from_utf8_lossy(&out), plain.replace(['\n', ' '], ""), "{plain}");
+            assert!(compact(text("\\\"").as_bytes()).is_ok(), "an escaped quote at {before} + {inside}");
+            assert!(compact(text("\\").as_bytes()).is_err(), "an escaped end at {before} + {inside}");
+            assert!(compact(text("\u{1f}").as_bytes()).is_err(), "a control character at {before} + {inside}");
+        }
+    }
+}
+
 /// The value as serde_json has it.
 fn value(node: Node<'_>) -> Value {
     match node.kind() {
