@@ -212,7 +212,7 @@ impl Mirror {
         };
         // What the call says is held once for all of its items, and by each of their letters.
         let held = [json.len(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
-        let Some(charge) = self.budget.take(held.into_iter().fold(0, usize::saturating_add)) else {
+        let Some(charge) = self.charge(held.into_iter().fold(0, usize::saturating_add)) else {
             self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return None;
         };

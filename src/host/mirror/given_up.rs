@@ -125,8 +125,22 @@ impl Mirror {
         }
     }
 
-    /// Writes a letter and starts its call. From then on what is charged is the letter, which may be longer than the request.
+    /// Starts the call for a letter. From then on what is charged is the letter, which may be longer than the request.
     fn call_for(&mut self, given_up: &mut GivenUp) -> Result<u32, Refusal> {
+        let Call { headers, body } = self.letter(given_up)?;
+        let target = given_up.delivery.target;
+        let charge = given_up.delivery.charge().ok_or(Refusal::HostError)?;
+        charge.clear();
+        if !self.grow(charge, headers.len().saturating_add(body.len())) {
+            return Err(Refusal::NoRoom);
+        }
+        let target = self.config.targets.get(target).ok_or(Refusal::HostError)?;
+        let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
+        calls::http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
+    }
+
+    /// Writes a letter.
+    fn letter(&mut self, given_up: &GivenUp) -> Result<Call, Refusal> {
         let delivery = &given_up.delivery;
         let span_id = self.random.take(calls::random);
         let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
@@ -141,7 +155,7 @@ impl Mirror {
             Load::One(one) => (one.head.correlation_id(), one.answered.as_deref(), one.head.properties()),
             Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
         };
-        let Call { headers, body } = dead_letter.call(&Letter {
+        Ok(dead_letter.call(&Letter {
             id: delivery.id,
             target: &target.name,
             reason: given_up.reason,
@@ -154,14 +168,7 @@ impl Mirror {
             body: &request.body,
             answered,
             properties,
-        });
-        let size = headers.len().saturating_add(body.len());
-        let charge = given_up.delivery.charge().ok_or(Refusal::HostError)?;
-        charge.clear();
-        if !self.budget.grow(charge, size) {
-            return Err(Refusal::NoRoom);
-        }
-        calls::http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
+        }))
     }
 
     /// The call for a letter has ended.
