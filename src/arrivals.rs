@@ -51,6 +51,11 @@ impl<T: Arrival> Arrivals<T> {
         self.waiting.is_empty()
     }
 
+    /// The one that came first.
+    pub fn first(&self) -> Option<&T> {
+        self.waiting.first()
+    }
+
     /// When they are to be taken at the latest; none when there are none.
     pub fn due(&self) -> Option<Duration> {
         self.due

@@ -108,6 +108,22 @@ fn what_came_for_a_batch_and_cannot_be_an_item_of_it_leaves_its_place_to_others(
 }
 
 #[test]
+fn a_call_that_begins_among_others_waits_from_the_first_of_them_on_unless_the_time_of_each_counts() {
+    let rate = json!({"limits": {"rate": {"per_second": 9, "burst": 9}}});
+    for (more, early) in [(json!({}), true), (rate, false)] {
+        let (host, worker) = batching_with(&with(json!({"request": {"path": "/${header:x-tenant}"}}), &more));
+        let item = |id: u64, tenant: &str| worker.exchange(&Request::post("/").header("x-tenant", tenant).body(id.to_string()));
+        item(0, "a");
+        worker.pass(&host, millis(10));
+        item(1, "b");
+        worker.pass(&host, millis(10));
+        assert_eq!(sent(&worker), if early { vec![vec![0], vec![1]] } else { vec![vec![0]] });
+        assert_eq!((worker.pass(&host, millis(9)), sent(&worker).len()), (0, 0));
+        assert_eq!((worker.pass(&host, millis(1)), sent(&worker)), if early { (0, vec![]) } else { (1, vec![vec![1]]) });
+    }
+}
+
+#[test]
 fn before_a_place_is_missing_it_is_looked_who_needs_none() {
     let (host, worker) = batching_with(&json!({"limits": {"max_in_flight": 1, "max_queued": 4}}));
     // Three under way, three behind them, and one that is no item.
@@ -172,6 +188,44 @@ fn what_came_for_a_batch_is_made_items_before_there_is_no_room() {
     assert_eq!(dropped(&host, "audit"), []);
     worker.shut_down();
     assert_eq!(items(&worker.call_out()), (0..40).collect::<Vec<u64>>());
+}
+
+/// `feed`, for whose batches four requests have come that hold more than their items will, in the place of which something else is to fit;
+/// and this target.
+fn crowded_with(other: &Value) -> (Host, Worker) {
+    let matching = |prefix: &str| json!({"match": [{"path": {"prefix": prefix}}]});
+    let feed = with(target("feed"), &with(json!({"batch": {"max_items": 100, "max_delay": "1h"}}), &matching("/feed")));
+    let other = with(target("other"), &with(other.clone(), &matching("/other")));
+    let limits = json!({"limits": {"max_body_bytes": 6_000, "max_buffered_bytes": 16_000}});
+    let (host, worker) = mirroring_with(&with(targets(&[feed, other]), &limits));
+    for _ in 0..4 {
+        worker.exchange(&Request::post("/feed").header("x-long", "x".repeat(2_000)).body("1"));
+    }
+    (host, worker)
+}
+
+#[test]
+fn what_came_for_a_batch_gives_way_to_a_letter() {
+    let (host, worker) = crowded_with(&json!({"dead_letter": {"cluster": "dlq", "on": ["not_retryable"]}}));
+    // A quote takes two bytes in the letter.
+    worker.exchange(&Request::post("/other").body("\"".repeat(4_000)));
+    worker.call_out().answer(Answer::upstream(404));
+    let letter = worker.call_out();
+    assert_eq!((letter.cluster(), letter.body().len() > 8_000), ("dlq", true));
+    letter.answer(Answer::upstream(200));
+    assert_eq!((host.stat("other", "dead_lettered"), host.stat("feed", "queued")), (1, 4));
+    worker.shut_down();
+    assert_eq!(items(&worker.call_out()), [1; 4]);
+}
+
+#[test]
+fn what_came_for_a_batch_gives_way_to_an_item_that_is_larger_than_its_request() {
+    let twice = json!({"batch": {"max_items": 1}, "request": {"body": {"template": ["${body}", "${body}"]}}});
+    let (host, worker) = crowded_with(&twice);
+    worker.exchange(&Request::post("/other").body(json!("x".repeat(4_000)).to_string()));
+    assert_eq!((dropped(&host, "other"), worker.call_out().body().len() > 8_000), (vec![], true));
+    assert_eq!(host.stat("feed", "queued"), 4);
+    worker.shut_down();
 }
 
 #[test]

@@ -118,10 +118,18 @@ fn properties_are_read_only_for_those_who_name_them_and_want_the_request() {
 #[test]
 fn an_item_of_a_batch_costs_less_than_a_call() {
     let batch = json!({"batch": {"max_items": 100, "max_delay": "1h"}});
-    let tally = cost_of(&audit_with(&batch));
-    // Nothing is counted: that is done for many items at once.
-    let expected = [("proxy_get_header_map_pairs", 1), ("proxy_get_buffer_bytes", 1), ("clock_time_get", 1)];
-    assert_eq!(tally.imports, expected.into());
+    // Nothing is counted: that is done for many items at once. The time is read where that of each counts.
+    let timed = [
+        (json!({}), None),
+        (json!({"limits": {"rate": {"per_second": 1_000}}}), Some("clock_time_get")),
+        (json!({"dead_letter": {"cluster": "dlq"}}), Some("clock_time_get")),
+        (json!({"request": {"body": {"template": "${now}"}}}), Some("proxy_get_current_time_nanoseconds")),
+    ];
+    for (more, clock) in timed {
+        let expected = [Some("proxy_get_header_map_pairs"), Some("proxy_get_buffer_bytes"), clock];
+        let expected = expected.into_iter().flatten().map(|import| (import, 1)).collect();
+        assert_eq!(cost_of(&audit_with(&with(batch.clone(), &more))).imports, expected, "{more}");
+    }
     let (host, worker) = warm(&audit_with(&batch));
     let of_many = host.tally(|| (1..100).for_each(|_| worker.exchange(&order())));
     // Those that came first are matched, queued and hold bytes; so are those after them, of which one is queued before; then all wait no

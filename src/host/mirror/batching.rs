@@ -6,10 +6,11 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::delivery::{Batch, BatchItem, Delivery, Load};
-use super::intake::{is_counted_later, Complete};
+use super::intake::{is_counted_later, Complete, Now};
 use super::{signed, Mirror};
 use crate::arrivals::{self, Arrivals};
 use crate::batch::{self, Collector, Completed, Settings};
+use crate::config::Target;
 use crate::headers::Pairs;
 use crate::host::calls;
 use crate::ids::random_id;
@@ -29,9 +30,9 @@ pub(super) struct Batching {
 /// A request that is to become an item.
 struct Arrival {
     complete: Complete,
-    /// When it was complete.
+    /// When it was complete; or, unless its target [`is_dated`], when the first of those was that are made items with it.
     received: Duration,
-    /// The same since 1970, if that is read.
+    /// When it was complete, since 1970, if that is read.
     at: Duration,
     /// Bytes taken from the worker's budget for it.
     charge: Charge,
@@ -81,44 +82,47 @@ impl Batching {
 
 impl Mirror {
     /// Takes in a request for the batches of a target.
-    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, now: Duration) {
+    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, now: &Now) {
         let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Arrival>())) else {
             self.count_as_matched(index, 1);
             let id = random_id(self.random.take(calls::random));
             self.give_up_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
             return;
         };
-        let reads_time = self.config.targets.get(index).is_some_and(|target| target.reads.time);
-        let at = if reads_time { calls::wall_clock() } else { Duration::ZERO };
-        let arrival = Arrival { complete: complete.clone(), received: now, at, charge };
+        let target = self.config.targets.get(index);
+        let at = if target.is_some_and(|target| target.reads.time) { calls::wall_clock() } else { Duration::ZERO };
+        let is_dated = target.is_some_and(is_dated);
+        let arrival = |received| Arrival { complete: complete.clone(), received, at, charge };
         if !self.has_place(index, now) {
             self.count_as_matched(index, 1);
-            if let Some((line, item)) = self.item(index, arrival) {
-                let reason = if self.is_rate_limited(index, now) { DropReason::RateLimited } else { DropReason::QueueFull };
-                self.give_up_item(index, line, item, reason, now);
+            if let Some((line, item)) = self.item(index, arrival(**now)) {
+                let reason = if self.is_rate_limited(index, **now) { DropReason::RateLimited } else { DropReason::QueueFull };
+                self.give_up_item(index, line, item, reason, **now);
             }
             return;
         }
         let Some(batching) = self.batching(index) else {
             return;
         };
+        let first = batching.arrivals.first().map(|first| first.received);
+        let received = first.filter(|_| !is_dated).unwrap_or_else(|| **now);
+        let arrival = arrival(received);
         let size = Waiting::one(&arrival.charge);
-        let is_first = batching.arrivals.is_empty();
-        if batching.arrivals.add(arrival, now, batching.collector.room()) {
-            self.gather(index, now);
-        } else if is_first {
+        if batching.arrivals.add(arrival, received, batching.collector.room()) {
+            self.gather(index, **now);
+        } else if first.is_none() {
             batching.shown = size;
             let due = batching.due();
             self.show(index, size);
-            self.arm_for(due, now);
+            self.arm_for(due, **now);
         }
     }
 
     /// Takes a place for one more. Of what has come before, some may not become items, and so leave theirs.
-    fn has_place(&mut self, index: usize, now: Duration) -> bool {
+    fn has_place(&mut self, index: usize, now: &Now) -> bool {
         let park = |mirror: &mut Self| mirror.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
         park(self) || {
-            self.gather(index, now);
+            self.gather(index, **now);
             park(self)
         }
     }
@@ -284,4 +288,10 @@ impl Mirror {
             self.arm_by(due, now);
         }
     }
+}
+
+/// True for a target for which the time of each request counts. For others it is not worth a host call: a batch waits from its first request
+/// on, which came before all others.
+fn is_dated(target: &Target) -> bool {
+    target.rate.is_some() || target.dead_letter.is_some()
 }

@@ -1,5 +1,6 @@
 //! Requests as they come: which targets want them, and how they become deliveries.
 
+use std::cell::LazyCell;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -74,6 +75,9 @@ impl Complete {
     }
 }
 
+/// The time, read once, and only if somebody asks.
+pub(super) type Now = LazyCell<Duration>;
+
 impl Mirror {
     /// The targets that want a request; counts it for each of them, if not [later](is_counted_later).
     pub(in crate::host) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
@@ -120,12 +124,12 @@ impl Mirror {
 
     /// Takes a complete request in for each of these targets. All of them share its head and body.
     pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
-        let now = calls::monotonic();
+        let now = Now::new(calls::monotonic);
         for target in targets.iter() {
             if self.config.targets.get(target).is_some_and(|target| target.batch.is_some()) {
-                self.arrive(target, complete, now);
+                self.arrive(target, complete, &now);
             } else {
-                self.offer(target, complete, comparison_of(comparisons, target), now);
+                self.offer(target, complete, comparison_of(comparisons, target), *now);
             }
         }
     }
