@@ -170,6 +170,7 @@ async fn a_body_that_cannot_be_read_is_dropped_for_those_who_read_it_alone() {
     for body in bodies {
         assert_eq!(scene.client().post("/", body.to_vec()).await.status, 200);
     }
+    scene.envoy.settled_at("plain", 5).await;
     let stats = scene.envoy.settled_at("shaped", 5).await;
     assert_eq!(stats.drops("shaped"), [("body_not_json".to_owned(), 3)].into());
     assert_eq!((stats.of("shaped", "attempts"), stats.of("plain", "delivered")), (2, 5));
