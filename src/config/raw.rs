@@ -122,7 +122,7 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         let request = location.push_key("request");
         problems.extend(Problems::at(request.push_key("method"), "expected a method of a request, not one that opens a tunnel"));
     }
-    if let Some(batch) = &target.batch {
+    if target.batch.is_some() {
         let location = location.push_key("batch");
         if target.compare.is_some() {
             problems.extend(Problems::at(location, "expected no `compare` beside it: a batch has one answer for many requests"));
@@ -130,18 +130,29 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         if body.is_some_and(|body| body.omit) {
             problems.extend(Problems::at(location, "expected no `request.body.omit` beside it: items of a batch are bodies"));
         }
-        if batch.max_items.0 > target.limits.max_queued.0 {
-            let expected = format!(
-                "expected at most `limits.max_queued` ({}), because items wait in those places, found {}",
-                target.limits.max_queued.0, batch.max_items.0
-            );
-            problems.extend(Problems::at(location.push_key("max_items"), expected));
-        }
     }
+    problems.extend(items_without_places(&target, location));
     if problems.is_empty() {
         Ok(target)
     } else {
         Err(problems)
+    }
+}
+
+/// A batch of more items than can wait. The problem is at a number that is written: where that of items is its default, that of places is.
+fn items_without_places(target: &Target, location: ValuePointerRef<'_>) -> Problems {
+    let places = target.limits.max_queued.0;
+    let Some(items) = target.batch.as_ref().map(|batch| batch.max_items.0).filter(|items| *items > places) else {
+        return Problems::default();
+    };
+    if items == Batch::default().max_items.0 {
+        let expected =
+            format!("expected at least `batch.max_items` ({items}), because items wait in those places, found {places}");
+        Problems::at(location.push_key("limits").push_key("max_queued"), expected)
+    } else {
+        let expected =
+            format!("expected at most `limits.max_queued` ({places}), because items wait in those places, found {items}");
+        Problems::at(location.push_key("batch").push_key("max_items"), expected)
     }
 }
 

@@ -69,13 +69,21 @@ impl Default for Backoff {
 }
 
 fn base_within_max(backoff: Backoff, location: ValuePointerRef<'_>) -> Result<Backoff, Problems> {
-    if backoff.base.0 > backoff.max.0 {
-        return Err(Problems::at(
-            location.push_key("base"),
-            format!("expected at most `max` ({}ms), found {}ms", backoff.max.0, backoff.base.0),
-        ));
+    let Backoff { base, max } = &backoff;
+    if base.0 > max.0 {
+        return Err(crossed(location, ("base", base.0), ("max", max.0), base.0 == Backoff::default().base.0));
     }
     Ok(backoff)
+}
+
+/// Two times, the first of which should not be longer than the second. The problem is at one that is written: where the first is its default,
+/// that is the second.
+fn crossed(location: ValuePointerRef<'_>, (low, is): (&str, u64), (high, most): (&str, u64), low_is_default: bool) -> Problems {
+    if low_is_default {
+        Problems::at(location.push_key(high), format!("expected at least `{low}` ({is}ms), found {most}ms"))
+    } else {
+        Problems::at(location.push_key(low), format!("expected at most `{high}` ({most}ms), found {is}ms"))
+    }
 }
 
 impl Deserr<Problems> for RetryOn {
@@ -163,11 +171,12 @@ impl Default for Breaker {
 }
 
 fn open_within_max(breaker: Breaker, location: ValuePointerRef<'_>) -> Result<Breaker, Problems> {
+    let open_for = breaker.open_for.0;
     match breaker.max_open_for {
-        Some(max) if breaker.open_for.0 > max.0 => Err(Problems::at(
-            location.push_key("open_for"),
-            format!("expected at most `max_open_for` ({}ms), found {}ms", max.0, breaker.open_for.0),
-        )),
+        Some(max) if open_for > max.0 => {
+            let is_default = open_for == Breaker::default().open_for.0;
+            Err(crossed(location, ("open_for", open_for), ("max_open_for", max.0), is_default))
+        }
         _ => Ok(breaker),
     }
 }

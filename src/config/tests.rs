@@ -243,6 +243,10 @@ refused! {
     a_huge_pattern: of_target(r#""match":[{"path":{"regex":"(a{1000}){1000}"}}]"#) => "not a valid regular expression";
     an_unknown_mode: of_target(r#""circuit_breaker":{"mode":"off"}"#) => "targets[0].circuit_breaker.mode: unknown value \"off\", expected one of `enforce`, `observe`, `disabled`";
     an_unknown_word: of_target(r#""after":"reply""#) => "targets[0].after: unknown value \"reply\", expected one of `request`, `response`";
+    a_bound_of_waits_below_the_first_that_is_not_written: of_target(r#""retry":{"backoff":{"max":"1ms"}}"#) => "targets[0].retry.backoff.max: expected at least `base` (100ms), found 1ms";
+    a_breaker_that_is_open_for_too_long: of_target(r#""circuit_breaker":{"open_for":"9s","max_open_for":"8s"}"#) => "targets[0].circuit_breaker.open_for: expected at most `max_open_for` (8000ms), found 9000ms";
+    a_bound_of_open_times_below_the_first_that_is_not_written: of_target(r#""circuit_breaker":{"max_open_for":"1s"}"#) => "targets[0].circuit_breaker.max_open_for: expected at least `open_for` (5000ms), found 1000ms";
+    fewer_places_than_items_of_a_batch_that_says_not_how_many: of_target(r#""batch":{},"limits":{"max_queued":2}"#) => "targets[0].limits.max_queued: expected at least `batch.max_items` (100), because items wait in those places, found 2";
     a_backoff_upside_down: of_target(r#""retry":{"backoff":{"base":"1s","max":"1ms"}}"#) => "targets[0].retry.backoff.base: expected at most `max` (1ms), found 1000ms";
     an_unknown_retry_condition: of_target(r#""retry":{"on":["often"]}"#) => "targets[0].retry.on[0]: expected a status";
     a_percentage_above_100: of_target(r#""sample":{"percent":101}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 101";
