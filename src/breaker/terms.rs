@@ -92,8 +92,28 @@ pub enum Transition {
 pub enum Admission {
     /// It may. How it ends must be told by [`super::Breaker::settle`].
     Pass(Permit),
-    /// It may not, and not before this time has passed; zero when that is not known.
-    Deny(Duration),
+    /// It may not.
+    Deny(Wait),
+}
+
+/// How long an attempt that may not be made has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The breaker is open, and stays so for this time.
+    Open(Duration),
+    /// All probes are under way. One ends within this time, or is taken for lost then; the breaker may change at any moment before that.
+    Probes(Duration),
+}
+
+/// What the next attempt would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// All attempts may be made.
+    Closed,
+    /// One may be made, as a probe.
+    Probe,
+    /// None may be made.
+    Denied(Wait),
 }
 
 /// An attempt that was let through.

@@ -61,8 +61,8 @@ impl Mirror {
             }
             let permit = match self.admit(target, now) {
                 Admission::Pass(permit) => permit,
-                Admission::Deny(left) => {
-                    self.spare(delivery, now, left);
+                Admission::Deny(wait) => {
+                    self.spare(delivery, now, wait);
                     next = self.leave_place(target);
                     continue;
                 }
@@ -90,28 +90,6 @@ impl Mirror {
                     self.conclude(delivery, ended)
                 }
             };
-        }
-    }
-
-    fn admit(&mut self, target: usize, now: Duration) -> Admission {
-        match self.lanes.get_mut(target) {
-            Some(TargetLane { guard, metrics, .. }) => guard.admit(metrics, now),
-            None => Admission::Deny(Duration::ZERO),
-        }
-    }
-
-    /// The breaker does not let an attempt pass, and will not before `left` is over. A first attempt is given up: what comes while a target is
-    /// spared is not its to hold. A retry was worth waiting for, so it waits on, in its place, and spends nothing on it; unless it would be
-    /// too old by then.
-    fn spare(&mut self, delivery: Delivery, now: Duration, left: Duration) {
-        let random = u64::from_le_bytes(self.random.take(calls::random));
-        let earlier = delivery.attempt.saturating_sub(1);
-        let age = now.saturating_sub(delivery.received);
-        let retry = self.retry_of(delivery.target).filter(|_| earlier > 0);
-        let delay = retry.and_then(|retry| retry.wait_for_breaker(earlier, age, left, random));
-        match delay {
-            Some(delay) if self.park(&delivery) => self.wait(delivery, now, delay),
-            _ => self.give_up_before_attempt(delivery, DropReason::CircuitOpen, now),
         }
     }
 
