@@ -121,7 +121,8 @@ impl Breaker {
             let (next, transition) = match self.look(&record, now) {
                 Look::Pass => return (Admission::Pass(Permit::Counted(record.generation)), State::Closed, None),
                 Look::Deny(wait) => return (self.denied(wait), record.state(), None),
-                Look::Probe(next, transition) => (next, transition),
+                Look::Probe(phase) => (Record { phase, ..record }, None),
+                Look::FirstProbe(phase, transition) => (record.enter(phase), transition),
             };
             if store.write(&next, version) {
                 return (Admission::Pass(Permit::Probe(next.generation)), State::HalfOpen, transition);
@@ -138,7 +139,7 @@ impl Breaker {
         };
         match self.look(&record, millis(now)) {
             Look::Pass => Outlook::Closed,
-            Look::Probe(..) => Outlook::Probe,
+            Look::Probe(_) | Look::FirstProbe(..) => Outlook::Probe,
             Look::Deny(wait) => Outlook::Denied(wait),
         }
     }
@@ -167,19 +168,19 @@ impl Breaker {
                     return Look::Deny(Wait::Open(Duration::from_millis(until.saturating_sub(now))));
                 }
                 let phase = Phase::HalfOpen { probes: 1, successes: 0, lease };
-                Look::Probe(record.enter(phase), Some(Transition::HalfOpened))
+                Look::FirstProbe(phase, Some(Transition::HalfOpened))
             }
             Phase::HalfOpen { probes, successes, lease: last } => {
                 if probes < self.settings.probes {
                     let phase = Phase::HalfOpen { probes: probes.saturating_add(1), successes, lease: last.max(lease) };
-                    return Look::Probe(Record { phase, ..*record }, None);
+                    return Look::Probe(phase);
                 }
                 if now <= last && last <= now.saturating_add(LONGEST_LEASE_MS) {
                     let left = last.saturating_sub(now).saturating_add(1);
                     return Look::Deny(Wait::Probes(Duration::from_millis(left)));
                 }
                 // A new generation: should one of the lost probes end after all, it has no place to give back.
-                Look::Probe(record.enter(Phase::HalfOpen { probes: 1, successes, lease }), None)
+                Look::FirstProbe(Phase::HalfOpen { probes: 1, successes, lease }, None)
             }
         }
     }
@@ -335,7 +336,9 @@ enum Look {
     Pass,
     Deny(Wait),
     /// It may be a probe, once this is written.
-    Probe(Record, Option<Transition>),
+    Probe(Phase),
+    /// The same, with a new generation.
+    FirstProbe(Phase, Option<Transition>),
 }
 
 impl Record {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Policy};
 
 /// When a breaker opens, and how it closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -137,8 +137,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// What an outcome says about its target; none when it says nothing.
-    pub fn of(outcome: Outcome, elapsed: Duration) -> Option<Self> {
-        Some(Self { failed: outcome.is_target_failure()?, elapsed })
+    /// What an outcome says about its target, by the target's policy; none when it says nothing.
+    pub fn of(policy: &Policy, outcome: Outcome, elapsed: Duration) -> Option<Self> {
+        Some(Self { failed: policy.target_failed(outcome)?, elapsed })
     }
 }

@@ -4,7 +4,7 @@
 //! Two configurations of one breaker may ask for windows of different widths, for good or while an update drains. Each width has a window of
 //! its own, and every outcome counts in all of them. So no configuration loses what it has counted when another one writes.
 
-use std::mem::replace;
+use std::mem::take;
 
 /// How many buckets there are.
 pub(super) const BUCKETS: u64 = 10;
@@ -115,7 +115,7 @@ impl Windows {
         let last = self.count.saturating_sub(1);
         self.windows.swap(place, last);
         self.count = last;
-        self.windows.get_mut(last).map(|window| replace(window, Window::default()))
+        self.windows.get_mut(last).map(take)
     }
 
     /// A window of a width that had none, out of the one that tells most about its time: the narrowest of those that reach back as far, or the

@@ -105,7 +105,9 @@ impl Reader<'_> {
         loop {
             match self.chars.next()? {
                 ']' => return Some(Form::Other),
-                '\\' => drop(self.escape()?),
+                '\\' => {
+                    self.escape()?;
+                }
                 '[' => return None,
                 _ => {}
             }

@@ -85,7 +85,8 @@ impl Mirror {
                 }
                 Err(NoCall::Refused(refusal)) => {
                     let outcome = self.judge(target, End::Refused(refusal));
-                    self.settle(target, permit, Sample::of(outcome, Duration::ZERO), now);
+                    let sample = self.sample(target, outcome, Duration::ZERO);
+                    self.settle(target, permit, sample, now);
                     let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now, body_size: 0 };
                     self.conclude(delivery, ended)
                 }
@@ -183,7 +184,8 @@ impl Mirror {
         self.add(delivery.target, Metric::Inflight, -1);
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
         let outcome = self.outcome(delivery.target, self.is_grpc(&delivery), elapsed, headers, body_size);
-        self.settle(delivery.target, permit, Sample::of(outcome, elapsed), now);
+        let sample = self.sample(delivery.target, outcome, elapsed);
+        self.settle(delivery.target, permit, sample, now);
         let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after() } else { None };
         if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now, body_size }) {
             self.send(next, now);
@@ -219,6 +221,11 @@ impl Mirror {
             }
         }
         self.judge(target, End::Answer { status, from_upstream, text: &text, grpc })
+    }
+
+    /// What an outcome says about its target, for the target's breaker.
+    fn sample(&self, target: usize, outcome: Outcome, elapsed: Duration) -> Option<Sample> {
+        Sample::of(&self.config.targets.get(target)?.policy, outcome, elapsed)
     }
 
     pub(super) fn judge(&self, target: usize, end: End<'_>) -> Outcome {
