@@ -1,8 +1,8 @@
 //! Random configurations in a real Envoy, with clients that leave and upstreams that answer anything: promise 5 holds for every
 //! target, the primary notices nothing, and nothing that is masked leaves.
 //!
-//! Configurations are made of the JSON Schema, so that a new field takes part by itself. A number decides all of a run:
-//! `SIDECAST_SOAK_SEED=7` runs that of one number, `SIDECAST_SOAK_RUNS=100` a hundred longer ones.
+//! Configurations are made of the JSON Schema, so that a new field takes part by itself. One number decides all of a run:
+//! `SIDECAST_SOAK_SEED=7` repeats run 7, `SIDECAST_SOAK_RUNS=100` makes a hundred longer runs.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
