@@ -22,8 +22,10 @@ pub struct RequestHead<'a> {
     pub method: &'a [u8],
     /// `:path` without its query.
     pub path: &'a [u8],
-    /// It turns its connection into something that is not HTTP: CONNECT or an upgrade.
+    /// It turns its connection into something that is not HTTP: CONNECT.
     pub tunnels: bool,
+    /// It asks for the same. Only the answer tells whether it is one of HTTP all the same.
+    pub upgrades: bool,
     /// It is a copy that some Sidecast made.
     pub is_copy: bool,
     /// It is a gRPC request.
@@ -47,7 +49,8 @@ impl<'a> RequestHead<'a> {
                     head.tunnels |= value == b"CONNECT";
                 }
                 b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
-                b":protocol" | b"upgrade" => head.tunnels = true,
+                b":protocol" => head.tunnels = true,
+                b"upgrade" => head.upgrades = true,
                 b"connection" => head.has_connection = true,
                 b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
                 b"content-type" => head.is_grpc = grpc::is_grpc(value),
@@ -56,6 +59,8 @@ impl<'a> RequestHead<'a> {
                 _ => {}
             }
         }
+        // gRPC knows no other method, and an upgrade has no body that would be one of its messages.
+        head.is_grpc &= head.method == b"POST" && !head.upgrades;
         head
     }
 
@@ -122,7 +127,12 @@ impl CapturedHead {
             let trace = captured.trace.is_some();
             captured.kept = headers.filtered(|name, value| {
                 let of_trace = config.traceparent && is_replaced(name, trace);
-                if is_sensitive(name) || is_reserved(name) || of_trace || is_named(&of_connection, name) {
+                if is_sensitive(name)
+                    || is_reserved(name)
+                    || is_empty_key(name, value)
+                    || of_trace
+                    || is_named(&of_connection, name)
+                {
                     return false;
                 }
                 seen(name, value);
@@ -189,6 +199,11 @@ impl CapturedHead {
         self.is_grpc
     }
 
+    /// It is a plain request, whatever its content type says.
+    pub fn set_plain(&mut self) {
+        self.is_grpc = false;
+    }
+
     /// The client's trace, if copies carry a child of it.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
@@ -237,6 +252,11 @@ pub fn is_named(names: &[&[u8]], name: &[u8]) -> bool {
     names.iter().any(|named| named.eq_ignore_ascii_case(name))
 }
 
+/// True for an `idempotency-key` that says nothing: it is as good as none.
+pub fn is_empty_key(name: &[u8], value: &[u8]) -> bool {
+    name == b"idempotency-key" && value.trim_ascii().is_empty()
+}
+
 /// True for headers with which somebody could act in the client's name.
 pub fn is_sensitive(name: &[u8]) -> bool {
     matches!(name, b"authorization" | b"proxy-authorization" | b"cookie" | b"x-api-key" | b"x-forwarded-client-cert")
@@ -249,8 +269,14 @@ pub fn is_reserved(name: &[u8]) -> bool {
         b"connection" | b"keep-alive" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
         | b"content-length" | b"expect" => true,
         b"proxy-authorization" => false,
-        _ => name.starts_with(b"x-envoy-") || name.starts_with(b"proxy-") || name.starts_with(b"x-sidecast-") || name.is_empty(),
+        _ => name.is_empty() || begins(name, b"x-envoy-") || begins(name, b"proxy-") || begins(name, b"x-sidecast-"),
     }
+}
+
+/// True for a name with this beginning, also if it is written with underscores: many servers read `x_sidecast_target` as `x-sidecast-target`.
+fn begins(name: &[u8], beginning: &[u8]) -> bool {
+    let alike = |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'-' && *byte == b'_');
+    name.len() >= beginning.len() && name.iter().zip(beginning).all(alike)
 }
 
 /// A client's value, made fit for a log line: text of a bounded length.

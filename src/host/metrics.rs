@@ -1,17 +1,41 @@
 //! The metrics of a configuration, by the ids that Envoy gave them.
 
+use std::cell::RefCell;
+
+use rustc_hash::FxHashMap;
+
 use super::calls::{self, HostError};
 use crate::stats::{Kind, Metric};
 
+thread_local! {
+    /// The ids of all targets that this VM has defined. Envoy keeps each definition as long as the VM, also one of a name that it has already, so
+    /// configurations that follow one another must share them.
+    static DEFINED: RefCell<FxHashMap<String, TargetMetrics>> = RefCell::new(FxHashMap::default());
+}
+
 /// The ids of one target's metrics, each at its [`Metric::index`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TargetMetrics {
     ids: [u32; Metric::ALL.len()],
 }
 
 impl TargetMetrics {
-    /// Defines all of them, so that they are there, at 0, before anything happens.
-    pub(super) fn define(target: &str) -> Result<Self, HostError> {
+    /// Those of a target. They are defined when this VM first hears of it, so that they are there, at 0, before anything happens.
+    pub(super) fn of(target: &str) -> Result<Self, HostError> {
+        let known = DEFINED.with(|defined| defined.try_borrow().ok()?.get(target).cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let fresh = Self::define(target)?;
+        DEFINED.with(|defined| {
+            if let Ok(mut defined) = defined.try_borrow_mut() {
+                defined.insert(target.to_owned(), fresh.clone());
+            }
+        });
+        Ok(fresh)
+    }
+
+    fn define(target: &str) -> Result<Self, HostError> {
         let mut ids = [0; Metric::ALL.len()];
         for (id, metric) in ids.iter_mut().zip(Metric::ALL) {
             *id = calls::define_metric(metric.kind(), &metric.full_name(target))?;

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use super::body::BodyKind;
-use crate::capture::{is_named, is_reserved, is_sensitive, named_by_connection, CapturedHead};
+use crate::capture::{is_empty_key, is_named, is_reserved, is_sensitive, named_by_connection, CapturedHead};
 use crate::headers::Pairs;
 use crate::template::{Env, Place, Template, Values};
 use crate::trace_context::TRACEPARENT;
@@ -109,7 +109,9 @@ impl HeadShape {
             let asked: Option<Cow<'_, str>> = match name {
                 b":method" => self.method.as_deref().or(method).map(Cow::from),
                 b":path" => self.path.as_ref().map(|path| path.text(values, Place::Path).into()),
-                b":authority" => self.authority.as_ref().map(|authority| authority.text(values, Place::Authority).into()),
+                b":authority" => {
+                    self.authority.as_ref().map(|authority| authority.text(values, Place::Authority).into()).filter(has_text)
+                }
                 _ => None,
             };
             chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
@@ -148,8 +150,16 @@ impl HeadShape {
     }
 }
 
+/// False for an authority that came to nothing: an empty one is no host, so the primary's stays.
+fn has_text(authority: &Cow<'_, str>) -> bool {
+    !authority.is_empty()
+}
+
 impl Chosen {
     fn push(&mut self, name: &[u8], value: &[u8]) {
+        if is_empty_key(name, value) {
+            return;
+        }
         self.has_idempotency_key |= name == b"idempotency-key";
         self.pairs.push(name, value);
     }
