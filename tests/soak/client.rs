@@ -126,7 +126,7 @@ impl Client {
         seen
     }
 
-    async fn http2_exchange(&self, plan: &Plan) -> Option<Seen> {
+    async fn http2_exchange(&mut self, plan: &Plan) -> Option<Seen> {
         let mut request = self.http2.request(&plan.method, &plan.path);
         for (name, value) in &plan.headers {
             request = request.header(name, &value[..]);
@@ -150,7 +150,14 @@ impl Client {
             let _ = tokio::time::timeout(Duration::from_millis(plan.number % 20), exchange).await;
             return None;
         }
-        let answered = exchange.await.ok()?;
+        let answered = match exchange.await {
+            Ok(answered) => answered,
+            // What breaks the rules may have ended the connection.
+            Err(_) => {
+                self.http2 = Http2::http2(self.address);
+                return None;
+            }
+        };
         Some(Seen { status: answered.status.as_u16(), body: answered.body.to_vec(), is_whole: true, keeps: true })
     }
 }
