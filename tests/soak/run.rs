@@ -46,6 +46,7 @@ impl Script {
             workers: dice.between(1, 4) as u32,
             is_dynamic,
             is_restricted: !is_dynamic && dice.once_in(3),
+            is_buffered: !is_dynamic && dice.once_in(3),
             level: ["debug", "debug", "info", "warn"][dice.below(4)],
         };
         let count = if is_dynamic { dice.between(2, 4) } else { 1 };
@@ -107,7 +108,7 @@ pub(crate) async fn run(script: &Script, size: Size) -> Tally {
     let may_break_off = script.terms.is_dynamic || script.is_drained;
     let mut clients = JoinSet::new();
     for _ in 0..size.clients {
-        let mut client = Client::new(script.seed, stage.envoy.address("main"), Arc::clone(&stage.servers.book));
+        let mut client = Client::new(script, stage.envoy.address("main"), Arc::clone(&stage.servers.book));
         let load = Arc::clone(&load);
         clients.spawn(async move {
             let mut tally = Tally::default();
