@@ -35,6 +35,7 @@ mod mtls;
 mod odd;
 mod orders;
 mod outcomes;
+mod paths;
 mod primary_again;
 mod rabbitmq;
 mod reload;
