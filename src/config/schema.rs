@@ -83,7 +83,7 @@ pub(super) fn at_most_one(names: &'static [&'static str]) -> impl Fn(&mut Schema
             let others = names.iter().skip(place.saturating_add(1));
             others.map(move |second| json!({"allOf": [given(first), given(second)]}))
         });
-        schema.insert("not".to_owned(), json!({"anyOf": pairs.collect::<Vec<_>>()}));
+        schema.insert("not".to_owned(), json!({"type": "object", "anyOf": pairs.collect::<Vec<_>>()}));
     }
 }
 
