@@ -172,6 +172,15 @@ fn ascii(json: &str) -> String {
     text
 }
 
+/// The most bytes of a client's correlation id in a line.
+const MAX_LOGGED_ID: usize = 128;
+
+/// As much of a client's correlation id as may stand in a line.
+pub fn logged_id(id: &str) -> &str {
+    let end = (0..=MAX_LOGGED_ID.min(id.len())).rev().find(|end| id.is_char_boundary(*end));
+    end.and_then(|end| id.get(..end)).unwrap_or_default()
+}
+
 /// Lets ten lines of an event pass in a second, and counts the others.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle {
@@ -232,6 +241,19 @@ mod tests {
         assert!(read["correlation_id"].as_str() == Some(&all));
         line.correlation_id = Some("\u{85}\u{9b}\u{2028}\u{202e}\u{e9}\u{1f600}\u{7f}");
         assert_eq!(line.to_json(), r#"{"event":"given_up","correlation_id":"\u0085\u009b\u2028\u202e\u00e9\ud83d\ude00\u007f"}"#);
+    }
+
+    #[test]
+    fn a_correlation_id_is_cut_between_characters() {
+        for (id, logged) in [
+            ("c1".to_owned(), "c1".to_owned()),
+            ("a".repeat(128), "a".repeat(128)),
+            ("a".repeat(129), "a".repeat(128)),
+            ("é".repeat(100), "é".repeat(64)),
+            (format!("a{}", "é".repeat(100)), format!("a{}", "é".repeat(63))),
+        ] {
+            assert_eq!(logged_id(&id), logged);
+        }
     }
 
     #[test]
