@@ -84,6 +84,7 @@ impl Stream {
         }
         let Collected { wanted, head, body, charge, mut answer, .. } = collected;
         let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
+        let wanted = mirror.decide(wanted, &complete);
         let comparisons = Mirror::comparisons(wanted.compared);
         if !comparisons.is_empty() {
             answer.request_complete();

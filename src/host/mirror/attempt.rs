@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use super::delivery::{Batch, Delivery, InFlight, Load, One};
-use super::{signed, Mirror, TargetLane, UnderWay};
+use super::{signed, Mirror, UnderWay};
 use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
 use crate::grpc;
