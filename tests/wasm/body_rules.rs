@@ -13,6 +13,9 @@ use crate::{
 const ORDER: &str = r#"{"type":"order","id":7}"#;
 const OTHER: &str = r#"{"type":"refund","id":8}"#;
 
+/// Sends one request.
+type Send = fn(&Worker);
+
 /// A target that wants orders.
 fn orders(fields: &Value) -> Value {
     with(json!({"match": [{"methods": ["POST"], "body": [{"pointer": "/type", "exact": "order"}]}]}), fields)
@@ -62,13 +65,13 @@ fn an_exception_by_the_body_leaves_a_request_out() {
 fn a_body_that_cannot_be_read_is_counted_for_those_who_ask_for_it() {
     let small = json!({"limits": {"max_body_bytes": 64, "max_buffered_bytes": "1MiB"}});
     let tiny = json!({"limits": {"max_body_bytes": 64, "max_buffered_bytes": 64}});
-    let early: fn(&Worker) = |worker| {
+    let early: Send = |worker| {
         let stream = worker.begin(&post(""), false);
         stream.chunk(r#"{"type":"#, false);
         stream.answer(&Response::made_by_envoy(403, "no", "rbac", 0));
         stream.close();
     };
-    let cases: [(&str, &Value, fn(&Worker)); 7] = [
+    let cases: [(&str, &Value, Send); 7] = [
         ("body_not_json", &small, |worker| worker.exchange(&post("type=order"))),
         ("body_not_json", &small, |worker| worker.exchange(&post(ORDER).header("content-encoding", "br"))),
         ("body_too_large", &small, |worker| worker.exchange(&post(&"x".repeat(65)))),
