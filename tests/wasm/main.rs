@@ -36,6 +36,7 @@ mod limits;
 mod logging;
 mod outcomes;
 mod probe;
+mod refused;
 mod retries;
 mod scene;
 mod selection;
