@@ -5,7 +5,7 @@ use std::cell::RefCell;
 use rustc_hash::FxHashMap;
 
 use super::calls::{self, HostError};
-use crate::stats::{Kind, Metric};
+use crate::stats::{Kind, Metric, BUILD_INFO};
 
 thread_local! {
     /// The ids of all targets that this VM has defined. Envoy keeps each definition as long as the VM, also one of a name that it has already, so
@@ -17,6 +17,34 @@ thread_local! {
 #[derive(Clone, Debug)]
 pub(super) struct TargetMetrics {
     ids: [u32; Metric::ALL.len()],
+}
+
+/// Which version runs, as a gauge with the version in its name. Each root that serves adds one to it, and takes it back when it is told to end, so that
+/// several versions may run at a time.
+#[derive(Debug)]
+pub(super) struct BuildInfo {
+    id: u32,
+    is_counted: bool,
+}
+
+impl BuildInfo {
+    pub(super) fn define() -> Result<Self, HostError> {
+        let id = calls::define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?;
+        Ok(Self { id, is_counted: false })
+    }
+
+    /// True when Envoy moves the gauge.
+    pub(super) fn can_be_moved(&self) -> bool {
+        calls::increment_metric(self.id, 0)
+    }
+
+    /// The root serves, or is told to end.
+    pub(super) fn count(&mut self, serves: bool) {
+        if self.is_counted != serves {
+            self.is_counted = serves;
+            calls::increment_metric(self.id, if serves { 1 } else { -1 });
+        }
+    }
 }
 
 impl TargetMetrics {
@@ -52,7 +80,7 @@ impl TargetMetrics {
         match metric.kind() {
             Kind::Histogram => calls::record_metric(*id, u64::try_from(amount).unwrap_or(0)),
             Kind::Counter | Kind::Gauge => calls::increment_metric(*id, amount),
-        }
+        };
     }
 
     /// Sets a gauge of which all workers know the one right value.

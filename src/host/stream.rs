@@ -7,6 +7,7 @@ use super::calls::{self, number, Buffer};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
+use super::unexpected::{self, Unexpected};
 use crate::capture::{CapturedHead, RequestHead};
 use crate::grpc::Messages;
 use crate::headers::HeaderMap;
@@ -55,6 +56,9 @@ pub(super) struct Waiting {
 
 impl Stream {
     pub(super) fn headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
+        if !matches!(self, Self::New) {
+            return out_of_order();
+        }
         let Ok(headers) = calls::request_headers() else {
             return Next::Forget;
         };
@@ -78,8 +82,11 @@ impl Stream {
     }
 
     pub(super) fn body(&mut self, mirror: &mut Mirror, size: usize, end_of_stream: bool) -> Next {
-        let Self::Collecting(collected) = self else {
-            return Next::GoOn;
+        let collected = match self {
+            Self::Collecting(collected) => collected,
+            // Its body is not kept: it may be no body of HTTP.
+            Self::Upgrading(..) => return Next::GoOn,
+            _ => return out_of_order(),
         };
         match append(mirror, collected, size) {
             Ok(()) if end_of_stream => self.complete(mirror),
@@ -90,11 +97,16 @@ impl Stream {
 
     /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
     pub(super) fn complete(&mut self, mirror: &mut Mirror) -> Next {
-        if let Self::Upgrading(..) = self {
-            return Next::GoOn;
-        }
-        let Self::Collecting(mut collected) = std::mem::replace(self, Self::New) else {
-            return Next::Forget;
+        let mut collected = match std::mem::replace(self, Self::New) {
+            Self::Collecting(collected) => collected,
+            upgrading @ Self::Upgrading(..) => {
+                *self = upgrading;
+                return Next::GoOn;
+            }
+            other => {
+                *self = other;
+                return out_of_order();
+            }
         };
         if collected.head.is_grpc() {
             match Messages::of(&collected.body) {
@@ -106,6 +118,7 @@ impl Stream {
         }
         let Collected { wanted, head, body, charge, mut answer, .. } = collected;
         let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
+        let wanted = mirror.decide(wanted, &complete);
         let comparisons = Mirror::comparisons(wanted.compared);
         if !comparisons.is_empty() {
             answer.request_complete();
@@ -245,6 +258,12 @@ fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) -> Nex
     Next::Forget
 }
 
+/// More of a request comes after its end. What waits for the answer goes on to do so.
+fn out_of_order() -> Next {
+    unexpected::note(Unexpected::OutOfOrder);
+    Next::GoOn
+}
+
 /// What the headers of a request say.
 enum Begun {
     /// No target wants it.
@@ -298,7 +317,12 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
     match calls::buffer(Buffer::RequestBody, size) {
         Ok(chunk) if chunk.len() == size => join(&mut collected.body, chunk),
         // A copy with a hole in it is no copy.
-        _ => return Err(DropReason::Truncated),
+        short => {
+            if short.is_ok() {
+                unexpected::note(Unexpected::ShortChunk);
+            }
+            return Err(DropReason::Truncated);
+        }
     }
     match Messages::of(&collected.body) {
         Messages::Several if collected.head.is_grpc() => Err(DropReason::GrpcStream),
