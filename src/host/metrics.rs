@@ -1,6 +1,6 @@
 //! The metrics of a configuration, by the ids that Envoy gave them.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 
 use rustc_hash::FxHashMap;
 
@@ -11,6 +11,8 @@ thread_local! {
     /// The ids of all targets that this VM has defined. Envoy keeps each definition as long as the VM, also one of a name that it has already, so
     /// configurations that follow one another must share them.
     static DEFINED: RefCell<FxHashMap<String, TargetMetrics>> = RefCell::new(FxHashMap::default());
+    /// The gauge of the version, for the same reason.
+    static BUILD: Cell<Option<u32>> = const { Cell::new(None) };
 }
 
 /// The ids of one target's metrics, each at its [`Metric::index`].
@@ -29,7 +31,11 @@ pub(super) struct BuildInfo {
 
 impl BuildInfo {
     pub(super) fn define() -> Result<Self, HostError> {
-        let id = calls::define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?;
+        let id = match BUILD.get() {
+            Some(id) => id,
+            None => calls::define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?,
+        };
+        BUILD.set(Some(id));
         Ok(Self { id, is_counted: false })
     }
 
