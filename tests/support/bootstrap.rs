@@ -108,7 +108,8 @@ pub(crate) enum Protocol {
 pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protocol) -> Value {
     let options = match protocol {
         Protocol::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
-        Protocol::Http2 => json!({"http2_protocol_options": {}}),
+        // As the documents ask for it: with Envoy's other codec a target can end Envoy.
+        Protocol::Http2 => json!({"http2_protocol_options": {"use_oghttp2_codec": true}}),
     };
     let endpoints: Vec<Value> =
         endpoint.iter().map(|address| json!({"endpoint": {"address": loopback(address.port())}})).collect();

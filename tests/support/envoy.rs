@@ -26,12 +26,21 @@ pub(crate) struct Envoy {
     /// Where its admin interface listens.
     pub(crate) admin: SocketAddr,
     listeners: BTreeMap<String, SocketAddr>,
+    /// Its death is what the test is about.
+    may_die: bool,
 }
 
 impl Envoy {
     /// Takes a started process over, and waits until it serves this many listeners.
     pub(crate) async fn await_ready(child: Child, directory: TempDir, wasm: PathBuf, listeners: usize) -> Self {
-        let mut envoy = Self { child, directory, wasm, admin: SocketAddr::from(([127, 0, 0, 1], 0)), listeners: BTreeMap::new() };
+        let mut envoy = Self {
+            child,
+            directory,
+            wasm,
+            admin: SocketAddr::from(([127, 0, 0, 1], 0)),
+            listeners: BTreeMap::new(),
+            may_die: false,
+        };
         envoy.learn_addresses(listeners).await;
         envoy
     }
@@ -54,6 +63,19 @@ impl Envoy {
         .await;
         self.admin = admin;
         self.listeners = addresses;
+    }
+
+    /// Waits for its death by a signal; none if it still lives after this time.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) async fn death(&mut self, deadline: Duration) -> Option<ExitStatus> {
+        self.may_die = true;
+        let started = Instant::now();
+        loop {
+            match self.child.try_wait().unwrap() {
+                None if started.elapsed() < deadline => tokio::time::sleep(Duration::from_millis(10)).await,
+                end => return end,
+            }
+        }
     }
 
     /// Where a listener listens.
@@ -137,6 +159,9 @@ impl Drop for Envoy {
             let _ = self.child.kill();
         }
         let status = end(&mut self.child);
+        if self.may_die {
+            return;
+        }
         let log = self.log();
         if std::thread::panicking() {
             eprintln!("---- the end of Envoy's log ----\n{}", tail(&log, 40));

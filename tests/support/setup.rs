@@ -18,6 +18,17 @@ pub(crate) fn default_binary() -> PathBuf {
     std::env::var_os("ENVOY").map_or_else(|| in_clone("target/envoy/1.40.0/envoy"), |path| in_clone(Path::new(&path)))
 }
 
+/// The Envoys that the smallest set of tests runs in: the default one, and those of `$ENVOY_SMOKE` (paths with colons between).
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn binaries() -> Vec<PathBuf> {
+    let mut all = vec![default_binary()];
+    match std::env::var_os("ENVOY_SMOKE") {
+        Some(paths) => all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new(""))),
+        None => println!("ENVOY_SMOKE is not set: only {} is tried", all[0].display()),
+    }
+    all
+}
+
 /// The compiled filter: `$SIDECAST_WASM`, or the one that the build puts into the clone.
 pub(crate) fn default_wasm() -> PathBuf {
     std::env::var_os("SIDECAST_WASM").map_or_else(|| in_clone("dist/sidecast.wasm"), |path| in_clone(Path::new(&path)))

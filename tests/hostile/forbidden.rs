@@ -1,0 +1,183 @@
+//! Answers over HTTP/2 that make Envoy reset the stream. With the codec nghttp2, which Envoy 1.37 and later take unless told otherwise, any such
+//! target ends Envoy; with `use_oghttp2_codec` none does.
+
+use std::os::unix::process::ExitStatusExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{json, Value};
+
+use crate::support::bootstrap::{self, Filter, Protocol};
+use crate::support::envoy::Envoy;
+use crate::support::eventually::eventually;
+use crate::support::frames::{data, headers, trailers, Http2Target, Reaction};
+use crate::support::quick::Clients;
+use crate::support::setup::{binaries, default_binary, Setup};
+
+/// Longer than it takes in any run that was seen, on a busy machine.
+const DEADLINE: Duration = Duration::from_secs(60);
+
+/// An answer that HTTP/2 forbids.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Forbidden {
+    /// A body with 204.
+    NoContent,
+    /// A body with 304.
+    NotModified,
+    /// A body to HEAD.
+    Head,
+    /// More of a body than `content-length` says.
+    TooLong,
+    /// Trailers larger than Envoy takes.
+    Trailers,
+}
+
+/// The targets, which are all the same one.
+const TARGETS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
+
+const ALL: [Forbidden; 5] =
+    [Forbidden::NoContent, Forbidden::NotModified, Forbidden::Head, Forbidden::TooLong, Forbidden::Trailers];
+
+impl Forbidden {
+    fn method(self) -> &'static str {
+        if self == Self::Head {
+            "HEAD"
+        } else {
+            "GET"
+        }
+    }
+
+    fn answer(self, stream: u32) -> Vec<u8> {
+        let long = "a".repeat(9000);
+        let (status, fields, body, end): (u16, &[(&str, &str)], &[u8], &[(&str, &str)]) = match self {
+            Self::NoContent => (204, &[], b"ok", &[("grpc-status", "0")]),
+            Self::NotModified => (304, &[], b"ok", &[("grpc-status", "0")]),
+            Self::Head => (200, &[], b"ok", &[("grpc-status", "0")]),
+            Self::TooLong => (200, &[("content-length", "1")], b"too long", &[("x-end", "0")]),
+            Self::Trailers => (200, &[], b"ok", &[("x-long", long.as_str()); 9]),
+        };
+        let mut bytes = headers(stream, status, fields, 0);
+        bytes.extend(data(stream, body, 0));
+        bytes.extend(trailers(stream, end));
+        bytes
+    }
+}
+
+/// Envoy's codec for HTTP/2.
+#[derive(Clone, Copy, Debug)]
+enum Codec {
+    /// What Envoy takes by itself.
+    Unset,
+    Nghttp2,
+    Oghttp2,
+}
+
+/// Requests to one target that answers as HTTP/2 forbids.
+struct Scene {
+    envoy: Envoy,
+    target: Http2Target,
+    clients: Clients,
+}
+
+impl Scene {
+    async fn start(binary: PathBuf, codec: Codec, answers: &[Forbidden]) -> Self {
+        let answers = answers.to_vec();
+        let number = AtomicUsize::new(0);
+        let methods = answers.clone();
+        // Envoy answers the clients itself and the target is slow, so there is soon more under way than the connection takes: calls wait in Envoy
+        // for the end of others, and begin while it resets those. That is what it takes.
+        let answer = move |stream| {
+            let answer = answers[number.fetch_add(1, Ordering::Relaxed) % answers.len()];
+            Reaction { bytes: answer.answer(stream), closes: false }
+        };
+        let target = Http2Target::start(20, Arc::new(answer)).await;
+        let mut cluster = bootstrap::cluster("audit", Some(target.address()), Protocol::Http2);
+        let options =
+            "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions/explicit_http_config";
+        cluster.pointer_mut(options).unwrap()["http2_protocol_options"] = match codec {
+            Codec::Unset => json!({}),
+            Codec::Nghttp2 => json!({"use_oghttp2_codec": false}),
+            Codec::Oghttp2 => json!({"use_oghttp2_codec": true}),
+        };
+        let setup = Setup::new().binary(binary).wasm_level("error").concurrency(1).cluster_json(cluster);
+        let routes = json!([{"match": {"prefix": "/"}, "direct_response": {"status": 200}}]);
+        let host = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0";
+        let setup = setup.listener("main", Filter::json(&many_copies())).with(host, "routes", routes);
+        let envoy = setup.start().await;
+        let request = move |number: u64| {
+            let method = methods[usize::try_from(number).unwrap() % methods.len()].method();
+            format!("{method} /orders HTTP/1.1\r\nhost: shop\r\n\r\n").into_bytes()
+        };
+        let clients = Clients::start(envoy.address("main"), 12, &(Arc::new(request) as _));
+        Self { envoy, target, clients }
+    }
+
+    /// Waits for Envoy's death; gives the number of answers until then.
+    async fn death(&mut self) -> Option<u64> {
+        let Some(status) = self.envoy.death(DEADLINE).await else {
+            println!("{} answers, {} requests", self.target.answered(), self.clients.done());
+            return None;
+        };
+        assert!(status.signal().is_some(), "Envoy ended with {status}");
+        Some(self.target.answered())
+    }
+
+    /// Waits for this number of answers, and for the accounts of what was sent until then.
+    async fn survives(self, answers: u64) {
+        eventually(DEADLINE, "the answers", async || match self.target.answered() {
+            seen if seen >= answers => Ok(()),
+            seen => Err(format!("{seen} answers, {} requests: {}", self.clients.done(), self.envoy.log())),
+        })
+        .await;
+        drop(self.clients);
+        let stats = self.envoy.settled(TARGETS).await;
+        for name in TARGETS {
+            assert!(stats.of(name, "attempt_failures") > 0, "{:?}", stats.target(name));
+        }
+    }
+}
+
+/// Every request goes many times to the same target.
+fn many_copies() -> Value {
+    let target = |name| json!({"name": name, "cluster": "audit", "timeout": "15s", "circuit_breaker": {"mode": "disabled"}});
+    let targets: Vec<Value> = TARGETS.map(target).into();
+    json!({ "targets": targets })
+}
+
+fn is_before_1_37(binary: &Path) -> bool {
+    let version = std::process::Command::new(binary).arg("--version").output().unwrap();
+    String::from_utf8_lossy(&version.stdout).contains("/1.36.")
+}
+
+#[tokio::test]
+async fn without_the_safe_codec_each_forbidden_answer_ends_envoy() {
+    for answer in ALL {
+        let mut scene = Scene::start(default_binary(), Codec::Nghttp2, &[answer]).await;
+        let died = scene.death().await;
+        println!("{answer:?}: Envoy died after {died:?} answers");
+        assert!(died.is_some(), "Envoy lived through {answer:?}: is the codec mended, and `use_oghttp2_codec` no longer needed?");
+    }
+}
+
+#[tokio::test]
+async fn with_what_envoy_takes_by_itself_a_target_ends_it_from_1_37_on() {
+    for binary in binaries() {
+        let codec = if is_before_1_37(&binary) { Codec::Nghttp2 } else { Codec::Unset };
+        let mut scene = Scene::start(binary.clone(), codec, &[Forbidden::NoContent]).await;
+        let died = scene.death().await;
+        println!("{} with {codec:?}: Envoy died after {died:?} answers", binary.display());
+        assert!(died.is_some(), "{} lived", binary.display());
+    }
+}
+
+#[tokio::test]
+async fn with_the_safe_codec_envoy_lives_through_20000_forbidden_answers() {
+    for binary in binaries() {
+        // The last one is large, so that there are less of it.
+        let [small @ .., large] = ALL;
+        let answers: Vec<Forbidden> = small.iter().cycle().take(16).copied().chain([large]).collect();
+        Scene::start(binary, Codec::Oghttp2, &answers).await.survives(20_000).await;
+    }
+}
