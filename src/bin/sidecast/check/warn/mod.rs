@@ -1,6 +1,7 @@
 //! What is legal but unwise.
 
 mod cluster;
+mod http2;
 mod plugin;
 mod secret;
 mod stats;
@@ -11,6 +12,7 @@ use sidecast::config::problem::child_path;
 use sidecast::config::scalar::FromText;
 use sidecast::template::{Expression, Template};
 
+pub(super) use self::http2::Unsafe;
 use super::find::Carrier;
 use super::report::Severity;
 use super::tree::Node;
@@ -30,6 +32,8 @@ pub(super) enum Code {
     UnknownCluster,
     /// A target that gets the same requests by a route
     OwnCluster,
+    /// A target over HTTP/2 by the codec by which it can end Envoy
+    Http2Target,
     /// A bootstrap that makes no labels of Sidecast's statistics
     NoStatsTags,
     /// Dead letters go to the cluster that failed
@@ -79,7 +83,7 @@ impl Warning {
 }
 
 /// Warnings about a configuration, `text` being what it is written in. It may have problems, too: what cannot be read is passed over.
-pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>) -> Vec<Warning> {
+pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Unsafe<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let names =
         carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
@@ -87,6 +91,7 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>)
         let path = format!("targets[{index}]");
         target::check(target, &path, &mut warnings);
         cluster::check(target, &path, carrier, &mut warnings);
+        http2.check(target, &path, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         if carrier.is_kubernetes {
             target::check_keys(target, &path, text, &mut warnings);
