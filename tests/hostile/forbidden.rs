@@ -114,12 +114,13 @@ impl Scene {
         Self { envoy, target, clients }
     }
 
-    /// Waits for Envoy's death; gives the number of answers until then.
+    /// Waits for Envoy's death; gives the number of answers until then. None if it lives through very many.
     async fn death(&mut self) -> Option<u64> {
-        let Some(status) = self.envoy.death(DEADLINE).await else {
-            println!("{} answers, {} requests", self.target.answered(), self.clients.done());
-            return None;
-        };
+        let status = eventually(DEADLINE, "Envoy's death, or many answers", async || match self.envoy.death() {
+            None if self.target.answered() < 10_000 => Err(format!("{} answers", self.target.answered())),
+            status => Ok(status),
+        });
+        let status = status.await?;
         assert!(status.signal().is_some(), "Envoy ended with {status}");
         Some(self.target.answered())
     }
@@ -151,13 +152,24 @@ fn is_before_1_37(binary: &Path) -> bool {
     String::from_utf8_lossy(&version.stdout).contains("/1.36.")
 }
 
+/// Envoy dies by memory that is used when it is free, so that one in some lives. Of five none did in any run that was seen.
+async fn assert_death(binary: &Path, codec: Codec, answer: Forbidden) {
+    for _ in 0..5 {
+        if let Some(answers) = Scene::start(binary.to_owned(), codec, &[answer]).await.death().await {
+            println!("{} with {codec:?}: died of {answer:?} after {answers} answers", binary.display());
+            return;
+        }
+    }
+    panic!(
+        "{} with {codec:?} lived through {answer:?}: is its codec mended, and `use_oghttp2_codec` no longer needed?",
+        binary.display()
+    );
+}
+
 #[tokio::test]
 async fn without_the_safe_codec_each_forbidden_answer_ends_envoy() {
     for answer in ALL {
-        let mut scene = Scene::start(default_binary(), Codec::Nghttp2, &[answer]).await;
-        let died = scene.death().await;
-        println!("{answer:?}: Envoy died after {died:?} answers");
-        assert!(died.is_some(), "Envoy lived through {answer:?}: is the codec mended, and `use_oghttp2_codec` no longer needed?");
+        assert_death(&default_binary(), Codec::Nghttp2, answer).await;
     }
 }
 
@@ -165,10 +177,7 @@ async fn without_the_safe_codec_each_forbidden_answer_ends_envoy() {
 async fn with_what_envoy_takes_by_itself_a_target_ends_it_from_1_37_on() {
     for binary in binaries() {
         let codec = if is_before_1_37(&binary) { Codec::Nghttp2 } else { Codec::Unset };
-        let mut scene = Scene::start(binary.clone(), codec, &[Forbidden::NoContent]).await;
-        let died = scene.death().await;
-        println!("{} with {codec:?}: Envoy died after {died:?} answers", binary.display());
-        assert!(died.is_some(), "{} lived", binary.display());
+        assert_death(&binary, codec, Forbidden::NoContent).await;
     }
 }
 
