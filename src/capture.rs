@@ -30,6 +30,8 @@ pub struct RequestHead<'a> {
     pub is_grpc: bool,
     /// There is a `connection` header, which may name further headers of this connection.
     has_connection: bool,
+    /// The length of its body, if it says so.
+    pub content_length: Option<usize>,
     /// `traceparent`, and how many of them there are.
     traceparent: (&'a [u8], usize),
 }
@@ -47,6 +49,7 @@ impl<'a> RequestHead<'a> {
                 b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
                 b":protocol" | b"upgrade" => head.tunnels = true,
                 b"connection" => head.has_connection = true,
+                b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
                 b"content-type" => head.is_grpc = grpc::is_grpc(value),
                 TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),
                 _ if name == loop_guard::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),

@@ -143,6 +143,7 @@ impl Target {
             Some(retry) => retry_policy(retry),
             None => (None, RetryOn::defaults()),
         };
+        let failures = raw.circuit_breaker.failure_statuses.0.clone();
         let timeout = Duration::from_millis(raw.timeout.0);
         let mut target = Self {
             breaker: breaker_settings(raw.circuit_breaker, timeout),
@@ -155,7 +156,7 @@ impl Target {
             shape: shaping::shape(raw.request, env),
             batch: raw.batch.map(shaping::batch),
             compare: raw.compare.map(compare::Settings::from),
-            policy: Policy::new(raw.success.0, retry_on),
+            policy: Policy::new(raw.success.0, retry_on, failures),
             retry,
             dead_letter: raw.dead_letter.map(|raw| dead_letter(raw, env)),
             timeout,
@@ -178,6 +179,7 @@ impl Target {
         let names = |wanted: fn(&Expression) -> bool| self.templates().flat_map(Template::expressions).any(wanted);
         Reads {
             headers: !self.shape.is_plain() || self.batch.is_some(),
+            body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowMs)),
             answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
@@ -191,6 +193,8 @@ impl Target {
 pub struct Reads {
     /// All headers as they came.
     pub headers: bool,
+    /// Its body: without it there is no copy.
+    pub body: bool,
     /// Properties of Envoy.
     pub properties: bool,
     /// When it was complete.
@@ -207,6 +211,7 @@ impl Reads {
     pub fn and(self, other: Self) -> Self {
         Self {
             headers: self.headers || other.headers,
+            body: self.body || other.body,
             properties: self.properties || other.properties,
             time: self.time || other.time,
             answer_headers: self.answer_headers || other.answer_headers,

@@ -15,6 +15,10 @@ use crate::outbox::Charge;
 /// failure, upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
 const FAILED: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x1_0000 | 0x8_0000 | 0x40_0000 | 0x80_0000;
 
+/// Response flags that say that the client ended its request before that was complete: its connection closed, what it sent was no HTTP, it reset
+/// its stream.
+const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
+
 /// What is copied of an answer.
 pub(super) struct AnswerCopy {
     reads_headers: bool,
@@ -121,11 +125,24 @@ impl AnswerCopy {
 }
 
 fn status() -> Option<u16> {
-    let property = |name: &str| {
-        let value = calls::property(&["response", name]).ok()?;
-        Some(u64::from_le_bytes(value.try_into().ok()?))
-    };
     // Without them, it is not known whether the answer is a whole one.
     let failed = property("flags")? & FAILED != 0;
-    property("code").filter(|code| !failed && (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+    code().filter(|_| !failed)
+}
+
+/// True at the end of a stream whose request is not complete, if that is so because it was answered, by the primary or by Envoy. Otherwise the client
+/// left, or nobody knows.
+pub(super) fn was_answered_early() -> bool {
+    property("flags").is_some_and(|flags| flags & CLIENT_LEFT == 0) && code().is_some()
+}
+
+/// The status that the client was given; none when there was none.
+fn code() -> Option<u16> {
+    property("code").filter(|code| (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+}
+
+/// A number that Envoy knows of the answer.
+fn property(name: &str) -> Option<u64> {
+    let value = calls::property(&["response", name]).ok()?;
+    Some(u64::from_le_bytes(value.try_into().ok()?))
 }

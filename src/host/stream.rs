@@ -6,7 +6,7 @@ use std::rc::Rc;
 use super::calls::{self, Buffer};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
-use super::primary::AnswerCopy;
+use super::primary::{was_answered_early, AnswerCopy};
 use crate::capture::{CapturedHead, RequestHead};
 use crate::grpc::Messages;
 use crate::outbox::Charge;
@@ -34,6 +34,8 @@ pub(super) struct Collected {
     wanted: Wanted,
     head: CapturedHead,
     body: Vec<u8>,
+    /// How long the body is going to be, if the request says so.
+    length: Option<usize>,
     /// Bytes taken from the worker's budget for it.
     charge: Charge,
     answer: AnswerCopy,
@@ -80,7 +82,7 @@ impl Stream {
         if collected.head.is_grpc() && Messages::of(&collected.body) != Messages::One {
             return give_up(mirror, collected, DropReason::GrpcStream);
         }
-        let Collected { wanted, head, body, charge, answer } = collected;
+        let Collected { wanted, head, body, charge, answer, .. } = collected;
         let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
         let comparisons = Mirror::comparisons(wanted.compared);
         let mut charge = Some(charge);
@@ -123,12 +125,31 @@ impl Stream {
     pub(super) fn done(&mut self, mirror: &mut Mirror) -> Next {
         match std::mem::replace(self, Self::New) {
             Self::New => Next::Forget,
+            Self::Collecting(collected) if was_answered_early() => self.answered_early(mirror, collected),
             Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
             Self::Answering(waiting) => {
                 waiting.end(mirror);
                 Next::Forget
             }
         }
+    }
+
+    /// The request was answered before its end was seen. Targets that need no body get their copy, and so do all if the body is there: what is
+    /// missing then is only the mark of its end.
+    fn answered_early(&mut self, mirror: &mut Mirror, collected: Collected) -> Next {
+        if collected.length == Some(collected.body.len()) {
+            *self = Self::Collecting(collected);
+            self.complete(mirror);
+            return self.done(mirror);
+        }
+        let Collected { wanted, head, charge, answer, .. } = collected;
+        let (bodiless, others) = mirror.by_need_of_body(wanted);
+        mirror.give_up_answered_early(others, &head, answer.status());
+        let complete = Complete { head: Rc::new(head), body: Rc::default(), answered: None };
+        let comparisons = Mirror::comparisons(bodiless.compared);
+        mirror.accept(bodiless.now, &complete, &comparisons);
+        Waiting { later: bodiless.later, complete: Some((complete, charge)), comparisons, answer }.end(mirror);
+        Next::Forget
     }
 
     fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
@@ -178,6 +199,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         return None;
     }
     let answer = AnswerCopy::begin(wanted, head.is_grpc);
+    let length = head.content_length;
     let mut head = mirror.capture(wanted, &headers, &head);
     if wanted.reads.headers {
         head.keep_all(headers);
@@ -186,7 +208,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return None;
     };
-    Some(Collected { wanted, head, body: Vec::new(), charge, answer })
+    Some(Collected { wanted, head, body: Vec::new(), length, charge, answer })
 }
 
 /// Copies a chunk.

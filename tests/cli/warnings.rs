@@ -103,6 +103,10 @@ warned! {
     statistics_with_other_labels: target("{name: a, cluster: audit}").replace("tag_name: reason", "tag_name: why") => "no-stats-tags" at "stats_tags";
     dead_letters_to_the_cluster_that_failed: plain("{name: a, cluster: c, dead_letter: {cluster: c }}") => "dead-letter-cluster" at "c }";
     nothing_that_stops_calls: plain("{name: a, cluster: c, circuit_breaker: {mode: disabled}}") => "no-circuit-breaker" at "disabled";
+    a_failure_that_counts_as_delivered:
+        plain("{name: a, cluster: c, success: [2xx, 404], circuit_breaker: {failure_statuses: [5xx, 404 ]}}") => "unused-failure-status" at "404 ]";
+    a_failure_of_a_class_that_counts_as_delivered:
+        plain("{name: a, cluster: c, circuit_breaker: {failure_statuses: [5xx, '302']}}") => "unused-failure-status" at "'302'";
     statuses_that_nobody_waits_for: plain("{name: a, cluster: c, statuses: [201]}") => "unused-statuses" at "statuses";
     one_key_for_all_requests: plain("{name: a, cluster: c, request: {headers: {set: {Idempotency-Key: one}}}}") => "idempotency-key" at "one}";
     a_key_for_each_attempt:
@@ -130,6 +134,7 @@ passed! {
     a_cluster_of_a_pattern: target("{name: a, cluster: primary, match: [{path: {regex: /a}}]}");
     calls_that_are_bounded: plain("{name: a, cluster: c, circuit_breaker: {mode: disabled}, limits: {max_in_flight: 64}}");
     a_breaker_that_watches: plain("{name: a, cluster: c, circuit_breaker: {mode: observe}}");
+    failures_of_a_class_but_one: plain("{name: a, cluster: c, success: [2xx, 404], circuit_breaker: {failure_statuses: [4xx, 5xx]}}");
     statuses_that_are_waited_for: plain("{name: a, cluster: c, after: response, statuses: [201]}");
     a_key_that_tells_requests_apart: plain("{name: a, cluster: c, request: {headers: {set: {idempotency-key: '${body:/id}'}}}}");
     retries_of_what_can_be_repeated: plain("{name: a, cluster: c, match: [{methods: [GET, PUT, DELETE]}], retry: {}}");
@@ -202,6 +207,71 @@ fn routes_are_held_against_what_a_target_wants() {
     assert!(own("{path: {prefix: /metrics}}", "primary"));
     assert!(!own("{path: {exact: /orders}}", "primary"));
     assert!(!own("{path: {prefix: /metrics}}", "orders"));
+}
+
+/// The routes of Envoy's own answers.
+const OWN_ANSWERS: &str = "- match: {path: /health}
+                direct_response: {status: 200}
+              - match: {prefix: /old}
+                redirect: {path_redirect: /new}
+              - match: {path: /health}";
+
+#[test]
+fn answers_that_come_before_the_body_are_held_against_what_a_target_wants() {
+    let with_answers = |target_text: &str| target(target_text).replacen("- match: {path: /health}", OWN_ANSWERS, 1);
+    let warned = |more: &str| {
+        let codes = codes(&with_answers(&format!("{{name: a, cluster: audit, {more}}}")));
+        assert!(codes.is_empty() || codes == ["answered-early"], "{codes:?}");
+        !codes.is_empty()
+    };
+    for more in [
+        "sample: {percent: 50}",
+        "match: [{path: {exact: /health}}]",
+        "match: [{path: {prefix: /old/orders}, methods: [GET, POST]}]",
+        "match: [{path: {exact: /orders}}, {path: {prefix: /o}}]",
+        "request: {path: '/${body:/id}', body: {omit: true}}",
+        "request: {body: {template: '${body_text}'}}",
+        "request: {body: {redact: [/a]}}",
+        "match: [{path: {exact: /health}}], after: response",
+        "match: [{path: {prefix: /old}}], after: response, statuses: [301]",
+        "match: [{path: {prefix: /old}}], after: response, statuses: ['3xx']",
+    ] {
+        assert!(warned(more), "{more}");
+    }
+    for more in [
+        "match: [{path: {exact: /orders}}]",
+        "match: [{methods: [GET, HEAD]}]",
+        "request: {body: {omit: true}}",
+        "request: {path: '/${query:id}', body: {template: ['${path}']}}",
+        "match: [{path: {prefix: /old}}], after: response",
+        "match: [{path: {exact: /health}}], after: response, statuses: [201]",
+    ] {
+        assert!(!warned(more), "{more}");
+    }
+    let text = with_answers("{name: a, cluster: audit, match: [{path: {prefix: /old}}]}");
+    let finding = &check(&text)[0];
+    assert!(finding["message"].as_str().unwrap().starts_with("a `redirect` of this listener answers"), "{finding}");
+    assert!(finding["hint"].as_str().unwrap().contains("envoy.filters.http.buffer"), "{finding}");
+    assert_eq!(position_of(finding), position(&text, text.rfind("[{path").unwrap()));
+}
+
+#[test]
+fn a_filter_that_buffers_between_sidecast_and_the_router_lets_the_body_come() {
+    const SIDECAST: &str = "          - name: sidecast\n";
+    let text = target("{name: a, cluster: audit}").replacen("- match: {path: /health}", OWN_ANSWERS, 1);
+    let buffer = |more: &str| {
+        format!(
+            "          - name: b\n            {more}typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer}}\n"
+        )
+    };
+    let clusters = "  clusters: [{name: audit}";
+    assert_eq!(codes(&text), ["answered-early"]);
+    assert_eq!(codes(&text.replace(clusters, &format!("{}{clusters}", buffer("")))), [] as [&str; 0]);
+    assert_eq!(codes(&text.replace(SIDECAST, &format!("{}{SIDECAST}", buffer("")))), ["answered-early"]);
+    assert_eq!(
+        codes(&text.replace(clusters, &format!("{}{clusters}", buffer("disabled: true\n            ")))),
+        ["answered-early"]
+    );
 }
 
 #[test]

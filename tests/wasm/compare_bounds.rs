@@ -89,7 +89,8 @@ fn losses() -> Vec<Loss> {
             let stream = worker.begin(&Request::post("/").header("x-long", vec![b'x'; 4_000]), true);
             answered(stream, &of_primary(200, "[1]"));
         }),
-        loss("truncated", json!({}), [0, 0, 0, 1], |_, worker| {
+        loss("truncated", json!({}), [0, 0, 0, 1], |_, worker| worker.begin(&Request::post("/"), false).close()),
+        loss("answered_early", json!({}), [0, 0, 0, 1], |_, worker| {
             let stream = worker.begin(&Request::post("/"), false);
             stream.answer(&of_primary(200, "[1]"));
             stream.close();

@@ -33,6 +33,16 @@ impl Targets {
         (0..32).filter(move |target| self.0 & (1 << target) != 0)
     }
 
+    /// Those that are among others, too.
+    fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// Those that are not among others.
+    fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
     fn has(self, target: usize) -> bool {
         self.iter().any(|other| other == target)
     }
@@ -55,6 +65,11 @@ pub(in crate::host) struct Wanted {
 impl Wanted {
     pub(in crate::host) fn is_empty(self) -> bool {
         self.now.is_empty() && self.later.is_empty()
+    }
+
+    /// Leaves of its targets those that `choose` leaves.
+    fn limited(self, choose: impl Fn(Targets) -> Targets) -> Self {
+        Self { now: choose(self.now), later: choose(self.later), compared: choose(self.compared), ..self }
     }
 }
 
@@ -144,8 +159,7 @@ impl Mirror {
     ) {
         let mut answered = Targets::default();
         for target in later.iter() {
-            let statuses = self.config.targets.get(target).and_then(|target| target.after.as_ref());
-            if status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status)))) {
+            if self.waits_for(target, status) {
                 answered.insert(target);
             } else {
                 self.give_up_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
@@ -169,6 +183,31 @@ impl Mirror {
                 self.count(target, Metric::CompareNotComparable);
             }
         }
+    }
+
+    /// Of these targets, those for which the body is not needed, and the others.
+    pub(in crate::host) fn by_need_of_body(&self, wanted: Wanted) -> (Wanted, Wanted) {
+        let mut without = Targets::default();
+        for (index, _) in self.config.targets.iter().enumerate().filter(|(_, target)| !target.reads.body) {
+            without.insert(index);
+        }
+        (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
+    }
+
+    /// Counts a request that was answered, with this status, before its body was complete, for those that cannot be served without the body.
+    pub(in crate::host) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, status: Option<u16>) {
+        let mut refused = Targets::default();
+        for target in wanted.later.iter().filter(|target| !self.waits_for(*target, status)) {
+            refused.insert(target);
+        }
+        self.give_up_incomplete(wanted.limited(|targets| targets.and(refused)), head, DropReason::PrimaryFailed);
+        self.give_up_incomplete(wanted.limited(|targets| targets.without(refused)), head, DropReason::AnsweredEarly);
+    }
+
+    /// True if a target waits for an answer of such a status.
+    fn waits_for(&self, target: usize, status: Option<u16>) -> bool {
+        let statuses = self.config.targets.get(target).and_then(|target| target.after.as_ref());
+        status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status))))
     }
 
     fn offer(&mut self, target: usize, complete: &Complete, comparison: Option<Comparison>, now: Duration) {

@@ -3,6 +3,7 @@
 mod cluster;
 mod http2;
 mod plugin;
+mod route;
 mod secret;
 mod stats;
 mod target;
@@ -34,6 +35,8 @@ pub(super) enum Code {
     OwnCluster,
     /// A target over HTTP/2 by the codec by which it can end Envoy
     Http2Target,
+    /// Envoy answers requests of a target by itself before their body is there
+    AnsweredEarly,
     /// A bootstrap that makes no labels of Sidecast's statistics
     NoStatsTags,
     /// Dead letters go to the cluster that failed
@@ -42,6 +45,8 @@ pub(super) enum Code {
     NoCircuitBreaker,
     /// `statuses` without `after: response`
     UnusedStatuses,
+    /// A `failure_statuses` of the circuit breaker that `success` names
+    UnusedFailureStatus,
     /// An `idempotency-key` that does not tell requests apart, or attempts
     IdempotencyKey,
     /// A key `on` that tools of Kubernetes take for `true`
@@ -92,6 +97,7 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
         target::check(target, &path, &mut warnings);
         cluster::check(target, &path, carrier, &mut warnings);
         http2.check(target, &path, &mut warnings);
+        route::check(target, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         if carrier.is_kubernetes {
             target::check_keys(target, &path, text, &mut warnings);
