@@ -51,15 +51,15 @@ impl Forbidden {
 
     fn answer(self, stream: u32) -> Vec<u8> {
         let long = "a".repeat(9000);
-        let (status, fields, body, end): (u16, &[(&str, &str)], &[u8], &[(&str, &str)]) = match self {
-            Self::NoContent => (204, &[], b"ok", &[("grpc-status", "0")]),
-            Self::NotModified => (304, &[], b"ok", &[("grpc-status", "0")]),
-            Self::Head => (200, &[], b"ok", &[("grpc-status", "0")]),
-            Self::TooLong => (200, &[("content-length", "1")], b"too long", &[("x-end", "0")]),
-            Self::Trailers => (200, &[], b"ok", &[("x-long", long.as_str()); 9]),
+        let status = match self {
+            Self::NoContent => 204,
+            Self::NotModified => 304,
+            Self::Head | Self::TooLong | Self::Trailers => 200,
         };
+        let fields: &[_] = if self == Self::TooLong { &[("content-length", "1")] } else { &[] };
+        let end: &[_] = if self == Self::Trailers { &[("x-long", long.as_str()); 9] } else { &[("grpc-status", "0")] };
         let mut bytes = headers(stream, status, fields, 0);
-        bytes.extend(data(stream, body, 0));
+        bytes.extend(data(stream, b"too long", 0));
         bytes.extend(trailers(stream, end));
         bytes
     }

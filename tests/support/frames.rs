@@ -188,7 +188,7 @@ async fn serve(mut stream: TcpStream, streams: u32, answers: Answers, answered: 
             state ^= state << 13;
             state ^= state >> 17;
             state ^= state << 5;
-            if state % 4 == 0 {
+            if state.is_multiple_of(4) {
                 waiting.push(id);
                 continue;
             }
