@@ -12,4 +12,8 @@
 #[allow(dead_code)] // Shared with other tests; these use a part.
 mod support;
 
+mod blocks;
+mod dice;
 mod forbidden;
+mod lines;
+mod random;

@@ -108,8 +108,12 @@ pub(crate) enum Protocol {
 pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protocol) -> Value {
     let options = match protocol {
         Protocol::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
-        // As the documents ask for it: with Envoy's other codec a target can end Envoy.
-        Protocol::Http2 => json!({"http2_protocol_options": {"use_oghttp2_codec": true}}),
+        Protocol::Http2 => json!({"http2_protocol_options": {"use_oghttp2_codec": false}}),
+    };
+    let common = match protocol {
+        Protocol::Http1 => json!({"max_headers_count": 4000}),
+        // As the documents ask for it: otherwise a target can end Envoy.
+        Protocol::Http2 => json!({"max_headers_count": 4000, "max_requests_per_connection": 1}),
     };
     let endpoints: Vec<Value> =
         endpoint.iter().map(|address| json!({"endpoint": {"address": loopback(address.port())}})).collect();
@@ -124,7 +128,7 @@ pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protoc
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": {"max_headers_count": 4000},
+                "common_http_protocol_options": common,
                 "explicit_http_config": options,
             },
         },

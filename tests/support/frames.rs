@@ -100,13 +100,35 @@ pub(crate) fn data(stream: u32, bytes: &[u8], flags: u8) -> Vec<u8> {
     frame(kind::DATA, flags, stream, bytes)
 }
 
+/// What becomes of the connection after an answer.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum Ending {
+    /// It stays.
+    Stays,
+    /// It is closed in order.
+    Closes,
+    /// It is cut off (RST).
+    Resets,
+}
+
 /// What a target does about a request.
 #[derive(Debug)]
 pub(crate) struct Reaction {
     /// What it writes.
     pub(crate) bytes: Vec<u8>,
-    /// It closes the connection then.
-    pub(crate) closes: bool,
+    /// What it does then.
+    pub(crate) ending: Ending,
+}
+
+impl Reaction {
+    /// Does it; false if the connection is over.
+    pub(crate) async fn play(&self, stream: &mut TcpStream) -> bool {
+        let is_written = stream.write_all(&self.bytes).await.is_ok();
+        if self.ending == Ending::Resets {
+            let _ = stream.set_zero_linger();
+        }
+        is_written && self.ending == Ending::Stays
+    }
 }
 
 /// How a target answers the request on a stream.
@@ -192,11 +214,11 @@ async fn serve(mut stream: TcpStream, streams: u32, answers: Answers, answered: 
                 waiting.push(id);
                 continue;
             }
-            let reaction = answers(id);
-            out.extend(reaction.bytes);
+            let Reaction { bytes, ending } = answers(id);
+            out.extend(bytes);
             answered.fetch_add(1, Ordering::Relaxed);
-            if reaction.closes {
-                let _ = stream.write_all(&out).await;
+            if ending != Ending::Stays {
+                Reaction { bytes: out, ending }.play(&mut stream).await;
                 return;
             }
         }
