@@ -1,17 +1,19 @@
-//! Where two JSON texts differ as values. The work is that of sorting the members of every object and reading everything once.
+//! Where two JSON texts differ as values. The work is that of sorting the members of every object and the entries of every list whose order
+//! does not matter, and of reading everything once.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::difference::{value_text, Difference, DifferenceKind, Differences, Path};
 use super::number;
+use super::unordered::odd_entries;
 use super::Settings;
-use crate::json::{parse, Items, Kind, Members, Node, Trail};
+use crate::json::{parse, Items, Kind, Members, Node, Places, Trail};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
 pub(super) fn differences(settings: &Settings, primary: &[u8], target: &[u8]) -> Differences {
     let mut comparison =
-        Comparison { trail: settings.ignore.trail(), tell_values: settings.log_values, found: Differences::default() };
+        Comparison { trails: Trails::of(settings), tell_values: settings.log_values, found: Differences::default() };
     match (parse(primary), parse(target)) {
         (Ok(ours), Ok(theirs)) => comparison.values(ours.root(), theirs.root(), &Path::Whole),
         (Err(_), Err(_)) => return Differences::of_bytes(settings.log_values, primary, target),
@@ -24,8 +26,46 @@ pub(super) fn differences(settings: &Settings, primary: &[u8], target: &[u8]) ->
     comparison.found
 }
 
+/// Where a walk is, and what the settings say about that place.
+pub(super) struct Trails<'s> {
+    ignored: Trail<'s>,
+    /// None when every list has an order.
+    unordered: Option<Trail<'s>>,
+}
+
+impl<'s> Trails<'s> {
+    fn of(settings: &'s Settings) -> Self {
+        Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(Places::trail) }
+    }
+
+    pub(super) fn is_ignored(&self) -> bool {
+        self.ignored.is_named()
+    }
+
+    pub(super) fn is_unordered(&self) -> bool {
+        self.unordered.as_ref().is_some_and(Trail::is_named)
+    }
+
+    pub(super) fn enter_key(&mut self, key: &str) {
+        self.each(|trail| trail.enter_key(key));
+    }
+
+    pub(super) fn enter_index(&mut self, index: usize) {
+        self.each(|trail| trail.enter_index(index));
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.each(Trail::leave);
+    }
+
+    fn each(&mut self, step: impl Fn(&mut Trail<'s>)) {
+        step(&mut self.ignored);
+        self.unordered.iter_mut().for_each(step);
+    }
+}
+
 struct Comparison<'s> {
-    trail: Trail<'s>,
+    trails: Trails<'s>,
     tell_values: bool,
     found: Differences,
 }
@@ -33,10 +73,13 @@ struct Comparison<'s> {
 impl Comparison<'_> {
     /// Recurses as deep as JSON that was parsed may be nested.
     fn values(&mut self, ours: Node<'_>, theirs: Node<'_>, path: &Path<'_>) {
-        if self.trail.is_named() {
+        if self.trails.is_ignored() {
             return;
         }
         let same = match (ours.kind(), theirs.kind()) {
+            (Kind::Array(ours), Kind::Array(theirs)) if self.trails.is_unordered() => {
+                return self.unordered(ours, theirs, path);
+            }
             (Kind::Array(ours), Kind::Array(theirs)) => return self.entries(ours, theirs, path),
             (Kind::Object(ours), Kind::Object(theirs)) => return self.members(ours, theirs, path),
             (Kind::Null, Kind::Null) => true,
@@ -56,9 +99,20 @@ impl Comparison<'_> {
             if ours.is_none() && theirs.is_none() {
                 return;
             }
-            self.trail.enter_index(index);
+            self.trails.enter_index(index);
             self.places(ours, theirs, &Path::Index(path, index));
-            self.trail.leave();
+            self.trails.leave();
+        }
+    }
+
+    /// An entry that has no partner is missing on the other side. Its index is the one on its own side.
+    fn unordered(&mut self, ours: Items<'_>, theirs: Items<'_>, path: &Path<'_>) {
+        let (our_odd, their_odd) = odd_entries(&mut self.trails, ours.clone(), theirs.clone());
+        for (index, entry) in marked(our_odd, ours) {
+            self.add(&Path::Index(path, index), DifferenceKind::MissingInTarget, Some(entry), None);
+        }
+        for (index, entry) in marked(their_odd, theirs) {
+            self.add(&Path::Index(path, index), DifferenceKind::MissingInPrimary, None, Some(entry));
         }
     }
 
@@ -75,9 +129,9 @@ impl Comparison<'_> {
             let ours = if order.is_le() { ours.next() } else { None };
             let theirs = if order.is_ge() { theirs.next() } else { None };
             let Some((key, _)) = ours.or(theirs) else { return };
-            self.trail.enter_key(key);
+            self.trails.enter_key(key);
             self.places(ours.map(|(_, node)| *node), theirs.map(|(_, node)| *node), &Path::Key(path, key));
-            self.trail.leave();
+            self.trails.leave();
         }
     }
 
@@ -85,7 +139,7 @@ impl Comparison<'_> {
     fn places(&mut self, ours: Option<Node<'_>>, theirs: Option<Node<'_>>, path: &Path<'_>) {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => self.values(ours, theirs, path),
-            _ if self.trail.is_named() => {}
+            _ if self.trails.is_ignored() => {}
             (ours, None) => self.add(path, DifferenceKind::MissingInTarget, ours, None),
             (None, theirs) => self.add(path, DifferenceKind::MissingInPrimary, None, theirs),
         }
@@ -100,8 +154,13 @@ impl Comparison<'_> {
     }
 }
 
+/// The entries that are marked, with their indexes.
+fn marked<'d>(marks: Vec<bool>, items: Items<'d>) -> impl Iterator<Item = (usize, Node<'d>)> {
+    items.enumerate().zip(marks).filter_map(|(entry, is_marked)| is_marked.then_some(entry))
+}
+
 /// The members by their keys; of a repeated key the last.
-fn sorted(members: Members<'_>) -> Vec<(Cow<'_, str>, Node<'_>)> {
+pub(super) fn sorted(members: Members<'_>) -> Vec<(Cow<'_, str>, Node<'_>)> {
     let mut sorted: Vec<_> = members.map(|(key, value)| (key.text(), value)).collect();
     // Stable, so the last of a key stays the last.
     sorted.sort_by(|(key, _), (other, _)| key.cmp(other));

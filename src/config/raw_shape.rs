@@ -236,6 +236,9 @@ pub struct Compare {
     /// What is left out of the comparison of JSON; `*` stands for every key or index.
     #[deserr(default)]
     pub ignore: Vec<Text<Pointer>>,
+    /// Lists of JSON whose order does not matter; `*` stands for every key or index.
+    #[deserr(default)]
+    pub unordered: Vec<Text<Pointer>>,
     /// Values that differ stand in the log.
     #[deserr(default)]
     pub log_values: bool,
@@ -243,7 +246,14 @@ pub struct Compare {
 
 impl Default for Compare {
     fn default() -> Self {
-        Self { percent: Percent(100.0), status: true, body: CompareBody::default(), ignore: Vec::new(), log_values: false }
+        Self {
+            percent: Percent(100.0),
+            status: true,
+            body: CompareBody::default(),
+            ignore: Vec::new(),
+            unordered: Vec::new(),
+            log_values: false,
+        }
     }
 }
 

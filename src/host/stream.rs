@@ -82,9 +82,12 @@ impl Stream {
         if collected.head.is_grpc() && Messages::of(&collected.body) != Messages::One {
             return give_up(mirror, collected, DropReason::GrpcStream);
         }
-        let Collected { wanted, head, body, charge, answer, .. } = collected;
+        let Collected { wanted, head, body, charge, mut answer, .. } = collected;
         let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
         let comparisons = Mirror::comparisons(wanted.compared);
+        if !comparisons.is_empty() {
+            answer.request_complete();
+        }
         let mut charge = Some(charge);
         if wanted.later.is_empty() {
             // Each delivery takes what it holds from the budget itself.
