@@ -3,7 +3,7 @@
 use super::check;
 
 /// An Envoy with a target on the cluster `audit`, which has these fields besides.
-fn envoy(cluster: &str, beside: &str) -> String {
+fn envoy(cluster: &str) -> String {
     format!(
         "stats_config:
   stats_tags:
@@ -11,7 +11,7 @@ fn envoy(cluster: &str, beside: &str) -> String {
   - {{tag_name: reason, regex: '^wasmcustom\\.sidecast\\.[^.]+\\.dropped(\\.([a-z_]+))$'}}
   - {{tag_name: cause, regex: '^wasmcustom\\.sidecast\\.[^.]+\\.attempt_failures(\\.([a-z0-9_]+))$'}}
   - {{tag_name: version, regex: '^wasmcustom\\.sidecast_build_info(\\.(.+))$'}}
-{beside}static_resources:
+static_resources:
   listeners:
   - http_filters:
     - name: sidecast
@@ -34,12 +34,6 @@ fn options(options: &str) -> String {
     format!("typed_extension_protocol_options: {{{name}: {{'@type': type.googleapis.com/{name}, {options}}}}}")
 }
 
-const FLAG: &str = "envoy.reloadable_features.http2_use_oghttp2";
-
-fn runtime(value: &str) -> String {
-    format!("layered_runtime: {{layers: [{{name: a, static_layer: {{{FLAG}: {value}}}}}]}}\n")
-}
-
 /// A plugin of Istio with a target in the mesh, and another resource in the same file.
 fn mesh(beside: &str) -> String {
     format!(
@@ -56,12 +50,12 @@ spec:
 }
 
 #[track_caller]
-fn warns(text: &str, path: &str, said: &str) {
+fn warns(text: &str, path: &str) {
     let findings = check(text);
     let [finding] = &findings[..] else { panic!("{findings:?}") };
     assert_eq!((finding["code"].as_str(), finding["path"].as_str()), (Some("http2-target"), Some(path)), "{finding}");
     let text = finding.to_string();
-    assert!(text.contains("HTTP/2") && text.contains("1.37") && text.contains(said), "{text}");
+    assert!(text.contains("HTTP/2") && text.contains("1.36 to 1.40") && text.contains("HTTP/1.1"), "{text}");
 }
 
 #[track_caller]
@@ -71,7 +65,7 @@ fn passes(text: &str) {
 }
 
 #[test]
-fn a_target_over_http2_without_the_safe_codec_is_warned_of() {
+fn a_target_over_http2_is_warned_of() {
     for options in [
         options("explicit_http_config: {http2_protocol_options: {}}"),
         options("explicit_http_config: {http2_protocol_options: {max_concurrent_streams: 100}}"),
@@ -80,38 +74,26 @@ fn a_target_over_http2_without_the_safe_codec_is_warned_of() {
         options("auto_config: {http2_protocol_options: {}}"),
         "http2_protocol_options: {}".to_owned(),
     ] {
-        warns(&envoy(&options, ""), "targets[0].cluster", "`use_oghttp2_codec: true`");
+        warns(&envoy(&options), "targets[0].cluster");
     }
 }
 
 #[test]
-fn a_target_over_http1_or_with_the_safe_codec_is_not_warned_of() {
+fn a_target_over_http1_is_not_warned_of() {
     for options in [
         "lb_policy: ROUND_ROBIN".to_owned(),
         options("explicit_http_config: {http_protocol_options: {}}"),
-        options("explicit_http_config: {http2_protocol_options: {use_oghttp2_codec: true}}"),
-        options("auto_config: {http2_protocol_options: {use_oghttp2_codec: true}}"),
         options("use_downstream_protocol_config: {http2_protocol_options: {}}"),
-        "http2_protocol_options: {use_oghttp2_codec: true}".to_owned(),
     ] {
-        passes(&envoy(&options, ""));
+        passes(&envoy(&options));
     }
-}
-
-#[test]
-fn the_runtime_value_is_enough_unless_the_cluster_says_otherwise() {
-    let unsaid = options("explicit_http_config: {http2_protocol_options: {}}");
-    passes(&envoy(&unsaid, &runtime("true")));
-    warns(&envoy(&unsaid, &runtime("false")), "targets[0].cluster", "codec");
-    let refused = options("explicit_http_config: {http2_protocol_options: {use_oghttp2_codec: false}}");
-    warns(&envoy(&refused, &runtime("true")), "targets[0].cluster", "codec");
 }
 
 #[test]
 fn a_queue_of_dead_letters_is_a_target_too() {
     let text =
-        envoy(&options("auto_config: {}"), "").replace("cluster: audit}]", "cluster: primary, dead_letter: {cluster: audit}}]");
-    warns(&text.replace("clusters:", "clusters:\n  - {name: primary}"), "targets[0].dead_letter.cluster", "codec");
+        envoy(&options("auto_config: {}")).replace("cluster: audit}]", "cluster: primary, dead_letter: {cluster: audit}}]");
+    warns(&text.replace("clusters:", "clusters:\n  - {name: primary}"), "targets[0].dead_letter.cluster");
 }
 
 #[test]
@@ -135,9 +117,7 @@ fn in_a_mesh_the_protocol_of_the_targets_port_is_looked_up() {
         entry("name: a, protocol: HTTP2"),
         rule.to_owned(),
     ] {
-        warns(&mesh(&beside), "targets[0].cluster", FLAG);
-        let annotation = "---\nkind: Deployment\nmetadata:\n  annotations:\n    proxy.istio.io/config: |\n      runtimeValues:\n";
-        passes(&mesh(&format!("{beside}\n{annotation}        {FLAG}: \"true\"")));
+        warns(&mesh(&beside), "targets[0].cluster");
     }
     for beside in [
         service("name: http"),
@@ -163,10 +143,6 @@ spec:
   jsonPatches:
   - operation: {op: add, path: '', value: {name: audit, connect_timeout: 1s, OPTIONS}}
 ";
-    warns(
-        &policy.replace("OPTIONS", &options("explicit_http_config: {http2_protocol_options: {}}")),
-        "targets[0].cluster",
-        "codec",
-    );
-    passes(&policy.replace("OPTIONS", &options("explicit_http_config: {http2_protocol_options: {use_oghttp2_codec: true}}")));
+    warns(&policy.replace("OPTIONS", &options("explicit_http_config: {http2_protocol_options: {}}")), "targets[0].cluster");
+    passes(&policy.replace("OPTIONS", &options("explicit_http_config: {http_protocol_options: {}}")));
 }

@@ -79,8 +79,10 @@ async fn lives(binary: PathBuf, answers: u64, seed: u64) {
     let http2 = move |stream| blocks::answer(&mut Dice::new(!seed, number.fetch_add(1, Ordering::Relaxed)), stream);
     let http2 = Http2Target::start(20, Arc::new(http2)).await;
     let primary = Primary::start().await;
+    let directory = tempfile::tempdir().unwrap();
     let setup = Setup::new().binary(binary.clone()).wasm_level("off").cluster("primary", primary.address());
-    let setup = setup.cluster("http1", http1.address()).http2_cluster("http2", http2.address());
+    let setup =
+        setup.cluster("http1", http1.address()).http2_behind_a_hop("http2", http2.address(), &directory.path().join("http2"));
     let mut envoy = setup.listener("main", Filter::json(&configuration())).start().await;
     let clients = Clients::start(envoy.address("main"), 16, &(Arc::new(request) as _));
 

@@ -108,12 +108,7 @@ pub(crate) enum Protocol {
 pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protocol) -> Value {
     let options = match protocol {
         Protocol::Http1 => json!({"http_protocol_options": {"enable_trailers": true}}),
-        Protocol::Http2 => json!({"http2_protocol_options": {"use_oghttp2_codec": false}}),
-    };
-    let common = match protocol {
-        Protocol::Http1 => json!({"max_headers_count": 4000}),
-        // As the documents ask for it: otherwise a target can end Envoy.
-        Protocol::Http2 => json!({"max_headers_count": 4000, "max_requests_per_connection": 1}),
+        Protocol::Http2 => json!({"http2_protocol_options": {}}),
     };
     let endpoints: Vec<Value> =
         endpoint.iter().map(|address| json!({"endpoint": {"address": loopback(address.port())}})).collect();
@@ -128,7 +123,7 @@ pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protoc
         "typed_extension_protocol_options": {
             "envoy.extensions.upstreams.http.v3.HttpProtocolOptions": {
                 "@type": "type.googleapis.com/envoy.extensions.upstreams.http.v3.HttpProtocolOptions",
-                "common_http_protocol_options": common,
+                "common_http_protocol_options": {"max_headers_count": 4000},
                 "explicit_http_config": options,
             },
         },
@@ -138,4 +133,36 @@ pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protoc
 /// An address on the loopback interface.
 pub(crate) fn loopback(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
+}
+
+/// A listener on a path that leads to a cluster and does nothing else, as docs/security.md has it.
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn hop(name: &str, cluster: &str, path: &Path) -> Value {
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "codec_type": "HTTP1",
+        "http_protocol_options": {"enable_trailers": true},
+        "generate_request_id": false,
+        "skip_xff_append": true,
+        "server_header_transformation": "PASS_THROUGH",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": "0s"}},
+        ]}]},
+        "http_filters": [{"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+    });
+    json!({
+        "name": name,
+        "address": {"pipe": {"path": path}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    })
+}
+
+/// The cluster of such a listener.
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn hop_cluster(name: &str, path: &Path) -> Value {
+    let mut cluster = cluster(name, Some(SocketAddr::from(([127, 0, 0, 1], 1))), Protocol::Http1);
+    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+    cluster.pointer_mut(endpoint).unwrap()["address"] = json!({"pipe": {"path": path}});
+    cluster
 }

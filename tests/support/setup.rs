@@ -47,6 +47,7 @@ pub(crate) struct Setup {
     log_format: Option<&'static str>,
     clusters: Vec<Value>,
     listeners: Vec<(String, Filter)>,
+    hops: Vec<Value>,
     dynamic: bool,
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
@@ -66,6 +67,7 @@ impl Setup {
             log_format: Some("%l %n %v"),
             clusters: Vec::new(),
             listeners: Vec::new(),
+            hops: Vec::new(),
             dynamic: false,
             whole: None,
             variables: Vec::new(),
@@ -129,6 +131,17 @@ impl Setup {
         self
     }
 
+    /// A cluster of one endpoint that speaks HTTP/2, behind a listener of this Envoy that is called over HTTP/1.1 by a path.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn http2_behind_a_hop(mut self, name: &str, address: SocketAddr, path: &Path) -> Self {
+        let behind = format!("{name}-behind");
+        self.hops.push(bootstrap::hop(name, &behind, path));
+        let mut cluster = bootstrap::cluster(&behind, Some(address), Protocol::Http2);
+        let options = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        cluster.pointer_mut(options).unwrap()["common_http_protocol_options"] = json!({"max_requests_per_connection": 1});
+        self.cluster_json(cluster).cluster_json(bootstrap::hop_cluster(name, path))
+    }
+
     /// Listeners come from a file that can be replaced while Envoy runs.
     pub(crate) fn dynamic(self) -> Self {
         Self { dynamic: true, ..self }
@@ -165,7 +178,7 @@ impl Setup {
             filters.splice(0..0, self.before.iter().cloned());
             listener
         };
-        self.listeners.iter().map(resource).collect()
+        self.listeners.iter().map(resource).chain(self.hops.iter().cloned()).collect()
     }
 
     fn bootstrap(&self, directory: &TempDir) -> Value {

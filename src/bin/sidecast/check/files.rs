@@ -91,7 +91,7 @@ struct Checker<'f> {
 impl Checker<'_> {
     fn documents(&mut self, documents: &[Node], text: &Rc<Text>, is_outermost: bool) {
         let is_yaml = tree::from_json(&text.text).is_none();
-        let http2 = warn::Unsafe::of(documents);
+        let http2 = warn::Http2::of(documents);
         for document in documents {
             let found = find(document);
             for configuration in &found.configurations {
@@ -115,7 +115,7 @@ impl Checker<'_> {
         }
     }
 
-    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool, http2: &warn::Unsafe<'_>) {
+    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool, http2: &warn::Http2<'_>) {
         let before = self.findings.len();
         match found.written {
             Written::Tree(config) => {

@@ -1,15 +1,13 @@
-//! Clusters that speak HTTP/2 by the codec by which a target can end Envoy.
+//! Clusters that speak HTTP/2: a target that breaks it can end Envoy.
 
 use super::super::tree::{Kind, Node};
 use super::{Code, Warning};
 
-/// Makes Envoy take the safe codec for every cluster that does not name one.
-const FLAG: &str = "envoy.reloadable_features.http2_use_oghttp2";
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// The clusters of a file that speak HTTP/2, or may, and do not take the safe codec.
+/// The clusters of a file that speak HTTP/2, or may.
 #[derive(Debug, Default)]
-pub(in super::super) struct Unsafe<'t>(Vec<Speaker<'t>>);
+pub(in super::super) struct Http2<'t>(Vec<Speaker<'t>>);
 
 /// What speaks HTTP/2.
 #[derive(Debug)]
@@ -22,12 +20,12 @@ enum Speaker<'t> {
     Host(&'t str),
 }
 
-impl<'t> Unsafe<'t> {
+impl<'t> Http2<'t> {
     /// Those of a file with these documents.
     pub(in super::super) fn of(documents: &'t [Node]) -> Self {
-        let mut found = Found { is_flagged: documents.iter().any(has_flag), ..Found::default() };
+        let mut found = Self::default();
         documents.iter().for_each(|document| found.walk(document));
-        Self(found.speakers)
+        found
     }
 
     fn has(&self, cluster: &str) -> bool {
@@ -48,14 +46,10 @@ impl<'t> Unsafe<'t> {
             let named = target.at(place).and_then(|node| Some((node, node.text()?)));
             let Some((node, name)) = named.filter(|(_, name)| self.has(name)) else { continue };
             let message = format!(
-                "{name:?} speaks HTTP/2: with the codec nghttp2, which Envoy takes from 1.37 on unless told otherwise, a target that breaks \
-                 HTTP/2 ends Envoy"
+                "{name:?} speaks HTTP/2, and a target that breaks HTTP/2 ends Envoy: 1.36 to 1.40 do not stand, in an answer to a module, a body before \
+                 its headers, and 1.37 and later no stream that is reset while calls wait"
             );
-            let hint = if name.starts_with("outbound|") {
-                format!("set Envoy's runtime value `{FLAG}: \"true\"`; docs/security.md")
-            } else {
-                "`use_oghttp2_codec: true` in its `http2_protocol_options`; docs/security.md".to_owned()
-            };
+            let hint = "speak HTTP/1.1 to it, or put a listener of this Envoy between; docs/security.md".to_owned();
             let warning = Warning::new(node, Code::Http2Target, format!("{path}.{}", place.join(".")), message);
             warnings.push(Warning { hint: Some(hint), ..warning });
         }
@@ -67,28 +61,16 @@ fn is_host(named: &str, host: &str) -> bool {
     named == host || host.strip_prefix(named).is_some_and(|rest| rest.starts_with('.') && host.ends_with(".svc.cluster.local"))
 }
 
-/// What is found in a file.
-#[derive(Default)]
-struct Found<'t> {
-    /// The runtime makes every cluster safe that does not say otherwise.
-    is_flagged: bool,
-    speakers: Vec<Speaker<'t>>,
-}
-
-impl<'t> Found<'t> {
+impl<'t> Http2<'t> {
     fn walk(&mut self, node: &'t Node) {
-        if let (Some(name), Some(codec)) = (node.text_of("name"), http2(node)) {
-            if !codec.unwrap_or(self.is_flagged) {
-                self.speakers.push(Speaker::Cluster(name));
-            }
+        if let Some(name) = node.text_of("name").filter(|_| speaks_http2(node)) {
+            self.0.push(Speaker::Cluster(name));
         }
-        if !self.is_flagged {
-            match node.text_of("kind") {
-                Some("Service") => self.service(node),
-                Some("ServiceEntry") => self.entry(node),
-                Some("DestinationRule") => self.rule(node),
-                _ => {}
-            }
+        match node.text_of("kind") {
+            Some("Service") => self.service(node),
+            Some("ServiceEntry") => self.entry(node),
+            Some("DestinationRule") => self.rule(node),
+            _ => {}
         }
         node.items().iter().for_each(|item| self.walk(item));
         node.members().iter().for_each(|member| self.walk(&member.value));
@@ -122,7 +104,7 @@ impl<'t> Found<'t> {
         if !is_web && (is_http2(word) || word.split('-').next().is_some_and(is_http2)) {
             let number = port.get("port").or_else(|| port.get("number"));
             if let Some(Kind::Number(number)) = number.map(|number| &number.kind) {
-                self.speakers.push(Speaker::Port(number.to_string(), host.to_owned()));
+                self.0.push(Speaker::Port(number.to_string(), host.to_owned()));
             }
         }
     }
@@ -130,38 +112,21 @@ impl<'t> Found<'t> {
     fn rule(&mut self, rule: &'t Node) {
         let policy = rule.at(&["spec", "trafficPolicy", "connectionPool", "http", "h2UpgradePolicy"]);
         if let (Some("UPGRADE"), Some(host)) = (policy.and_then(Node::text), rule.at(&["spec", "host"]).and_then(Node::text)) {
-            self.speakers.push(Speaker::Host(host));
+            self.0.push(Speaker::Host(host));
         }
     }
 }
 
-/// Whether a cluster of Envoy's may speak HTTP/2, and what it says of the codec. `use_downstream_protocol_config` gives calls of a module
-/// HTTP/1.1.
-fn http2(cluster: &Node) -> Option<Option<bool>> {
-    let extended = cluster.get("typed_extension_protocol_options").and_then(|all| all.get(OPTIONS));
-    let options = match extended {
-        Some(options) => match options.get("auto_config") {
-            Some(auto) => auto.get("http2_protocol_options").or(Some(auto)),
-            None => options.at(&["explicit_http_config", "http2_protocol_options"]),
-        },
-        // How it was written before, which Envoy still takes. A listener has a field of this name, too.
-        None if cluster.get("load_assignment").is_some() || cluster.get("connect_timeout").is_some() => {
-            cluster.get("http2_protocol_options")
+/// Whether a cluster of Envoy's may speak HTTP/2. `use_downstream_protocol_config` gives calls of a module HTTP/1.1.
+fn speaks_http2(cluster: &Node) -> bool {
+    match cluster.get("typed_extension_protocol_options").and_then(|all| all.get(OPTIONS)) {
+        Some(options) => {
+            options.get("auto_config").is_some() || options.at(&["explicit_http_config", "http2_protocol_options"]).is_some()
         }
-        None => None,
-    };
-    options.map(|options| options.get("use_oghttp2_codec").map(Node::is_true))
-}
-
-/// True if the runtime value is set anywhere: in a layer of the runtime, in an annotation, in a part of a bootstrap that is text.
-fn has_flag(node: &Node) -> bool {
-    let is_set = |text: &str| text.trim_start_matches(['"', '\'', ':', ' ']).starts_with("true");
-    let in_text = |text: &str| text.split(FLAG).skip(1).any(is_set);
-    let nested = ["envoy", "reloadable_features", "http2_use_oghttp2"];
-    node.text().is_some_and(in_text)
-        || node.at(&nested).is_some_and(Node::is_true)
-        || node.items().iter().any(has_flag)
-        || node.members().iter().any(|member| {
-            member.key == FLAG && (member.value.is_true() || member.value.text() == Some("true")) || has_flag(&member.value)
-        })
+        // How it was written before, which Envoy still takes. A listener has a field of this name, too.
+        None => {
+            let is_cluster = cluster.get("load_assignment").is_some() || cluster.get("connect_timeout").is_some();
+            is_cluster && cluster.get("http2_protocol_options").is_some()
+        }
+    }
 }

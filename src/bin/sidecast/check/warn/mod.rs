@@ -13,7 +13,7 @@ use sidecast::config::problem::child_path;
 use sidecast::config::scalar::FromText;
 use sidecast::template::{Expression, Template};
 
-pub(super) use self::http2::Unsafe;
+pub(super) use self::http2::Http2;
 use super::find::Carrier;
 use super::report::Severity;
 use super::tree::Node;
@@ -33,7 +33,7 @@ pub(super) enum Code {
     UnknownCluster,
     /// A target that gets the same requests by a route
     OwnCluster,
-    /// A target over HTTP/2 by the codec by which it can end Envoy
+    /// A target over HTTP/2, which can end Envoy if it breaks the protocol
     Http2Target,
     /// Envoy answers requests of a target by itself before their body is there
     AnsweredEarly,
@@ -88,7 +88,7 @@ impl Warning {
 }
 
 /// Warnings about a configuration, `text` being what it is written in. It may have problems, too: what cannot be read is passed over.
-pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Unsafe<'_>) -> Vec<Warning> {
+pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Http2<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let names =
         carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
