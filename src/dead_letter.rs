@@ -14,7 +14,9 @@ use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard;
 use crate::outcome::Cause;
 use crate::stats::DropReason;
-use crate::template::{fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
+use crate::template::{
+    fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, UnsafePath, Values,
+};
 use crate::trace_context::TRACEPARENT;
 
 /// Where a target's dead letters go, and in which form.
@@ -102,7 +104,10 @@ impl DeadLetter {
     }
 
     /// The call for a letter. It carries the mark of the request's own copy, so that no filter on its way copies it.
-    pub fn call(&self, letter: &Letter<'_>) -> Call {
+    ///
+    /// # Errors
+    /// Its path is not to be sent.
+    pub fn call(&self, letter: &Letter<'_>) -> Result<Call, UnsafePath> {
         let envelope = letter.envelope();
         let values = Values::new(Facts {
             headers: letter.headers,
@@ -119,7 +124,7 @@ impl DeadLetter {
         });
         let mut headers = Pairs::with_capacity(5, 256);
         headers.push(b":method", b"POST");
-        headers.push(b":path", self.path.text(&values, Place::Path).as_bytes());
+        headers.push(b":path", &self.path.path(&values)?);
         headers.push(b":authority", self.authority.text(&values, Place::Authority).as_bytes());
         if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
             headers.push(CONTENT_TYPE.as_bytes(), b"application/json");
@@ -131,7 +136,7 @@ impl DeadLetter {
             headers.push(loop_guard::HEADER.as_bytes(), mark);
         }
         let body = self.body.as_ref().map(|template| template.json(&values));
-        Call { headers: headers.serialize_with(&Pairs::default()), body: body.unwrap_or(envelope) }
+        Ok(Call { headers: headers.serialize_with(&Pairs::default()), body: body.unwrap_or(envelope) })
     }
 }
 

@@ -6,9 +6,11 @@
 
 mod body;
 mod head;
+mod path;
 
 pub use body::{BodyShape, Content};
 pub use head::{Forward, HeadShape};
+pub use path::{PathShape, Piece, Substitution};
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,7 +23,8 @@ use crate::capture::CapturedHead;
 use crate::headers::{HeaderMap, Pairs};
 use crate::json;
 use crate::loop_guard::{self, LoopGuard};
-use crate::template::{Answered, Env, Facts, Template, Values};
+use crate::stats::DropReason;
+use crate::template::{Answered, Env, Facts, Template, UnsafePath, Values};
 use crate::trace_context::TRACEPARENT;
 
 /// Envoy refuses a call-out with more headers (`source/extensions/common/wasm`, its default `HeaderMap` limits).
@@ -84,6 +87,25 @@ pub enum Unfit {
     BodyNotJson,
     /// There are more headers than Envoy takes.
     HeadersTooLarge,
+    /// The path would lead elsewhere than what its target asks for says.
+    UnsafePath,
+}
+
+impl Unfit {
+    /// Why such a request is given up without an attempt; none if it fails like an attempt.
+    pub fn drop_reason(self) -> Option<DropReason> {
+        match self {
+            Self::BodyNotJson => Some(DropReason::BodyNotJson),
+            Self::UnsafePath => Some(DropReason::UnsafePath),
+            Self::HeadersTooLarge => None,
+        }
+    }
+}
+
+impl From<UnsafePath> for Unfit {
+    fn from(_: UnsafePath) -> Self {
+        Self::UnsafePath
+    }
 }
 
 impl Shape {
@@ -134,7 +156,7 @@ impl Shape {
         let read = self.read(source, false)?;
         let values = self.values(source, attempt, &read)?;
         let written = self.body.content.written(&values);
-        let chosen = self.head.choose(head, &values, self.body.kind());
+        let chosen = self.head.choose(head, &values, self.body.kind())?;
         if !chosen.has_idempotency_key {
             added.identify(attempt);
         }
@@ -155,12 +177,12 @@ impl Shape {
     /// A request as an item of a batch: what its call has to say, and the item, which is JSON on one line.
     ///
     /// # Errors
-    /// Its body is no JSON.
+    /// Its body is no JSON, or its path is not to be sent.
     pub fn item<'a>(&self, source: &Source<'a>, attempt: &Attempt<'_>, format: Format) -> Result<(Pairs, Cow<'a, [u8]>), Unfit> {
         let read = self.read(source, matches!(self.body.content, Content::Primary))?;
         let values = self.values(source, attempt, &read)?;
         let written = self.body.content.written(&values);
-        let line = self.head.choose_for_batch(source.head, &values, format.content_type());
+        let line = self.head.choose_for_batch(source.head, &values, format.content_type())?;
         drop(values);
         let json = match (written, read) {
             (Some(written), _) => Ok(Cow::Owned(written)),

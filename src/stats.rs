@@ -46,6 +46,8 @@ pub enum DropReason {
     AnsweredEarly,
     /// An attempt failed in a way that might have passed, and the target's retry budget was used up.
     RetryBudget,
+    /// The path that its target asks for would lead elsewhere.
+    UnsafePath,
 }
 
 /// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
@@ -136,6 +138,7 @@ impl DropReason {
             Self::GrpcStream => "grpc_stream",
             Self::AnsweredEarly => "answered_early",
             Self::RetryBudget => "retry_budget",
+            Self::UnsafePath => "unsafe_path",
         }
     }
 }
@@ -170,7 +173,7 @@ impl FailureCause {
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 44] = [
         Self::Matched,
         Self::Attempts,
         Self::Delivered,
@@ -214,6 +217,7 @@ impl Metric {
         Self::Dropped(DropReason::GrpcStream),
         Self::Dropped(DropReason::AnsweredEarly),
         Self::Dropped(DropReason::RetryBudget),
+        Self::Dropped(DropReason::UnsafePath),
     ];
 
     /// Its place in [`Metric::ALL`].

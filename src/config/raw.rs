@@ -2,7 +2,7 @@
 
 use deserr::{Deserr, ValuePointerRef};
 
-use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, StatusPattern, TargetName};
+use super::names::{AbsolutePath, ClusterName, CorrelationHeader, Method, Pattern, ReadHeader, StatusPattern, TargetName};
 use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
@@ -222,7 +222,7 @@ fn one_path_condition(rule: PathRule, location: ValuePointerRef<'_>) -> Result<P
 )]
 pub struct HeaderRule {
     /// The header's name; of repeated headers, any.
-    pub name: Text<HeaderName>,
+    pub name: Text<ReadHeader>,
     /// Its value is this.
     #[deserr(default)]
     pub exact: Option<String>,
@@ -328,7 +328,7 @@ fn buffers_hold_a_body(limits: WorkerLimits, location: ValuePointerRef<'_>) -> R
 pub struct Correlation {
     /// The header that holds the correlation id.
     #[deserr(default = Self::default().header)]
-    pub header: Text<HeaderName>,
+    pub header: Text<CorrelationHeader>,
     /// Copies carry a child of the client's `traceparent`.
     #[deserr(default = Self::default().traceparent)]
     pub traceparent: bool,
@@ -336,7 +336,7 @@ pub struct Correlation {
 
 impl Default for Correlation {
     fn default() -> Self {
-        Self { header: Text(HeaderName("x-request-id".to_owned())), traceparent: true }
+        Self { header: Text(CorrelationHeader("x-request-id".to_owned())), traceparent: true }
     }
 }
 

@@ -14,7 +14,7 @@ use crate::log_event::Event;
 use crate::outbox::Weigh;
 use crate::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
 use crate::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::shape::{Attempt, Call, Source, Unfit};
+use crate::shape::{Attempt, Call, Source};
 use crate::stats::{DropReason, Metric};
 
 /// How much of an answer of Envoy's own is read to learn what happened.
@@ -42,8 +42,8 @@ pub(super) enum Form {
 
 /// Why no call was made.
 pub(super) enum NoCall {
-    /// The request cannot be made what its target asks for.
-    BodyNotJson,
+    /// The request cannot be made what its target asks for, and is given up for that reason.
+    Unfit(DropReason),
     /// It failed like an attempt.
     Refused(Refusal),
 }
@@ -68,7 +68,7 @@ impl Mirror {
                 }
             };
             let called = self.attempt(&delivery, now);
-            if !matches!(called, Err(NoCall::BodyNotJson)) {
+            if !matches!(called, Err(NoCall::Unfit(_))) {
                 self.count_attempt(&delivery, now);
             }
             next = match called {
@@ -78,9 +78,9 @@ impl Mirror {
                     self.under_way.insert(token, UnderWay::Attempt(InFlight { delivery, started: now, permit }));
                     None
                 }
-                Err(NoCall::BodyNotJson) => {
+                Err(NoCall::Unfit(reason)) => {
                     self.settle(target, permit, None, now);
-                    self.give_up_before_attempt(delivery, DropReason::BodyNotJson, now);
+                    self.give_up_before_attempt(delivery, reason, now);
                     self.leave_place(target)
                 }
                 Err(NoCall::Refused(refusal)) => {
@@ -132,9 +132,9 @@ impl Mirror {
                 target.shape.batch_call(&batch.line, batch.body(format), &attempt, guard)
             }
         };
-        call.map_err(|unfit| match unfit {
-            Unfit::BodyNotJson => NoCall::BodyNotJson,
-            Unfit::HeadersTooLarge => NoCall::Refused(Refusal::HeadersTooLarge),
+        call.map_err(|unfit| match unfit.drop_reason() {
+            Some(reason) => NoCall::Unfit(reason),
+            None => NoCall::Refused(Refusal::HeadersTooLarge),
         })
     }
 

@@ -206,9 +206,14 @@ impl Mirror {
             at,
             max_body: self.config.max_body_bytes,
         };
-        let Ok((line, json)) = target.shape.item(&source, &attempt, format) else {
-            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BodyNotJson);
-            return None;
+        let (line, json) = match target.shape.item(&source, &attempt, format) {
+            Ok(item) => item,
+            Err(unfit) => {
+                // An item has no headers of its own, so it cannot have too many.
+                let reason = unfit.drop_reason().unwrap_or(DropReason::NotRetryable);
+                self.give_up_unsent(index, Some(id), correlation_id, reason);
+                return None;
+            }
         };
         let json = match json {
             Cow::Borrowed(json) if json.len() == complete.body.len() => Rc::clone(&complete.body),

@@ -15,6 +15,7 @@ use crate::log_event::Event;
 use crate::outbox::{Offer, Weigh};
 use crate::outcome::{Cause, End, Refusal};
 use crate::stats::{DropReason, Metric};
+use crate::template::UnsafePath;
 
 /// A request that was given up, before its letter is written.
 pub(super) struct GivenUp {
@@ -149,13 +150,13 @@ impl Mirror {
         let request = request.map_err(|no_call| match no_call {
             NoCall::Refused(refusal) => refusal,
             // It would not have become a delivery.
-            NoCall::BodyNotJson => Refusal::HostError,
+            NoCall::Unfit(_) => Refusal::HostError,
         })?;
         let (correlation_id, answered, properties) = match &delivery.load {
             Load::One(one) => (one.head.correlation_id(), one.answered.as_deref(), one.head.properties()),
             Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
         };
-        Ok(dead_letter.call(&Letter {
+        let call = dead_letter.call(&Letter {
             id: delivery.id,
             target: &target.name,
             reason: given_up.reason,
@@ -168,7 +169,8 @@ impl Mirror {
             body: &request.body,
             answered,
             properties,
-        }))
+        });
+        call.map_err(|UnsafePath| Refusal::UnsafePath)
     }
 
     /// The call for a letter has ended.

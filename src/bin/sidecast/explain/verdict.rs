@@ -240,6 +240,9 @@ fn send(
         Err(Unfit::BodyNotJson) => {
             told.not(Some("dropped.body_not_json"), "its body is no JSON, or encoded in a way that is not read");
         }
+        Err(Unfit::UnsafePath) => {
+            told.not(Some("dropped.unsafe_path"), "its path would have a segment `.` or `..`, or not begin with a slash");
+        }
         Err(Unfit::HeadersTooLarge) => told.not(None, "it has more headers than Envoy takes: the attempt fails"),
     }
 }
