@@ -45,10 +45,7 @@ impl<'t> Http2<'t> {
         for place in [&["cluster"][..], &["dead_letter", "cluster"]] {
             let named = target.at(place).and_then(|node| Some((node, node.text()?)));
             let Some((node, name)) = named.filter(|(_, name)| self.has(name)) else { continue };
-            let message = format!(
-                "{name:?} speaks HTTP/2, and a target that breaks HTTP/2 ends Envoy: 1.36 to 1.40 do not stand, in an answer to a module, a body before \
-                 its headers, and 1.37 and later no stream that is reset while calls wait"
-            );
+            let message = format!("{name:?} speaks HTTP/2: a target that breaks HTTP/2 ends Envoy 1.36 to 1.40");
             let hint = "speak HTTP/1.1 to it, or put a listener of this Envoy between; docs/security.md".to_owned();
             let warning = Warning::new(node, Code::Http2Target, format!("{path}.{}", place.join(".")), message);
             warnings.push(Warning { hint: Some(hint), ..warning });
