@@ -10,7 +10,7 @@ use crate::grpc;
 use crate::header_names::{is_reserved, is_sensitive};
 use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard::{self, LoopGuard};
-use crate::template::{text_of, Property};
+use crate::template::{split_query, text_of, Property};
 use crate::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
 
 /// What decides about a request, and about what is kept of it; read in one pass.
@@ -20,6 +20,10 @@ pub struct RequestHead<'a> {
     pub method: &'a [u8],
     /// `:path` without its query.
     pub path: &'a [u8],
+    /// The query of `:path`, without its question mark.
+    pub query: &'a [u8],
+    /// `:authority`.
+    pub authority: &'a [u8],
     /// It turns its connection into something that is not HTTP: CONNECT or an upgrade.
     pub tunnels: bool,
     /// It is a copy that some Sidecast made.
@@ -44,7 +48,11 @@ impl<'a> RequestHead<'a> {
                     head.method = value;
                     head.tunnels |= value == b"CONNECT";
                 }
-                b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
+                b":path" => {
+                    let (path, query) = split_query(value);
+                    (head.path, head.query) = (path, query.unwrap_or_default());
+                }
+                b":authority" => head.authority = value,
                 b":protocol" | b"upgrade" => head.tunnels = true,
                 b"connection" => head.has_connection = true,
                 b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),

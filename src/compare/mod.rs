@@ -18,6 +18,11 @@ use crate::config::raw_shape;
 use crate::encoding::{self, Undecodable};
 use crate::json::Places;
 
+/// A number of JSON in a form that all numbers of its worth have, however they are spelled.
+pub fn canonical(number: &str) -> String {
+    number::canonical(number)
+}
+
 /// How a target's answers are compared.
 #[derive(Clone, Debug)]
 pub struct Settings {
