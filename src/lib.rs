@@ -40,6 +40,7 @@ pub mod matching;
 pub mod outbox;
 pub mod outcome;
 pub mod rate_limit;
+pub mod reading;
 pub mod redact;
 pub mod retry;
 pub mod sampling;
@@ -47,6 +48,7 @@ pub mod shape;
 pub mod stats;
 pub mod template;
 pub mod trace_context;
+pub mod work;
 
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -42,6 +42,8 @@ pub enum DropReason {
     BodyNotJson,
     /// It is a gRPC request with more than one message.
     GrpcStream,
+    /// It takes more work than `limits.max_work_bytes`.
+    WorkLimit,
 }
 
 /// Every statistic of a target.
@@ -109,13 +111,14 @@ impl DropReason {
             Self::PrimaryFailed => "primary_failed",
             Self::BodyNotJson => "body_not_json",
             Self::GrpcStream => "grpc_stream",
+            Self::WorkLimit => "work_limit",
         }
     }
 }
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::Matched,
         Self::Attempts,
         Self::AttemptFailures,
@@ -150,6 +153,7 @@ impl Metric {
         Self::Dropped(DropReason::PrimaryFailed),
         Self::Dropped(DropReason::BodyNotJson),
         Self::Dropped(DropReason::GrpcStream),
+        Self::Dropped(DropReason::WorkLimit),
     ];
 
     /// Its place in [`Metric::ALL`].

@@ -5,26 +5,39 @@ use std::cmp::Ordering;
 
 use super::difference::{value_text, Difference, DifferenceKind, Differences, Path};
 use super::number;
-use super::Settings;
-use crate::json::{parse, Items, Kind, Members, Node, Trail};
+use super::{Reason, Settings, Side};
+use crate::json::{self, Items, Kind, Members, Node, Trail};
+use crate::work::{Work, PLACE};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
-pub(super) fn differences(settings: &Settings, primary: &[u8], target: &[u8]) -> Differences {
+///
+/// # Errors
+/// It takes too much work, and for which of them that was found.
+pub(super) fn differences(
+    settings: &Settings,
+    primary: &[u8],
+    target: &[u8],
+    work: &Work,
+) -> Result<Differences, (Side, Reason)> {
     let mut comparison =
-        Comparison { trail: settings.ignore.trail(), tell_values: settings.log_values, found: Differences::default() };
-    match (parse(primary), parse(target)) {
+        Comparison { trail: settings.ignore.trail(), tell_values: settings.log_values, found: Differences::default(), work };
+    let ours = json::parse_within(primary, work);
+    work.spend(0).map_err(|_| (Side::Primary, Reason::WorkLimit))?;
+    match (ours, json::parse_within(target, work)) {
         (Ok(ours), Ok(theirs)) => comparison.values(ours.root(), theirs.root(), &Path::Whole),
-        (Err(_), Err(_)) => return Differences::of_bytes(settings.log_values, primary, target),
+        (Err(_), Err(_)) => return Ok(Differences::of_bytes(settings.log_values, primary, target)),
         (ours, theirs) => {
             let ours = ours.as_ref().ok().map(|json| json.root());
             let theirs = theirs.as_ref().ok().map(|json| json.root());
             comparison.add(&Path::Whole, DifferenceKind::Type, ours, theirs);
         }
     }
-    comparison.found
+    work.spend(0).map_err(|_| (Side::Target, Reason::WorkLimit))?;
+    Ok(comparison.found)
 }
 
 struct Comparison<'s> {
+    work: &'s Work,
     trail: Trail<'s>,
     tell_values: bool,
     found: Differences,
@@ -33,7 +46,7 @@ struct Comparison<'s> {
 impl Comparison<'_> {
     /// Recurses as deep as JSON that was parsed may be nested.
     fn values(&mut self, ours: Node<'_>, theirs: Node<'_>, path: &Path<'_>) {
-        if self.trail.is_named() {
+        if self.trail.is_named() || self.work.spend(PLACE.saturating_mul(self.trail.width())).is_err() {
             return;
         }
         let same = match (ours.kind(), theirs.kind()) {
@@ -63,7 +76,7 @@ impl Comparison<'_> {
     }
 
     fn members(&mut self, ours: Members<'_>, theirs: Members<'_>, path: &Path<'_>) {
-        let (ours, theirs) = (sorted(ours), sorted(theirs));
+        let (ours, theirs) = (sorted(ours, self.work), sorted(theirs, self.work));
         let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
         loop {
             let order = match (ours.peek(), theirs.peek()) {
@@ -101,8 +114,15 @@ impl Comparison<'_> {
 }
 
 /// The members by their keys; of a repeated key the last.
-fn sorted(members: Members<'_>) -> Vec<(Cow<'_, str>, Node<'_>)> {
-    let mut sorted: Vec<_> = members.map(|(key, value)| (key.text(), value)).collect();
+fn sorted<'d>(members: Members<'d>, work: &Work) -> Vec<(Cow<'d, str>, Node<'d>)> {
+    let mut sorted = Vec::new();
+    for (key, value) in members {
+        // Sorting compares each key with about as many others as the number of them has bits.
+        if work.spend(key.written().len().saturating_add(PLACE * 8)).is_err() {
+            return Vec::new();
+        }
+        sorted.push((key.text(), value));
+    }
     // Stable, so the last of a key stays the last.
     sorted.sort_by(|(key, _), (other, _)| key.cmp(other));
     sorted.dedup_by(|later, earlier| {

@@ -34,6 +34,8 @@ use crate::loop_guard::LoopGuard;
 use crate::matching::Matcher;
 use crate::outcome::{Policy, RetryOn};
 use crate::rate_limit::TokenBucket;
+use crate::reading::Terms;
+use crate::redact::Redaction;
 use crate::retry::RetryPolicy;
 use crate::sampling::Sampling;
 use crate::shape::Shape;
@@ -59,6 +61,8 @@ pub struct Config {
     pub loop_guard: LoopGuard,
     /// The properties of Envoy that templates name, each once.
     pub properties: Vec<Vec<String>>,
+    /// Under which terms requests are read.
+    pub reading: Terms,
 }
 
 /// One target.
@@ -123,8 +127,15 @@ impl Config {
     }
 
     fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
-        let targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
+        let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
+        Redaction::number_all(targets.iter_mut().filter_map(|target| target.shape.body.redact.as_mut()));
+        let max_work = raw.limits.max_work();
         Self {
+            reading: Terms {
+                max_body: bytes(raw.limits.max_body_bytes.0),
+                max_work: bytes(max_work),
+                pointers: Rc::new(shaping::pointers(&targets)),
+            },
             properties: shaping::properties(&targets),
             targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),

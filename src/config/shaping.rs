@@ -8,6 +8,7 @@ use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::NonEmpty;
 use super::{bytes, Target};
 use crate::batch::{self, Format};
+use crate::json::Places;
 use crate::redact::Redaction;
 use crate::shape::{BodyShape, Content, Forward, HeadShape, Shape};
 use crate::template::{Env, Expression, Template};
@@ -66,6 +67,15 @@ pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
             BatchFormat::Ndjson => Format::Ndjson,
         },
     }
+}
+
+/// The pointers into bodies that templates of these targets name.
+pub(super) fn pointers(targets: &[Target]) -> Places {
+    let expressions = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
+    Places::new(expressions.filter_map(|expression| match expression {
+        Expression::BodyPointer(pointer) => Some(pointer.clone()),
+        _ => None,
+    }))
 }
 
 /// The properties of Envoy that templates of these targets name, each once.

@@ -4,6 +4,7 @@
 mod attempt;
 mod batching;
 mod comparison;
+mod deferred;
 mod delivery;
 mod given_up;
 mod intake;
@@ -15,6 +16,7 @@ use rustc_hash::FxHashMap;
 
 use self::batching::Batching;
 pub(super) use self::comparison::{Comparison, Reply};
+use self::deferred::Slice;
 pub(super) use self::delivery::BatchItem;
 use self::delivery::{Burden, Delivery, InFlight};
 use self::given_up::{GivenUp, Posted};
@@ -40,6 +42,8 @@ pub(super) struct Mirror {
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
+    /// Work, and what it leaves for later.
+    slice: Slice,
     /// When the root ticks next.
     armed: Option<Duration>,
     drain: Drain,
@@ -109,6 +113,7 @@ impl Mirror {
             under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,
+            slice: Slice::default(),
             armed: None,
             drain: Drain::No,
         })
@@ -120,7 +125,7 @@ impl Mirror {
 
     /// True when nothing waits and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
+        self.has_nothing_deferred() && self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
     }
 
     /// Lets a delivery, which has its places among those that wait, wait for a time.
@@ -147,10 +152,10 @@ impl Mirror {
     }
 
     /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
-    fn next_due(&self) -> Option<Duration> {
+    fn next_due(&self, now: Duration) -> Option<Duration> {
         let delivery = self.waiting.first_key_value().map(|((due, _), _)| *due);
         let batches = self.lanes.iter().filter_map(|lane| lane.batching.as_ref()?.due());
-        batches.chain(delivery).chain(self.drain.end()).min()
+        batches.chain(delivery).chain(self.deferred_due(now)).chain(self.drain.end()).min()
     }
 
     /// No new request comes. Batches go as they are, and what is under way has this long to end.
@@ -161,7 +166,7 @@ impl Mirror {
         }
         if !self.is_idle() {
             self.drain = Drain::Deliveries(now.saturating_add(self.config.drain_timeout));
-            self.arm(self.next_due(), now);
+            self.arm(self.next_due(now), now);
         }
     }
 
@@ -177,8 +182,12 @@ impl Mirror {
             Drain::Letters(end) if end <= now => self.abandon_letters(),
             _ => {}
         }
+        self.resume(now);
         for target in 0..self.lanes.len() {
-            self.batch_due(target, now);
+            match self.drain {
+                Drain::No => self.batch_due(target, now),
+                _ => self.close_batch(target, now),
+            }
         }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
@@ -187,7 +196,7 @@ impl Mirror {
             let delivery = entry.remove();
             self.leave_wait(delivery, now);
         }
-        self.arm(self.next_due(), now);
+        self.arm(self.next_due(now), now);
     }
 
     /// A delivery that was counted as waiting, and has its places, goes if it can.

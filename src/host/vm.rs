@@ -69,7 +69,10 @@ impl Vm {
             return;
         };
         let mirror = self.roots.get_mut(parent).and_then(Root::mirror);
-        let next = mirror.map_or(Next::Forget, |mirror| step(stream, mirror));
+        let next = mirror.map_or(Next::Forget, |mirror| {
+            mirror.begin();
+            step(stream, mirror)
+        });
         if let Next::Forget = next {
             self.streams.remove(&context);
         }
@@ -85,6 +88,7 @@ impl Vm {
 
     pub(super) fn tick(&mut self, root: u32) {
         if let Some(mirror) = self.roots.get_mut(&root).and_then(Root::mirror) {
+            mirror.begin();
             mirror.tick();
         }
         self.end_if_drained(root);

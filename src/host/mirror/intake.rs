@@ -1,6 +1,7 @@
 //! Requests as they come: which targets want them, and how they become deliveries.
 
 use std::cell::LazyCell;
+use std::mem::size_of;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::ids::random_id;
 use crate::outbox::Offer;
+use crate::reading::Reading;
 use crate::stats::{DropReason, Metric};
 use crate::template::{Answered, Property};
 
@@ -71,7 +73,7 @@ impl Complete {
     /// The bytes it takes to hold.
     pub(super) fn size(&self) -> usize {
         let answer_size = self.answered.as_ref().map_or(0, |answered| answered.headers.size());
-        self.head.size().saturating_add(self.body.len()).saturating_add(answer_size)
+        self.head.size().saturating_add(self.body.capacity()).saturating_add(answer_size)
     }
 }
 
@@ -125,11 +127,16 @@ impl Mirror {
     /// Takes a complete request in for each of these targets. All of them share its head and body.
     pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
         let now = Now::new(calls::monotonic);
+        let reading = Reading::new(&complete.head, &complete.body, &self.config.reading);
+        let is_batched =
+            |mirror: &Self, target: usize| mirror.config.targets.get(target).is_some_and(|target| target.batch.is_some());
+        let batched = targets.iter().filter(|target| is_batched(self, *target)).count();
         for target in targets.iter() {
-            if self.config.targets.get(target).is_some_and(|target| target.batch.is_some()) {
-                self.arrive(target, complete, &now);
+            if is_batched(self, target) {
+                let shared = if batched > 1 { Some(&reading) } else { None };
+                self.arrive(target, complete, shared, &now);
             } else {
-                self.offer(target, complete, comparison_of(comparisons, target), *now);
+                self.offer(target, complete, comparison_of(comparisons, target), &reading, *now);
             }
         }
     }
@@ -171,10 +178,17 @@ impl Mirror {
         }
     }
 
-    fn offer(&mut self, target: usize, complete: &Complete, comparison: Option<Comparison>, now: Duration) {
+    fn offer(
+        &mut self,
+        target: usize,
+        complete: &Complete,
+        comparison: Option<Comparison>,
+        reading: &Reading<'_>,
+        now: Duration,
+    ) {
         let id = random_id(self.random.take(calls::random));
         let Complete { head, body, answered } = complete;
-        let Some(charge) = self.charge(complete.size()) else {
+        let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Delivery>())) else {
             self.give_up_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             self.unanswered(comparison);
             return;
@@ -187,7 +201,7 @@ impl Mirror {
         }
         let burden = delivery.burden();
         match self.lanes.get_mut(target).map(|lane| lane.lane.offer(delivery)) {
-            Some(Offer::Go(delivery)) => self.send(delivery, now),
+            Some(Offer::Go(delivery)) => self.send_read(delivery, now, Some(reading)),
             Some(Offer::Queued) => self.count_queued(burden, 1),
             Some(Offer::Full(delivery)) => self.give_up_before_attempt(delivery, DropReason::QueueFull, now),
             None => {}
