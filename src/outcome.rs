@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::config::names::StatusPattern;
 use crate::grpc;
-use crate::stats::DropReason;
+use crate::stats::{DropReason, FailureCause};
 
 /// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
 const TIMER_SLACK: Duration = Duration::from_millis(20);
@@ -132,6 +132,23 @@ impl Cause {
             Self::Status(status) => Some(status),
             Self::Grpc(code) => Some(grpc::http_status(code)),
             _ => None,
+        }
+    }
+
+    /// What it counts as, where it is a failure.
+    pub fn failure(self) -> FailureCause {
+        match self {
+            Self::Status(_) | Self::Grpc(_) => match self.status() {
+                Some(400..=499) => FailureCause::Status4xx,
+                Some(500..=599) => FailureCause::Status5xx,
+                _ => FailureCause::StatusOther,
+            },
+            Self::InvalidStatus => FailureCause::StatusOther,
+            Self::Timeout => FailureCause::Timeout,
+            Self::Reset => FailureCause::Reset,
+            Self::ConnectFailure => FailureCause::ConnectFailure,
+            Self::NoHealthyUpstream => FailureCause::OverflowOrNoHost,
+            Self::UnknownCluster | Self::HeadersTooLarge | Self::NoRoom | Self::HostError => FailureCause::NotSent,
         }
     }
 

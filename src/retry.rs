@@ -59,7 +59,7 @@ impl RetryPolicy {
         if self.budget.allow_retry(now) {
             Ok(delay)
         } else {
-            Err(DropReason::RetriesExhausted)
+            Err(DropReason::RetryBudget)
         }
     }
 }
@@ -112,7 +112,7 @@ mod tests {
         assert_eq!(policy.next(Failed { has_place: false, ..failed(1) }, seconds(0)), Err(DropReason::QueueFull));
         assert_eq!(policy.next(Failed { has_place: false, ..failed(3) }, seconds(0)), Err(DropReason::RetriesExhausted));
         assert!(policy.next(failed(1), seconds(0)).is_ok());
-        assert!(policy.next(failed(1), seconds(0)).is_err(), "the budget is one a second");
+        assert_eq!(policy.next(failed(1), seconds(0)), Err(DropReason::RetryBudget), "the budget is one a second");
     }
 
     #[test]
@@ -156,7 +156,8 @@ mod tests {
     fn without_budget_there_is_no_retry() {
         let mut poor = RetryPolicy { budget: RetryBudget::new(10.0, 1), ..policy() };
         assert!(poor.next(failed(1), seconds(0)).is_ok());
-        assert_eq!(poor.next(failed(1), seconds(0)), Err(DropReason::RetriesExhausted));
+        assert_eq!(poor.next(failed(1), seconds(0)), Err(DropReason::RetryBudget));
+        assert_eq!(poor.next(failed(3), seconds(0)), Err(DropReason::RetriesExhausted), "that was the last attempt anyway");
     }
 
     #[test]

@@ -16,7 +16,7 @@ pub enum Kind {
 pub enum DropReason {
     /// Its body is longer than `limits.max_body_bytes`.
     BodyTooLarge,
-    /// It never became complete.
+    /// The client left before it was complete.
     Truncated,
     /// The target's queue had no place.
     QueueFull,
@@ -42,8 +42,33 @@ pub enum DropReason {
     BodyNotJson,
     /// It is a gRPC request with more than one message.
     GrpcStream,
+    /// It was answered, by Envoy or by the primary, before its body was complete.
+    AnsweredEarly,
+    /// An attempt failed in a way that might have passed, and the target's retry budget was used up.
+    RetryBudget,
     /// It takes more work than `limits.max_work_bytes`.
     WorkLimit,
+}
+
+/// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureCause {
+    /// The target answered 4xx.
+    Status4xx,
+    /// The target answered 5xx.
+    Status5xx,
+    /// The target answered with another status that is no success, or with none.
+    StatusOther,
+    /// The time was up.
+    Timeout,
+    /// The connection broke.
+    Reset,
+    /// No connection came about.
+    ConnectFailure,
+    /// Envoy refused the call: a threshold of the cluster is reached, or the cluster has no healthy host. Envoy does not tell which.
+    OverflowOrNoHost,
+    /// The call could not be made at all.
+    NotSent,
 }
 
 /// Every statistic of a target.
@@ -55,8 +80,8 @@ pub enum Metric {
     SampledOut,
     /// Attempts made.
     Attempts,
-    /// Attempts that failed.
-    AttemptFailures,
+    /// Attempts that failed, by cause.
+    AttemptFailures(FailureCause),
     /// Attempts after the first.
     Retries,
     /// Requests delivered.
@@ -111,17 +136,46 @@ impl DropReason {
             Self::PrimaryFailed => "primary_failed",
             Self::BodyNotJson => "body_not_json",
             Self::GrpcStream => "grpc_stream",
+            Self::AnsweredEarly => "answered_early",
+            Self::RetryBudget => "retry_budget",
             Self::WorkLimit => "work_limit",
+        }
+    }
+}
+
+impl FailureCause {
+    /// All of them.
+    pub const ALL: [Self; 8] = [
+        Self::Status4xx,
+        Self::Status5xx,
+        Self::StatusOther,
+        Self::Timeout,
+        Self::Reset,
+        Self::ConnectFailure,
+        Self::OverflowOrNoHost,
+        Self::NotSent,
+    ];
+
+    /// The cause as it stands in names.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Status4xx => "status_4xx",
+            Self::Status5xx => "status_5xx",
+            Self::StatusOther => "status_other",
+            Self::Timeout => "timeout",
+            Self::Reset => "reset",
+            Self::ConnectFailure => "connect_failure",
+            Self::OverflowOrNoHost => "overflow_or_no_host",
+            Self::NotSent => "not_sent",
         }
     }
 }
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 44] = [
         Self::Matched,
         Self::Attempts,
-        Self::AttemptFailures,
         Self::Delivered,
         Self::Inflight,
         Self::Queued,
@@ -139,6 +193,14 @@ impl Metric {
         Self::CompareNotComparable,
         Self::ComparePrimaryLatencyMs,
         Self::CompareTargetLatencyMs,
+        Self::AttemptFailures(FailureCause::Status4xx),
+        Self::AttemptFailures(FailureCause::Status5xx),
+        Self::AttemptFailures(FailureCause::StatusOther),
+        Self::AttemptFailures(FailureCause::Timeout),
+        Self::AttemptFailures(FailureCause::Reset),
+        Self::AttemptFailures(FailureCause::ConnectFailure),
+        Self::AttemptFailures(FailureCause::OverflowOrNoHost),
+        Self::AttemptFailures(FailureCause::NotSent),
         Self::Dropped(DropReason::BodyTooLarge),
         Self::Dropped(DropReason::Truncated),
         Self::Dropped(DropReason::QueueFull),
@@ -153,6 +215,8 @@ impl Metric {
         Self::Dropped(DropReason::PrimaryFailed),
         Self::Dropped(DropReason::BodyNotJson),
         Self::Dropped(DropReason::GrpcStream),
+        Self::Dropped(DropReason::AnsweredEarly),
+        Self::Dropped(DropReason::RetryBudget),
         Self::Dropped(DropReason::WorkLimit),
     ];
 
@@ -161,25 +225,25 @@ impl Metric {
         match self {
             Self::Matched => 0,
             Self::Attempts => 1,
-            Self::AttemptFailures => 2,
-            Self::Delivered => 3,
-            Self::Inflight => 4,
-            Self::Queued => 5,
-            Self::QueuedBytes => 6,
-            Self::LatencyMs => 7,
-            Self::Retries => 8,
-            Self::DeadLettered => 9,
-            Self::BreakerOpened => 10,
-            Self::BreakerState => 11,
-            Self::SampledOut => 12,
-            Self::BatchItems => 13,
-            Self::CompareMatch => 14,
-            Self::CompareStatusMismatch => 15,
-            Self::CompareBodyMismatch => 16,
-            Self::CompareNotComparable => 17,
-            Self::ComparePrimaryLatencyMs => 18,
-            Self::CompareTargetLatencyMs => 19,
-            Self::Dropped(reason) => 20 + reason as usize,
+            Self::Delivered => 2,
+            Self::Inflight => 3,
+            Self::Queued => 4,
+            Self::QueuedBytes => 5,
+            Self::LatencyMs => 6,
+            Self::Retries => 7,
+            Self::DeadLettered => 8,
+            Self::BreakerOpened => 9,
+            Self::BreakerState => 10,
+            Self::SampledOut => 11,
+            Self::BatchItems => 12,
+            Self::CompareMatch => 13,
+            Self::CompareStatusMismatch => 14,
+            Self::CompareBodyMismatch => 15,
+            Self::CompareNotComparable => 16,
+            Self::ComparePrimaryLatencyMs => 17,
+            Self::CompareTargetLatencyMs => 18,
+            Self::AttemptFailures(cause) => 19 + cause as usize,
+            Self::Dropped(reason) => 27 + reason as usize,
         }
     }
 
@@ -197,7 +261,6 @@ impl Metric {
         let name = match self {
             Self::Matched => "matched",
             Self::Attempts => "attempts",
-            Self::AttemptFailures => "attempt_failures",
             Self::Retries => "retries",
             Self::Delivered => "delivered",
             Self::Inflight => "inflight",
@@ -215,6 +278,7 @@ impl Metric {
             Self::CompareNotComparable => "compare.not_comparable",
             Self::ComparePrimaryLatencyMs => "compare.primary_latency_ms",
             Self::CompareTargetLatencyMs => "compare.target_latency_ms",
+            Self::AttemptFailures(cause) => return format!("sidecast.{target}.attempt_failures.{}", cause.name()),
             Self::Dropped(reason) => return format!("sidecast.{target}.dropped.{}", reason.name()),
         };
         format!("sidecast.{target}.{name}")
@@ -236,6 +300,8 @@ mod tests {
     fn names_are_those_users_look_for() {
         assert_eq!(Metric::Delivered.full_name("audit"), "sidecast.audit.delivered");
         assert_eq!(Metric::Dropped(DropReason::BodyTooLarge).full_name("audit"), "sidecast.audit.dropped.body_too_large");
+        let failures = Metric::AttemptFailures(FailureCause::OverflowOrNoHost);
+        assert_eq!(failures.full_name("audit"), "sidecast.audit.attempt_failures.overflow_or_no_host");
         assert_eq!(Metric::Queued.kind(), Kind::Gauge);
         assert_eq!(Metric::LatencyMs.kind(), Kind::Histogram);
         assert_eq!(Metric::Matched.kind(), Kind::Counter);

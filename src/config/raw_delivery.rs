@@ -300,8 +300,8 @@ fn default_letter_timeout() -> Millis<1, HOUR> {
 
 /// Where the target is at fault, or there was no time for it: its requests are as good as before.
 fn default_letter_reasons() -> NonEmpty<DeadLetterReason> {
-    use DeadLetterReason::{CircuitOpen, Expired, QueueFull, RetriesExhausted, Shutdown};
-    NonEmpty(vec![RetriesExhausted, CircuitOpen, QueueFull, Expired, Shutdown])
+    use DeadLetterReason::{CircuitOpen, Expired, NotRetryable, QueueFull, RetriesExhausted, RetryBudget, Shutdown};
+    NonEmpty(vec![RetriesExhausted, RetryBudget, NotRetryable, CircuitOpen, QueueFull, Expired, Shutdown])
 }
 
 /// `dead_letter.headers`.
@@ -330,6 +330,9 @@ pub enum DeadLetterReason {
     /// The last attempt failed.
     #[deserr(rename = "retries_exhausted")]
     RetriesExhausted,
+    /// An attempt failed, and the retry budget was used up.
+    #[deserr(rename = "retry_budget")]
+    RetryBudget,
     /// The answer was final.
     #[deserr(rename = "not_retryable")]
     NotRetryable,
@@ -357,6 +360,7 @@ impl From<DeadLetterReason> for DropReason {
     fn from(reason: DeadLetterReason) -> Self {
         match reason {
             DeadLetterReason::RetriesExhausted => Self::RetriesExhausted,
+            DeadLetterReason::RetryBudget => Self::RetryBudget,
             DeadLetterReason::NotRetryable => Self::NotRetryable,
             DeadLetterReason::CircuitOpen => Self::CircuitOpen,
             DeadLetterReason::QueueFull => Self::QueueFull,

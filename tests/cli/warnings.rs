@@ -7,6 +7,8 @@ const LABELS: &str = r"stats_config:
   stats_tags:
   - {tag_name: target, regex: '^wasmcustom\.sidecast\.(([^.]+)\.)'}
   - {tag_name: reason, regex: '^wasmcustom\.sidecast\.[^.]+\.dropped(\.([a-z_]+))$'}
+  - {tag_name: cause, regex: '^wasmcustom\.sidecast\.[^.]+\.attempt_failures(\.([a-z0-9_]+))$'}
+  - {tag_name: version, regex: '^wasmcustom\.sidecast_build_info(\.(.+))$'}
 ";
 
 /// An Envoy with routes and clusters; `plugin` stands beside the configuration.

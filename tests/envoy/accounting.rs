@@ -197,11 +197,10 @@ async fn ten_thousand_mixed_requests_are_answered_as_without_the_filter_and_mirr
 }
 
 /// Counters and gauges of a target as Prometheus knows them.
-const SERIES: [&str; 16] = [
+const SERIES: [&str; 15] = [
     "matched",
     "sampled_out",
     "attempts",
-    "attempt_failures",
     "retries",
     "delivered",
     "dead_lettered",
@@ -218,12 +217,18 @@ const SERIES: [&str; 16] = [
 
 const HISTOGRAMS: [&str; 4] = ["latency_ms", "batch_items", "compare_primary_latency_ms", "compare_target_latency_ms"];
 
-const REASONS: [&str; 14] = [
+const CAUSES: [&str; 8] =
+    ["status_4xx", "status_5xx", "status_other", "timeout", "reset", "connect_failure", "overflow_or_no_host", "not_sent"];
+
+const REASONS: [&str; 17] = [
     "body_too_large",
     "truncated",
     "primary_failed",
     "body_not_json",
     "grpc_stream",
+    "work_limit",
+    "answered_early",
+    "retry_budget",
     "queue_full",
     "buffer_full",
     "rate_limited",
@@ -236,7 +241,7 @@ const REASONS: [&str; 14] = [
 ];
 
 #[tokio::test]
-async fn the_shipped_bootstrap_labels_every_statistic_with_its_target_and_drops_with_their_reason() {
+async fn the_shipped_bootstrap_labels_every_statistic_with_its_target_drops_with_their_reason_and_failures_with_their_cause() {
     let (primary, audit, analytics) = (Upstream::start().await, Upstream::start().await, Upstream::start().await);
     let services = [("primary", primary.address()), ("audit", audit.address()), ("analytics", analytics.address())];
     let bootstrap = shipped("envoy/envoy.yaml", &services);
@@ -254,6 +259,7 @@ async fn the_shipped_bootstrap_labels_every_statistic_with_its_target_and_drops_
         let count = |name: &str| u32::from(["matched", "attempts", "delivered"].contains(&name));
         expected.extend(SERIES.map(|name| format!("sidecast_{name}{{target=\"{target}\"}} {}", count(name))));
         expected.extend(REASONS.map(|reason| format!("sidecast_dropped{{target=\"{target}\",reason=\"{reason}\"}} 0")));
+        expected.extend(CAUSES.map(|cause| format!("sidecast_attempt_failures{{target=\"{target}\",cause=\"{cause}\"}} 0")));
         expected.extend(
             HISTOGRAMS.map(|name| format!("sidecast_{name}_count{{target=\"{target}\"}} {}", u32::from(name == "latency_ms"))),
         );

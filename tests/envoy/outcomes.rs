@@ -16,17 +16,17 @@ use crate::support::setup::Setup;
 use crate::support::stats::Stats;
 use crate::support::upstream::{Refusing, Upstream};
 
-/// The accounts of one request that was attempted once and given up for this reason.
+/// The accounts of one request to `audit` that was attempted once, failed by this cause, and was given up for this reason.
 #[track_caller]
-fn assert_given_up(stats: &Stats, name: &str, reason: &str) {
+fn assert_given_up(stats: &Stats, cause: &str, reason: &str) {
     let wanted: BTreeMap<String, u64> = [
         ("matched".to_owned(), 1),
         ("attempts".to_owned(), 1),
-        ("attempt_failures".to_owned(), 1),
+        (format!("attempt_failures.{cause}"), 1),
         (format!("dropped.{reason}"), 1),
     ]
     .into();
-    assert_eq!(stats.target(name), wanted);
+    assert_eq!(stats.target("audit"), wanted);
 }
 
 /// The one line of this event, with what every line has.
@@ -94,7 +94,7 @@ async fn another_status_of_the_target_is_final() {
         scene.target().behave(Behaviour::Answer(Answer::status(status)));
         scene.client().get("/").await;
         let stats = scene.envoy.settled_at("audit", 1).await;
-        assert_given_up(&stats, "audit", "not_retryable");
+        assert_given_up(&stats, "status_4xx", "not_retryable");
     }
 }
 
@@ -105,7 +105,7 @@ async fn a_failure_of_the_target_is_a_failed_attempt() {
         scene.target().behave(Behaviour::Answer(Answer::status(status)));
         scene.client().get("/").await;
         let stats = scene.envoy.settled_at("audit", 1).await;
-        assert_given_up(&stats, "audit", "retries_exhausted");
+        assert_given_up(&stats, if status == 429 { "status_4xx" } else { "status_5xx" }, "retries_exhausted");
     }
 }
 
@@ -133,14 +133,14 @@ async fn a_503_that_envoy_made_is_no_delivery_even_if_503_counts_as_success() {
     let mut lenient = target("audit");
     lenient["success"] = json!(["5xx"]);
     let (_envoy, stats) = one_request_past(lenient, at(refusing.address())).await;
-    assert_given_up(&stats, "audit", "retries_exhausted");
+    assert_given_up(&stats, "connect_failure", "retries_exhausted");
 }
 
 #[tokio::test]
 async fn a_refused_connection_is_a_failed_attempt() {
     let refusing = Refusing::reserve();
     let (envoy, stats) = one_request_past(target("audit"), at(refusing.address())).await;
-    assert_given_up(&stats, "audit", "retries_exhausted");
+    assert_given_up(&stats, "connect_failure", "retries_exhausted");
     let event = only_event(&envoy, "given_up");
     assert_eq!((event.level.as_str(), event.text("reason")), ("warning", "retries_exhausted"));
     assert_eq!(only_event(&envoy, "attempt_failed").level, "debug");
@@ -150,7 +150,7 @@ async fn a_refused_connection_is_a_failed_attempt() {
 async fn a_reset_before_the_answer_is_a_failed_attempt() {
     let raw = RawUpstream::start(Script::Reset).await;
     let (_envoy, stats) = one_request_past(target("audit"), at(raw.address())).await;
-    assert_given_up(&stats, "audit", "retries_exhausted");
+    assert_given_up(&stats, "reset", "retries_exhausted");
     assert!(!raw.seen().is_empty());
 }
 
@@ -159,7 +159,7 @@ async fn a_connection_closed_before_or_in_the_answer_is_a_failed_attempt() {
     for behaviour in [Behaviour::CloseBeforeHeaders, Behaviour::CloseInAnswer] {
         let audit = Upstream::behaving(behaviour).await;
         let (_envoy, stats) = one_request_past(target("audit"), at(audit.address())).await;
-        assert_given_up(&stats, "audit", "retries_exhausted");
+        assert_given_up(&stats, "reset", "retries_exhausted");
     }
 }
 
@@ -168,7 +168,7 @@ async fn a_silence_before_or_in_the_answer_is_ended_by_the_timeout() {
     for behaviour in [Behaviour::Hang, Behaviour::HangInAnswer] {
         let audit = Upstream::behaving(behaviour).await;
         let (_envoy, stats) = one_request_past(impatient(), at(audit.address())).await;
-        assert_given_up(&stats, "audit", "retries_exhausted");
+        assert_given_up(&stats, "timeout", "retries_exhausted");
     }
 }
 
@@ -178,7 +178,7 @@ async fn garbage_instead_of_an_answer_is_a_failed_attempt() {
     for bytes in [garbage, b"SSH-2.0-OpenSSH_9.2\r\n".to_vec(), b"HTTP/9.9 banana\r\n\r\n".to_vec()] {
         let raw = RawUpstream::start(Script::Reply(bytes)).await;
         let (_envoy, stats) = one_request_past(target("audit"), at(raw.address())).await;
-        assert_given_up(&stats, "audit", "retries_exhausted");
+        assert_given_up(&stats, "reset", "retries_exhausted");
     }
 }
 
@@ -186,7 +186,11 @@ async fn garbage_instead_of_an_answer_is_a_failed_attempt() {
 async fn a_cluster_without_a_host_is_a_failed_attempt() {
     let empty = bootstrap::cluster("audit", None, Protocol::Http1);
     let (_envoy, stats) = one_request_past(target("audit"), empty).await;
-    assert_given_up(&stats, "audit", "retries_exhausted");
+    assert_given_up(&stats, "overflow_or_no_host", "retries_exhausted");
+    // What tells the two kinds apart.
+    let own =
+        ["upstream_cx_none_healthy", "upstream_rq_pending_overflow"].map(|name| stats.find(&format!("cluster.audit.{name}")));
+    assert_eq!(own, [Some(1), Some(0)]);
 }
 
 #[tokio::test]
@@ -196,7 +200,10 @@ async fn a_cluster_at_its_threshold_is_a_failed_attempt() {
     cluster["circuit_breakers"]["thresholds"][0]["max_requests"] = 0.into();
     cluster["circuit_breakers"]["thresholds"][0]["max_pending_requests"] = 0.into();
     let (_envoy, stats) = one_request_past(target("audit"), cluster).await;
-    assert_given_up(&stats, "audit", "retries_exhausted");
+    assert_given_up(&stats, "overflow_or_no_host", "retries_exhausted");
+    let own =
+        ["upstream_cx_none_healthy", "upstream_rq_pending_overflow"].map(|name| stats.find(&format!("cluster.audit.{name}")));
+    assert_eq!(own, [Some(0), Some(1)]);
     assert!(audit.received().is_empty());
 }
 
@@ -206,7 +213,7 @@ async fn an_unknown_cluster_is_named_as_the_reason() {
     let mut lost = target("audit");
     lost["cluster"] = "nowhere".into();
     let (envoy, stats) = one_request_past(lost, at(audit.address())).await;
-    assert_given_up(&stats, "audit", "unknown_cluster");
+    assert_given_up(&stats, "not_sent", "unknown_cluster");
     assert_eq!(only_event(&envoy, "given_up").text("reason"), "unknown_cluster");
 }
 

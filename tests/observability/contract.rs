@@ -18,9 +18,10 @@ fn series(metric: Metric, target: &str) -> (String, Vec<(&'static str, String)>)
     let full = metric.full_name(target);
     let name = full.strip_prefix(&format!("sidecast.{target}.")).unwrap();
     let target = ("target", target.to_owned());
-    match name.strip_prefix("dropped.") {
-        Some(reason) => ("sidecast_dropped".to_owned(), vec![target, ("reason", reason.to_owned())]),
-        None => (format!("sidecast_{}", name.replace('.', "_")), vec![target]),
+    match name.split_once('.') {
+        Some(("dropped", reason)) => ("sidecast_dropped".to_owned(), vec![target, ("reason", reason.to_owned())]),
+        Some(("attempt_failures", cause)) => ("sidecast_attempt_failures".to_owned(), vec![target, ("cause", cause.to_owned())]),
+        _ => (format!("sidecast_{}", name.replace('.', "_")), vec![target]),
     }
 }
 
@@ -109,7 +110,11 @@ async fn what_becomes_of_copies_is_seen_at_the_target_where_it_happened() {
         "sidecast_delivered{target=\"audit\"}",
         "sidecast_sampled_out{target=\"sampled\"}",
         "sidecast_retries{target=\"retried\"}",
-        "sidecast_attempt_failures{target=\"retried\"}",
+        "sidecast_attempt_failures{target=\"retried\",cause=\"status_5xx\"}",
+        "sidecast_attempt_failures{target=\"down\",cause=\"connect_failure\"}",
+        "sidecast_attempt_failures{target=\"narrow\",cause=\"timeout\"}",
+        "sidecast_attempt_failures{target=\"picky\",cause=\"status_4xx\"}",
+        "sidecast_attempt_failures{target=\"nowhere\",cause=\"not_sent\"}",
         "sidecast_dead_lettered{target=\"kept\"}",
         "sidecast_breaker_opened{target=\"down\"}",
         "sidecast_breaker_state{target=\"down\"}",

@@ -104,7 +104,8 @@ fn every_statistic_stands_in_a_panel() {
     for metric in sidecast::stats::Metric::ALL {
         let full = metric.full_name("t");
         let name = full.strip_prefix("sidecast.t.").unwrap();
-        let name = if name.starts_with("dropped.") { "dropped".to_owned() } else { name.replace('.', "_") };
+        let labelled = ["dropped", "attempt_failures"].into_iter().find(|labelled| name.starts_with(&format!("{labelled}.")));
+        let name = labelled.map_or_else(|| name.replace('.', "_"), ToOwned::to_owned);
         let name = format!("sidecast_{name}");
         assert!(named.contains(&name) || named.contains(&format!("{name}_bucket")), "{name}");
     }

@@ -22,7 +22,11 @@ impl Stats {
     }
 
     /// The value of a statistic of one target. It must exist: the filter defines all of them when it is configured.
+    /// `attempt_failures` is the sum over all causes.
     pub(crate) fn of(&self, target: &str, name: &str) -> u64 {
+        if name == "attempt_failures" {
+            return self.causes(target).values().sum();
+        }
         self.find(&format!("wasmcustom.sidecast.{target}.{name}"))
             .unwrap_or_else(|| panic!("no statistic {name} of {target} among {:?}", self.target(target)))
     }
@@ -35,6 +39,12 @@ impl Stats {
             .filter(|(_, value)| **value != 0)
             .filter_map(|(name, value)| Some((name.strip_prefix(&prefix)?.to_owned(), *value)))
             .collect()
+    }
+
+    /// The failed attempts of one target: every cause that was counted at least once.
+    pub(crate) fn causes(&self, target: &str) -> BTreeMap<String, u64> {
+        let cause = |(name, value): (String, u64)| Some((name.strip_prefix("attempt_failures.")?.to_owned(), value));
+        self.target(target).into_iter().filter_map(cause).collect()
     }
 
     /// The drops of one target: every reason that was counted at least once.

@@ -106,6 +106,45 @@ fn an_answer_that_makes_no_sense_is_a_failure() {
 }
 
 #[test]
+fn every_failed_attempt_counts_under_the_cause_that_somebody_has_to_mend() {
+    let cases = [
+        (Answer::upstream(404), "status_4xx"),
+        (Answer::upstream(429), "status_4xx"),
+        (Answer::upstream(500), "status_5xx"),
+        (Answer::upstream(599), "status_5xx"),
+        (Answer::upstream(100), "status_other"),
+        (Answer::upstream(600), "status_other"),
+        (Answer::default().header("x-only", "this"), "status_other"),
+        (Answer::connect_error(), "connect_failure"),
+        (Answer::timeout(), "timeout"),
+        (Answer::reset(), "reset"),
+    ];
+    for (answer, cause) in cases {
+        fate_by(cause, |_, worker| {
+            worker.exchange(&Request::get("/"));
+            worker.call_out().answer(answer);
+        });
+    }
+    for (status, cause) in
+        [(Status::INTERNAL_FAILURE, "overflow_or_no_host"), (Status::BAD_ARGUMENT, "not_sent"), (Status(7), "not_sent")]
+    {
+        fate_by(cause, |host, worker| {
+            host.refuse_calls_to("audit", status);
+            worker.exchange(&Request::get("/"));
+        });
+    }
+}
+
+/// Mirrors one request, and expects its only attempt to have failed by this cause.
+#[track_caller]
+fn fate_by(cause: &str, end: impl FnOnce(&Host, &Worker)) {
+    let (host, worker) = mirroring();
+    end(&host, &worker);
+    assert_eq!(host.stat("audit", &format!("attempt_failures.{cause}")), 1, "{:#?}", host.stats());
+    assert_eq!(host.stat("audit", "attempt_failures"), 1);
+}
+
+#[test]
 fn a_target_says_itself_what_success_is() {
     let picky = audit_with(&json!({"success": ["404", "5xx"]}));
     for (status, delivered) in [(404, 1), (503, 1), (200, 0), (410, 0)] {

@@ -149,7 +149,7 @@ fn a_budget_bounds_what_an_outage_adds() {
         worker.pass(&host, Duration::from_millis(10));
     }
     assert_eq!((host.stat("audit", "attempts"), host.stat("audit", "retries")), (120, 20));
-    assert_eq!(dropped(&host, "audit"), [("retries_exhausted".to_owned(), 100)]);
+    assert_eq!(dropped(&host, "audit"), [("retry_budget".to_owned(), 100)]);
     assert_balanced(&host, "audit");
 }
 

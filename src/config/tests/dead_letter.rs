@@ -47,10 +47,10 @@ fn owned(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 
 #[test]
 fn a_dead_letter_has_the_documented_defaults() {
-    use DropReason::{CircuitOpen, Expired, QueueFull, RetriesExhausted, Shutdown};
+    use DropReason::{CircuitOpen, Expired, NotRetryable, QueueFull, RetriesExhausted, RetryBudget, Shutdown};
     let dead_letter = dead_letter_of(r#"{"targets":[{"name":"t","cluster":"c","dead_letter":{"cluster":"dlq"}}]}"#);
     assert_eq!((dead_letter.cluster.as_str(), dead_letter.timeout), ("dlq", Duration::from_secs(2)));
-    assert_eq!(dead_letter.on, [RetriesExhausted, CircuitOpen, QueueFull, Expired, Shutdown]);
+    assert_eq!(dead_letter.on, [RetriesExhausted, RetryBudget, NotRetryable, CircuitOpen, QueueFull, Expired, Shutdown]);
     let (headers, body) = call(&dead_letter);
     let expected = [(":method", "POST"), (":path", "/"), (":authority", "dlq"), ("content-type", "application/json")];
     assert_eq!(headers, owned(&expected));
@@ -61,6 +61,7 @@ fn a_dead_letter_has_the_documented_defaults() {
 fn what_is_written_of_a_dead_letter_is_what_is_in_force() {
     let every_reason = [
         "retries_exhausted",
+        "retry_budget",
         "not_retryable",
         "circuit_open",
         "queue_full",
@@ -101,7 +102,7 @@ refused! {
     a_dead_letters_authority_of_nothing: of_dead_letter(r#""authority":"""#) => "targets[0].dead_letter.authority: expected a host";
     a_dead_letters_timeout_of_nothing: of_dead_letter(r#""timeout":"0s""#) => "targets[0].dead_letter.timeout: expected a duration from 1ms to 1h";
     a_dead_letter_for_no_reason: of_dead_letter(r#""on":[]"#) => "targets[0].dead_letter.on: expected 1 to";
-    a_dead_letter_of_what_could_not_be_held: of_dead_letter(r#""on":["expired","buffer_full"]"#) => "targets[0].dead_letter.on[1]: unknown value \"buffer_full\", expected one of `retries_exhausted`, `not_retryable`, `circuit_open`, `queue_full`, `rate_limited`, `expired`, `unknown_cluster`, `shutdown`";
+    a_dead_letter_of_what_could_not_be_held: of_dead_letter(r#""on":["expired","buffer_full"]"#) => "targets[0].dead_letter.on[1]: unknown value \"buffer_full\", expected one of `retries_exhausted`, `retry_budget`, `not_retryable`, `circuit_open`, `queue_full`, `rate_limited`, `expired`, `unknown_cluster`, `shutdown`";
     a_dead_letters_body_without_a_template: of_dead_letter(r#""body":{}"#) => "targets[0].dead_letter.body.template: missing, but required";
     an_unknown_expression_in_a_dead_letter: of_dead_letter(r#""body":{"template":{"a":["${dead}"]}}"#) => "targets[0].dead_letter.body.template.a[0]: unknown expression ${dead}";
     a_header_of_a_connection: of_dead_letter(r#""headers":{"set":{"Connection":"close"}}"#) => "targets[0].dead_letter.headers.set.Connection: this header is set by Envoy or Sidecast, or belongs to one connection";

@@ -331,7 +331,7 @@ impl Mirror {
         if delivered {
             self.add(target, Metric::Delivered, signed(delivery.weight()));
         } else {
-            self.count(target, Metric::AttemptFailures);
+            self.count(target, Metric::AttemptFailures(ended.outcome.cause.failure()));
         }
         delivery.last_outcome = Some(ended.outcome.cause);
         if !matches!(again, Ok(Some(_))) {

@@ -30,7 +30,9 @@ impl Answer {
 
     /// What Envoy makes of a refused connection or a reset before the answer's headers.
     pub(crate) fn connect_error() -> Self {
-        Self::bare(503).header("content-type", "text/plain").body("upstream connect error or disconnect/reset before headers")
+        Self::bare(503)
+            .header("content-type", "text/plain")
+            .body("upstream connect error or disconnect/reset before headers. reset reason: remote connection failure")
     }
 
     /// What Envoy makes of a target that did not answer in time.

@@ -175,8 +175,12 @@ impl Host {
         parsed.filter(|(_, value)| value["event"] == event).collect()
     }
 
-    /// The counter or gauge of a target.
+    /// The counter or gauge of a target; `attempt_failures` is the sum over all causes.
     pub(crate) fn stat(&self, target: &str, name: &str) -> i64 {
+        if name == "attempt_failures" {
+            let causes = sidecast::stats::FailureCause::ALL;
+            return causes.map(|cause| self.stat(target, &format!("{name}.{}", cause.name()))).iter().sum();
+        }
         let stats = self.stats();
         match stats.get(&format!("sidecast.{target}.{name}")) {
             Some(Stat::Counter(value)) => i64::try_from(*value).unwrap(),

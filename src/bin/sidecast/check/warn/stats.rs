@@ -7,7 +7,7 @@ use regex_lite::Regex;
 use super::super::tree::Node;
 use super::{Code, Warning};
 
-/// A statistic of a target `audit`, and what shall become of it.
+/// A statistic, such as one of a target `audit`, and what shall become of it.
 struct Asked {
     statistic: &'static str,
     /// Its name without its labels.
@@ -15,12 +15,22 @@ struct Asked {
     labels: &'static [(&'static str, &'static str)],
 }
 
-const ASKED: [Asked; 2] = [
+const ASKED: [Asked; 4] = [
     Asked { statistic: "wasmcustom.sidecast.audit.matched", name: "wasmcustom.sidecast.matched", labels: &[("target", "audit")] },
     Asked {
         statistic: "wasmcustom.sidecast.audit.dropped.queue_full",
         name: "wasmcustom.sidecast.dropped",
         labels: &[("target", "audit"), ("reason", "queue_full")],
+    },
+    Asked {
+        statistic: "wasmcustom.sidecast.audit.attempt_failures.status_5xx",
+        name: "wasmcustom.sidecast.attempt_failures",
+        labels: &[("target", "audit"), ("cause", "status_5xx")],
+    },
+    Asked {
+        statistic: "wasmcustom.sidecast_build_info.1.20.3",
+        name: "wasmcustom.sidecast_build_info",
+        labels: &[("version", "1.20.3")],
     },
 ];
 
@@ -38,9 +48,9 @@ pub(super) fn check(bootstrap: &Node) -> Option<Warning> {
     if tags.iter().any(|tag| tag.pattern.is_none() && is_asked(tag)) || ASKED.iter().all(|asked| are_made(&tags, asked)) {
         return None;
     }
-    let message = "no `stats_tags` make the labels `target` and `reason` of Sidecast's statistics: the shipped alerts and dashboard find nothing";
+    let message = "no `stats_tags` make the labels `target`, `reason`, `cause` and `version` of Sidecast's statistics: the shipped alerts and dashboard find nothing";
     let warning = Warning::new(bootstrap, Code::NoStatsTags, "stats_config.stats_tags", message);
-    let hint = Some("the two that it takes are in envoy/envoy.yaml".to_owned());
+    let hint = Some("the four that it takes are in envoy/envoy.yaml".to_owned());
     Some(Warning { at: written.map_or(bootstrap.span.start, |written| written.key_at), hint, ..warning })
 }
 
