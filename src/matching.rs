@@ -5,6 +5,8 @@
 //! a request leads to are looked at as a whole (`rule`). Not so cheap are rules that share all they can be filed by: patterns
 //! that begin with no text of their own are tried one after the other.
 
+#[cfg(test)]
+mod grammar;
 mod index;
 mod literal;
 mod methods;

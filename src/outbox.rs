@@ -43,7 +43,7 @@ impl<T: Weigh> Lane<T> {
 
     /// Takes an item in, or hands it back.
     pub fn offer(&mut self, item: T) -> Offer<T> {
-        if self.in_flight < self.max_in_flight {
+        if self.has_room() {
             self.in_flight = self.in_flight.saturating_add(1);
             Offer::Go(item)
         } else if self.has_places(item.weight()) {
@@ -57,6 +57,11 @@ impl<T: Weigh> Lane<T> {
     fn push(&mut self, item: T) {
         self.queued = self.queued.saturating_add(item.weight());
         self.queue.push_back(item);
+    }
+
+    /// True when one more call may be under way.
+    pub fn has_room(&self) -> bool {
+        self.in_flight < self.max_in_flight
     }
 
     /// True when so many more copies may wait.
@@ -81,7 +86,7 @@ impl<T: Weigh> Lane<T> {
     /// The time of an item that was parked has come: it goes, or waits in the places that it has.
     pub fn unpark(&mut self, item: T) -> Offer<T> {
         self.parked = self.parked.saturating_sub(item.weight());
-        if self.in_flight < self.max_in_flight {
+        if self.has_room() {
             self.in_flight = self.in_flight.saturating_add(1);
             Offer::Go(item)
         } else {

@@ -64,19 +64,6 @@ impl Outcome {
     /// Something that the host does not document.
     pub const HOST_ERROR: Self = Self { verdict: Verdict::Permanent, cause: Cause::HostError };
 
-    /// Whether the target failed, for its circuit breaker: 5xx, 429, and no answer at all. None when the attempt says nothing about
-    /// the target. What counts as delivered is no failure, whatever its status.
-    pub fn is_target_failure(self) -> Option<bool> {
-        match (self.verdict, self.cause) {
-            (Verdict::Delivered, _) => Some(false),
-            (_, cause @ (Cause::Status(_) | Cause::Grpc(_))) => cause.status().map(|status| status == 429 || status >= 500),
-            (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
-                Some(true)
-            }
-            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::NoRoom | Cause::HostError) => None,
-        }
-    }
-
     /// Why its delivery is given up, if this was the last attempt, and failed.
     pub fn drop_reason(self) -> DropReason {
         match (self.verdict, self.cause) {
@@ -210,12 +197,30 @@ impl RetryOn {
 pub struct Policy {
     success: Vec<StatusPattern>,
     retry_on: Vec<RetryOn>,
+    failures: Vec<StatusPattern>,
 }
 
 impl Policy {
-    /// Answers with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass.
-    pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>) -> Self {
-        Self { success, retry_on }
+    /// Answers with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass; for the circuit breaker, answers
+    /// with one of the statuses of `failures` say that the target fails.
+    pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>, failures: Vec<StatusPattern>) -> Self {
+        Self { success, retry_on, failures }
+    }
+
+    /// Whether the target failed, for its circuit breaker: by its status, or by not answering. None when the attempt says nothing about the
+    /// target. What counts as delivered is no failure, whatever its status.
+    pub fn target_failed(&self, outcome: Outcome) -> Option<bool> {
+        match (outcome.verdict, outcome.cause) {
+            (Verdict::Delivered, _) => Some(false),
+            // A status that does not exist is as good as none.
+            (_, cause @ (Cause::Status(_) | Cause::Grpc(_))) => cause
+                .status()
+                .map(|status| !(100..600).contains(&status) || self.failures.iter().any(|pattern| pattern.covers(status))),
+            (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
+                Some(true)
+            }
+            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::NoRoom | Cause::HostError) => None,
+        }
     }
 
     /// Reads the end of a call-out. An answer that Envoy made in place of the target never counts as delivered, whatever its
@@ -278,8 +283,13 @@ fn made_by_envoy(status: u16, from_upstream: bool, text: &[u8]) -> Option<Cause>
 mod tests {
     use super::*;
 
+    fn policy(success: &[&str], failures: &[&str]) -> Policy {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| StatusPattern::parse(text).unwrap()).collect();
+        Policy::new(patterns(success), RetryOn::defaults(), patterns(failures))
+    }
+
     fn judge(success: &[&str], end: End<'_>) -> Outcome {
-        Policy::new(success.iter().map(|text| StatusPattern::parse(text).unwrap()).collect(), RetryOn::defaults()).judge(end)
+        policy(success, &["5xx", "429"]).judge(end)
     }
 
     fn upstream(status: u16) -> End<'static> {
@@ -341,8 +351,19 @@ mod tests {
 
     #[test]
     fn a_breaker_is_told_what_the_target_did_and_nothing_else() {
-        let failure = |end| judge(&["2xx", "503"], end).is_target_failure();
-        for (status, failed) in [(200, false), (404, false), (428, false), (429, true), (499, false), (500, true), (599, true)] {
+        let policy = policy(&["2xx", "503"], &["5xx", "429"]);
+        let failure = |end| policy.target_failed(policy.judge(end));
+        for (status, failed) in [
+            (200, false),
+            (404, false),
+            (428, false),
+            (429, true),
+            (499, false),
+            (500, true),
+            (599, true),
+            (600, true),
+            (999, true),
+        ] {
             assert_eq!(failure(upstream(status)), Some(failed), "{status}");
         }
         assert_eq!(failure(upstream(503)), Some(false), "what counts as delivered");
@@ -352,6 +373,18 @@ mod tests {
         for refusal in [Refusal::UnknownCluster, Refusal::HeadersTooLarge, Refusal::HostError] {
             assert_eq!(failure(End::Refused(refusal)), None, "{refusal:?}");
         }
+    }
+
+    #[test]
+    fn which_answers_are_failures_can_be_said() {
+        let policy = policy(&["2xx", "404"], &["4xx"]);
+        let failure = |end| policy.target_failed(policy.judge(end));
+        for (status, failed) in [(200, false), (401, true), (404, false), (410, true), (429, true), (500, false)] {
+            assert_eq!(failure(upstream(status)), Some(failed), "{status}");
+        }
+        assert_eq!(failure(grpc(16, true, "")), Some(true), "UNAUTHENTICATED stands for 401");
+        assert_eq!(failure(grpc(13, true, "")), Some(false), "INTERNAL stands for 500");
+        assert_eq!(failure(envoy(503, "connection failure")), Some(true), "no answer is a failure in any case");
     }
 
     #[test]
@@ -374,7 +407,7 @@ mod tests {
     #[test]
     fn what_may_pass_can_be_said() {
         let success = vec![StatusPattern::class(2)];
-        let policy = Policy::new(success, vec![RetryOn::Status(StatusPattern::one(404)), RetryOn::Timeout]);
+        let policy = Policy::new(success, vec![RetryOn::Status(StatusPattern::one(404)), RetryOn::Timeout], Vec::new());
         assert_eq!(policy.judge(upstream(404)).verdict, Verdict::Retryable);
         assert_eq!(policy.judge(envoy(504, "")).verdict, Verdict::Retryable);
         assert_eq!(policy.judge(upstream(503)).verdict, Verdict::Permanent);

@@ -64,16 +64,6 @@ impl RetryPolicy {
     }
 }
 
-impl RetryPolicy {
-    /// How long a retry waits for a circuit breaker that is open for `left` more: that long and, so that all who wait do not come at once,
-    /// a back-off by 64 random bits. None when it would be too old by then. `attempts` were made, and `age` is the time since the
-    /// request was complete.
-    pub fn wait_for_breaker(&self, attempts: u32, age: Duration, left: Duration, random: u64) -> Option<Duration> {
-        let delay = left.saturating_add(self.backoff.delay(attempts, random));
-        (age.saturating_add(delay) < self.expire_after).then_some(delay)
-    }
-}
-
 /// Reads a Retry-After: seconds, or an HTTP date against the wall clock (RFC 9110, 10.2.3).
 pub fn parse_retry_after(value: &[u8], wall_clock: Duration) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
@@ -113,14 +103,6 @@ mod tests {
         assert_eq!(policy.next(Failed { has_place: false, ..failed(3) }, seconds(0)), Err(DropReason::RetriesExhausted));
         assert!(policy.next(failed(1), seconds(0)).is_ok());
         assert_eq!(policy.next(failed(1), seconds(0)), Err(DropReason::RetryBudget), "the budget is one a second");
-    }
-
-    #[test]
-    fn a_retry_waits_for_an_open_breaker_as_long_as_it_does_not_expire() {
-        let wait = |age, left| policy().wait_for_breaker(1, seconds(age), seconds(left), u64::MAX);
-        assert_eq!(wait(0, 5), Some(seconds(6)));
-        assert_eq!(wait(53, 5), Some(seconds(6)));
-        assert_eq!(wait(54, 5), None);
     }
 
     #[test]

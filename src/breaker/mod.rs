@@ -24,6 +24,10 @@
 //! A probe may never end: its worker is stuck, or its VM gone. Its place comes back once the time that an attempt can take has passed
 //! since the latest probe began.
 //!
+//! # Several configurations
+//! Two configurations may share a breaker: two listeners, or the old one and the new one while an update drains. They count all outcomes
+//! together, each in a window of its own width, and each judges by its own thresholds. Whichever opens the breaker opens it for both.
+//!
 //! Times are of the host's monotonic clock, which is one for all workers of a process, and shared data does not outlive the process:
 //! nobody can set it. Should a time lie ahead of the clock all the same, the breaker does what it would do if its time were over.
 //!
@@ -36,9 +40,9 @@ mod window;
 use std::time::Duration;
 
 use self::record::Phase;
-pub use self::record::{Bytes, Record};
-pub use self::terms::{Admission, Permit, Sample, Settings, SlowCall, State, Transition, Trip};
-use self::window::{Counts, Window, BUCKETS};
+pub use self::record::{Record, Room, LAYOUT};
+pub use self::terms::{Admission, Outlook, Permit, Sample, Settings, SlowCall, State, Transition, Trip, Wait};
+use self::window::{Counts, Windows, BUCKETS};
 
 /// How often a change of the record is tried.
 pub const TRIES: u32 = 8;
@@ -73,7 +77,8 @@ pub struct Breaker {
 /// Outcomes that are not in the record yet.
 #[derive(Clone, Copy, Debug, Default)]
 struct Kept {
-    epoch: u64,
+    /// When the latest of them ended. All of them are of the same bucket.
+    at: u64,
     counts: Counts,
     /// The failures at its end, and whether there was a success before them that ended the streak. Successes that were kept because they
     /// change nothing do not.
@@ -82,8 +87,8 @@ struct Kept {
 }
 
 impl Kept {
-    fn take(&mut self, epoch: u64, sample: Counts) {
-        self.epoch = epoch;
+    fn take(&mut self, at: u64, sample: Counts) {
+        self.at = at;
         self.counts.add(sample);
         if sample.failures > 0 {
             self.streak = self.streak.saturating_add(1);
@@ -115,21 +120,35 @@ impl Breaker {
             };
             let (next, transition) = match self.look(&record, now) {
                 Look::Pass => return (Admission::Pass(Permit::Counted(record.generation)), State::Closed, None),
-                Look::Deny(left) => return (self.denied(left), record.state(), None),
-                Look::Probe(next, transition) => (next, transition),
+                Look::Deny(wait) => return (self.denied(wait), record.state(), None),
+                Look::Probe(phase) => (Record { phase, ..record }, None),
+                Look::FirstProbe(phase, transition) => (record.enter(phase), transition),
             };
             if store.write(&next, version) {
                 return (Admission::Pass(Permit::Probe(next.generation)), State::HalfOpen, transition);
             }
         }
-        (self.denied(0), State::HalfOpen, None)
+        // Others were faster each time, so there are probes.
+        (self.denied(Wait::Probes(PUBLISH_EVERY)), State::HalfOpen, None)
     }
 
-    fn denied(&self, left: u64) -> Admission {
+    /// What the next attempt would find, for those who wait; it takes no probe's place.
+    pub fn outlook(&mut self, store: &mut impl Store, now: Duration) -> Outlook {
+        let Some((record, _)) = store.read() else {
+            return Outlook::Closed;
+        };
+        match self.look(&record, millis(now)) {
+            Look::Pass => Outlook::Closed,
+            Look::Probe(_) | Look::FirstProbe(..) => Outlook::Probe,
+            Look::Deny(wait) => Outlook::Denied(wait),
+        }
+    }
+
+    fn denied(&self, wait: Wait) -> Admission {
         if self.settings.observe {
             Admission::Pass(Permit::Unseen)
         } else {
-            Admission::Deny(Duration::from_millis(left))
+            Admission::Deny(wait)
         }
     }
 
@@ -138,7 +157,7 @@ impl Breaker {
         match record.phase {
             Phase::Closed { streak } => {
                 self.learn(record.generation);
-                self.suspicious = streak > 0 || self.holds_failures(record, now);
+                self.suspicious = streak > 0 || record.windows.hold_failures(now, self.width());
                 Look::Pass
             }
             Phase::Open { since } => {
@@ -146,21 +165,22 @@ impl Breaker {
                 let until = since.saturating_add(open_for);
                 // A breaker that seems to have opened in the future has been open for an unknown time.
                 if since <= now && now < until {
-                    return Look::Deny(until.saturating_sub(now));
+                    return Look::Deny(Wait::Open(Duration::from_millis(until.saturating_sub(now))));
                 }
                 let phase = Phase::HalfOpen { probes: 1, successes: 0, lease };
-                Look::Probe(record.enter(phase), Some(Transition::HalfOpened))
+                Look::FirstProbe(phase, Some(Transition::HalfOpened))
             }
             Phase::HalfOpen { probes, successes, lease: last } => {
                 if probes < self.settings.probes {
                     let phase = Phase::HalfOpen { probes: probes.saturating_add(1), successes, lease: last.max(lease) };
-                    return Look::Probe(Record { phase, ..*record }, None);
+                    return Look::Probe(phase);
                 }
                 if now <= last && last <= now.saturating_add(LONGEST_LEASE_MS) {
-                    return Look::Deny(0);
+                    let left = last.saturating_sub(now).saturating_add(1);
+                    return Look::Deny(Wait::Probes(Duration::from_millis(left)));
                 }
                 // A new generation: should one of the lost probes end after all, it has no place to give back.
-                Look::Probe(record.enter(Phase::HalfOpen { probes: 1, successes, lease }), None)
+                Look::FirstProbe(Phase::HalfOpen { probes: 1, successes, lease }, None)
             }
         }
     }
@@ -188,10 +208,11 @@ impl Breaker {
         if generation != self.generation {
             return None;
         }
-        let epoch = self.epoch(now);
-        let fresh = now.saturating_sub(self.published) < millis(PUBLISH_EVERY) && self.kept.epoch == epoch;
+        let same_bucket = self.epoch(self.kept.at) == self.epoch(now);
+        let fresh = now.saturating_sub(self.published) < millis(PUBLISH_EVERY) && same_bucket;
         if fresh && !self.suspicious && sample.failures == 0 && sample.slow == 0 && self.kept.streak == 0 {
             self.kept.counts.add(sample);
+            self.kept.at = now;
             return None;
         }
         for _ in 0..TRIES {
@@ -202,23 +223,22 @@ impl Breaker {
             }
             let (next, trip) = self.added(&record, sample, now);
             if store.write(&next, version) {
-                self.kept = Kept { epoch, ..Kept::default() };
+                self.kept = Kept { at: now, ..Kept::default() };
                 self.published = now;
                 self.learn(next.generation);
                 return trip.map(|trip| Transition::Opened(trip, self.open_for(next.doublings)));
             }
         }
-        self.kept.take(epoch, sample);
+        self.kept.take(now, sample);
         None
     }
 
     /// A closed record with one more outcome, and those that were kept; opened, if that is enough.
     fn added(&self, record: &Record, sample: Counts, now: u64) -> (Record, Option<Trip>) {
         let mut next = *record;
-        let epoch = self.epoch(now);
-        next.window.advance(epoch, self.width());
-        next.window.add(self.kept.epoch, self.kept.counts);
-        next.window.add(epoch, sample);
+        next.windows.advance(now, self.width());
+        next.windows.add(self.kept.at, self.kept.counts);
+        next.windows.add(now, sample);
         let Phase::Closed { streak: before } = record.phase else {
             return (next, None);
         };
@@ -228,10 +248,10 @@ impl Breaker {
             _ => before.saturating_add(self.kept.streak).saturating_add(1),
         };
         next.phase = Phase::Closed { streak };
-        let trip = self.trip(streak, next.window.sum());
+        let trip = self.trip(streak, next.windows.sum(self.width()));
         if trip.is_some() {
-            // The next closed phase starts with an empty window.
-            next = Record { window: Window::default(), doublings: 0, ..next.enter(Phase::Open { since: now }) };
+            // The next closed phase starts with empty windows.
+            next = Record { windows: Windows::default(), doublings: 0, ..next.enter(Phase::Open { since: now }) };
         }
         (next, trip)
     }
@@ -292,19 +312,6 @@ impl Breaker {
         }
     }
 
-    fn holds_failures(&self, record: &Record, now: u64) -> bool {
-        let holds = |window: &Window| {
-            let sum = window.sum();
-            sum.failures > 0 || sum.slow > 0
-        };
-        let mut window = record.window;
-        if !holds(&window) {
-            return false;
-        }
-        window.advance(self.epoch(now), self.width());
-        holds(&window)
-    }
-
     fn counts(&self, sample: Sample) -> Counts {
         let slow = self.settings.slow_call.is_some_and(|slow| sample.elapsed > slow.longer_than);
         Counts { total: 1, failures: u32::from(sample.failed), slow: u32::from(slow) }
@@ -327,10 +334,11 @@ impl Breaker {
 /// What an attempt finds.
 enum Look {
     Pass,
-    /// Not for so many milliseconds.
-    Deny(u64),
+    Deny(Wait),
     /// It may be a probe, once this is written.
-    Probe(Record, Option<Transition>),
+    Probe(Phase),
+    /// The same, with a new generation.
+    FirstProbe(Phase, Option<Transition>),
 }
 
 impl Record {

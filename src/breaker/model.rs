@@ -1,4 +1,5 @@
-//! The breaker against a slow one that keeps its whole history: random outcomes, steps of time, workers and lost races.
+//! The breaker against a slow one that keeps its whole history: random outcomes, steps of time, workers, lost races, and a window of its own for
+//! each worker, as two configurations have them.
 
 use proptest::prelude::*;
 
@@ -8,7 +9,7 @@ use super::*;
 /// One outcome of the closed phase.
 #[derive(Clone, Copy, Debug)]
 struct Past {
-    epoch: u64,
+    at: u64,
     failed: bool,
     slow: bool,
     /// It was told at once, and so ends a row of failures, if it is a success.
@@ -23,12 +24,39 @@ struct Private {
     seen: usize,
     suspicious: bool,
     published: u64,
-    kept_epoch: u64,
+    kept_at: u64,
+}
+
+/// What a window of one width knows.
+#[derive(Clone, Debug)]
+struct Known {
+    /// Of a bucket.
+    width: u64,
+    /// When its own configuration last wrote.
+    used: u64,
+    past: Vec<Past>,
+}
+
+impl Known {
+    fn in_window(&self, now: u64) -> Vec<Past> {
+        self.past.iter().copied().filter(|past| now / self.width - past.at / self.width < 10).collect()
+    }
+
+    fn is_bad(&self, now: u64) -> bool {
+        self.in_window(now).iter().any(|past| past.failed || past.slow)
+    }
+
+    /// What a window that is new learns: each outcome is taken to be of the end of its bucket.
+    fn told(&self, now: u64) -> Vec<Past> {
+        let end = |at: u64| ((at / self.width + 1) * self.width - 1).min(now);
+        self.in_window(now).into_iter().map(|past| Past { at: end(past.at), ..past }).collect()
+    }
 }
 
 #[derive(Clone, Debug)]
 enum Slow {
-    Closed(Vec<Past>),
+    /// All outcomes, and what each window knows of them.
+    Closed(Vec<Past>, Vec<Known>),
     Open {
         since: u64,
     },
@@ -42,7 +70,10 @@ enum Slow {
 
 /// The slow breaker.
 struct Model {
+    /// All but the window.
     settings: Settings,
+    /// The width of each worker's buckets.
+    widths: Vec<u64>,
     state: Slow,
     /// Counts the changes of state.
     phase: usize,
@@ -60,14 +91,6 @@ enum Pass {
 }
 
 impl Model {
-    fn epoch(&self, now: u64) -> u64 {
-        now / (self.settings.window.as_millis() as u64 / 10)
-    }
-
-    fn in_window(&self, past: &[Past], now: u64) -> Vec<Past> {
-        past.iter().copied().filter(|past| self.epoch(now) - past.epoch < 10).collect()
-    }
-
     fn change(&mut self, state: Slow) {
         self.state = state;
         self.phase += 1;
@@ -83,9 +106,11 @@ impl Model {
         let denied = self.settings.observe.then_some(Pass::Unseen);
         let number = self.probes_begun;
         match self.state.clone() {
-            Slow::Closed(past) => {
+            Slow::Closed(past, known) => {
                 let row = row(&past) > 0;
-                let bad = self.in_window(&past, now).iter().any(|past| past.failed || past.slow);
+                let width = self.widths[worker];
+                let has_own = known.iter().any(|known| known.width == width);
+                let bad = known.iter().filter(|known| !has_own || known.width == width).any(|known| known.is_bad(now));
                 let phase = self.phase;
                 let private = &mut self.workers[worker];
                 if private.seen != phase {
@@ -135,49 +160,55 @@ impl Model {
         *successes += 1;
         if *successes >= self.settings.successes {
             self.openings = 0;
-            self.change(Slow::Closed(Vec::new()));
+            self.change(Slow::Closed(Vec::new(), Vec::new()));
         }
     }
 
     fn counted(&mut self, worker: usize, phase: usize, failed: bool, slow: bool, lost: bool, now: u64) {
-        let epoch = self.epoch(now);
+        let width = self.widths[worker];
         let private = &mut self.workers[worker];
         if phase != private.seen {
             return;
         }
-        let fresh = now - private.published < 100 && private.kept_epoch == epoch;
+        let fresh = now - private.published < 100 && private.kept_at / width == now / width;
         let tail_failed = row(&private.kept) > 0;
-        if fresh && !private.suspicious && !failed && !slow && !tail_failed {
-            private.kept.push(Past { epoch, failed, slow, loud: false });
-            return;
-        }
-        let outcome = Past { epoch, failed, slow, loud: true };
-        if lost {
-            // What is told later is told as of the time at which it was tried last.
-            private.kept.iter_mut().for_each(|past| past.epoch = epoch);
-            private.kept.push(outcome);
-            private.kept_epoch = epoch;
+        let is_quiet = fresh && !private.suspicious && !failed && !slow && !tail_failed;
+        if is_quiet || lost {
+            // What is told later is told as of the time of the latest of it.
+            private.kept.push(Past { at: now, failed, slow, loud: !is_quiet });
+            private.kept.iter_mut().for_each(|past| past.at = now);
+            private.kept_at = now;
             return;
         }
         if phase != self.phase {
             return;
         }
-        let kept = std::mem::take(&mut private.kept);
-        (private.kept_epoch, private.published) = (epoch, now);
-        let Slow::Closed(past) = &mut self.state else {
+        let mut fresh = std::mem::take(&mut private.kept);
+        fresh.push(Past { at: now, failed, slow, loud: true });
+        (private.kept_at, private.published) = (now, now);
+        let Slow::Closed(past, known) = &mut self.state else {
             return;
         };
-        past.extend(kept.into_iter().chain([outcome]));
-        let past = past.clone();
-        if self.trips(&past, now) {
+        past.extend(&fresh);
+        known.retain(|known| known.width == width || now - known.used <= 10 * known.width);
+        if !known.iter().any(|known| known.width == width) {
+            let reaches = known.iter().filter(|known| known.width >= width).min_by_key(|known| known.width);
+            let source = reaches.or(known.iter().max_by_key(|known| known.width));
+            let past = source.map_or(Vec::new(), |source| source.told(now));
+            known.push(Known { width, used: now, past });
+        }
+        known.iter_mut().for_each(|known| known.past.extend(&fresh));
+        let own = known.iter_mut().find(|known| known.width == width).unwrap();
+        own.used = now;
+        let (past, recent) = (past.clone(), own.in_window(now));
+        if self.trips(&past, &recent) {
             self.openings = 0;
             self.change(Slow::Open { since: now });
         }
     }
 
-    fn trips(&self, past: &[Past], now: u64) -> bool {
+    fn trips(&self, past: &[Past], recent: &[Past]) -> bool {
         let settings = &self.settings;
-        let recent = self.in_window(past, now);
         let share = |part: usize, percent: f64| part > 0 && part as f64 * 100.0 >= percent * recent.len() as f64;
         let failures = recent.iter().filter(|past| past.failed).count();
         let slow = recent.iter().filter(|past| past.slow).count();
@@ -225,36 +256,58 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         1_u32..4,
         1_u32..4,
         prop::bool::weighted(0.2),
-        1_u64..20,
     )
-        .prop_map(|(consecutive_failures, failure_percent, min_requests, slow, probes, successes, observe, hundreds)| {
-            Settings {
-                consecutive_failures,
-                failure_percent,
-                window: ms(hundreds * 100),
-                min_requests,
-                slow_call: slow.then_some(SlowCall { longer_than: ms(50), percent: 60.0 }),
-                open_for: ms(300),
-                max_open_for: ms(1_000),
-                probes,
-                successes,
-                observe,
-                timeout: ms(100),
-            }
+        .prop_map(|(consecutive_failures, failure_percent, min_requests, slow, probes, successes, observe)| Settings {
+            consecutive_failures,
+            failure_percent,
+            window: ms(1_000),
+            min_requests,
+            slow_call: slow.then_some(SlowCall { longer_than: ms(50), percent: 60.0 }),
+            open_for: ms(300),
+            max_open_for: ms(1_000),
+            probes,
+            successes,
+            observe,
+            timeout: ms(100),
         })
 }
 
+/// Bytes that are a record, with any numbers in it.
+fn junk() -> impl Strategy<Value = Vec<u8>> {
+    let windows = 0_u8..5;
+    windows.prop_flat_map(|windows| {
+        let bytes = prop::collection::vec(any::<u8>(), 28 + usize::from(windows) * 140);
+        (bytes, 0_u8..3).prop_map(move |(mut bytes, phase)| {
+            bytes[..5].copy_from_slice(&[b'S', b'C', b'B', LAYOUT, phase]);
+            bytes[6] = windows;
+            bytes
+        })
+    })
+}
+
+/// The windows of three workers: of one configuration, or of two or three.
+fn windows() -> impl Strategy<Value = Vec<u64>> {
+    let window = || prop_oneof![(1_u64..20).prop_map(|hundreds| hundreds * 100), 100_u64..2_500];
+    prop_oneof![
+        window().prop_map(|window| vec![window; 3]),
+        (window(), window()).prop_map(|(one, other)| vec![one, other, one]),
+        prop::collection::vec(window(), 3),
+    ]
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(2_000))]
+    #![proptest_config(ProptestConfig::with_cases(4_000))]
 
     #[test]
-    fn it_does_what_one_with_its_whole_history_does(settings in any_settings(), steps in steps()) {
+    fn it_does_what_one_with_its_whole_history_does(settings in any_settings(), windows in windows(), steps in steps()) {
         let mut shared = Shared::default();
-        let mut workers = vec![Breaker::new(settings); 3];
+        let of = |window: &u64| Breaker::new(Settings { window: ms(*window), ..settings });
+        let mut workers: Vec<Breaker> = windows.iter().map(of).collect();
+        let widths: Vec<u64> = windows.iter().map(|window| window / 10).collect();
         let mut now = 1_000_000;
         let private = Private { suspicious: true, ..Private::default() };
         let mut model = Model {
-            settings, state: Slow::Closed(Vec::new()), phase: 0, openings: 0, probes_begun: 0, workers: vec![private; 3],
+            settings, widths, state: Slow::Closed(Vec::new(), Vec::new()), phase: 0, openings: 0, probes_begun: 0, workers: vec![private; 3],
         };
         let mut under_way: Vec<(usize, Permit, Pass)> = Vec::new();
         for step in steps {
@@ -288,7 +341,7 @@ proptest! {
                 Step::End { .. } => {}
             }
             let wanted = match &model.state {
-                Slow::Closed(_) => State::Closed,
+                Slow::Closed(..) => State::Closed,
                 Slow::HalfOpen { .. } => State::HalfOpen,
                 Slow::Open { .. } => State::Open,
             };
@@ -298,11 +351,9 @@ proptest! {
 
     #[test]
     fn no_bytes_and_no_clock_make_it_fail(
-        junk in prop::collection::vec(any::<u8>(), 160), phase in 0_u8..3, settings in any_settings(),
+        bytes in junk(), settings in any_settings(),
         steps in prop::collection::vec((any::<u64>(), any::<bool>()), 1..40),
     ) {
-        let mut bytes = junk;
-        bytes[..5].copy_from_slice(&[b'S', b'C', b'B', 1, phase]);
         prop_assert!(Record::decode(&bytes).is_some());
         let mut shared = Shared::holding(bytes);
         let mut breaker = Breaker::new(settings);
@@ -314,10 +365,8 @@ proptest! {
     }
 
     #[test]
-    fn a_record_is_read_as_it_was_written(junk in prop::collection::vec(any::<u8>(), 160), phase in 0_u8..3) {
-        let mut bytes = junk;
-        bytes[..5].copy_from_slice(&[b'S', b'C', b'B', 1, phase]);
+    fn a_record_is_read_as_it_was_written(bytes in junk()) {
         let record = Record::decode(&bytes).unwrap();
-        prop_assert_eq!(Record::decode(&record.encode()), Some(record));
+        prop_assert_eq!(Record::decode(record.encode(&mut Record::room())), Some(record));
     }
 }

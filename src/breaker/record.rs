@@ -1,13 +1,14 @@
-//! What all workers know of a target's circuit breaker: a few bytes of fixed length in shared data.
+//! What all workers know of a target's circuit breaker: a few hundred bytes in shared data.
 //!
-//! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), two bytes unused, generation (4), two numbers of
-//! the phase (4 each), a time of the phase (8), then the [`Window`]. Bytes of another length, with another magic, or with a phase
-//! that does not exist, are not a record: whoever reads them takes the breaker for closed.
+//! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), the number of windows (1), one byte unused, generation (4), two
+//! numbers of the phase (4 each), a time of the phase (8), then the [`Windows`]. Bytes of another length, with another magic, or with
+//! a phase that does not exist, are not a record: whoever reads them takes the breaker for closed.
 
-use super::window::Window;
+use super::window::Windows;
 
-/// Changes with the layout: an older filter's bytes are not understood by halves.
-const MAGIC: [u8; 4] = *b"SCB\x01";
+/// The layout. It is a part of the key too, so that two versions of the filter that share their data do not overwrite each other's records.
+pub const LAYOUT: u8 = 2;
+const MAGIC: [u8; 4] = [b'S', b'C', b'B', LAYOUT];
 const HEAD: usize = 28;
 
 /// A breaker, as it stands in shared data. Times are milliseconds of a clock that all workers share.
@@ -19,7 +20,7 @@ pub struct Record {
     /// How often the open time has doubled since the breaker was closed.
     pub(super) doublings: u8,
     /// Outcomes of the closed phase.
-    pub(super) window: Window,
+    pub(super) windows: Windows,
 }
 
 /// Where a breaker stands, with what belongs to that.
@@ -49,38 +50,43 @@ impl Default for Phase {
     }
 }
 
-/// A record as bytes.
-pub type Bytes = [u8; HEAD + Window::LENGTH];
+/// Room for a record as bytes.
+pub type Room = [u8; HEAD + Windows::LENGTH];
 
 impl Record {
+    /// Room in which nothing is written.
+    pub const fn room() -> Room {
+        [0; HEAD + Windows::LENGTH]
+    }
+
     /// The bytes that stand for it.
-    pub fn encode(&self) -> Bytes {
+    pub fn encode<'r>(&self, room: &'r mut Room) -> &'r [u8] {
         let (phase, first, second, time) = match self.phase {
             Phase::Closed { streak } => (0, streak, 0, 0),
             Phase::HalfOpen { probes, successes, lease } => (1, probes, successes, lease),
             Phase::Open { since } => (2, 0, 0, since),
         };
-        let mut head = [0; HEAD];
         let fields: [&[u8]; 6] = [
             &MAGIC,
-            &[phase, self.doublings, 0, 0],
+            &[phase, self.doublings, self.windows.count(), 0],
             &self.generation.to_le_bytes(),
             &first.to_le_bytes(),
             &second.to_le_bytes(),
             &time.to_le_bytes(),
         ];
-        let fields = fields.into_iter().flatten().copied();
-        head.iter_mut().zip(fields).for_each(|(byte, field)| *byte = field);
-        let mut bytes = [0; HEAD + Window::LENGTH];
-        let whole = head.into_iter().chain(self.window.encode());
-        bytes.iter_mut().zip(whole).for_each(|(byte, value)| *byte = value);
-        bytes
+        let head = fields.into_iter().flatten().copied();
+        let mut length = 0_usize;
+        for (byte, value) in room.iter_mut().zip(head.chain(self.windows.encode())) {
+            *byte = value;
+            length = length.saturating_add(1);
+        }
+        room.get(..length).unwrap_or_default()
     }
 
     /// The record that the bytes stand for, if they do.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<4>()?;
-        let ([phase, doublings, _, _], rest) = rest.split_first_chunk::<4>()?;
+        let ([phase, doublings, windows, _], rest) = rest.split_first_chunk::<4>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
         let (first, rest) = rest.split_first_chunk::<4>()?;
         let (second, rest) = rest.split_first_chunk::<4>()?;
@@ -92,7 +98,10 @@ impl Record {
             2 => Phase::Open { since: time },
             _ => return None,
         };
-        let window = Window::decode(rest)?;
-        (*magic == MAGIC).then_some(Self { generation: u32::from_le_bytes(*generation), phase, doublings: *doublings, window })
+        if *magic != MAGIC {
+            return None;
+        }
+        let windows = Windows::decode(*windows, rest)?;
+        Some(Self { generation: u32::from_le_bytes(*generation), phase, doublings: *doublings, windows })
     }
 }

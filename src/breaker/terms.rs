@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::outcome::Outcome;
+use crate::outcome::{Outcome, Policy};
 
 /// When a breaker opens, and how it closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -92,8 +92,28 @@ pub enum Transition {
 pub enum Admission {
     /// It may. How it ends must be told by [`super::Breaker::settle`].
     Pass(Permit),
-    /// It may not, and not before this time has passed; zero when that is not known.
-    Deny(Duration),
+    /// It may not.
+    Deny(Wait),
+}
+
+/// How long an attempt that may not be made has to wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Wait {
+    /// The breaker is open, and stays so for this time.
+    Open(Duration),
+    /// All probes are under way. One ends within this time, or is taken for lost then; the breaker may change at any moment before that.
+    Probes(Duration),
+}
+
+/// What the next attempt would find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// All attempts may be made.
+    Closed,
+    /// One may be made, as a probe.
+    Probe,
+    /// None may be made.
+    Denied(Wait),
 }
 
 /// An attempt that was let through.
@@ -117,8 +137,8 @@ pub struct Sample {
 }
 
 impl Sample {
-    /// What an outcome says about its target; none when it says nothing.
-    pub fn of(outcome: Outcome, elapsed: Duration) -> Option<Self> {
-        Some(Self { failed: outcome.is_target_failure()?, elapsed })
+    /// What an outcome says about its target, by the target's policy; none when it says nothing.
+    pub fn of(policy: &Policy, outcome: Outcome, elapsed: Duration) -> Option<Self> {
+        Some(Self { failed: policy.target_failed(outcome)?, elapsed })
     }
 }

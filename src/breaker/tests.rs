@@ -33,7 +33,7 @@ impl Store for Shared {
         }
         assert_eq!(version, self.version);
         self.version += 1;
-        self.bytes = Some(record.encode().to_vec());
+        self.bytes = Some(record.encode(&mut Record::room()).to_vec());
         true
     }
 }
@@ -91,7 +91,7 @@ impl Workers {
     fn permit(&mut self, worker: usize) -> Permit {
         match self.ask(worker).0 {
             Admission::Pass(permit) => permit,
-            Admission::Deny(left) => panic!("denied for {left:?}"),
+            Admission::Deny(wait) => panic!("denied: {wait:?}"),
         }
     }
 
@@ -218,7 +218,7 @@ fn slow_calls_open_it_by_their_share() {
 fn an_open_breaker_lets_a_probe_pass_when_its_time_is_over_and_not_before() {
     let mut workers = Workers::opened(settings());
     workers.now += 4_999;
-    assert_eq!(workers.ask(1), (Admission::Deny(ms(1)), None));
+    assert_eq!(workers.ask(1), (Admission::Deny(Wait::Open(ms(1))), None));
     workers.now += 1;
     let (admission, transition) = workers.ask(1);
     assert!(matches!(admission, Admission::Pass(Permit::Probe(_))));
@@ -407,14 +407,30 @@ fn a_race_that_is_always_lost_lets_no_probe_pass_and_ends() {
 
 #[test]
 fn junk_is_a_closed_breaker() {
-    let whole = Record::default().encode();
-    let mut wrong_version = whole;
-    wrong_version[3] += 1;
-    let mut wrong_phase = whole;
-    wrong_phase[4] = 3;
-    for junk in
-        [&[][..], b"junk", &[0; 160], &[0xff; 160], &whole[1..], &[&whole[..], &[0]].concat(), &wrong_version, &wrong_phase]
-    {
+    let mut workers = Workers::new(1, settings());
+    workers.attempt(0, true);
+    let whole = workers.shared.bytes.clone().unwrap();
+    let with = |place: usize, byte: u8| {
+        let mut bytes = whole.clone();
+        bytes[place] = byte;
+        bytes
+    };
+    let (older, newer, wrong_phase) = (with(3, 1), with(3, 3), with(4, 3));
+    let (no_window, two_windows, many_windows) = (with(6, 0), with(6, 2), with(6, 255));
+    for junk in [
+        &[][..],
+        b"junk",
+        &[0; 168],
+        &[0xff; 168],
+        &whole[1..],
+        &[&whole[..], &[0]].concat(),
+        &older,
+        &newer,
+        &wrong_phase,
+        &no_window,
+        &two_windows,
+        &many_windows,
+    ] {
         let mut workers = Workers::new(1, settings());
         workers.shared = Shared::holding(junk.to_vec());
         assert_eq!(workers.state(), State::Closed, "{junk:?}");
@@ -466,16 +482,112 @@ fn a_clock_that_goes_back_forgets_the_window() {
     assert!(workers.attempt(0, true).is_some());
 }
 
+/// A worker for each of these windows.
+fn with_windows(windows: &[u64], settings: Settings) -> Workers {
+    let mut workers = Workers::new(0, settings);
+    workers.breakers = windows.iter().map(|window| Breaker::new(Settings { window: ms(*window), ..settings })).collect();
+    workers
+}
+
 #[test]
-fn a_window_of_another_width_starts_anew() {
-    let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings() });
+fn two_windows_count_all_failures_whichever_configuration_saw_them() {
+    for windows in [[30_000, 10_000], [10_000, 30_000], [30_000, 7_001], [1_000, 3_600_000]] {
+        let mut workers = with_windows(&windows, Settings { consecutive_failures: 0, ..settings() });
+        for failure in 0..19 {
+            assert_eq!(workers.attempt(failure % 2, true), None, "{windows:?}");
+        }
+        assert!(workers.attempt(1, true).is_some(), "{windows:?}");
+    }
+}
+
+#[test]
+fn a_wider_window_keeps_what_a_narrower_one_has_forgotten() {
+    let mut workers = with_windows(&[60_000, 1_000], Settings { consecutive_failures: 0, ..settings() });
+    for _ in 0..9 {
+        workers.now += 2_000;
+        assert_eq!(workers.attempt(1, true), None);
+        assert_eq!(workers.attempt(0, false), None);
+    }
+    workers.now += 2_000;
+    assert_eq!(workers.attempt(1, true), None, "one failure in its own window");
+    assert!(workers.attempt(0, true).is_some(), "11 failures of 20 in the other");
+}
+
+#[test]
+fn an_update_that_changes_the_width_keeps_what_was_counted() {
+    for (before, after) in [(30_000, 10_000), (10_000, 30_000), (30_000, 7_001), (7_001, 30_000)] {
+        let mut workers = with_windows(&[before, after], Settings { consecutive_failures: 0, ..settings() });
+        for _ in 0..19 {
+            assert_eq!(workers.attempt(0, true), None);
+        }
+        workers.now += 500;
+        assert!(workers.attempt(1, true).is_some(), "{before} {after}");
+    }
+}
+
+#[test]
+fn what_is_too_old_for_a_window_of_a_new_width_does_not_count_in_it() {
+    let mut workers = with_windows(&[60_000, 1_000], Settings { consecutive_failures: 0, ..settings() });
     for _ in 0..19 {
         workers.attempt(0, true);
     }
-    workers.breakers[1] = Breaker::new(Settings { consecutive_failures: 0, window: ms(10_000), ..settings() });
-    assert_eq!(workers.attempt(1, true), None);
-    for _ in 0..18 {
+    workers.now += 15_000;
+    for _ in 0..19 {
         assert_eq!(workers.attempt(1, true), None);
     }
     assert!(workers.attempt(1, true).is_some());
+}
+
+#[test]
+fn many_widths_take_bounded_room_and_each_still_opens() {
+    let windows: Vec<u64> = (1..=9).map(|width| width * 3_333).collect();
+    let mut workers = with_windows(&windows, Settings { consecutive_failures: 0, ..settings() });
+    for failure in 0..19 {
+        assert_eq!(workers.attempt(failure % windows.len(), true), None, "{failure}");
+        assert!(workers.shared.bytes.as_ref().unwrap().len() <= std::mem::size_of::<Room>());
+    }
+    assert!(workers.attempt(4, true).is_some());
+}
+
+#[test]
+fn a_window_that_no_configuration_uses_any_more_is_forgotten() {
+    let mut workers = with_windows(&[30_000, 10_000], settings());
+    let mut length = |worker: usize, millis: u64| {
+        workers.now += millis;
+        workers.attempt(worker, true);
+        workers.attempt(worker, false);
+        workers.shared.bytes.as_ref().unwrap().len()
+    };
+    let (one, two) = (length(0, 0), length(1, 0));
+    assert!(one < two);
+    assert_eq!(length(1, 20_000), two);
+    assert_eq!(length(1, 15_000), one);
+}
+
+#[test]
+fn who_waits_for_probes_is_told_for_how_long_at_most() {
+    let mut workers = Workers::opened(settings());
+    workers.now += 5_000;
+    workers.permit(0);
+    workers.now += 1_000;
+    assert_eq!(workers.ask(1).0, Admission::Deny(Wait::Probes(ms(1_501))));
+    let now = ms(workers.now);
+    assert_eq!(workers.breakers[1].outlook(&mut workers.shared, now), Outlook::Denied(Wait::Probes(ms(1_501))));
+    workers.now += 1_500;
+    assert_eq!(workers.ask(1).0, Admission::Deny(Wait::Probes(ms(1))));
+    workers.now += 1;
+    workers.permit(1);
+}
+
+#[test]
+fn an_outlook_takes_no_place() {
+    let mut workers = Workers::opened(settings());
+    let look = |workers: &mut Workers| workers.breakers[1].outlook(&mut workers.shared, ms(workers.now));
+    assert_eq!(look(&mut workers), Outlook::Denied(Wait::Open(ms(5_000))));
+    workers.now += 5_000;
+    assert_eq!((look(&mut workers), look(&mut workers)), (Outlook::Probe, Outlook::Probe));
+    assert_eq!(workers.state(), State::Open);
+    workers.attempt(0, false);
+    workers.attempt(0, false);
+    assert_eq!(look(&mut workers), Outlook::Closed);
 }

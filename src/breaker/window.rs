@@ -1,9 +1,16 @@
-//! Outcomes of the last while, counted in buckets: ten, however many there are, each a tenth of the window wide. The window
-//! slides by whole buckets.
+//! Outcomes of the last while, counted in buckets: ten, however many there are, each a tenth of the window wide. A window slides by whole
+//! buckets.
+//!
+//! Two configurations of one breaker may ask for windows of different widths, for good or while an update drains. Each width has a window of
+//! its own, and every outcome counts in all of them. So no configuration loses what it has counted when another one writes.
+
+use std::mem::take;
 
 /// How many buckets there are.
 pub(super) const BUCKETS: u64 = 10;
 const COUNT: usize = BUCKETS as usize;
+/// As many windows are kept. One more replaces the one that was not used for the longest time.
+const WINDOWS: usize = 4;
 
 /// Outcomes counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,13 +26,134 @@ impl Counts {
         self.failures = self.failures.saturating_add(more.failures);
         self.slow = self.slow.saturating_add(more.slow);
     }
+
+    fn are_bad(self) -> bool {
+        self.failures > 0 || self.slow > 0
+    }
 }
 
-/// The counts, and which time they are of. An epoch is a time divided by the width of a bucket.
+/// The windows of a breaker, one for each width that is in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Window {
-    /// Of a bucket, in milliseconds: a change of configuration may change it.
+pub(super) struct Windows {
+    count: usize,
+    windows: [Window; WINDOWS],
+}
+
+impl Windows {
+    /// The bytes that all of them take.
+    pub(super) const LENGTH: usize = WINDOWS * Window::LENGTH;
+
+    /// How many there are.
+    pub(super) fn count(&self) -> u8 {
+        u8::try_from(self.count).unwrap_or(0)
+    }
+
+    /// Moves all windows on to the time `now`, for a configuration whose buckets are `width` wide. A width that is new gets a window with what
+    /// the others have counted. A window that was not used for as long as it reaches back is forgotten: all that its own configuration
+    /// has counted is too old by then.
+    pub(super) fn advance(&mut self, now: u64, width: u32) {
+        let mut kept = Self::default();
+        for window in self.each() {
+            let is_stale = window.width != width && now.saturating_sub(window.used) > window.span();
+            if window.width > 0 && !is_stale {
+                let mut window = *window;
+                window.advance(now);
+                kept.push(window);
+            }
+        }
+        *self = kept;
+        let mut own = self.take(width).unwrap_or_else(|| self.derived(now, width));
+        own.used = now;
+        if self.count >= WINDOWS {
+            let oldest = self.each().min_by_key(|window| window.used).map_or(0, |window| window.width);
+            self.take(oldest);
+        }
+        self.push(own);
+    }
+
+    /// Counts outcomes of a time in all windows that reach back to it.
+    pub(super) fn add(&mut self, at: u64, counts: Counts) {
+        for window in self.windows.iter_mut().take(self.count) {
+            window.add(at, counts);
+        }
+    }
+
+    /// All that the window of this width counts.
+    pub(super) fn sum(&self, width: u32) -> Counts {
+        self.of(width).map_or(Counts::default(), Window::sum)
+    }
+
+    /// True when failures or slow calls are counted in the window of this width at the time `now`, or in any, if it has none yet.
+    pub(super) fn hold_failures(&self, now: u64, width: u32) -> bool {
+        let own = self.of(width);
+        self.each().filter(|window| own.is_none_or(|own| own.width == window.width)).any(|window| {
+            window.sum().are_bad() && {
+                let mut window = *window;
+                window.advance(now);
+                window.sum().are_bad()
+            }
+        })
+    }
+
+    fn each(&self) -> impl Iterator<Item = &Window> {
+        self.windows.iter().take(self.count)
+    }
+
+    fn of(&self, width: u32) -> Option<&Window> {
+        self.each().find(|window| window.width == width)
+    }
+
+    fn push(&mut self, window: Window) {
+        if let Some(place) = self.windows.get_mut(self.count) {
+            *place = window;
+            self.count = self.count.saturating_add(1);
+        }
+    }
+
+    fn take(&mut self, width: u32) -> Option<Window> {
+        let place = self.each().position(|window| window.width == width)?;
+        let last = self.count.saturating_sub(1);
+        self.windows.swap(place, last);
+        self.count = last;
+        self.windows.get_mut(last).map(take)
+    }
+
+    /// A window of a width that had none, out of the one that tells most about its time: the narrowest of those that reach back as far, or the
+    /// widest. What a bucket has counted is taken to be of the bucket's end.
+    fn derived(&self, now: u64, width: u32) -> Window {
+        let mut fresh = Window { width, used: now, ..Window::default() };
+        fresh.newest = fresh.epoch(now);
+        let reaches = |window: &&Window| window.width >= width;
+        let source = self.each().filter(reaches).min_by_key(|window| window.width);
+        if let Some(source) = source.or(self.each().max_by_key(|window| window.width)) {
+            for (end, counts) in source.ends() {
+                fresh.add(end.min(now), counts);
+            }
+        }
+        fresh
+    }
+
+    pub(super) fn encode(&self) -> impl Iterator<Item = u8> + '_ {
+        self.each().flat_map(Window::encode)
+    }
+
+    /// None when the bytes are not those of `count` windows.
+    pub(super) fn decode(count: u8, mut bytes: &[u8]) -> Option<Self> {
+        let mut windows = Self { count: usize::from(count), ..Self::default() };
+        for window in windows.windows.get_mut(..windows.count)? {
+            (*window, bytes) = Window::decode(bytes)?;
+        }
+        bytes.is_empty().then_some(windows)
+    }
+}
+
+/// The counts of one width, and which time they are of. An epoch is a time divided by the width of a bucket.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Window {
+    /// Of a bucket, in milliseconds.
     width: u32,
+    /// When a configuration of this width last wrote.
+    used: u64,
     /// The epoch of the newest bucket.
     newest: u64,
     /// Each at its epoch modulo their number.
@@ -33,14 +161,24 @@ pub(super) struct Window {
 }
 
 impl Window {
-    /// The bytes it takes.
-    pub(super) const LENGTH: usize = 12 + COUNT * 12;
+    const LENGTH: usize = 20 + COUNT * 12;
 
-    /// Moves on to an epoch: what is older than the window is forgotten. So is everything when the width is another, or when the
-    /// epoch lies before the newest bucket by more than one: then the clock was set back, and the counts are of no known time.
-    pub(super) fn advance(&mut self, epoch: u64, width: u32) {
-        if width != self.width || epoch.saturating_add(1) < self.newest {
-            *self = Self { width, newest: epoch, ..Self::default() };
+    fn epoch(&self, at: u64) -> u64 {
+        at.checked_div(u64::from(self.width)).unwrap_or(0)
+    }
+
+    /// How far it reaches back, in milliseconds.
+    fn span(&self) -> u64 {
+        u64::from(self.width).saturating_mul(BUCKETS)
+    }
+
+    /// Moves on to a time: what is older than the window is forgotten. So is everything when the time lies before the newest bucket by more
+    /// than one: then the clock was set back, and the counts are of no known time.
+    fn advance(&mut self, now: u64) {
+        let epoch = self.epoch(now);
+        self.used = self.used.min(now);
+        if epoch.saturating_add(1) < self.newest {
+            *self = Self { width: self.width, used: self.used, newest: epoch, ..Self::default() };
             return;
         }
         let fresh = epoch.saturating_sub(self.newest);
@@ -50,9 +188,9 @@ impl Window {
         self.newest = self.newest.max(epoch);
     }
 
-    /// Counts outcomes of an epoch, unless it lies before the window.
-    pub(super) fn add(&mut self, epoch: u64, counts: Counts) {
-        let epoch = epoch.min(self.newest);
+    /// Counts outcomes of a time, unless it lies before the window.
+    fn add(&mut self, at: u64, counts: Counts) {
+        let epoch = self.epoch(at).min(self.newest);
         if self.newest.saturating_sub(epoch) < BUCKETS {
             let mut sum = self.get(epoch);
             sum.add(counts);
@@ -61,10 +199,18 @@ impl Window {
     }
 
     /// All that is counted.
-    pub(super) fn sum(&self) -> Counts {
+    fn sum(&self) -> Counts {
         self.buckets.iter().fold(Counts::default(), |mut sum, bucket| {
             sum.add(*bucket);
             sum
+        })
+    }
+
+    /// What each bucket counts, with the last millisecond that belongs to it.
+    fn ends(&self) -> impl Iterator<Item = (u64, Counts)> + '_ {
+        (self.newest.saturating_sub(BUCKETS.saturating_sub(1))..=self.newest).map(|epoch| {
+            let next = epoch.saturating_add(1).saturating_mul(u64::from(self.width));
+            (next.saturating_sub(1), self.get(epoch))
         })
     }
 
@@ -78,18 +224,23 @@ impl Window {
         }
     }
 
-    pub(super) fn encode(&self) -> impl Iterator<Item = u8> + '_ {
+    fn encode(&self) -> impl Iterator<Item = u8> + '_ {
         let counts = self.buckets.iter().flat_map(|bucket| [bucket.total, bucket.failures, bucket.slow]);
-        let head = self.width.to_le_bytes().into_iter().chain(self.newest.to_le_bytes());
+        let head = self.width.to_le_bytes().into_iter().chain(self.used.to_le_bytes()).chain(self.newest.to_le_bytes());
         head.chain(counts.flat_map(u32::to_le_bytes))
     }
 
-    /// None when the bytes are too many or too few.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+    /// A window, and the bytes behind it.
+    fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (width, rest) = bytes.split_first_chunk::<4>()?;
+        let (used, rest) = rest.split_first_chunk::<8>()?;
         let (newest, mut rest) = rest.split_first_chunk::<8>()?;
-        let mut window =
-            Self { width: u32::from_le_bytes(*width), newest: u64::from_le_bytes(*newest), buckets: [Counts::default(); COUNT] };
+        let mut window = Self {
+            width: u32::from_le_bytes(*width),
+            used: u64::from_le_bytes(*used),
+            newest: u64::from_le_bytes(*newest),
+            ..Self::default()
+        };
         for bucket in &mut window.buckets {
             for count in [&mut bucket.total, &mut bucket.failures, &mut bucket.slow] {
                 let (number, after) = rest.split_first_chunk::<4>()?;
@@ -97,7 +248,7 @@ impl Window {
                 rest = after;
             }
         }
-        rest.is_empty().then_some(window)
+        Some((window, rest))
     }
 }
 

@@ -154,6 +154,7 @@ impl Target {
             Some(retry) => retry_policy(retry),
             None => (None, RetryOn::defaults()),
         };
+        let failures = raw.circuit_breaker.failure_statuses.0.clone();
         let timeout = Duration::from_millis(raw.timeout.0);
         let mut target = Self {
             breaker: breaker_settings(raw.circuit_breaker, timeout),
@@ -166,7 +167,7 @@ impl Target {
             shape: shaping::shape(raw.request, env),
             batch: raw.batch.map(shaping::batch),
             compare: raw.compare.map(compare::Settings::from),
-            policy: Policy::new(raw.success.0, retry_on),
+            policy: Policy::new(raw.success.0, retry_on, failures),
             retry,
             dead_letter: raw.dead_letter.map(|raw| dead_letter(raw, env)),
             timeout,

@@ -139,6 +139,9 @@ pub struct Breaker {
     /// The share of failures that opens it.
     #[deserr(default)]
     pub failure_rate: FailureRate,
+    /// The answers that are failures, unless `success` names them too. Of gRPC, the statuses that its own stand for. No answer is always a failure.
+    #[deserr(default = Self::default().failure_statuses)]
+    pub failure_statuses: NonEmpty<StatusPattern>,
     /// The share of slow calls that opens it. Absent: not used.
     #[deserr(default)]
     pub slow_call: Option<SlowCall>,
@@ -161,6 +164,7 @@ impl Default for Breaker {
         Self {
             consecutive_failures: Whole(5),
             failure_rate: FailureRate::default(),
+            failure_statuses: NonEmpty(vec![StatusPattern::class(5), StatusPattern::one(429)]),
             slow_call: None,
             open_for: Millis(5_000),
             max_open_for: None,

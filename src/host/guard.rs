@@ -1,12 +1,11 @@
 //! A target's circuit breaker, with its record in Envoy's shared data, its gauge and its log lines.
 
-use std::mem::size_of;
 use std::time::Duration;
 
 use super::calls;
 use super::journal;
 use super::metrics::TargetMetrics;
-use crate::breaker::{Admission, Breaker, Bytes, Permit, Record, Sample, Settings, State, Store, Transition};
+use crate::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
 use crate::stats::Metric;
 
 /// One worker's side of a target's circuit breaker; without settings, everything passes.
@@ -19,9 +18,10 @@ pub(super) struct Guard {
 }
 
 impl Guard {
-    /// A guard of that target. Workers, and one configuration after the other, share it by the name and the cluster.
+    /// A guard of that target. Workers, and one configuration after the other, share it by the name and the cluster; versions of the filter
+    /// that write another layout do not.
     pub(super) fn new(target: &str, cluster: &str, settings: Option<Settings>, metrics: &TargetMetrics) -> Self {
-        let shared = Shared { key: format!("sidecast.breaker/{target}/{cluster}") };
+        let shared = Shared { key: format!("sidecast.breaker.{LAYOUT}/{target}/{cluster}") };
         let mut guard = Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None };
         let mut state = State::Closed;
         if let Some(breaker) = &guard.breaker {
@@ -41,6 +41,14 @@ impl Guard {
         self.show(state, metrics);
         self.report(transition, metrics);
         admission
+    }
+
+    /// What the next attempt would find.
+    pub(super) fn outlook(&mut self, now: Duration) -> Outlook {
+        match &mut self.breaker {
+            Some(breaker) => breaker.outlook(&mut self.shared, now),
+            None => Outlook::Closed,
+        }
     }
 
     /// Tells how an attempt ended.
@@ -97,18 +105,18 @@ impl Shared {
     /// could overwrite each other; any later one must name the present version, which this never is.
     fn seed(&self) {
         // It fails if there is a record. Should it fail otherwise, reading fails too, and everything passes.
-        let _ = calls::set_shared_data(&self.key, &Record::default().encode(), u32::MAX);
+        let _ = calls::set_shared_data(&self.key, Record::default().encode(&mut Record::room()), u32::MAX);
     }
 }
 
 impl Store for Shared {
     fn read(&mut self) -> Option<(Record, u32)> {
-        let mut room = [0; size_of::<Bytes>()];
+        let mut room = Record::room();
         let (bytes, version) = calls::shared_data(&self.key, &mut room).ok()?;
         Some((Record::decode(bytes).unwrap_or_default(), version))
     }
 
     fn write(&mut self, record: &Record, version: u32) -> bool {
-        calls::set_shared_data(&self.key, &record.encode(), version).is_ok()
+        calls::set_shared_data(&self.key, record.encode(&mut Record::room()), version).is_ok()
     }
 }

@@ -1,5 +1,5 @@
 //! A configuration in force, and every delivery under it: taken in, put together, waiting for a place or a time, attempted
-//! (`attempt`), compared (`comparison`), given up (`given_up`).
+//! (`attempt`), held back by a circuit breaker (`held`), compared (`comparison`), given up (`given_up`).
 
 mod attempt;
 mod batching;
@@ -7,6 +7,7 @@ mod comparison;
 mod deferred;
 mod delivery;
 mod given_up;
+mod held;
 mod intake;
 
 use std::collections::BTreeMap;
@@ -20,11 +21,11 @@ use self::deferred::Slice;
 pub(super) use self::delivery::BatchItem;
 use self::delivery::{Burden, Delivery, InFlight};
 use self::given_up::{GivenUp, Posted};
+use self::held::Held;
 pub(super) use self::intake::{Complete, Targets, Wanted};
 use super::calls;
 use super::guard::Guard;
 use super::metrics::TargetMetrics;
-use crate::breaker::{Permit, Sample};
 use crate::config::{Config, Target};
 use crate::ids::RandomPool;
 use crate::outbox::{ByteBudget, Lane, Offer};
@@ -77,6 +78,8 @@ struct TargetLane {
     batching: Option<Batching>,
     rate: Option<TokenBucket>,
     guard: Guard,
+    /// What waits for the guard.
+    held: Held,
     metrics: TargetMetrics,
 }
 
@@ -102,6 +105,7 @@ impl Mirror {
                 batching: target.batch.map(Batching::new),
                 rate: target.rate.clone(),
                 guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
+                held: Held::default(),
                 metrics,
             })
         };
@@ -155,7 +159,8 @@ impl Mirror {
     fn next_due(&self, now: Duration) -> Option<Duration> {
         let delivery = self.waiting.first_key_value().map(|((due, _), _)| *due);
         let batches = self.lanes.iter().filter_map(|lane| lane.batching.as_ref()?.due());
-        batches.chain(delivery).chain(self.deferred_due(now)).chain(self.drain.end()).min()
+        let held = self.lanes.iter().filter_map(|lane| lane.held.due());
+        batches.chain(held).chain(delivery).chain(self.deferred_due(now)).chain(self.drain.end()).min()
     }
 
     /// No new request comes. Batches go as they are, and what is under way has this long to end.
@@ -188,6 +193,7 @@ impl Mirror {
                 Drain::No => self.batch_due(target, now),
                 _ => self.close_batch(target, now),
             }
+            self.held_due(target, now);
         }
         while let Some(entry) = self.waiting.first_entry() {
             if entry.key().0 > now {
@@ -212,13 +218,6 @@ impl Mirror {
         let next = self.lanes.get_mut(target)?.lane.ended()?;
         self.count_queued(next.burden(), -1);
         Some(next)
-    }
-
-    /// Tells a target's breaker how an attempt ended.
-    fn settle(&mut self, target: usize, permit: Permit, sample: Option<Sample>, now: Duration) {
-        if let Some(TargetLane { guard, metrics, .. }) = self.lanes.get_mut(target) {
-            guard.settle(permit, sample, metrics, now);
-        }
     }
 
     /// Shows the breakers that none of the others uses as closed: this was the last to know them.

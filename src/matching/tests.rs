@@ -35,6 +35,7 @@ cases! {
     no_exact_path: r#"[{"path":{"exact":"/orders"}}]"#, "GET" "/orders/" &[] => false;
     a_pattern_matches_the_whole_path: r#"[{"path":{"regex":"/orders/[0-9]+"}}]"#, "GET" "/orders/42" &[] => true;
     a_pattern_does_not_match_a_part: r#"[{"path":{"regex":"/orders/[0-9]+"}}]"#, "GET" "/orders/42/x" &[] => false;
+    borders_of_words_in_a_pattern: r#"[{"path":{"regex":"/\\<orders\\>(/.*)?"}}]"#, "GET" "/orders/7" &[] => true;
     alternatives_of_a_pattern_stay_inside: r#"[{"path":{"regex":"/a|/b"}}]"#, "GET" "/ax" &[] => false;
     an_exact_header: r#"[{"headers":[{"name":"X-A","exact":"1"}]}]"#, "GET" "/" &[("x-a", b"1")] => true;
     a_prefix_of_a_header: r#"[{"headers":[{"name":"x-a","prefix":"ab"}]}]"#, "GET" "/" &[("x-a", b"abc")] => true;

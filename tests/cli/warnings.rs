@@ -103,6 +103,10 @@ warned! {
     statistics_with_other_labels: target("{name: a, cluster: audit}").replace("tag_name: reason", "tag_name: why") => "no-stats-tags" at "stats_tags";
     dead_letters_to_the_cluster_that_failed: plain("{name: a, cluster: c, dead_letter: {cluster: c }}") => "dead-letter-cluster" at "c }";
     nothing_that_stops_calls: plain("{name: a, cluster: c, circuit_breaker: {mode: disabled}}") => "no-circuit-breaker" at "disabled";
+    a_failure_that_counts_as_delivered:
+        plain("{name: a, cluster: c, success: [2xx, 404], circuit_breaker: {failure_statuses: [5xx, 404 ]}}") => "unused-failure-status" at "404 ]";
+    a_failure_of_a_class_that_counts_as_delivered:
+        plain("{name: a, cluster: c, circuit_breaker: {failure_statuses: [5xx, '302']}}") => "unused-failure-status" at "'302'";
     statuses_that_nobody_waits_for: plain("{name: a, cluster: c, statuses: [201]}") => "unused-statuses" at "statuses";
     one_key_for_all_requests: plain("{name: a, cluster: c, request: {headers: {set: {Idempotency-Key: one}}}}") => "idempotency-key" at "one}";
     a_key_for_each_attempt:
@@ -130,6 +134,7 @@ passed! {
     a_cluster_of_a_pattern: target("{name: a, cluster: primary, match: [{path: {regex: /a}}]}");
     calls_that_are_bounded: plain("{name: a, cluster: c, circuit_breaker: {mode: disabled}, limits: {max_in_flight: 64}}");
     a_breaker_that_watches: plain("{name: a, cluster: c, circuit_breaker: {mode: observe}}");
+    failures_of_a_class_but_one: plain("{name: a, cluster: c, success: [2xx, 404], circuit_breaker: {failure_statuses: [4xx, 5xx]}}");
     statuses_that_are_waited_for: plain("{name: a, cluster: c, after: response, statuses: [201]}");
     a_key_that_tells_requests_apart: plain("{name: a, cluster: c, request: {headers: {set: {idempotency-key: '${body:/id}'}}}}");
     retries_of_what_can_be_repeated: plain("{name: a, cluster: c, match: [{methods: [GET, PUT, DELETE]}], retry: {}}");

@@ -292,3 +292,57 @@ fn a_target_that_moves_to_another_cluster_starts_anew() {
     assert_eq!(attempt(&first).unwrap().cluster(), "elsewhere");
     is_blocked(&host, &second);
 }
+
+/// Opens at 20 failures within the window.
+fn windowed(window: &str) -> Value {
+    breaking(&json!({"failure_rate": {"percent": 50, "min_requests": 20, "window": window}}))
+}
+
+const WINDOWS: [(&str, &str); 4] = [("10s", "30s"), ("30s", "10s"), ("30s", "7001ms"), ("1s", "1h")];
+
+#[test]
+fn two_configurations_with_different_windows_count_their_failures_together() {
+    for (one, other) in WINDOWS {
+        let host = Host::new();
+        let (first, second) = (host.worker(&windowed(one)), host.worker(&windowed(other)));
+        for failure in 0..20 {
+            assert_eq!(state(&host), 0, "{one}, {other}: {failure}");
+            fails(if failure % 2 == 0 { &first } else { &second });
+        }
+        assert_eq!(state(&host), 2, "{one}, {other}");
+        is_blocked(&host, &first);
+        is_blocked(&host, &second);
+    }
+}
+
+#[test]
+fn an_update_that_changes_the_window_forgets_nothing_while_the_old_one_drains() {
+    for (before, after) in WINDOWS {
+        let (host, first, second) = two_workers(&windowed(before));
+        let late: Vec<_> = (0..10).map(|_| attempt(&first).unwrap()).collect();
+        for worker in [&first, &second] {
+            assert!(worker.configure(windowed(after).to_string()));
+        }
+        // Ends of the old configuration's attempts and of the new one's take turns.
+        for call in late {
+            assert_eq!(state(&host), 0, "{before}, {after}");
+            call.answer(Answer::upstream(503));
+            fails(&second);
+        }
+        assert_eq!(state(&host), 2, "{before}, {after}");
+        is_blocked(&host, &first);
+    }
+}
+
+#[test]
+fn the_record_of_another_version_of_the_filter_is_left_alone() {
+    let host = Host::new();
+    let (older, newer) = (b"sidecast.breaker/audit/audit", b"sidecast.breaker.3/audit/audit");
+    host.set_shared_data(older, b"SCB\x01");
+    host.set_shared_data(newer, b"SCB\x03");
+    let worker = host.worker(&quick());
+    open(&host, &worker);
+    let shared = host.shared_data();
+    assert_eq!((&shared[&older[..]][..], &shared[&newer[..]][..]), (&b"SCB\x01"[..], &b"SCB\x03"[..]));
+    assert_eq!(shared.len(), 3);
+}

@@ -19,6 +19,7 @@ mod batch_letters;
 mod batches;
 mod breaker;
 mod breaker_record;
+mod breaker_waits;
 mod compare;
 mod compare_bounds;
 mod configuration;

@@ -239,3 +239,32 @@ fn a_clock_that_is_set_back_makes_no_absurd_latency() {
     let samples = host.samples("audit", "latency_ms");
     assert!(samples.iter().all(|&sample| sample <= 40), "{samples:?}");
 }
+
+/// Where the breaker of a target stands that opens at two failures, after two such answers.
+fn breaker_after(failures: &serde_json::Value, answer: &Answer) -> i64 {
+    let breaker = json!({"consecutive_failures": 2, "failure_statuses": failures});
+    let (host, worker) = mirroring_with(&audit_with(&json!({"circuit_breaker": breaker, "success": ["2xx", "409"]})));
+    for _ in 0..2 {
+        worker.exchange(&Request::post("/orders.Orders/Place").header("content-type", "application/grpc").body(b"\0\0\0\0\0"));
+        worker.call_out().answer(answer.clone());
+    }
+    host.stat("audit", "breaker.state")
+}
+
+#[test]
+fn a_breaker_can_be_told_which_answers_are_failures() {
+    let with = json!(["5xx", "429", 401, "410"]);
+    let grpc = |code: &str| Answer::upstream(200).trailer("grpc-status", code);
+    let unauthenticated = grpc("16");
+    for answer in [&Answer::upstream(401), &Answer::upstream(410), &unauthenticated, &Answer::upstream(500), &Answer::reset()] {
+        assert_eq!(breaker_after(&with, answer), 2, "{answer:?}");
+    }
+    for answer in [&Answer::upstream(404), &Answer::upstream(409), &grpc("5"), &grpc("0")] {
+        assert_eq!(breaker_after(&with, answer), 0, "{answer:?}");
+    }
+    let conflict = json!(["4xx"]);
+    assert_eq!(breaker_after(&conflict, &Answer::upstream(404)), 2);
+    assert_eq!(breaker_after(&conflict, &Answer::upstream(409)), 0, "it counts as delivered");
+    assert_eq!(breaker_after(&conflict, &Answer::upstream(500)), 0, "it is not named");
+    assert_eq!(breaker_after(&conflict, &Answer::connect_error()), 2, "it is no answer");
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::deferred::Deferred;
 use super::delivery::{Batch, Delivery, InFlight, Load};
-use super::{signed, Mirror, TargetLane, UnderWay};
+use super::{signed, Mirror, UnderWay};
 use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
 use crate::grpc;
@@ -73,8 +73,8 @@ impl Mirror {
             }
             let permit = match self.admit(target, now) {
                 Admission::Pass(permit) => permit,
-                Admission::Deny(left) => {
-                    self.spare(delivery, now, left);
+                Admission::Deny(wait) => {
+                    self.spare(delivery, now, wait);
                     next = self.leave_place(target);
                     continue;
                 }
@@ -98,33 +98,12 @@ impl Mirror {
                 }
                 Err(NoCall::Refused(refusal)) => {
                     let outcome = self.judge(target, End::Refused(refusal));
-                    self.settle(target, permit, Sample::of(outcome, Duration::ZERO), now);
+                    let sample = self.sample(target, outcome, Duration::ZERO);
+                    self.settle(target, permit, sample, now);
                     let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now, body_size: 0 };
                     self.conclude(delivery, ended)
                 }
             };
-        }
-    }
-
-    fn admit(&mut self, target: usize, now: Duration) -> Admission {
-        match self.lanes.get_mut(target) {
-            Some(TargetLane { guard, metrics, .. }) => guard.admit(metrics, now),
-            None => Admission::Deny(Duration::ZERO),
-        }
-    }
-
-    /// The breaker does not let an attempt pass, and will not before `left` is over. A first attempt is given up: what comes while a target is
-    /// spared is not its to hold. A retry was worth waiting for, so it waits on, in its place, and spends nothing on it; unless it would be
-    /// too old by then.
-    fn spare(&mut self, delivery: Delivery, now: Duration, left: Duration) {
-        let random = u64::from_le_bytes(self.random.take(calls::random));
-        let earlier = delivery.attempt.saturating_sub(1);
-        let age = now.saturating_sub(delivery.received);
-        let retry = self.retry_of(delivery.target).filter(|_| earlier > 0);
-        let delay = retry.and_then(|retry| retry.wait_for_breaker(earlier, age, left, random));
-        match delay {
-            Some(delay) if self.park(&delivery) => self.wait(delivery, now, delay),
-            _ => self.give_up_before_attempt(delivery, DropReason::CircuitOpen, now),
         }
     }
 
@@ -265,7 +244,8 @@ impl Mirror {
         self.add(delivery.target, Metric::Inflight, -1);
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
         let outcome = self.outcome(delivery.target, self.is_grpc(&delivery), elapsed, headers, body_size);
-        self.settle(delivery.target, permit, Sample::of(outcome, elapsed), now);
+        let sample = self.sample(delivery.target, outcome, elapsed);
+        self.settle(delivery.target, permit, sample, now);
         let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after() } else { None };
         if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now, body_size }) {
             self.send(next, now);
@@ -301,6 +281,11 @@ impl Mirror {
             }
         }
         self.judge(target, End::Answer { status, from_upstream, text: &text, grpc })
+    }
+
+    /// What an outcome says about its target, for the target's breaker.
+    fn sample(&self, target: usize, outcome: Outcome, elapsed: Duration) -> Option<Sample> {
+        Sample::of(&self.config.targets.get(target)?.policy, outcome, elapsed)
     }
 
     pub(super) fn judge(&self, target: usize, end: End<'_>) -> Outcome {

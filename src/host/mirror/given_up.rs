@@ -264,7 +264,7 @@ impl Mirror {
         }
         self.abandon_deferred_deliveries(now);
         let waiting = std::mem::take(&mut self.waiting).into_values();
-        let queued = self.lanes.iter_mut().flat_map(|lane| lane.lane.clear());
+        let queued = self.lanes.iter_mut().flat_map(|TargetLane { lane, held, .. }| held.take().chain(lane.clear()));
         for delivery in waiting.chain(queued).collect::<Vec<_>>() {
             self.count_queued(delivery.burden(), -1);
             self.give_up_before_attempt(delivery, DropReason::Shutdown, now);

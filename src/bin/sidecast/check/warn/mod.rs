@@ -38,6 +38,8 @@ pub(super) enum Code {
     NoCircuitBreaker,
     /// `statuses` without `after: response`
     UnusedStatuses,
+    /// A `failure_statuses` of the circuit breaker that `success` names
+    UnusedFailureStatus,
     /// An `idempotency-key` that does not tell requests apart, or attempts
     IdempotencyKey,
     /// A key `on` that tools of Kubernetes take for `true`

@@ -20,8 +20,36 @@ pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
                        give the target a `limits.max_in_flight` of its own";
         warnings.push(Warning::new(mode, Code::NoCircuitBreaker, format!("{path}.circuit_breaker.mode"), message));
     }
+    check_failure_statuses(target, path, warnings);
     check_retries(target, path, warnings);
     check_key(target, path, warnings);
+}
+
+/// What counts as delivered is no failure, whatever the breaker is told.
+fn check_failure_statuses(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
+    let failures = target.at(&["circuit_breaker", "failure_statuses"]).map_or(&[][..], Node::items);
+    let success: Vec<String> = match target.get("success") {
+        Some(success) => success.items().iter().filter_map(status).collect(),
+        None => ["2xx", "3xx"].map(str::to_owned).to_vec(),
+    };
+    for (index, failure) in failures.iter().enumerate() {
+        let Some(text) = status(failure) else { continue };
+        let class = text.get(..1).map(|class| format!("{class}xx"));
+        if success.iter().any(|success| *success == text || Some(success) == class.as_ref()) {
+            let message = "`success` names it, and what counts as delivered is no failure for the breaker";
+            let path = format!("{path}.circuit_breaker.failure_statuses[{index}]");
+            warnings.push(Warning::new(failure, Code::UnusedFailureStatus, path, message));
+        }
+    }
+}
+
+/// A status or a class of statuses as it is written in text.
+fn status(node: &Node) -> Option<String> {
+    match &node.kind {
+        Kind::String(text) => Some(text.clone()),
+        Kind::Number(number) => Some(number.to_string()),
+        _ => None,
+    }
 }
 
 /// The most attempts, if there may be more than one.
