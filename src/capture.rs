@@ -1,6 +1,7 @@
 //! What is read and kept of a request on its way to the primary: the primary's headers, less what belongs to one connection, to
 //! Envoy or to somebody's credentials, and what ties a copy to its primary.
 
+use std::mem::size_of;
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -14,6 +15,9 @@ use crate::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
 
 /// The most of a client's correlation id that goes into a log line.
 const MAX_LOGGED_ID: usize = 128;
+
+/// Room for a correlation id that is made, and the name of its header.
+const MADE_ID: usize = 64;
 
 /// What decides about a request, and about what is kept of it; read in one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -30,6 +34,8 @@ pub struct RequestHead<'a> {
     pub is_grpc: bool,
     /// There is a `connection` header, which may name further headers of this connection.
     has_connection: bool,
+    /// The length of its body, if it says so.
+    pub content_length: Option<usize>,
     /// `traceparent`, and how many of them there are.
     traceparent: (&'a [u8], usize),
 }
@@ -47,6 +53,7 @@ impl<'a> RequestHead<'a> {
                 b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
                 b":protocol" | b"upgrade" => head.tunnels = true,
                 b"connection" => head.has_connection = true,
+                b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
                 b"content-type" => head.is_grpc = grpc::is_grpc(value),
                 TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),
                 _ if name == loop_guard::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),
@@ -125,6 +132,8 @@ impl CapturedHead {
                 seen(name, value);
                 true
             });
+            // What was left out, a long cookie perhaps, is not to be held. A correlation id may follow.
+            captured.kept.shrink(MADE_ID);
         } else {
             captured.correlation_id = headers.get_all(config.correlation_header.as_bytes()).next().map(logged);
         }
@@ -212,10 +221,15 @@ impl CapturedHead {
         self.all.as_ref().unwrap_or(&NONE)
     }
 
-    /// The bytes it takes to hold.
+    /// The bytes of memory that it takes.
     pub fn size(&self) -> usize {
-        let properties = self.properties.iter().map(|property| property.value.len()).fold(0, usize::saturating_add);
-        self.kept.serialized_len().saturating_add(self.all().size()).saturating_add(properties)
+        let of = |property: &Property| {
+            let names = property.path.iter().map(|name| name.capacity().saturating_add(size_of::<String>()));
+            names.fold(property.value.capacity().saturating_add(size_of::<Property>()), usize::saturating_add)
+        };
+        let properties = self.properties.iter().map(of).fold(0, usize::saturating_add);
+        let headers = self.kept.capacity().saturating_add(self.all().size());
+        headers.saturating_add(properties).saturating_add(self.correlation_id().len())
     }
 }
 

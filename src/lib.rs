@@ -30,6 +30,7 @@ pub mod compare;
 pub mod config;
 pub mod dead_letter;
 pub mod encoding;
+pub mod growing;
 pub mod grpc;
 pub mod headers;
 pub mod ids;

@@ -111,6 +111,11 @@ impl Shape {
         head.is_grpc() && self.body.is_plain()
     }
 
+    /// True when a copy cannot be made without the primary's body: it is sent, or something is read from it.
+    pub fn needs_body(&self) -> bool {
+        matches!(self.body.content, Content::Primary) || self.templates().any(Template::reads_body)
+    }
+
     /// All templates that stand in it.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.head.templates().chain(self.body.templates())

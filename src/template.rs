@@ -81,6 +81,15 @@ impl Template {
         self.expressions().any(|expression| matches!(expression, Expression::Body | Expression::BodyPointer(_)))
     }
 
+    /// True when an expression needs the body, in whatever form.
+    pub fn reads_body(&self) -> bool {
+        let is_of_body = |expression: &Expression| {
+            use Expression::{Body, BodyBase64, BodyPointer, BodyText};
+            matches!(expression, Body | BodyPointer(_) | BodyText | BodyBase64)
+        };
+        self.expressions().any(is_of_body)
+    }
+
     /// True when the value of an environment variable is in it.
     pub fn holds_variable(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Variable(_)))

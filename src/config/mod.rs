@@ -190,6 +190,7 @@ impl Target {
         let names = |wanted: fn(&Expression) -> bool| self.templates().flat_map(Template::expressions).any(wanted);
         Reads {
             headers: !self.shape.is_plain() || self.batch.is_some(),
+            body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowMs)),
             answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
@@ -203,6 +204,8 @@ impl Target {
 pub struct Reads {
     /// All headers as they came.
     pub headers: bool,
+    /// Its body: without it there is no copy.
+    pub body: bool,
     /// Properties of Envoy.
     pub properties: bool,
     /// When it was complete.
@@ -219,6 +222,7 @@ impl Reads {
     pub fn and(self, other: Self) -> Self {
         Self {
             headers: self.headers || other.headers,
+            body: self.body || other.body,
             properties: self.properties || other.properties,
             time: self.time || other.time,
             answer_headers: self.answer_headers || other.answer_headers,

@@ -175,7 +175,7 @@ impl StatusPattern {
     }
 
     /// Parses `2xx` or `204`; none for anything else.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         match bytes {
             [class @ b'1'..=b'5', b'x', b'x'] => Some(Self::class(u16::from(class - b'0'))),

@@ -94,7 +94,7 @@ fn the_whole_grammar_is_read() {
     let config = Config::parse(WHOLE_GRAMMAR.as_bytes(), &env).unwrap();
     let [audit, analytics] = &config.targets[..] else { panic!("{config:?}") };
     assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after.is_none());
-    assert_eq!(audit.reads, Reads { headers: true, answer_body: true, ..Reads::default() });
+    assert_eq!(audit.reads, Reads { headers: true, body: true, answer_body: true, ..Reads::default() });
     let batch = batch::Settings {
         max_items: 100,
         max_bytes: 256 << 10,
@@ -105,7 +105,7 @@ fn the_whole_grammar_is_read() {
     let after = analytics.after.as_ref().unwrap();
     let covered = [200, 201, 204, 302].map(|status| after.iter().any(|pattern| pattern.covers(status)));
     assert_eq!(covered, [false, true, false, true]);
-    assert_eq!(analytics.reads, Reads { headers: true, properties: true, answer_headers: true, ..Reads::default() });
+    assert_eq!(analytics.reads, Reads { headers: true, body: true, properties: true, answer_headers: true, ..Reads::default() });
     assert_eq!(config.properties, [["xds", "route_name"]]);
     assert!(!format!("{config:?}").contains("s3cret"));
 }

@@ -36,6 +36,8 @@ use crate::stats::Metric;
 pub(super) struct Mirror {
     pub(super) config: Config,
     pub(super) budget: ByteBudget,
+    /// The bytes of bodies that are not complete, which are part of the others.
+    pub(super) uploads: ByteBudget,
     random: RandomPool,
     /// One for each target of the configuration, in its order.
     lanes: Vec<TargetLane>,
@@ -112,6 +114,7 @@ impl Mirror {
         Ok(Self {
             lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
             budget: ByteBudget::new(config.max_buffered_bytes),
+            uploads: ByteBudget::new(config.max_buffered_bytes),
             config,
             random: RandomPool::filled(calls::random).ok_or("configuration: Envoy gives no random bytes for ids")?,
             under_way: FxHashMap::default(),

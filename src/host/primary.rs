@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::calls::{self, number, Buffer};
 use super::mirror::{Mirror, Reply, Wanted};
-use super::stream::join;
 use crate::compare::Unavailable;
+use crate::growing::Growing;
 use crate::grpc;
 use crate::headers::HeaderMap;
 use crate::outbox::Charge;
@@ -15,12 +15,18 @@ use crate::outbox::Charge;
 /// failure, upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
 const FAILED: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x1_0000 | 0x8_0000 | 0x40_0000 | 0x80_0000;
 
+/// Response flags that say that the client ended its request before that was complete: its connection closed, what it sent was no HTTP, it reset
+/// its stream.
+const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
+
 /// What is copied of an answer.
 pub(super) struct AnswerCopy {
     reads_headers: bool,
     headers: HeaderMap,
+    /// Bytes taken from the worker's budget for the headers.
+    headers_charge: Option<Charge>,
     /// None when nobody compares it.
-    body: Option<Result<Vec<u8>, Unavailable>>,
+    body: Option<Result<Growing, Unavailable>>,
     charge: Option<Charge>,
     /// It is of a gRPC request, and somebody waits for its status.
     reads_grpc: bool,
@@ -38,7 +44,8 @@ impl AnswerCopy {
         Self {
             reads_headers: compared || wanted.reads.answer_headers,
             headers: HeaderMap::default(),
-            body: (compared && wanted.reads.answer_body).then(|| Ok(Vec::new())),
+            headers_charge: None,
+            body: (compared && wanted.reads.answer_body).then(|| Ok(Growing::default())),
             charge: None,
             reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
             grpc: None,
@@ -47,10 +54,12 @@ impl AnswerCopy {
         }
     }
 
-    pub(super) fn headers(&mut self, end_of_stream: bool) {
+    pub(super) fn headers(&mut self, mirror: &Mirror, end_of_stream: bool) {
         self.ended = end_of_stream;
         if self.reads_headers {
             self.headers = calls::answer_headers().unwrap_or_default();
+            // Without them nobody could be told what the answer was.
+            self.headers_charge = Some(mirror.budget.take_anyway(self.headers.size()));
         }
         if self.reads_grpc {
             self.grpc = number(calls::answer_header("grpc-status"));
@@ -73,14 +82,15 @@ impl AnswerCopy {
             return;
         }
         let charge = self.charge.get_or_insert_with(|| mirror.budget.nothing());
+        let more = body.better(size, mirror.config.max_body_bytes);
         let failure = if body.len().saturating_add(size) > mirror.config.max_body_bytes {
             Unavailable::TooLong
-        } else if !mirror.budget.grow_spare(charge, size) {
+        } else if !mirror.budget.grow_spare(charge, more) {
             Unavailable::NoRoom
         } else {
             match calls::buffer(Buffer::AnswerBody, size) {
                 Ok(chunk) if chunk.len() == size => {
-                    join(body, chunk);
+                    body.push(chunk, more);
                     return;
                 }
                 _ => Unavailable::CutOff,
@@ -90,9 +100,14 @@ impl AnswerCopy {
         self.body = Some(Err(failure));
     }
 
-    /// Its headers, if templates read them.
-    pub(super) fn answered_headers(&self) -> HeaderMap {
-        self.headers.clone()
+    /// Its headers, if templates read them; `again`: a comparison needs them, too.
+    pub(super) fn answered_headers(&mut self, again: bool) -> HeaderMap {
+        if again {
+            return self.headers.clone();
+        }
+        // Each delivery takes what it holds from the budget itself.
+        self.headers_charge = None;
+        std::mem::take(&mut self.headers)
     }
 
     /// The answer, for a comparison; without a status it was none.
@@ -103,7 +118,7 @@ impl AnswerCopy {
             content_type: header(b"content-type"),
             content_encoding: header(b"content-encoding"),
             elapsed: calls::monotonic().saturating_sub(self.started),
-            body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)),
+            body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)).map(Growing::finish),
             charge: self.charge,
         }
     }
@@ -121,11 +136,24 @@ impl AnswerCopy {
 }
 
 fn status() -> Option<u16> {
-    let property = |name: &str| {
-        let value = calls::property(&["response", name]).ok()?;
-        Some(u64::from_le_bytes(value.try_into().ok()?))
-    };
     // Without them, it is not known whether the answer is a whole one.
     let failed = property("flags")? & FAILED != 0;
-    property("code").filter(|code| !failed && (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+    code().filter(|_| !failed)
+}
+
+/// True at the end of a stream whose request is not complete, if that is so because it was answered, by the primary or by Envoy. Otherwise the client
+/// left, or nobody knows.
+pub(super) fn was_answered_early() -> bool {
+    property("flags").is_some_and(|flags| flags & CLIENT_LEFT == 0) && code().is_some()
+}
+
+/// The status that the client was given; none when there was none.
+fn code() -> Option<u16> {
+    property("code").filter(|code| (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+}
+
+/// A number that Envoy knows of the answer.
+fn property(name: &str) -> Option<u64> {
+    let value = calls::property(&["response", name]).ok()?;
+    Some(u64::from_le_bytes(value.try_into().ok()?))
 }

@@ -6,8 +6,9 @@ use std::rc::Rc;
 use super::calls::{self, Buffer};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
-use super::primary::AnswerCopy;
+use super::primary::{was_answered_early, AnswerCopy};
 use crate::capture::{CapturedHead, RequestHead};
+use crate::growing::Growing;
 use crate::grpc::Messages;
 use crate::outbox::Charge;
 use crate::stats::DropReason;
@@ -33,9 +34,13 @@ pub(super) enum Next {
 pub(super) struct Collected {
     wanted: Wanted,
     head: CapturedHead,
-    body: Vec<u8>,
+    body: Growing,
+    /// How long the body is going to be, if the request says so.
+    length: Option<usize>,
     /// Bytes taken from the worker's budget for it.
     charge: Charge,
+    /// The same among those of all requests that are not complete.
+    upload: Charge,
     answer: AnswerCopy,
 }
 
@@ -77,11 +82,13 @@ impl Stream {
         let Self::Collecting(collected) = std::mem::replace(self, Self::New) else {
             return Next::Forget;
         };
-        if collected.head.is_grpc() && Messages::of(&collected.body) != Messages::One {
+        if collected.head.is_grpc() && Messages::of(collected.body.bytes()) != Messages::One {
             return give_up(mirror, collected, DropReason::GrpcStream);
         }
-        let Collected { wanted, head, body, charge, answer } = collected;
-        let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
+        let Collected { wanted, head, body, charge, answer, upload, .. } = collected;
+        // It is complete now.
+        drop(upload);
+        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
         let comparisons = Mirror::comparisons(wanted.compared);
         let mut charge = Some(charge);
         if wanted.later.is_empty() {
@@ -98,8 +105,8 @@ impl Stream {
     }
 
     /// The headers of the primary's answer.
-    pub(super) fn answer_headers(&mut self, end_of_stream: bool) -> Next {
-        self.with_answer(|answer| answer.headers(end_of_stream))
+    pub(super) fn answer_headers(&mut self, mirror: &Mirror, end_of_stream: bool) -> Next {
+        self.with_answer(|answer| answer.headers(mirror, end_of_stream))
     }
 
     /// A chunk of the primary's answer.
@@ -123,12 +130,31 @@ impl Stream {
     pub(super) fn done(&mut self, mirror: &mut Mirror) -> Next {
         match std::mem::replace(self, Self::New) {
             Self::New => Next::Forget,
+            Self::Collecting(collected) if was_answered_early() => self.answered_early(mirror, collected),
             Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
             Self::Answering(waiting) => {
                 waiting.end(mirror);
                 Next::Forget
             }
         }
+    }
+
+    /// The request was answered before its end was seen. Targets that need no body get their copy, and so do all if the body is there: what is
+    /// missing then is only the mark of its end.
+    fn answered_early(&mut self, mirror: &mut Mirror, collected: Collected) -> Next {
+        if collected.length == Some(collected.body.len()) {
+            *self = Self::Collecting(collected);
+            self.complete(mirror);
+            return self.done(mirror);
+        }
+        let Collected { wanted, head, charge, answer, .. } = collected;
+        let (bodiless, others) = mirror.by_need_of_body(wanted);
+        mirror.give_up_answered_early(others, &head, answer.status());
+        let complete = Complete { head: Rc::new(head), body: Rc::default(), answered: None };
+        let comparisons = Mirror::comparisons(bodiless.compared);
+        mirror.accept(bodiless.now, &complete, &comparisons);
+        Waiting { later: bodiless.later, complete: Some((complete, charge)), comparisons, answer }.end(mirror);
+        Next::Forget
     }
 
     fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
@@ -141,12 +167,13 @@ impl Stream {
 
 impl Waiting {
     fn end(self, mirror: &mut Mirror) {
-        let Self { later, complete, comparisons, answer } = self;
+        let Self { later, complete, comparisons, mut answer } = self;
         let status = answer.status();
         if let Some((mut complete, charge)) = complete {
             // Each delivery takes what it holds from the budget itself.
             drop(charge);
-            complete.answered = status.map(|status| Rc::new(Answered { status, headers: answer.answered_headers() }));
+            complete.answered =
+                status.map(|status| Rc::new(Answered { status, headers: answer.answered_headers(!comparisons.is_empty()) }));
             mirror.accept_answered(later, &complete, status, &comparisons);
         }
         if !comparisons.is_empty() {
@@ -178,6 +205,7 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         return None;
     }
     let answer = AnswerCopy::begin(wanted, head.is_grpc);
+    let length = head.content_length;
     let mut head = mirror.capture(wanted, &headers, &head);
     if wanted.reads.headers {
         head.keep_all(headers);
@@ -186,7 +214,8 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return None;
     };
-    Some(Collected { wanted, head, body: Vec::new(), charge, answer })
+    let upload = mirror.uploads.nothing();
+    Some(Collected { wanted, head, body: Growing::default(), length, charge, upload, answer })
 }
 
 /// Copies a chunk.
@@ -197,25 +226,21 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
     if collected.body.len().saturating_add(size) > mirror.config.max_body_bytes {
         return Err(DropReason::BodyTooLarge);
     }
-    if !mirror.grow(&mut collected.charge, size) {
-        return Err(DropReason::BufferFull);
+    let Collected { body, charge, upload, .. } = collected;
+    let mut more = body.better(size, mirror.config.max_body_bytes);
+    if !mirror.grow_upload(charge, upload, more) {
+        more = body.least(size);
+        if !mirror.grow_upload(charge, upload, more) {
+            return Err(DropReason::BufferFull);
+        }
     }
     match calls::buffer(Buffer::RequestBody, size) {
-        Ok(chunk) if chunk.len() == size => join(&mut collected.body, chunk),
+        Ok(chunk) if chunk.len() == size => body.push(chunk, more),
         // A copy with a hole in it is no copy.
         _ => return Err(DropReason::Truncated),
     }
-    match Messages::of(&collected.body) {
+    match Messages::of(collected.body.bytes()) {
         Messages::Several if collected.head.is_grpc() => Err(DropReason::GrpcStream),
         _ => Ok(()),
-    }
-}
-
-/// Puts a chunk behind what is there.
-pub(super) fn join(body: &mut Vec<u8>, chunk: Vec<u8>) {
-    if body.is_empty() {
-        *body = chunk;
-    } else {
-        body.extend_from_slice(&chunk);
     }
 }

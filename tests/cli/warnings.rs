@@ -209,6 +209,71 @@ fn routes_are_held_against_what_a_target_wants() {
     assert!(!own("{path: {prefix: /metrics}}", "orders"));
 }
 
+/// The routes of Envoy's own answers.
+const OWN_ANSWERS: &str = "- match: {path: /health}
+                direct_response: {status: 200}
+              - match: {prefix: /old}
+                redirect: {path_redirect: /new}
+              - match: {path: /health}";
+
+#[test]
+fn answers_that_come_before_the_body_are_held_against_what_a_target_wants() {
+    let with_answers = |target_text: &str| target(target_text).replacen("- match: {path: /health}", OWN_ANSWERS, 1);
+    let warned = |more: &str| {
+        let codes = codes(&with_answers(&format!("{{name: a, cluster: audit, {more}}}")));
+        assert!(codes.is_empty() || codes == ["answered-early"], "{codes:?}");
+        !codes.is_empty()
+    };
+    for more in [
+        "sample: {percent: 50}",
+        "match: [{path: {exact: /health}}]",
+        "match: [{path: {prefix: /old/orders}, methods: [GET, POST]}]",
+        "match: [{path: {exact: /orders}}, {path: {prefix: /o}}]",
+        "request: {path: '/${body:/id}', body: {omit: true}}",
+        "request: {body: {template: '${body_text}'}}",
+        "request: {body: {redact: [/a]}}",
+        "match: [{path: {exact: /health}}], after: response",
+        "match: [{path: {prefix: /old}}], after: response, statuses: [301]",
+        "match: [{path: {prefix: /old}}], after: response, statuses: ['3xx']",
+    ] {
+        assert!(warned(more), "{more}");
+    }
+    for more in [
+        "match: [{path: {exact: /orders}}]",
+        "match: [{methods: [GET, HEAD]}]",
+        "request: {body: {omit: true}}",
+        "request: {path: '/${query:id}', body: {template: ['${path}']}}",
+        "match: [{path: {prefix: /old}}], after: response",
+        "match: [{path: {exact: /health}}], after: response, statuses: [201]",
+    ] {
+        assert!(!warned(more), "{more}");
+    }
+    let text = with_answers("{name: a, cluster: audit, match: [{path: {prefix: /old}}]}");
+    let finding = &check(&text)[0];
+    assert!(finding["message"].as_str().unwrap().starts_with("a `redirect` of this listener answers"), "{finding}");
+    assert!(finding["hint"].as_str().unwrap().contains("envoy.filters.http.buffer"), "{finding}");
+    assert_eq!(position_of(finding), position(&text, text.rfind("[{path").unwrap()));
+}
+
+#[test]
+fn a_filter_that_buffers_between_sidecast_and_the_router_lets_the_body_come() {
+    const SIDECAST: &str = "          - name: sidecast\n";
+    let text = target("{name: a, cluster: audit}").replacen("- match: {path: /health}", OWN_ANSWERS, 1);
+    let buffer = |more: &str| {
+        format!(
+            "          - name: b\n            {more}typed_config: {{'@type': type.googleapis.com/envoy.extensions.filters.http.buffer.v3.Buffer}}\n"
+        )
+    };
+    let clusters = "  clusters: [{name: audit}";
+    assert_eq!(codes(&text), ["answered-early"]);
+    assert_eq!(codes(&text.replace(clusters, &format!("{}{clusters}", buffer("")))), [] as [&str; 0]);
+    assert_eq!(codes(&text.replace(SIDECAST, &format!("{}{SIDECAST}", buffer("")))), ["answered-early"]);
+    assert_eq!(
+        codes(&text.replace(clusters, &format!("{}{clusters}", buffer("disabled: true\n            ")))),
+        ["answered-early"]
+    );
+}
+
 #[test]
 fn a_secret_is_told_by_its_place_and_never_shown() {
     let text =

@@ -187,7 +187,7 @@ async fn what_waits_for_an_answer_is_bounded_by_the_bytes() {
 }
 
 #[tokio::test]
-async fn an_answer_that_comes_before_the_request_is_complete_leaves_it_truncated() {
+async fn an_answer_that_comes_before_the_request_is_complete_leaves_nothing_to_copy() {
     let scene = waiting_for_success().await;
     scene.primary.behave(Behaviour::AnswerEarly(Answer::status(200).after(Duration::from_millis(10))));
     let client = scene.client();
@@ -198,7 +198,7 @@ async fn an_answer_that_comes_before_the_request_is_complete_leaves_it_truncated
     assert!(answer.is_ok_and(|answer| answer.status == 200));
     drop(client);
     let stats = scene.envoy.settled_at("audit", 1).await;
-    assert_eq!(stats.drops("audit"), [("truncated".to_owned(), 1)].into(), "{:?}", stats.target("audit"));
+    assert_eq!(stats.drops("audit"), [("answered_early".to_owned(), 1)].into(), "{:?}", stats.target("audit"));
 }
 
 #[tokio::test]

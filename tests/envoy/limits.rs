@@ -113,7 +113,7 @@ async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated() {
 }
 
 #[tokio::test]
-async fn an_answer_before_the_end_of_the_request_is_counted_as_truncated() {
+async fn an_answer_before_the_end_of_the_request_is_counted_as_answered_early() {
     let scene = Scene::mirroring_to(["audit"]).await;
     scene.primary.behave(Behaviour::AnswerEarly(Answer::status(413)));
     let client = scene.http2_client();
@@ -122,7 +122,7 @@ async fn an_answer_before_the_end_of_the_request_is_counted_as_truncated() {
     let request = client.request("POST", "/").body(body).unwrap();
     assert_eq!(client.begin(request).await.unwrap().status(), 413);
     let stats = scene.envoy.settled_at("audit", 1).await;
-    assert_eq!(stats.drops("audit"), dropped("truncated", 1));
+    assert_eq!(stats.drops("audit"), dropped("answered_early", 1));
     drop(sender);
     assert!(scene.target().received().is_empty());
 }

@@ -13,6 +13,7 @@ mod support;
 
 mod accounting;
 mod after_response;
+mod answered_early;
 mod batches;
 mod breaker;
 mod capabilities;

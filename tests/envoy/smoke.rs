@@ -11,7 +11,7 @@ use crate::support::log;
 use crate::support::setup::{default_binary, Setup};
 
 /// The binaries to try: the default one and those of the environment.
-fn binaries() -> Vec<PathBuf> {
+pub(crate) fn binaries() -> Vec<PathBuf> {
     let mut all = vec![default_binary()];
     match std::env::var_os("ENVOY_SMOKE") {
         Some(paths) => all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new(""))),

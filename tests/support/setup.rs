@@ -40,6 +40,8 @@ pub(crate) struct Setup {
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
     more: Vec<(&'static str, &'static str, Value)>,
+    before: Vec<Value>,
+    behind: Vec<Value>,
 }
 
 impl Setup {
@@ -57,6 +59,8 @@ impl Setup {
             whole: None,
             variables: Vec::new(),
             more: Vec::new(),
+            before: Vec::new(),
+            behind: Vec::new(),
         }
     }
 
@@ -126,8 +130,31 @@ impl Setup {
         self
     }
 
+    /// An HTTP filter that sees requests before Sidecast does, behind others of this kind.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn filter_before(mut self, name: &str, config: Value) -> Self {
+        self.before.push(json!({"name": name, "typed_config": config}));
+        self
+    }
+
+    /// An HTTP filter between Sidecast and the router, behind others of this kind.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn filter_behind(mut self, name: &str, config: Value) -> Self {
+        self.behind.push(json!({"name": name, "typed_config": config}));
+        self
+    }
+
     fn resources(&self) -> Vec<Value> {
-        self.listeners.iter().map(|(name, filter)| bootstrap::listener(name, filter, &self.wasm)).collect()
+        let resource = |(name, filter): &(String, Filter)| {
+            let mut listener = bootstrap::listener(name, filter, &self.wasm);
+            let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
+            let filters = filters.as_array_mut().unwrap();
+            let router = filters.len() - 1;
+            filters.splice(router..router, self.behind.iter().cloned());
+            filters.splice(0..0, self.before.iter().cloned());
+            listener
+        };
+        self.listeners.iter().map(resource).collect()
     }
 
     fn bootstrap(&self, directory: &TempDir) -> Value {

@@ -122,7 +122,7 @@ fn an_answer_may_begin_before_its_request_is_complete() {
     stream.chunk("half", false);
     stream.answer(&Response::status(200));
     stream.close();
-    assert_eq!((worker.call_outs().len(), dropped(&host, "audit")), (0, only("truncated", 1)));
+    assert_eq!((worker.call_outs().len(), dropped(&host, "audit")), (0, only("answered_early", 1)));
     assert_balanced(&host, "audit");
 }
 

@@ -15,6 +15,7 @@ mod wasm_host;
 mod accounts;
 mod accounts_of_features;
 mod after_response;
+mod answered_early;
 mod batch_letters;
 mod batches;
 mod breaker;

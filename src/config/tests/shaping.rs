@@ -105,7 +105,7 @@ fn headers_that_are_nobodys_to_choose_cannot_be_set() {
 fn what_is_not_said_is_as_documented() {
     let plain = target(r#""after":"request""#);
     assert!(plain.sample.is_none() && plain.after.is_none() && plain.batch.is_none() && plain.compare.is_none());
-    assert!(plain.shape.is_plain() && plain.reads == Reads::default());
+    assert!(plain.shape.is_plain() && plain.reads == Reads { body: true, ..Reads::default() });
     for request in [
         "{}",
         r#"{"headers":{}}"#,
@@ -150,10 +150,23 @@ fn what_is_said_is_in_force() {
 #[test]
 fn what_has_to_be_kept_is_what_is_asked_for() {
     let reads = |fields: &str| target(fields).reads;
-    let none = Reads::default();
+    let none = Reads { body: true, ..Reads::default() };
     assert_eq!(reads(r#""batch":{}"#), Reads { headers: true, ..none });
     assert_eq!(reads(r#""request":{"path":"/${now}"}"#), Reads { headers: true, time: true, ..none });
-    assert_eq!(reads(r#""request":{"body":{"template":"${now_ms}"}}"#), Reads { headers: true, time: true, ..none });
+    assert_eq!(reads(r#""request":{"body":{"template":"${now_ms}"}}"#), Reads { headers: true, body: false, time: true, ..none });
+    for (body, path, needed) in [
+        (r#"{"omit":true}"#, "/a", false),
+        (r#"{"omit":true}"#, "/${body:/id}", true),
+        (r#"{"omit":true}"#, "/${query:id}", false),
+        (r#"{"omit":true,"redact":["/a"]}"#, "/a", false),
+        (r#"{"template":{"a":["${path}"]}}"#, "/a", false),
+        (r#"{"template":{"a":["${body_text}"]}}"#, "/a", true),
+        (r#"{"template":{"a":["${body_base64}"]}}"#, "/a", true),
+        (r#"{"template":{"a":"${body}"}}"#, "/a", true),
+        (r#"{"redact":["/a"]}"#, "/a", true),
+    ] {
+        assert_eq!(reads(&format!(r#""request":{{"path":"{path}","body":{body}}}"#)).body, needed, "{body} {path}");
+    }
     assert_eq!(reads(r#""request":{"authority":"${property:a}"}"#), Reads { headers: true, properties: true, ..none });
     assert_eq!(reads(r#""dead_letter":{"cluster":"d","path":"/${property:a.b}"}"#), Reads { properties: true, ..none });
     assert_eq!(reads(r#""after":"response","request":{"path":"/${response:status}"}"#), Reads { headers: true, ..none });

@@ -13,10 +13,13 @@ use crate::config::{Reads, Target};
 use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::ids::random_id;
-use crate::outbox::Offer;
+use crate::outbox::{Charge, Offer};
 use crate::reading::Reading;
 use crate::stats::{DropReason, Metric};
 use crate::template::{Answered, Property};
+
+/// A body of so many bytes is a small one.
+const SMALL_BODY: usize = 16 << 10;
 
 /// Targets of a configuration, a bit each: there are at most 32.
 #[derive(Clone, Copy, Default)]
@@ -33,6 +36,16 @@ impl Targets {
 
     fn iter(self) -> impl Iterator<Item = usize> {
         (0..32).filter(move |target| self.0 & (1 << target) != 0)
+    }
+
+    /// Those that are among others, too.
+    fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// Those that are not among others.
+    fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
     }
 
     fn has(self, target: usize) -> bool {
@@ -57,6 +70,11 @@ pub(in crate::host) struct Wanted {
 impl Wanted {
     pub(in crate::host) fn is_empty(self) -> bool {
         self.now.is_empty() && self.later.is_empty()
+    }
+
+    /// Leaves of its targets those that `choose` leaves.
+    fn limited(self, choose: impl Fn(Targets) -> Targets) -> Self {
+        Self { now: choose(self.now), later: choose(self.later), compared: choose(self.compared), ..self }
     }
 }
 
@@ -124,6 +142,16 @@ impl Mirror {
         captured
     }
 
+    /// Takes bytes for a body that is not complete. Many of them must not take the room of requests that are: together they get half of it. A
+    /// small one gets more, because it may be about to be complete, and one that is alone as much as there is.
+    pub(in crate::host) fn grow_upload(&mut self, charge: &mut Charge, upload: &mut Charge, bytes: usize) -> bool {
+        let own = upload.bytes().saturating_add(bytes);
+        let all = self.uploads.used().saturating_add(bytes);
+        let limit = self.config.max_buffered_bytes;
+        let fits = all == own || all <= limit / 2 || (own <= SMALL_BODY && all <= limit / 4 * 3);
+        fits && self.grow(charge, bytes) && self.uploads.grow(upload, bytes)
+    }
+
     /// Takes a complete request in for each of these targets. All of them share its head and body.
     pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
         let now = Now::new(calls::monotonic);
@@ -151,8 +179,7 @@ impl Mirror {
     ) {
         let mut answered = Targets::default();
         for target in later.iter() {
-            let statuses = self.config.targets.get(target).and_then(|target| target.after.as_ref());
-            if status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status)))) {
+            if self.waits_for(target, status) {
                 answered.insert(target);
             } else {
                 self.give_up_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
@@ -176,6 +203,31 @@ impl Mirror {
                 self.count(target, Metric::CompareNotComparable);
             }
         }
+    }
+
+    /// Of these targets, those for which the body is not needed, and the others.
+    pub(in crate::host) fn by_need_of_body(&self, wanted: Wanted) -> (Wanted, Wanted) {
+        let mut without = Targets::default();
+        for (index, _) in self.config.targets.iter().enumerate().filter(|(_, target)| !target.reads.body) {
+            without.insert(index);
+        }
+        (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
+    }
+
+    /// Counts a request that was answered, with this status, before its body was complete, for those that cannot be served without the body.
+    pub(in crate::host) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, status: Option<u16>) {
+        let mut refused = Targets::default();
+        for target in wanted.later.iter().filter(|target| !self.waits_for(*target, status)) {
+            refused.insert(target);
+        }
+        self.give_up_incomplete(wanted.limited(|targets| targets.and(refused)), head, DropReason::PrimaryFailed);
+        self.give_up_incomplete(wanted.limited(|targets| targets.without(refused)), head, DropReason::AnsweredEarly);
+    }
+
+    /// True if a target waits for an answer of such a status.
+    fn waits_for(&self, target: usize, status: Option<u16>) -> bool {
+        let statuses = self.config.targets.get(target).and_then(|target| target.after.as_ref());
+        status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status))))
     }
 
     fn offer(

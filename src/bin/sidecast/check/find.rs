@@ -36,6 +36,8 @@ pub(super) struct Carrier<'t> {
     pub(super) clusters: Option<Vec<&'t str>>,
     /// The routes that the filter stands before.
     pub(super) routes: Option<&'t Node>,
+    /// The HTTP filters between it and the router, and the router.
+    pub(super) behind: Option<&'t [Node]>,
     /// The file is read by Kubernetes' tools.
     pub(super) is_kubernetes: bool,
     /// It is in an `Any` of Envoy's.
@@ -117,7 +119,18 @@ fn walk<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
         return envoy_plugin(node, scope, findings);
     }
     node.items().iter().for_each(|item| walk(item, &scope, findings));
-    node.members().iter().for_each(|member| walk(&member.value, &scope, findings));
+    for member in node.members() {
+        if matches!(member.key.as_str(), "http_filters" | "httpFilters") {
+            let filters = member.value.items();
+            for (index, filter) in filters.iter().enumerate() {
+                scope.carrier.behind = filters.get(index.saturating_add(1)..);
+                walk(filter, &scope, findings);
+            }
+            scope.carrier.behind = None;
+        } else {
+            walk(&member.value, &scope, findings);
+        }
+    }
 }
 
 /// Envoy's `PluginConfig`, or what is left of one in an excerpt.

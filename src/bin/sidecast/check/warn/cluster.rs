@@ -3,6 +3,7 @@
 use super::super::find::Carrier;
 use super::super::hint;
 use super::super::tree::Node;
+use super::route::reached;
 use super::{Code, Warning};
 
 pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
@@ -33,65 +34,9 @@ pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: 
     }
 }
 
-/// A condition on a path.
-#[derive(Clone, Copy)]
-enum Path<'t> {
-    Exact(&'t str),
-    Prefix(&'t str),
-}
-
-/// How many requests of a rule a route takes, as far as paths tell.
-#[derive(PartialEq)]
-enum Share {
-    None,
-    Some,
-    All,
-}
-
 /// True if a route sends requests that the target wants to that cluster.
 fn is_routed(target: &Node, routes: &Node, cluster: &str) -> bool {
-    let hosts = routes.get("virtual_hosts").map_or(&[][..], Node::items);
-    wanted(target).into_iter().any(|wanted| {
-        hosts.iter().any(|host| {
-            for route in host.get("routes").map_or(&[][..], Node::items) {
-                let share = share(wanted, route);
-                if share != Share::None && leads_to(route, cluster) {
-                    return true;
-                }
-                // The first route that fits takes the request.
-                if share == Share::All {
-                    return false;
-                }
-            }
-            false
-        })
-    })
-}
-
-/// The paths that a target wants. A pattern tells nothing that could be held against a route.
-fn wanted(target: &Node) -> Vec<Path<'_>> {
-    let Some(rules) = target.get("match") else { return vec![Path::Prefix("/")] };
-    let wanted = rules.items().iter().filter_map(|rule| {
-        let Some(path) = rule.get("path") else { return Some(Path::Prefix("/")) };
-        path.text_of("exact").map(Path::Exact).or_else(|| path.text_of("prefix").map(Path::Prefix))
-    });
-    wanted.collect()
-}
-
-fn share(wanted: Path<'_>, route: &Node) -> Share {
-    let Some(conditions) = route.get("match") else { return Share::None };
-    let prefix = conditions.text_of("prefix").or_else(|| conditions.text_of("path_separated_prefix")).map(Path::Prefix);
-    let Some(taken) = prefix.or_else(|| conditions.text_of("path").map(Path::Exact)) else { return Share::None };
-    let share = match (wanted, taken) {
-        (Path::Exact(wanted), Path::Exact(taken)) if wanted == taken => Share::All,
-        (Path::Exact(wanted) | Path::Prefix(wanted), Path::Prefix(taken)) if wanted.starts_with(taken) => Share::All,
-        (Path::Prefix(wanted), Path::Exact(taken) | Path::Prefix(taken)) if taken.starts_with(wanted) => Share::Some,
-        _ => Share::None,
-    };
-    match share {
-        Share::All if conditions.members().len() > 1 => Share::Some,
-        share => share,
-    }
+    reached(target, routes).into_iter().any(|route| leads_to(route, cluster))
 }
 
 fn leads_to(route: &Node, cluster: &str) -> bool {

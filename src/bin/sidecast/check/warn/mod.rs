@@ -2,6 +2,7 @@
 
 mod cluster;
 mod plugin;
+mod route;
 mod secret;
 mod stats;
 mod target;
@@ -30,6 +31,8 @@ pub(super) enum Code {
     UnknownCluster,
     /// A target that gets the same requests by a route
     OwnCluster,
+    /// Envoy answers requests of a target by itself before their body is there
+    AnsweredEarly,
     /// A bootstrap that makes no labels of Sidecast's statistics
     NoStatsTags,
     /// Dead letters go to the cluster that failed
@@ -89,6 +92,7 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>)
         let path = format!("targets[{index}]");
         target::check(target, &path, &mut warnings);
         cluster::check(target, &path, carrier, &mut warnings);
+        route::check(target, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         if carrier.is_kubernetes {
             target::check_keys(target, &path, text, &mut warnings);

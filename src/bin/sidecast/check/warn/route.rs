@@ -1,0 +1,147 @@
+//! The routes that take what a target wants, and those among them with which Envoy answers by itself.
+
+use sidecast::config::names::StatusPattern;
+use sidecast::config::scalar::FromText;
+use sidecast::template::Template;
+
+use super::super::find::Carrier;
+use super::super::tree::{Kind, Node};
+use super::{templates, Code, Warning};
+
+/// Envoy answers at the headers where a route says how. The filter never sees the body then, unless another filter reads it first.
+pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
+    let (Some(routes), Some(behind)) = (carrier.routes, carrier.behind) else { return };
+    if behind.iter().any(buffers) || !may_have_body(target) || !needs_body(target, path) {
+        return;
+    }
+    let mut answers = reached(target, routes).into_iter().filter_map(answer);
+    let Some((kind, _)) = answers.find(|(_, status)| is_awaited(target, *status)) else { return };
+    let message = format!(
+        "a `{kind}` of this listener answers some of these requests before their body is read: copies of those that have one would be dropped \
+         (`answered_early`)"
+    );
+    let at = target.get("match").or_else(|| target.get("cluster")).unwrap_or(target);
+    let hint = Some("put `envoy.filters.http.buffer` between Sidecast and the router, or narrow `match`".to_owned());
+    warnings.push(Warning { hint, ..Warning::new(at, Code::AnsweredEarly, format!("{path}.match"), message) });
+}
+
+/// True for the filter that holds a request until its body is there.
+fn buffers(filter: &Node) -> bool {
+    let kind = filter.at(&["typed_config", "@type"]).and_then(Node::text).unwrap_or_default();
+    kind.ends_with("envoy.extensions.filters.http.buffer.v3.Buffer") && !filter.get("disabled").is_some_and(Node::is_true)
+}
+
+/// How a route has Envoy answer, and with which status, as far as it is known.
+fn answer(route: &Node) -> Option<(&'static str, Option<u16>)> {
+    if let Some(direct) = route.get("direct_response") {
+        return Some(("direct_response", direct.get("status").and_then(number)));
+    }
+    route.get("redirect").map(|redirect| {
+        let code = redirect.text_of("response_code").unwrap_or("MOVED_PERMANENTLY");
+        let codes = [
+            ("MOVED_PERMANENTLY", 301),
+            ("FOUND", 302),
+            ("SEE_OTHER", 303),
+            ("TEMPORARY_REDIRECT", 307),
+            ("PERMANENT_REDIRECT", 308),
+        ];
+        ("redirect", codes.into_iter().find_map(|(name, status)| (name == code).then_some(status)))
+    })
+}
+
+fn number(node: &Node) -> Option<u16> {
+    match &node.kind {
+        Kind::Number(number) => u16::try_from(number.as_u64()?).ok(),
+        _ => node.text()?.parse().ok(),
+    }
+}
+
+/// True unless the target waits for another answer.
+fn is_awaited(target: &Node, status: Option<u16>) -> bool {
+    let (Some("response"), Some(status)) = (target.text_of("after"), status) else { return true };
+    let Some(statuses) = target.get("statuses") else { return (200..300).contains(&status) };
+    let patterns = statuses.items().iter().filter_map(|pattern| match number(pattern) {
+        Some(number) => Some(number == status),
+        None => StatusPattern::parse(pattern.text()?).map(|pattern| pattern.covers(status)),
+    });
+    patterns.into_iter().any(|covers| covers)
+}
+
+/// True unless all that the target wants are requests that have no body as a rule.
+fn may_have_body(target: &Node) -> bool {
+    let bodiless = |method: &Node| matches!(method.text(), Some("GET" | "HEAD" | "OPTIONS" | "TRACE"));
+    let rules = target.get("match").map_or(&[][..], Node::items);
+    let takes_bodies = |rule: &Node| rule.get("methods").is_none_or(|methods| !methods.items().iter().all(bodiless));
+    rules.is_empty() || rules.iter().any(takes_bodies)
+}
+
+/// True if there is no copy without the body: it is sent, or something is read from it.
+fn needs_body(target: &Node, path: &str) -> bool {
+    let body = target.at(&["request", "body"]);
+    let is_replaced = body.is_some_and(|body| body.get("omit").is_some_and(Node::is_true) || body.get("template").is_some());
+    let request = format!("{path}.request");
+    let templates = templates(target, path).into_iter().filter(|(path, _)| path.starts_with(&request));
+    let mut read = templates.filter_map(|(_, node)| Template::from_text(node.text()?).ok());
+    !is_replaced || read.any(|template| template.reads_body())
+}
+
+/// The routes that take requests which the target wants, as far as paths tell.
+pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
+    let mut reached = Vec::new();
+    for wanted in wanted(target) {
+        for host in routes.get("virtual_hosts").map_or(&[][..], Node::items) {
+            for route in host.get("routes").map_or(&[][..], Node::items) {
+                let share = share(wanted, route);
+                if share != Share::None {
+                    reached.push(route);
+                }
+                // The first route that fits takes the request.
+                if share == Share::All {
+                    break;
+                }
+            }
+        }
+    }
+    reached
+}
+
+/// A condition on a path.
+#[derive(Clone, Copy)]
+enum Path<'t> {
+    Exact(&'t str),
+    Prefix(&'t str),
+}
+
+/// How many requests of a rule a route takes, as far as paths tell.
+#[derive(PartialEq)]
+enum Share {
+    None,
+    Some,
+    All,
+}
+
+/// The paths that a target wants. A pattern tells nothing that could be held against a route.
+fn wanted(target: &Node) -> Vec<Path<'_>> {
+    let Some(rules) = target.get("match") else { return vec![Path::Prefix("/")] };
+    let wanted = rules.items().iter().filter_map(|rule| {
+        let Some(path) = rule.get("path") else { return Some(Path::Prefix("/")) };
+        path.text_of("exact").map(Path::Exact).or_else(|| path.text_of("prefix").map(Path::Prefix))
+    });
+    wanted.collect()
+}
+
+fn share(wanted: Path<'_>, route: &Node) -> Share {
+    let Some(conditions) = route.get("match") else { return Share::None };
+    let prefix = conditions.text_of("prefix").or_else(|| conditions.text_of("path_separated_prefix")).map(Path::Prefix);
+    let Some(taken) = prefix.or_else(|| conditions.text_of("path").map(Path::Exact)) else { return Share::None };
+    let share = match (wanted, taken) {
+        (Path::Exact(wanted), Path::Exact(taken)) if wanted == taken => Share::All,
+        (Path::Exact(wanted) | Path::Prefix(wanted), Path::Prefix(taken)) if wanted.starts_with(taken) => Share::All,
+        (Path::Prefix(wanted), Path::Exact(taken) | Path::Prefix(taken)) if taken.starts_with(wanted) => Share::Some,
+        _ => Share::None,
+    };
+    match share {
+        Share::All if conditions.members().len() > 1 => Share::Some,
+        share => share,
+    }
+}
