@@ -149,7 +149,10 @@ impl Template {
                 Part::Variable(Secret(value)) if values.shows_variables() => place.put(&mut text, value, false),
                 Part::Variable(_) => place.put(&mut text, REDACTED, false),
                 Part::Expression(expression) => {
-                    place.put(&mut text, &values.get(expression).into_text(), *expression == Expression::Path);
+                    let value = values.get(expression).into_text();
+                    if values.affords(place.cost(&value)) {
+                        place.put(&mut text, &value, *expression == Expression::Path);
+                    }
                 }
             }
         }

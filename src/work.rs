@@ -8,7 +8,7 @@ use std::cell::Cell;
 /// A place in a JSON text: it is found, kept, and looked at by whoever searches.
 pub const PLACE: usize = 4;
 /// A block of a compressed body: its tables are built anew.
-pub const BLOCK: usize = 256;
+pub const BLOCK: usize = 2_048;
 /// A byte of a query, which is split, decoded and sorted.
 pub const QUERY_BYTE: usize = 8;
 

@@ -36,6 +36,9 @@ pub(super) fn differences(
     Ok(comparison.found)
 }
 
+/// The work of reading two numbers.
+const NUMBER: usize = 16;
+
 struct Comparison<'s> {
     work: &'s Work,
     trail: Trail<'s>,
@@ -46,7 +49,7 @@ struct Comparison<'s> {
 impl Comparison<'_> {
     /// Recurses as deep as JSON that was parsed may be nested.
     fn values(&mut self, ours: Node<'_>, theirs: Node<'_>, path: &Path<'_>) {
-        if self.trail.is_named() || self.work.spend(PLACE.saturating_mul(self.trail.width())).is_err() {
+        if self.trail.is_named() || self.work.spend(PLACE.saturating_mul(self.trail.width().saturating_add(1))).is_err() {
             return;
         }
         let same = match (ours.kind(), theirs.kind()) {
@@ -54,7 +57,10 @@ impl Comparison<'_> {
             (Kind::Object(ours), Kind::Object(theirs)) => return self.members(ours, theirs, path),
             (Kind::Null, Kind::Null) => true,
             (Kind::Bool(ours), Kind::Bool(theirs)) => ours == theirs,
-            (Kind::Number(ours), Kind::Number(theirs)) => number::same(ours, theirs),
+            (Kind::Number(ours), Kind::Number(theirs)) => {
+                let length = ours.len().saturating_add(theirs.len());
+                self.work.spend(NUMBER.saturating_add(length)).is_ok() && number::same(ours, theirs)
+            }
             (Kind::String(ours), Kind::String(theirs)) => ours == theirs,
             _ => return self.add(path, DifferenceKind::Type, Some(ours), Some(theirs)),
         };

@@ -97,6 +97,11 @@ impl<'a> Values<'a> {
         }
     }
 
+    /// Counts work with a value; false if it is too much, and so must not be done.
+    pub(super) fn affords(&self, work: usize) -> bool {
+        self.facts.work.spend(work).is_ok()
+    }
+
     fn find(&self, expression: &Expression) -> Found<'_> {
         let facts = &self.facts;
         match expression {
