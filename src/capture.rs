@@ -8,13 +8,11 @@ use uuid::Uuid;
 
 use crate::config::Config;
 use crate::grpc;
+use crate::header_names::{is_reserved, is_sensitive};
 use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard::{self, LoopGuard};
-use crate::template::Property;
+use crate::template::{text_of, Property};
 use crate::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
-
-/// The most of a client's correlation id that goes into a log line.
-const MAX_LOGGED_ID: usize = 128;
 
 /// Room for a correlation id that is made, and the name of its header.
 const MADE_ID: usize = 64;
@@ -117,7 +115,7 @@ impl CapturedHead {
         };
         let mut seen = |name: &[u8], value: &[u8]| {
             if captured.correlation_id.is_none() && name == config.correlation_header.as_bytes() {
-                captured.correlation_id = Some(logged(value));
+                captured.correlation_id = Some(text_of(value).into());
             }
             captured.has_idempotency_key |= name == b"idempotency-key";
         };
@@ -135,7 +133,8 @@ impl CapturedHead {
             // What was left out, a long cookie perhaps, is not to be held. A correlation id may follow.
             captured.kept.shrink(MADE_ID);
         } else {
-            captured.correlation_id = headers.get_all(config.correlation_header.as_bytes()).next().map(logged);
+            captured.correlation_id =
+                headers.get_all(config.correlation_header.as_bytes()).next().map(|value| text_of(value).into());
         }
         captured
     }
@@ -170,7 +169,7 @@ impl CapturedHead {
         &self.correlation_header
     }
 
-    /// The correlation id as it may stand in a log line.
+    /// The correlation id, whole; ISO-8859-1 if it is not UTF-8.
     pub fn correlation_id(&self) -> &str {
         self.correlation_id.as_deref().unwrap_or_default()
     }
@@ -246,28 +245,6 @@ pub fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
 /// True for a name among these, whatever its case.
 pub fn is_named(names: &[&[u8]], name: &[u8]) -> bool {
     names.iter().any(|named| named.eq_ignore_ascii_case(name))
-}
-
-/// True for headers with which somebody could act in the client's name.
-pub fn is_sensitive(name: &[u8]) -> bool {
-    matches!(name, b"authorization" | b"proxy-authorization" | b"cookie" | b"x-api-key" | b"x-forwarded-client-cert")
-}
-
-/// True for headers that are nobody's to pass on or to choose: those of one connection or one message's framing (RFC 9110,
-/// 7.6.1), what Envoy would obey or set itself, and our own.
-pub fn is_reserved(name: &[u8]) -> bool {
-    match name {
-        b"connection" | b"keep-alive" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
-        | b"content-length" | b"expect" => true,
-        b"proxy-authorization" => false,
-        _ => name.starts_with(b"x-envoy-") || name.starts_with(b"proxy-") || name.starts_with(b"x-sidecast-") || name.is_empty(),
-    }
-}
-
-/// A client's value, made fit for a log line: text of a bounded length.
-fn logged(value: &[u8]) -> Rc<str> {
-    let start = value.get(..MAX_LOGGED_ID).unwrap_or(value);
-    std::str::from_utf8(start).map_or_else(|_| String::from_utf8_lossy(start).into(), Rc::from)
 }
 
 #[cfg(test)]

@@ -15,10 +15,11 @@ use crate::json::Places;
 use crate::loop_guard;
 use crate::outcome::Cause;
 use crate::reading::{Body, Document, Query, Read};
+use crate::shape::Unfit;
 use crate::stats::DropReason;
 use crate::template::{fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 use crate::trace_context::TRACEPARENT;
-use crate::work::{TooMuch, Work};
+use crate::work::Work;
 
 /// Where a target's dead letters go, and in which form.
 #[derive(Clone, Debug)]
@@ -107,8 +108,8 @@ impl DeadLetter {
     /// The call for a letter. It carries the mark of the request's own copy, so that no filter on its way copies it.
     ///
     /// # Errors
-    /// It takes more work to write than one request may cause.
-    pub fn call(&self, letter: &Letter<'_>, pointers: &Places, work: &Work) -> Result<Call, TooMuch> {
+    /// It takes more work to write than one request may cause, or its path is not to be sent.
+    pub fn call(&self, letter: &Letter<'_>, pointers: &Places, work: &Work) -> Result<Call, Unfit> {
         work.spend(letter.body.len().saturating_mul(2).saturating_add(letter.headers.size()))?;
         let envelope = letter.envelope();
         work.spend(envelope.len())?;
@@ -133,7 +134,7 @@ impl DeadLetter {
         });
         let mut headers = Pairs::with_capacity(5, 256);
         headers.push(b":method", b"POST");
-        headers.push(b":path", self.path.text(&values, Place::Path).as_bytes());
+        headers.push(b":path", &self.path.path(&values)?);
         headers.push(b":authority", self.authority.text(&values, Place::Authority).as_bytes());
         if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
             headers.push(CONTENT_TYPE.as_bytes(), b"application/json");

@@ -154,6 +154,15 @@ impl<'a> Line<'a> {
     }
 }
 
+/// The most bytes of a client's correlation id in a line.
+const MAX_LOGGED_ID: usize = 128;
+
+/// As much of a client's correlation id as may stand in a line.
+pub fn logged_id(id: &str) -> &str {
+    let end = (0..=MAX_LOGGED_ID.min(id.len())).rev().find(|end| id.is_char_boundary(*end));
+    end.and_then(|end| id.get(..end)).unwrap_or_default()
+}
+
 /// Lets ten lines of an event pass in a second, and counts the others.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle {
@@ -201,6 +210,19 @@ mod tests {
         line.correlation_id = Some("a\"b\n\u{1f}");
         line.suppressed = 3;
         assert_eq!(line.to_json(), r#"{"event":"given_up","target":"audit","correlation_id":"a\"b\n\u001f","suppressed":3}"#);
+    }
+
+    #[test]
+    fn a_correlation_id_is_cut_between_characters() {
+        for (id, logged) in [
+            ("c1".to_owned(), "c1".to_owned()),
+            ("a".repeat(128), "a".repeat(128)),
+            ("a".repeat(129), "a".repeat(128)),
+            ("é".repeat(100), "é".repeat(64)),
+            (format!("a{}", "é".repeat(100)), format!("a{}", "é".repeat(63))),
+        ] {
+            assert_eq!(logged_id(&id), logged);
+        }
     }
 
     #[test]

@@ -47,6 +47,8 @@ pub enum Refusal {
     HeadersTooLarge,
     /// There is no room for it within the limits; never asked of Envoy.
     NoRoom,
+    /// Its path would lead elsewhere than what is configured says; never asked of Envoy.
+    UnsafePath,
     /// The host answered in a way that it does not document.
     HostError,
 }
@@ -108,6 +110,8 @@ pub enum Cause {
     HeadersTooLarge,
     /// There was no room for it within the limits.
     NoRoom,
+    /// Its path would have led elsewhere than what is configured says.
+    UnsafePath,
     /// The host answered in a way that it does not document.
     HostError,
 }
@@ -135,7 +139,9 @@ impl Cause {
             Self::Reset => FailureCause::Reset,
             Self::ConnectFailure => FailureCause::ConnectFailure,
             Self::NoHealthyUpstream => FailureCause::OverflowOrNoHost,
-            Self::UnknownCluster | Self::HeadersTooLarge | Self::NoRoom | Self::HostError => FailureCause::NotSent,
+            Self::UnknownCluster | Self::HeadersTooLarge | Self::NoRoom | Self::UnsafePath | Self::HostError => {
+                FailureCause::NotSent
+            }
         }
     }
 
@@ -152,6 +158,7 @@ impl Cause {
             Self::UnknownCluster => "unknown_cluster".into(),
             Self::HeadersTooLarge => "headers_too_large".into(),
             Self::NoRoom => "no_room".into(),
+            Self::UnsafePath => "unsafe_path".into(),
             Self::HostError => "host_error".into(),
         }
     }
@@ -219,7 +226,7 @@ impl Policy {
             (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
                 Some(true)
             }
-            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::NoRoom | Cause::HostError) => None,
+            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::NoRoom | Cause::UnsafePath | Cause::HostError) => None,
         }
     }
 
@@ -240,6 +247,7 @@ impl Policy {
             End::Refused(Refusal::NoHealthyUpstream) => Cause::NoHealthyUpstream,
             End::Refused(Refusal::HeadersTooLarge) => Cause::HeadersTooLarge,
             End::Refused(Refusal::NoRoom) => Cause::NoRoom,
+            End::Refused(Refusal::UnsafePath) => Cause::UnsafePath,
             End::Refused(Refusal::HostError) => Cause::HostError,
         };
         Outcome { verdict: self.verdict(cause), cause }

@@ -64,14 +64,14 @@ impl From<raw_shape::Sample> for Sampling {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::names::HeaderName;
+    use crate::config::names::ReadHeader;
     use crate::config::raw_shape::{Sample, SampleKey};
     use crate::config::scalar::{Percent, Text};
     use crate::headers::Pairs;
     use proptest::prelude::*;
 
     fn by_key(percent: f64) -> Sampling {
-        let key = SampleKey { header: Text(HeaderName("x-user-id".to_owned())) };
+        let key = SampleKey { header: Text(ReadHeader("x-user-id".to_owned())) };
         Sampling::from(Sample { percent: Percent(percent), key: Some(key) })
     }
 

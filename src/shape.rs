@@ -6,9 +6,11 @@
 
 mod body;
 mod head;
+mod path;
 
 pub use body::{BodyShape, Content};
 pub use head::{Forward, HeadShape};
+pub use path::{PathShape, Piece, Substitution};
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -21,7 +23,8 @@ use crate::capture::CapturedHead;
 use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard::{self, LoopGuard};
 use crate::reading::{Body, Reading, Unread};
-use crate::template::{Answered, Env, Facts, Template, Values};
+use crate::stats::DropReason;
+use crate::template::{Answered, Env, Facts, Template, UnsafePath, Values};
 use crate::trace_context::TRACEPARENT;
 use crate::work::TooMuch;
 
@@ -83,6 +86,26 @@ pub enum Unfit {
     TooMuchWork,
     /// There are more headers than Envoy takes.
     HeadersTooLarge,
+    /// The path would lead elsewhere than what its target asks for says.
+    UnsafePath,
+}
+
+impl Unfit {
+    /// Why such a request is given up without an attempt; none if it fails like an attempt.
+    pub fn drop_reason(self) -> Option<DropReason> {
+        match self {
+            Self::BodyNotJson => Some(DropReason::BodyNotJson),
+            Self::TooMuchWork => Some(DropReason::WorkLimit),
+            Self::UnsafePath => Some(DropReason::UnsafePath),
+            Self::HeadersTooLarge => None,
+        }
+    }
+}
+
+impl From<UnsafePath> for Unfit {
+    fn from(_: UnsafePath) -> Self {
+        Self::UnsafePath
+    }
 }
 
 impl From<Unread> for Unfit {
@@ -153,6 +176,7 @@ impl Shape {
         let chosen = self.head.choose(head, &values, self.body.kind());
         // What was too much was left out.
         reading.work().spend(0)?;
+        let chosen = chosen?;
         if !chosen.has_idempotency_key {
             added.identify(attempt);
         }
@@ -172,7 +196,7 @@ impl Shape {
     /// A request as an item of a batch: what its call has to say, and the item, which is JSON on one line.
     ///
     /// # Errors
-    /// Its body is no JSON.
+    /// Its body is no JSON, its path is not to be sent, or it takes too much work.
     pub fn item<'r>(
         &self,
         source: &Source<'r, '_>,
@@ -187,6 +211,7 @@ impl Shape {
         let written = self.body.content.written(&values);
         let line = self.head.choose_for_batch(reading.head(), &values, format.content_type());
         reading.work().spend(0)?;
+        let line = line?;
         let json = match (written, read) {
             (Some(written), _) => Cow::Owned(written),
             (None, Body::Read(read)) => read.compact()?,

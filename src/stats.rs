@@ -48,6 +48,8 @@ pub enum DropReason {
     RetryBudget,
     /// It takes more work than `limits.max_work_bytes`.
     WorkLimit,
+    /// The path that its target asks for would lead elsewhere.
+    UnsafePath,
 }
 
 /// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
@@ -139,6 +141,7 @@ impl DropReason {
             Self::AnsweredEarly => "answered_early",
             Self::RetryBudget => "retry_budget",
             Self::WorkLimit => "work_limit",
+            Self::UnsafePath => "unsafe_path",
         }
     }
 }
@@ -173,7 +176,7 @@ impl FailureCause {
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Matched,
         Self::Attempts,
         Self::Delivered,
@@ -218,6 +221,7 @@ impl Metric {
         Self::Dropped(DropReason::AnsweredEarly),
         Self::Dropped(DropReason::RetryBudget),
         Self::Dropped(DropReason::WorkLimit),
+        Self::Dropped(DropReason::UnsafePath),
     ];
 
     /// Its place in [`Metric::ALL`].

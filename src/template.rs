@@ -5,13 +5,15 @@
 
 mod expression;
 mod json;
+mod path;
 mod place;
 mod values;
 
 pub use expression::Expression;
 pub use json::JsonTemplate;
+pub use path::{check_path, UnsafePath};
 pub use place::{fits_authority, Place};
-pub use values::{rfc3339, text_of, Answered, Facts, Property, Values};
+pub use values::{rfc3339, split_query, text_of, Answered, Facts, Property, Values};
 
 use std::fmt;
 
@@ -103,6 +105,15 @@ impl Template {
         })
     }
 
+    /// The text with the same in the place of every value.
+    pub fn with_stand_ins(&self, value: &str) -> String {
+        let text = |part: &'_ Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::Expression(_) | Part::Variable(_) => value.to_owned(),
+        };
+        self.parts.iter().map(text).collect()
+    }
+
     /// The text before the first expression.
     pub fn leading_literal(&self) -> &str {
         match self.parts.first() {
@@ -139,19 +150,19 @@ impl Template {
         Ok(text)
     }
 
-    /// The text for a place, with each value made fit for it. An absent value and a JSON null are no text, other JSON is written
+    /// The text for a place that is no path ([`Self::path`]), with each value made fit for it. An absent value and a JSON null are no text, other JSON is written
     /// out, a string as itself.
     pub fn text(&self, values: &Values<'_>, place: Place) -> String {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
-                Part::Variable(Secret(value)) if values.shows_variables() => place.put(&mut text, value, false),
-                Part::Variable(_) => place.put(&mut text, REDACTED, false),
+                Part::Variable(Secret(value)) if values.shows_variables() => place.put(&mut text, value),
+                Part::Variable(_) => place.put(&mut text, REDACTED),
                 Part::Expression(expression) => {
                     let value = values.get(expression).into_text();
                     if values.affords(place.cost(&value)) {
-                        place.put(&mut text, &value, *expression == Expression::Path);
+                        place.put(&mut text, &value);
                     }
                 }
             }

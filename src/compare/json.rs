@@ -1,12 +1,14 @@
-//! Where two JSON texts differ as values. The work is that of sorting the members of every object and reading everything once.
+//! Where two JSON texts differ as values. The work is that of sorting the members of every object and the entries of every list whose order
+//! does not matter, and of reading everything once.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::difference::{value_text, Difference, DifferenceKind, Differences, Path};
 use super::number;
+use super::unordered::odd_entries;
 use super::{Reason, Settings, Side};
-use crate::json::{self, Items, Kind, Members, Node, Trail};
+use crate::json::{self, Items, Kind, Members, Node, Places, Trail};
 use crate::work::{Work, PLACE};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
@@ -20,7 +22,7 @@ pub(super) fn differences(
     work: &Work,
 ) -> Result<Differences, (Side, Reason)> {
     let mut comparison =
-        Comparison { trail: settings.ignore.trail(), tell_values: settings.log_values, found: Differences::default(), work };
+        Comparison { trails: Trails::of(settings, work), tell_values: settings.log_values, found: Differences::default() };
     let ours = json::parse_within(primary, work);
     work.spend(0).map_err(|_| (Side::Primary, Reason::WorkLimit))?;
     match (ours, json::parse_within(target, work)) {
@@ -36,12 +38,56 @@ pub(super) fn differences(
     Ok(comparison.found)
 }
 
-/// The work of reading two numbers.
-const NUMBER: usize = 16;
+/// The work of reading numbers.
+pub(super) const NUMBER: usize = 16;
+
+/// Where a walk is, and what the settings say about that place.
+pub(super) struct Trails<'s> {
+    ignored: Trail<'s>,
+    /// None when every list has an order.
+    unordered: Option<Trail<'s>>,
+    work: &'s Work,
+}
+
+impl<'s> Trails<'s> {
+    fn of(settings: &'s Settings, work: &'s Work) -> Self {
+        Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(Places::trail), work }
+    }
+
+    /// Counts the work with a pair of values, or with one, and so much besides; false if it is too much.
+    pub(super) fn affords(&self, more: usize) -> bool {
+        let ways = self.ignored.width().saturating_add(1);
+        self.work.spend(PLACE.saturating_mul(ways).saturating_add(more)).is_ok()
+    }
+
+    pub(super) fn is_ignored(&self) -> bool {
+        self.ignored.is_named()
+    }
+
+    pub(super) fn is_unordered(&self) -> bool {
+        self.unordered.as_ref().is_some_and(Trail::is_named)
+    }
+
+    pub(super) fn enter_key(&mut self, key: &str) {
+        self.each(|trail| trail.enter_key(key));
+    }
+
+    pub(super) fn enter_index(&mut self, index: usize) {
+        self.each(|trail| trail.enter_index(index));
+    }
+
+    pub(super) fn leave(&mut self) {
+        self.each(Trail::leave);
+    }
+
+    fn each(&mut self, step: impl Fn(&mut Trail<'s>)) {
+        step(&mut self.ignored);
+        self.unordered.iter_mut().for_each(step);
+    }
+}
 
 struct Comparison<'s> {
-    work: &'s Work,
-    trail: Trail<'s>,
+    trails: Trails<'s>,
     tell_values: bool,
     found: Differences,
 }
@@ -49,17 +95,20 @@ struct Comparison<'s> {
 impl Comparison<'_> {
     /// Recurses as deep as JSON that was parsed may be nested.
     fn values(&mut self, ours: Node<'_>, theirs: Node<'_>, path: &Path<'_>) {
-        if self.trail.is_named() || self.work.spend(PLACE.saturating_mul(self.trail.width().saturating_add(1))).is_err() {
+        if self.trails.is_ignored() || !self.trails.affords(0) {
             return;
         }
         let same = match (ours.kind(), theirs.kind()) {
+            (Kind::Array(ours), Kind::Array(theirs)) if self.trails.is_unordered() => {
+                return self.unordered(ours, theirs, path);
+            }
             (Kind::Array(ours), Kind::Array(theirs)) => return self.entries(ours, theirs, path),
             (Kind::Object(ours), Kind::Object(theirs)) => return self.members(ours, theirs, path),
             (Kind::Null, Kind::Null) => true,
             (Kind::Bool(ours), Kind::Bool(theirs)) => ours == theirs,
             (Kind::Number(ours), Kind::Number(theirs)) => {
                 let length = ours.len().saturating_add(theirs.len());
-                self.work.spend(NUMBER.saturating_add(length)).is_ok() && number::same(ours, theirs)
+                self.trails.affords(NUMBER.saturating_add(length)) && number::same(ours, theirs)
             }
             (Kind::String(ours), Kind::String(theirs)) => ours == theirs,
             _ => return self.add(path, DifferenceKind::Type, Some(ours), Some(theirs)),
@@ -75,14 +124,25 @@ impl Comparison<'_> {
             if ours.is_none() && theirs.is_none() {
                 return;
             }
-            self.trail.enter_index(index);
+            self.trails.enter_index(index);
             self.places(ours, theirs, &Path::Index(path, index));
-            self.trail.leave();
+            self.trails.leave();
+        }
+    }
+
+    /// An entry that has no partner is missing on the other side. Its index is the one on its own side.
+    fn unordered(&mut self, ours: Items<'_>, theirs: Items<'_>, path: &Path<'_>) {
+        let (our_odd, their_odd) = odd_entries(&mut self.trails, ours.clone(), theirs.clone());
+        for (index, entry) in marked(our_odd, ours) {
+            self.add(&Path::Index(path, index), DifferenceKind::MissingInTarget, Some(entry), None);
+        }
+        for (index, entry) in marked(their_odd, theirs) {
+            self.add(&Path::Index(path, index), DifferenceKind::MissingInPrimary, None, Some(entry));
         }
     }
 
     fn members(&mut self, ours: Members<'_>, theirs: Members<'_>, path: &Path<'_>) {
-        let (ours, theirs) = (sorted(ours, self.work), sorted(theirs, self.work));
+        let (ours, theirs) = (sorted(ours, &self.trails), sorted(theirs, &self.trails));
         let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
         loop {
             let order = match (ours.peek(), theirs.peek()) {
@@ -94,9 +154,9 @@ impl Comparison<'_> {
             let ours = if order.is_le() { ours.next() } else { None };
             let theirs = if order.is_ge() { theirs.next() } else { None };
             let Some((key, _)) = ours.or(theirs) else { return };
-            self.trail.enter_key(key);
+            self.trails.enter_key(key);
             self.places(ours.map(|(_, node)| *node), theirs.map(|(_, node)| *node), &Path::Key(path, key));
-            self.trail.leave();
+            self.trails.leave();
         }
     }
 
@@ -104,7 +164,7 @@ impl Comparison<'_> {
     fn places(&mut self, ours: Option<Node<'_>>, theirs: Option<Node<'_>>, path: &Path<'_>) {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => self.values(ours, theirs, path),
-            _ if self.trail.is_named() => {}
+            _ if self.trails.is_ignored() => {}
             (ours, None) => self.add(path, DifferenceKind::MissingInTarget, ours, None),
             (None, theirs) => self.add(path, DifferenceKind::MissingInPrimary, None, theirs),
         }
@@ -119,12 +179,17 @@ impl Comparison<'_> {
     }
 }
 
+/// The entries that are marked, with their indexes.
+fn marked<'d>(marks: Vec<bool>, items: Items<'d>) -> impl Iterator<Item = (usize, Node<'d>)> {
+    items.enumerate().zip(marks).filter_map(|(entry, is_marked)| is_marked.then_some(entry))
+}
+
 /// The members by their keys; of a repeated key the last.
-fn sorted<'d>(members: Members<'d>, work: &Work) -> Vec<(Cow<'d, str>, Node<'d>)> {
+pub(super) fn sorted<'d>(members: Members<'d>, trails: &Trails<'_>) -> Vec<(Cow<'d, str>, Node<'d>)> {
     let mut sorted = Vec::new();
     for (key, value) in members {
         // Sorting compares each key with about as many others as the number of them has bits.
-        if work.spend(key.written().len().saturating_add(PLACE * 8)).is_err() {
+        if !trails.affords(key.written().len().saturating_add(PLACE * 7)) {
             return Vec::new();
         }
         sorted.push((key.text(), value));

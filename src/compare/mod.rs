@@ -1,11 +1,12 @@
 //! Whether a target answers as the primary did: the same status, and a body that means the same.
 //!
-//! Bodies that both sides call JSON are compared as values: members of objects in any order, the last of repeated keys, numbers
-//! by what they are worth however they are spelled. Everything else is compared byte by byte, content codings undone.
+//! Bodies that both sides call JSON are compared as values: members of objects in any order, entries of lists in theirs unless the settings say
+//! that it does not matter, the last of repeated keys, numbers by what they are worth however they are spelled. Everything else is compared byte by byte, content codings undone.
 
 mod difference;
 mod json;
 mod number;
+mod unordered;
 
 use std::borrow::Cow;
 
@@ -29,6 +30,8 @@ pub struct Settings {
     pub body: BodyMode,
     /// What is left out of the comparison of JSON, on both sides.
     pub ignore: Places,
+    /// The lists whose order does not matter; none: every list has an order.
+    pub unordered: Option<Places>,
     /// Values that differ may be told, not only where they are.
     pub log_values: bool,
 }
@@ -55,6 +58,7 @@ impl From<raw_shape::Compare> for Settings {
                 raw_shape::CompareBody::None => BodyMode::None,
             },
             ignore: Places::new(raw.ignore.into_iter().map(|pointer| pointer.0)),
+            unordered: (!raw.unordered.is_empty()).then(|| Places::new(raw.unordered.into_iter().map(|pointer| pointer.0))),
             log_values: raw.log_values,
         }
     }

@@ -1,6 +1,8 @@
 //! Numbers of JSON by what they are worth, not by how they are written. Nothing is calculated: digits are compared, so no number
 //! is too large or too exact.
 
+use std::hash::{Hash, Hasher};
+
 /// Exponents of more digits are compared as they stand, not added to: 1e31 zeros and 10 with one less are told apart. Such
 /// numbers mean nothing anywhere.
 const MAX_EXPONENT_DIGITS: usize = 30;
@@ -8,6 +10,16 @@ const MAX_EXPONENT_DIGITS: usize = 30;
 /// True if two numbers are equal. Both are numbers of JSON.
 pub(super) fn same(number: &str, other: &str) -> bool {
     number == other || Decimal::of(number) == Decimal::of(other)
+}
+
+/// Writes what a number is worth: the same for numbers that are equal.
+pub(super) fn hash(number: &str, hasher: &mut impl Hasher) {
+    let decimal = Decimal::of(number);
+    decimal.is_negative.hash(hasher);
+    decimal.digits().for_each(|digit| hasher.write_u8(digit));
+    // No digit.
+    hasher.write_u8(0);
+    decimal.power.hash(hasher);
 }
 
 /// A number as 0.DIGITS times a power of ten, the first and the last of the digits not being 0.
@@ -19,7 +31,7 @@ struct Decimal<'a> {
     power: Power<'a>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, Hash)]
 enum Power<'a> {
     Of(i128),
     /// How many digits there are before the point; whether the exponent is negative; its digits.
@@ -80,6 +92,7 @@ mod tests {
         ($($name:ident: $number:literal $other:literal => $wanted:literal;)*) => {
             $(#[test] fn $name() {
                 assert_eq!((same($number, $other), same($other, $number)), ($wanted, $wanted));
+                assert_eq!(hashed($number) == hashed($other), $wanted);
             })*
         };
     }
@@ -116,6 +129,12 @@ mod tests {
         such_an_exponent_and_the_next: "1e123456789012345678901234567890123456789012345" "1e123456789012345678901234567890123456789012346" => false;
     }
 
+    fn hashed(number: &str) -> u64 {
+        let mut hasher = std::hash::DefaultHasher::new();
+        hash(number, &mut hasher);
+        hasher.finish()
+    }
+
     /// DIGITS times ten to the power, with the point moved and zeros put around it.
     fn spell(digits: i64, power: i32, point: usize, zeros: usize) -> String {
         let sign = if digits < 0 { "-" } else { "" };
@@ -137,8 +156,10 @@ mod tests {
         fn all_spellings_of_a_number_are_equal(digits: i64, power: i32, points: (u8, u8), zeros in (0..3_usize, 0..3_usize)) {
             let (one, other) = (spell(digits, power, points.0.into(), zeros.0), spell(digits, power, points.1.into(), zeros.1));
             prop_assert!(same(&one, &other), "{} {}", one, other);
+            prop_assert_eq!(hashed(&one), hashed(&other), "{} {}", one, other);
             let next = spell(digits.wrapping_add(1), power, points.1.into(), zeros.1);
             prop_assert!(!same(&one, &next), "{} {}", one, next);
+            prop_assert_ne!(hashed(&one), hashed(&next), "{} {}", one, next);
         }
 
         #[test]

@@ -44,6 +44,8 @@ macro_rules! cases {
     };
 }
 
+mod unordered;
+
 cases! {
     the_same: "{}", r#"{"a":1}"#, r#"{"a":1}"# => "=";
     white_space_and_spelling: "{}", r#"{"a":[1,"é",0.10]}"#, "{ \"\\u0061\" : [ 1.0 , \"\\u00e9\", 1e-1 ] }\n" => "=";

@@ -7,6 +7,9 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::problem::{found, Problems};
 use super::scalar::FromText;
+use crate::header_names::{objection, Use};
+use crate::shape::{Piece, Substitution};
+use crate::template::check_path;
 
 /// The compiled form of one pattern may take this many bytes in every worker.
 const MAX_REGEX_BYTES: usize = 256 * 1024;
@@ -54,6 +57,34 @@ impl FromText for HeaderName {
             Err(format!("expected the name of a header, found {text:?}"))
         }
     }
+}
+
+/// Names of headers for one [`Use`] each, in lower case.
+macro_rules! names_of_headers {
+    ($($(#[$doc:meta])* $name:ident: $purpose:expr;)*) => {
+        $($(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq)]
+        pub struct $name(pub String);
+
+        impl FromText for $name {
+            fn from_text(text: &str) -> Result<Self, String> {
+                let HeaderName(name) = HeaderName::from_text(text)?;
+                match objection(&name, $purpose) {
+                    Some(objection) => Err(objection.to_owned()),
+                    None => Ok(Self(name)),
+                }
+            }
+        })*
+    };
+}
+
+names_of_headers! {
+    /// The name of a header that is looked at.
+    ReadHeader: Use::Read;
+    /// The name of a header that is sent, or not.
+    SentHeader: Use::Send;
+    /// The name of the header that holds the correlation id.
+    CorrelationHeader: Use::Correlate;
 }
 
 /// A request method: a token, case-sensitive (RFC 9110, 9.1).
@@ -111,6 +142,69 @@ impl FromText for Pattern {
             .and_then(|_| RegexBuilder::new(&format!("{}{text}{}", WHOLE.0, WHOLE.1)).size_limit(MAX_REGEX_BYTES).build())
             .map(Self)
             .map_err(|error| format!("not a valid regular expression: {error}"))
+    }
+}
+
+/// A regular expression that matches somewhere in a text.
+#[derive(Clone, Debug)]
+pub struct PartPattern(pub Regex);
+
+impl FromText for PartPattern {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let pattern = RegexBuilder::new(text).size_limit(MAX_REGEX_BYTES).build();
+        pattern.map(Self).map_err(|error| format!("not a valid regular expression: {error}"))
+    }
+}
+
+/// The beginning of a path that is sent in place of another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RewrittenPath(pub String);
+
+impl FromText for RewrittenPath {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if !(text.starts_with('/') && text.bytes().all(is_of_path)) {
+            return Err(format!("expected a path that starts with \"/\" and has no query, found {text:?}"));
+        }
+        if check_path(text.as_bytes()).is_err() {
+            return Err("expected a path without segments \".\" and \"..\"".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A byte that may stand in a path as it is sent.
+fn is_of_path(byte: u8) -> bool {
+    byte.is_ascii_graphic() && byte != b'?' && byte != b'#'
+}
+
+impl FromText for Substitution {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if !text.bytes().all(is_of_path) {
+            return Err("expected a part of a path: ASCII without white space, \"?\" and \"#\"".to_owned());
+        }
+        let mut pieces = Vec::new();
+        let mut literal = String::new();
+        let mut chars = text.chars();
+        while let Some(char) = chars.next() {
+            if char != '\\' {
+                literal.push(char);
+                continue;
+            }
+            match chars.next() {
+                Some('\\') => literal.push('\\'),
+                Some(digit @ '0'..='9') => {
+                    if !literal.is_empty() {
+                        pieces.push(Piece::Text(std::mem::take(&mut literal)));
+                    }
+                    pieces.extend(digit.to_digit(10).and_then(|group| group.try_into().ok()).map(Piece::Group));
+                }
+                _ => return Err(r"expected a group such as \1 behind each backslash; a backslash itself is \\".to_owned()),
+            }
+        }
+        if !literal.is_empty() {
+            pieces.push(Piece::Text(literal));
+        }
+        Ok(Self(pieces))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use deserr::{Deserr, ValuePointerRef};
 
-use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, StatusPattern, TargetName};
+use super::names::{AbsolutePath, ClusterName, CorrelationHeader, Method, Pattern, ReadHeader, StatusPattern, TargetName};
 use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
@@ -222,7 +222,7 @@ fn one_path_condition(rule: PathRule, location: ValuePointerRef<'_>) -> Result<P
 )]
 pub struct HeaderRule {
     /// The header's name; of repeated headers, any.
-    pub name: Text<HeaderName>,
+    pub name: Text<ReadHeader>,
     /// Its value is this.
     #[deserr(default)]
     pub exact: Option<String>,
@@ -305,9 +305,10 @@ pub struct WorkerLimits {
     pub max_work_bytes: Option<Size<MIN_WORK, MAX_WORK>>,
 }
 
-/// A wasm module can address 4 GiB; a body is held twice while it is handed to Envoy.
-const MAX_BODY: u64 = 1 << 30;
-const MAX_BUFFERED: u64 = 3 << 30;
+/// V8 ends a module whose memory would grow beyond about 1 GiB. What is held takes up to half as much again of an allocator's memory, and a body is
+/// held twice while it is handed to Envoy.
+const MAX_BODY: u64 = 64 << 20;
+const MAX_BUFFERED: u64 = 384 << 20;
 
 /// What is read of a request takes up to three bytes of memory for each byte of work.
 const MIN_WORK: u64 = 64 << 10;
@@ -346,7 +347,7 @@ fn buffers_hold_a_body(limits: WorkerLimits, location: ValuePointerRef<'_>) -> R
 pub struct Correlation {
     /// The header that holds the correlation id.
     #[deserr(default = Self::default().header)]
-    pub header: Text<HeaderName>,
+    pub header: Text<CorrelationHeader>,
     /// Copies carry a child of the client's `traceparent`.
     #[deserr(default = Self::default().traceparent)]
     pub traceparent: bool,
@@ -354,7 +355,7 @@ pub struct Correlation {
 
 impl Default for Correlation {
     fn default() -> Self {
-        Self { header: Text(HeaderName("x-request-id".to_owned())), traceparent: true }
+        Self { header: Text(CorrelationHeader("x-request-id".to_owned())), traceparent: true }
     }
 }
 

@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
-use super::names::{HeaderName, Method, Pointer};
+use super::names::{AbsolutePath, Method, PartPattern, Pointer, ReadHeader, RewrittenPath, SentHeader};
 use super::problem::{found, Problems};
 use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
-use crate::capture::is_reserved;
+use crate::shape::{Piece, Substitution};
 use crate::template::{JsonTemplate, Template};
 
 /// `sample`.
@@ -31,20 +31,34 @@ pub struct Sample {
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct SampleKey {
     /// The header whose value is the key.
-    pub header: Text<HeaderName>,
+    pub header: Text<ReadHeader>,
 }
 
 /// `request`.
 #[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md")))]
+#[deserr(error = Problems, deny_unknown_fields, validate = one_path -> Problems)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(
+        deny_unknown_fields,
+        transform = schema::at_most_one(&["path", "prefix_rewrite", "regex_rewrite"]),
+        extend("$comment" = "shaping.md")
+    )
+)]
 pub struct RequestShape {
     /// Another method. Absent: the primary's; `POST` of a batch.
     #[deserr(default)]
     pub method: Option<Text<Method>>,
-    /// Another path and query. Absent: the primary's.
+    /// Another path and query. Absent: the primary's. At most one of `path`, `prefix_rewrite` and `regex_rewrite`.
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
+    /// Another beginning of the path; the query stays.
+    #[deserr(default)]
+    pub prefix_rewrite: Option<PrefixRewrite>,
+    /// Other text wherever a pattern matches in the path; the query stays.
+    #[deserr(default)]
+    pub regex_rewrite: Option<RegexRewrite>,
     /// Another authority, a host with or without a port. Absent: the primary's.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
@@ -54,6 +68,55 @@ pub struct RequestShape {
     /// Which body. Absent: the primary's bytes.
     #[deserr(default)]
     pub body: Option<BodyShape>,
+}
+
+fn one_path(request: RequestShape, location: ValuePointerRef<'_>) -> Result<RequestShape, Problems> {
+    let given = [request.path.is_some(), request.prefix_rewrite.is_some(), request.regex_rewrite.is_some()];
+    match given.iter().filter(|given| **given).count() {
+        0 | 1 => Ok(request),
+        count => {
+            let expected = format!("expected at most one of `path`, `prefix_rewrite`, `regex_rewrite`, found {count}");
+            Err(Problems::at(location, expected))
+        }
+    }
+}
+
+/// `request.prefix_rewrite`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#path-and-authority")))]
+pub struct PrefixRewrite {
+    /// What the path begins with. A path that does not stays as it is.
+    pub prefix: Text<AbsolutePath>,
+    /// What it begins with instead.
+    pub replacement: Text<RewrittenPath>,
+}
+
+/// `request.regex_rewrite`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = groups_exist -> Problems)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#path-and-authority")))]
+pub struct RegexRewrite {
+    /// What is replaced in the path, wherever it matches. A path in which it matches nowhere stays as it is.
+    pub pattern: Text<PartPattern>,
+    /// What stands there instead: `\1` to `\9` are the groups of the pattern, `\0` is all that it matches, `\\` is a backslash.
+    pub substitution: Text<Substitution>,
+}
+
+fn groups_exist(rewrite: RegexRewrite, location: ValuePointerRef<'_>) -> Result<RegexRewrite, Problems> {
+    let groups = rewrite.pattern.0 .0.captures_len();
+    let missing = rewrite.substitution.0 .0.iter().find_map(|piece| match piece {
+        Piece::Group(group) if *group >= groups => Some(*group),
+        _ => None,
+    });
+    match missing {
+        None => Ok(rewrite),
+        Some(group) => {
+            let last = groups.saturating_sub(1);
+            let expected = format!("expected groups of the pattern, which has {last}, found \\{group}");
+            Err(Problems::at(location.push_key("substitution"), expected))
+        }
+    }
 }
 
 /// `request.headers`.
@@ -69,7 +132,7 @@ pub struct HeaderShape {
     pub sensitive: Sensitive,
     /// Headers that are not sent.
     #[deserr(default)]
-    pub remove: Vec<Text<HeaderName>>,
+    pub remove: Vec<Text<SentHeader>>,
     /// Headers that are sent in place of any of that name, and templates of their values.
     #[deserr(default)]
     pub set: Option<SetHeaders>,
@@ -84,7 +147,7 @@ pub enum Forward {
     /// None of them.
     None,
     /// These.
-    Only(Vec<Text<HeaderName>>),
+    Only(Vec<Text<SentHeader>>),
 }
 
 impl Deserr<Problems> for Forward {
@@ -126,7 +189,7 @@ impl Deserr<Problems> for SetHeaders {
         let mut headers = BTreeMap::new();
         for (key, value) in entries.into_iter() {
             let place = location.push_key(&key);
-            let name = settable_name(&key).map_err(|expected| Problems::at(place, expected));
+            let name = SentHeader::from_text(&key).map_err(|expected| Problems::at(place, expected));
             let text = Text::<HeaderTemplate>::deserialize_from_value(value.into_value(), place);
             match (name, text) {
                 (Ok(name), Ok(text)) => {
@@ -145,18 +208,6 @@ impl Deserr<Problems> for SetHeaders {
         } else {
             Err(problems)
         }
-    }
-}
-
-/// The name of a header that the user may set.
-fn settable_name(text: &str) -> Result<HeaderName, String> {
-    let name = HeaderName::from_text(text)?;
-    match name.0.as_str() {
-        "host" => Err("this header is set by `authority`".to_owned()),
-        reserved if is_reserved(reserved.as_bytes()) => {
-            Err("this header is set by Envoy or Sidecast, or belongs to one connection".to_owned())
-        }
-        _ => Ok(name),
     }
 }
 
@@ -236,6 +287,9 @@ pub struct Compare {
     /// What is left out of the comparison of JSON; `*` stands for every key or index.
     #[deserr(default)]
     pub ignore: Vec<Text<Pointer>>,
+    /// Lists of JSON whose order does not matter; `*` stands for every key or index.
+    #[deserr(default)]
+    pub unordered: Vec<Text<Pointer>>,
     /// Values that differ stand in the log.
     #[deserr(default)]
     pub log_values: bool,
@@ -243,7 +297,14 @@ pub struct Compare {
 
 impl Default for Compare {
     fn default() -> Self {
-        Self { percent: Percent(100.0), status: true, body: CompareBody::default(), ignore: Vec::new(), log_values: false }
+        Self {
+            percent: Percent(100.0),
+            status: true,
+            body: CompareBody::default(),
+            ignore: Vec::new(),
+            unordered: Vec::new(),
+            log_values: false,
+        }
     }
 }
 

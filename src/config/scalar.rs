@@ -8,7 +8,7 @@ use fundu::{DurationParser, TimeUnit};
 use super::problem::{found, Problems};
 
 /// Doubles hold every whole number up to here; Struct numbers are doubles.
-pub(super) const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
+pub(crate) const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
 /// A whole number from `MIN` to `MAX`. A double without a fraction counts: `3.0`, `1e6`; and text that is such a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,12 +10,17 @@ use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{json, Value};
 
-use super::names::{AbsolutePath, ClusterName, HeaderName, Method, Pattern, Pointer, StatusPattern, TargetName};
+use super::names::{
+    AbsolutePath, ClusterName, CorrelationHeader, Method, PartPattern, Pattern, Pointer, ReadHeader, RewrittenPath, SentHeader,
+    StatusPattern, TargetName,
+};
 use super::raw::Document;
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
+use crate::header_names::{refused_pattern, Use};
 use crate::outcome::RetryOn;
+use crate::shape::Substitution;
 use crate::template::{JsonTemplate, Template};
 
 /// The schema of a whole configuration.
@@ -68,6 +73,17 @@ fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl F
 pub(super) fn not_both(first: &'static str, second: &'static str) -> impl Fn(&mut Schema) {
     move |schema| {
         schema.insert("not".to_owned(), json!({"allOf": [given(first), given(second)]}));
+    }
+}
+
+/// No two of these fields are given beside each other.
+pub(super) fn at_most_one(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
+    move |schema| {
+        let pairs = names.iter().enumerate().flat_map(|(place, first)| {
+            let others = names.iter().skip(place.saturating_add(1));
+            others.map(move |second| json!({"allOf": [given(first), given(second)]}))
+        });
+        schema.insert("not".to_owned(), json!({"type": "object", "anyOf": pairs.collect::<Vec<_>>()}));
     }
 }
 
@@ -128,11 +144,16 @@ scalars! {
     Text<ClusterName> => json_schema!({
         "title": "name of a cluster, 1 to 1,024 bytes", "type": "string", "minLength": 1, "maxLength": 1024, "pattern": r"^[^\x00-\x1f\x7f-\x9f]+$",
     });
-    Text<HeaderName> => text("name of a header", r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$");
+    Text<ReadHeader> => header(Use::Read);
+    Text<SentHeader> => header(Use::Send);
+    Text<CorrelationHeader> => header(Use::Correlate);
     Text<Method> => text("method, in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
     Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
     // Not said by `format`: that one is of another kind of regular expressions.
     Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    Text<PartPattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    Text<RewrittenPath> => text("path, starts with /, no query", r#"^/[!"$->@-~]*$"#);
+    Text<Substitution> => text("part of a path, with groups such as \\1", r#"^([!"$->@-\[\]-~]|\\[0-9\\])*$"#);
     Text<Pointer> => text("JSON pointer", "^(/([^/~]|~[01])*)*$");
     Text<Template> => json_schema!({"title": "text, at least a character", "type": "string", "minLength": 1});
     Text<PathTemplate> => text("template, starts with /, ASCII", &template("/", r#"[!"%-~]"#, r#"[!"%-z|}~]"#));
@@ -171,6 +192,15 @@ fn grouped(number: u64) -> String {
     groups.join(",")
 }
 
+fn header(purpose: Use) -> Schema {
+    json_schema!({
+        "title": "name of a header",
+        "type": "string",
+        "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
+        "not": {"pattern": refused_pattern(purpose)},
+    })
+}
+
 fn text(title: &str, pattern: &str) -> Schema {
     json_schema!({"title": title, "type": "string", "pattern": pattern})
 }
@@ -198,7 +228,7 @@ impl JsonSchema for Forward {
         json_schema!({"oneOf": [
             {"const": "all", "description": "All of them."},
             {"const": "none", "description": "None of them."},
-            {"type": "array", "items": generator.subschema_for::<Text<HeaderName>>(), "description": "These."},
+            {"type": "array", "items": generator.subschema_for::<Text<SentHeader>>(), "description": "These."},
         ]})
     }
 }
@@ -212,7 +242,7 @@ impl JsonSchema for SetHeaders {
         json_schema!({
             "title": "object, names of headers and templates",
             "type": "object",
-            "propertyNames": generator.subschema_for::<Text<HeaderName>>(),
+            "propertyNames": generator.subschema_for::<Text<SentHeader>>(),
             "additionalProperties": generator.subschema_for::<Text<HeaderTemplate>>(),
         })
     }
@@ -236,7 +266,8 @@ written! {
     {const MIN: u64, const MAX: u64} Size<MIN, MAX>, this => size_text(this.0);
     {T: Serialize, const MAX: usize} NonEmpty<T, MAX>, this => this.0;
     {T: Serialize} Text<T>, this => this.0;
-    HeaderName, this => this.0;
+    CorrelationHeader, this => this.0;
+    SentHeader, this => this.0;
     Pointer, this => this.to_string();
     Percent, this => whole_if_possible(this.0);
     StatusPattern, this => this.to_string();

@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::names::StatusPattern;
 use super::raw::After;
 use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
-use super::scalar::NonEmpty;
+use super::scalar::{NonEmpty, Text};
+use super::templates::PathTemplate;
 use super::{bytes, Target};
 use crate::batch::{self, Format};
 use crate::json::Places;
 use crate::redact::Redaction;
-use crate::shape::{BodyShape, Content, Forward, HeadShape, Shape};
+use crate::shape::{BodyShape, Content, Forward, HeadShape, PathShape, Shape};
 use crate::template::{Env, Expression, Template};
 
 /// The answers of the primary that a target waits for, if it waits.
@@ -28,7 +29,7 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Shape {
     };
     let mut head = HeadShape {
         method: raw.method.map(|method| method.0 .0),
-        path: raw.path.map(|path| path.0 .0),
+        path: path(raw.path, raw.prefix_rewrite, raw.regex_rewrite),
         authority: raw.authority.map(|authority| authority.0 .0),
         ..HeadShape::default()
     };
@@ -54,6 +55,18 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Shape {
     let mut shape = Shape { head, body };
     shape.resolve_env(env);
     shape
+}
+
+/// Which path a target receives. At most one of them is given.
+fn path(
+    template: Option<Text<PathTemplate>>,
+    prefix: Option<raw_shape::PrefixRewrite>,
+    regex: Option<raw_shape::RegexRewrite>,
+) -> PathShape {
+    let template = template.map(|template| PathShape::Template(template.0 .0));
+    let prefix = prefix.map(|rewrite| PathShape::Prefix { prefix: rewrite.prefix.0 .0, replacement: rewrite.replacement.0 .0 });
+    let regex = regex.map(|rewrite| PathShape::Regex { pattern: rewrite.pattern.0 .0, substitution: rewrite.substitution.0 });
+    template.or(prefix).or(regex).unwrap_or_default()
 }
 
 /// How requests are put together.

@@ -5,7 +5,8 @@ use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
 use super::problem::{child_path, Problems};
 use super::scalar::{FromText, MAX_WHOLE_DOUBLE};
-use crate::template::{fits_authority, variable, Env, Expression, JsonTemplate, Template};
+use crate::property;
+use crate::template::{check_path, fits_authority, variable, Env, Expression, JsonTemplate, Template};
 
 /// A template of a path, with or without a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,11 +16,14 @@ impl FromText for PathTemplate {
     fn from_text(text: &str) -> Result<Self, String> {
         let template = Template::from_text(text)?;
         let legal = template.literals().all(|literal| literal.chars().all(|char| char.is_ascii_graphic() && char != '#'));
-        if template.leading_literal().starts_with('/') && legal {
-            Ok(Self(template))
-        } else {
-            Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".to_owned())
+        if !(template.leading_literal().starts_with('/') && legal) {
+            return Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".to_owned());
         }
+        // Whatever the values are, none of them makes this path one to be sent.
+        if check_path(template.with_stand_ins("x").as_bytes()).is_err() {
+            return Err("expected a path without segments \".\" and \"..\"".to_owned());
+        }
+        Ok(Self(template))
     }
 }
 
@@ -153,6 +157,7 @@ fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option
                 .to_owned(),
         ),
         Expression::Env(name) => variable(env, name).err(),
+        Expression::Property(path) if property::objection(path).is_some() => property::objection(path),
         Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.answered => {
             Some("${response:...} means something with `after: response` alone".to_owned())
         }

@@ -9,7 +9,7 @@ use super::calls;
 use super::mirror::BatchItem;
 use crate::breaker::Transition;
 use crate::compare::Verdict;
-use crate::log_event::{Event, Line, Throttle};
+use crate::log_event::{logged_id, Event, Line, Throttle};
 use crate::outcome::Cause;
 use crate::stats::DropReason;
 
@@ -54,11 +54,11 @@ pub(super) fn write(event: Event, report: Report<'_>) {
     let delivery_id = report.delivery_id.map(|id| id.to_string());
     let outcome = report.cause.map(Cause::label);
     let is_batch = !report.items.is_empty();
-    let correlation_ids: Vec<&str> = report.items.iter().map(|item| &*item.correlation_id).collect();
+    let correlation_ids: Vec<&str> = report.items.iter().map(|item| logged_id(&item.correlation_id)).collect();
     print(&Line {
         target: Some(report.target),
         delivery_id: delivery_id.as_deref(),
-        correlation_id: (!is_batch).then_some(report.correlation_id),
+        correlation_id: (!is_batch).then(|| logged_id(report.correlation_id)),
         correlation_ids: is_batch.then_some(&correlation_ids),
         attempt: Some(report.attempt),
         outcome: outcome.as_deref(),
@@ -77,7 +77,7 @@ pub(super) fn compared(target: &str, delivery_id: Uuid, correlation_id: &str, ve
         print(&Line {
             target: Some(target),
             delivery_id: Some(&delivery_id),
-            correlation_id: Some(correlation_id),
+            correlation_id: Some(logged_id(correlation_id)),
             comparison: Some(verdict),
             suppressed,
             ..Line::new(Event::Compared)

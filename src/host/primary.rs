@@ -33,8 +33,8 @@ pub(super) struct AnswerCopy {
     grpc: Option<u32>,
     /// It came to its end.
     ended: bool,
-    /// When the request came.
-    started: Duration,
+    /// When the request was complete, if the answer is compared. An answer that ended before that took no time.
+    complete_at: Option<Duration>,
 }
 
 impl AnswerCopy {
@@ -50,8 +50,13 @@ impl AnswerCopy {
             reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
             grpc: None,
             ended: false,
-            started: if compared { calls::monotonic() } else { Duration::ZERO },
+            complete_at: None,
         }
+    }
+
+    /// The request is complete, and its answer is compared: the primary's time runs from here, as the target's does from its call.
+    pub(super) fn request_complete(&mut self) {
+        self.complete_at = Some(calls::monotonic());
     }
 
     pub(super) fn headers(&mut self, mirror: &Mirror, end_of_stream: bool) {
@@ -117,7 +122,7 @@ impl AnswerCopy {
             status,
             content_type: header(b"content-type"),
             content_encoding: header(b"content-encoding"),
-            elapsed: calls::monotonic().saturating_sub(self.started),
+            elapsed: self.complete_at.map_or(Duration::ZERO, |complete| calls::monotonic().saturating_sub(complete)),
             body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)).map(Growing::finish),
             charge: self.charge,
         }

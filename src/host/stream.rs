@@ -85,11 +85,14 @@ impl Stream {
         if collected.head.is_grpc() && Messages::of(collected.body.bytes()) != Messages::One {
             return give_up(mirror, collected, DropReason::GrpcStream);
         }
-        let Collected { wanted, head, body, charge, answer, upload, .. } = collected;
+        let Collected { wanted, head, body, charge, mut answer, upload, .. } = collected;
         // It is complete now.
         drop(upload);
         let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
         let comparisons = Mirror::comparisons(wanted.compared);
+        if !comparisons.is_empty() {
+            answer.request_complete();
+        }
         let mut charge = Some(charge);
         if wanted.later.is_empty() {
             // Each delivery takes what it holds from the budget itself.

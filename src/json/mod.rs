@@ -205,6 +205,11 @@ impl<'d> Node<'d> {
         self.place
     }
 
+    /// True if nothing is in it.
+    pub fn is_leaf(&self) -> bool {
+        self.token.inside == 0
+    }
+
     /// The work of looking at everything in it once.
     pub fn cost(&self) -> usize {
         self.inside.len().saturating_add(1).saturating_mul(PLACE)

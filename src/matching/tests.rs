@@ -1,5 +1,5 @@
 use super::*;
-use crate::config::names::{AbsolutePath, HeaderName, Method};
+use crate::config::names::{AbsolutePath, Method, ReadHeader};
 use crate::config::scalar::{FromText, NonEmpty, Text};
 use crate::config::Config;
 use crate::headers::Pairs;
@@ -255,7 +255,7 @@ fn header_rule() -> impl Strategy<Value = raw::HeaderRule> {
     (prop::sample::select(&NAMES), 0_u8..6, "[ab]{0,2}", pattern()).prop_map(|(name, kind, text, pattern)| {
         let given = |this| (kind == this).then(|| text.clone());
         raw::HeaderRule {
-            name: typed::<HeaderName>(name),
+            name: typed::<ReadHeader>(name),
             exact: given(0),
             prefix: given(1),
             suffix: given(2),

@@ -1,6 +1,7 @@
 //! The body that a target receives.
 
 use super::Unfit;
+use crate::header_names::describes_body;
 use crate::reading::{Body, Reading};
 use crate::redact::Redaction;
 use crate::template::{Env, JsonTemplate, Template, Values};
@@ -95,8 +96,7 @@ impl Content {
 impl BodyKind {
     /// True if a header may stay that describes the primary's body; none for headers that describe no body.
     pub(super) fn keeps(self, name: &[u8]) -> Option<bool> {
-        let describes = name.starts_with(b"content-") || matches!(name, b"digest" | b"repr-digest");
-        describes.then_some(match self {
+        describes_body(name).then_some(match self {
             Self::Primary => true,
             Self::Redacted => {
                 matches!(name, b"content-type" | b"content-language" | b"content-location" | b"content-disposition")

@@ -1,11 +1,11 @@
 //! The request line and the headers that a target receives.
 
-use std::borrow::Cow;
-
 use super::body::BodyKind;
-use crate::capture::{is_named, is_reserved, is_sensitive, named_by_connection, CapturedHead};
+use super::path::PathShape;
+use crate::capture::{is_named, named_by_connection, CapturedHead};
+use crate::header_names::{is_reserved, is_sensitive};
 use crate::headers::Pairs;
-use crate::template::{Env, Place, Template, Values};
+use crate::template::{Env, Place, Template, UnsafePath, Values};
 use crate::trace_context::TRACEPARENT;
 
 /// What a target asks for its request line and headers.
@@ -14,7 +14,7 @@ pub struct HeadShape {
     /// In place of the primary's method.
     pub method: Option<String>,
     /// In place of the primary's path and query.
-    pub path: Option<Template>,
+    pub path: PathShape,
     /// In place of the primary's authority.
     pub authority: Option<Template>,
     /// Which of the primary's headers are sent.
@@ -45,16 +45,17 @@ pub(super) struct Chosen {
 
 impl HeadShape {
     pub(super) fn is_plain(&self) -> bool {
-        let line = self.method.is_none() && self.path.is_none() && self.authority.is_none();
+        let line = self.method.is_none() && self.path.is_plain() && self.authority.is_none();
         line && self.forward == Forward::All && !self.forward_sensitive && self.remove.is_empty() && self.set.is_empty()
     }
 
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
-        self.path.iter().chain(&self.authority).chain(self.set.iter().map(|(_, value)| value))
+        self.path.template().into_iter().chain(&self.authority).chain(self.set.iter().map(|(_, value)| value))
     }
 
     pub(super) fn resolve_env(&mut self, env: Env<'_>) {
-        let texts = self.path.iter_mut().chain(&mut self.authority).chain(self.set.iter_mut().map(|(_, value)| value));
+        let texts =
+            self.path.template_mut().into_iter().chain(&mut self.authority).chain(self.set.iter_mut().map(|(_, value)| value));
         texts.for_each(|text| text.resolve_env(env));
     }
 
@@ -71,7 +72,7 @@ impl HeadShape {
 
     /// The request line and headers of a request with such a body. What ties the copy to its primary is sent whatever `forward` says: the
     /// correlation id, the trace, and what describes the body.
-    pub(super) fn choose(&self, head: &CapturedHead, values: &Values<'_>, body: BodyKind) -> Chosen {
+    pub(super) fn choose(&self, head: &CapturedHead, values: &Values<'_>, body: BodyKind) -> Result<Chosen, UnsafePath> {
         let traced = self.leaves(TRACEPARENT);
         let wanted = |name: &[u8]| match body.keeps(name) {
             Some(keeps) => keeps,
@@ -79,7 +80,7 @@ impl HeadShape {
             None if head.is_of_trace(name) => traced,
             None => self.forwards(name) || name == head.correlation_header().as_bytes(),
         };
-        let mut chosen = self.line(head, values, None);
+        let mut chosen = self.line(head, values, None)?;
         self.pick(&mut chosen, head, wanted);
         if let Some(id) = head.made_correlation_id().filter(|_| self.leaves(head.correlation_header().as_bytes())) {
             chosen.push(head.correlation_header().as_bytes(), id.as_bytes());
@@ -88,33 +89,40 @@ impl HeadShape {
             self.push_content_type(&mut chosen, "application/json");
         }
         self.push_set(&mut chosen, values);
-        chosen
+        Ok(chosen)
     }
 
     /// The same for the call of a batch, which speaks for many requests: of their headers it carries only those that the target names.
-    pub(super) fn choose_for_batch(&self, head: &CapturedHead, values: &Values<'_>, content_type: &str) -> Pairs {
-        let mut chosen = self.line(head, values, Some("POST"));
+    pub(super) fn choose_for_batch(
+        &self,
+        head: &CapturedHead,
+        values: &Values<'_>,
+        content_type: &str,
+    ) -> Result<Pairs, UnsafePath> {
+        let mut chosen = self.line(head, values, Some("POST"))?;
         if let Forward::Only(_) = self.forward {
             self.pick(&mut chosen, head, |name| self.forwards(name) && BodyKind::Json.keeps(name).is_none());
         }
         self.push_content_type(&mut chosen, content_type);
         self.push_set(&mut chosen, values);
-        chosen.pairs
+        Ok(chosen.pairs)
     }
 
     /// The request line; `method` stands in the place of the primary's if the target asks for none.
-    fn line(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>) -> Chosen {
+    fn line(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>) -> Result<Chosen, UnsafePath> {
         let mut chosen = Chosen { pairs: Pairs::with_capacity(16, 512), has_idempotency_key: false };
         for (name, value) in head.all().iter().filter(|(name, _)| name.starts_with(b":")) {
-            let asked: Option<Cow<'_, str>> = match name {
-                b":method" => self.method.as_deref().or(method).map(Cow::from),
-                b":path" => self.path.as_ref().map(|path| path.text(values, Place::Path).into()),
-                b":authority" => self.authority.as_ref().map(|authority| authority.text(values, Place::Authority).into()),
-                _ => None,
-            };
-            chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
+            match name {
+                b":method" => chosen.push(name, self.method.as_deref().or(method).map_or(value, str::as_bytes)),
+                b":path" => chosen.push(name, &self.path.of(value, values)?),
+                b":authority" => {
+                    let asked = self.authority.as_ref().map(|authority| authority.text(values, Place::Authority));
+                    chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
+                }
+                _ => chosen.push(name, value),
+            }
         }
-        chosen
+        Ok(chosen)
     }
 
     /// Adds the headers of the primary's request that are wanted, and may be sent at all.

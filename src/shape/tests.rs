@@ -2,6 +2,7 @@ mod bodies;
 mod codings;
 mod heads;
 mod items;
+mod paths;
 
 use super::*;
 use crate::capture::{Needs, RequestHead};

@@ -1,6 +1,6 @@
 //! The expressions that can stand in `${...}`, and how they are written.
 
-use crate::config::names::{HeaderName, Pointer};
+use crate::config::names::{HeaderName, Pointer, ReadHeader};
 use crate::config::scalar::FromText;
 
 /// What an expression stands for.
@@ -8,14 +8,16 @@ use crate::config::scalar::FromText;
 pub enum Expression {
     /// The request's method.
     Method,
-    /// The request's path without its query.
+    /// The request's path without its query, as it came.
     Path,
+    /// The request's query without its question mark, as it came.
+    WholeQuery,
     /// The first query parameter of that name.
     Query(String),
     /// The request's authority.
     Authority,
     /// The first header of that name.
-    Header(HeaderName),
+    Header(ReadHeader),
     /// The body, parsed as JSON.
     Body,
     /// The value at a pointer into the body, parsed as JSON.
@@ -36,6 +38,8 @@ pub enum Expression {
     Now,
     /// The time, in milliseconds since 1970.
     NowMs,
+    /// The time, in seconds since 1970.
+    NowS,
     /// An environment variable of the VM.
     Env(String),
     /// A property of Envoy, its path split at the dots.
@@ -51,8 +55,8 @@ pub enum Expression {
 }
 
 /// What can stand in an expression, for messages.
-const KNOWN: &str = "`method`, `path`, `query:NAME`, `authority`, `header:NAME`, `body`, `body:/POINTER`, `body_text`, \
-`body_base64`, `target`, `delivery_id`, `correlation_id`, `attempt`, `now`, `now_ms`, `env:NAME`, `property:PATH`, \
+const KNOWN: &str = "`method`, `path`, `query`, `query:NAME`, `authority`, `header:NAME`, `body`, `body:/POINTER`, `body_text`, \
+`body_base64`, `target`, `delivery_id`, `correlation_id`, `attempt`, `now`, `now_s`, `now_ms`, `env:NAME`, `property:PATH`, \
 `response:status`, `response:header:NAME`, `dead_letter`, `dead_letter_base64`";
 
 impl FromText for Expression {
@@ -64,9 +68,10 @@ impl FromText for Expression {
         Ok(match (kind, argument) {
             ("method", None) => Self::Method,
             ("path", None) => Self::Path,
+            ("query", None) => Self::WholeQuery,
             ("query", Some(name)) if !name.is_empty() => Self::Query(name.to_owned()),
             ("authority", None) => Self::Authority,
-            ("header", Some(name)) => Self::Header(HeaderName::from_text(name)?),
+            ("header", Some(name)) => Self::Header(ReadHeader::from_text(name)?),
             ("body", None) => Self::Body,
             ("body", Some(pointer)) => Self::BodyPointer(single_pointer(pointer)?),
             ("body_text", None) => Self::BodyText,
@@ -77,6 +82,7 @@ impl FromText for Expression {
             ("attempt", None) => Self::Attempt,
             ("now", None) => Self::Now,
             ("now_ms", None) => Self::NowMs,
+            ("now_s", None) => Self::NowS,
             ("env", Some(name)) if !name.is_empty() && !name.contains(['=', '\0']) => Self::Env(name.to_owned()),
             ("property", Some(path)) if !path.is_empty() => Self::Property(path.split('.').map(str::to_owned).collect()),
             ("response", Some("status")) => Self::ResponseStatus,

@@ -4,8 +4,6 @@ use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 
 /// All but the unreserved characters (RFC 3986, 2.3).
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
-/// All but those and the slash.
-const RESERVED_BUT_SLASH: &AsciiSet = &RESERVED.remove(b'/');
 
 /// Where text stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,9 +11,8 @@ pub enum Place {
     /// Anywhere: values stand as they are.
     Text,
     /// In a path or its query. All but the unreserved characters is percent-encoded (RFC 3986, 2.3), so that a value is one
-    /// segment, or one name or value of a query; only `${path}` keeps its slashes. What is percent-encoded already is encoded
-    /// once more: whoever decodes it once gets the value. A value of dots alone stays, since encoding would not change its
-    /// meaning (RFC 3986, 6.2.2.2).
+    /// segment, or one name or value of a query. What is percent-encoded already is encoded once more: whoever decodes it once
+    /// gets the value. Encoding would not change the meaning of dots (RFC 3986, 6.2.2.2): the whole path is looked at for them.
     Path,
     /// In a header's value. Control characters but the tab are left out: CR, LF and NUL would end the value, the others are not
     /// allowed there (RFC 9110, 5.5).
@@ -34,11 +31,10 @@ impl Place {
         })
     }
 
-    /// Writes a value at the end of a text. `has_segments`: the value is a whole path.
-    pub(super) fn put(self, text: &mut String, value: &str, has_segments: bool) {
+    /// Writes a value at the end of a text.
+    pub(super) fn put(self, text: &mut String, value: &str) {
         match self {
             Self::Text => text.push_str(value),
-            Self::Path if has_segments => text.extend(utf8_percent_encode(value, RESERVED_BUT_SLASH)),
             Self::Path => text.extend(utf8_percent_encode(value, RESERVED)),
             Self::Header => text.extend(value.chars().filter(|char| fits_header(*char))),
             Self::Authority => text.extend(value.chars().filter(|char| fits_authority(*char))),

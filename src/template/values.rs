@@ -106,8 +106,9 @@ impl<'a> Values<'a> {
         let facts = &self.facts;
         match expression {
             Expression::Method => self.header(b":method"),
-            Expression::Path => self.path_and_query().map_or(Found::Absent, |(path, _)| Found::Text(text_of(path))),
-            Expression::Query(name) => self.query(name),
+            Expression::Path => Found::Text(text_of(self.path())),
+            Expression::WholeQuery => self.query().map_or(Found::Absent, |query| Found::Text(text_of(query))),
+            Expression::Query(name) => self.parameter(name),
             Expression::Authority => self.header(b":authority"),
             Expression::Header(name) => self.header(name.0.as_bytes()),
             Expression::Body => facts.body.root().map_or(Found::Absent, Found::Json),
@@ -119,6 +120,7 @@ impl<'a> Values<'a> {
             Expression::CorrelationId => Found::Text(facts.correlation_id.into()),
             Expression::Attempt => Found::Number(facts.attempt.into()),
             Expression::Now => Found::Text(rfc3339(facts.now).into()),
+            Expression::NowS => Found::Number(facts.now.as_secs()),
             Expression::NowMs => Found::Number(u64::try_from(facts.now.as_millis()).unwrap_or(u64::MAX)),
             Expression::DeadLetter => facts.dead_letter.map_or(Found::Absent, Found::Written),
             Expression::DeadLetterBase64 => facts.dead_letter.map_or(Found::Absent, |letter| self.base64(letter)),
@@ -142,17 +144,25 @@ impl<'a> Values<'a> {
         first(self.facts.headers, name)
     }
 
-    fn path_and_query(&self) -> Option<(&[u8], &[u8])> {
-        let target = self.facts.headers.iter().find_map(|(name, value)| (name == b":path").then_some(value))?;
-        let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
-        let mut parts = target.splitn(2, |byte| *byte == b'?');
-        Some((parts.next().unwrap_or_default(), parts.next().unwrap_or_default()))
+    /// The path and, if there is a question mark, the query behind it, as they came.
+    fn path_and_query(&self) -> (&'a [u8], Option<&'a [u8]>) {
+        let target = self.facts.headers.iter().find_map(|(name, value)| (name == b":path").then_some(value));
+        split_query(target.unwrap_or_default())
+    }
+
+    /// The path without its query, as it came.
+    pub fn path(&self) -> &'a [u8] {
+        self.path_and_query().0
+    }
+
+    /// The query without its question mark, as it came.
+    pub(super) fn query(&self) -> Option<&'a [u8]> {
+        self.path_and_query().1
     }
 
     /// The first parameter of that name, read as HTML forms write it: `+` is a space.
-    fn query(&self, name: &str) -> Found<'_> {
-        let query = self.path_and_query().map_or(&[][..], |(_, query)| query);
-        let value = self.facts.query.get(query, name, self.facts.work);
+    fn parameter(&self, name: &str) -> Found<'_> {
+        let value = self.facts.query.get(self.query().unwrap_or_default(), name, self.facts.work);
         value.map_or(Found::Absent, |value| Found::Text(value.into()))
     }
 
@@ -219,6 +229,13 @@ fn compact(node: Node<'_>) -> String {
     node.write_compact(&mut text);
     // It is a part of UTF-8 text.
     String::from_utf8(text).unwrap_or_default()
+}
+
+/// The path of a request target and, if there is a question mark, the query behind it. What a `#` begins belongs to neither.
+pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
+    let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
+    let mut parts = target.splitn(2, |byte| *byte == b'?');
+    (parts.next().unwrap_or_default(), parts.next())
 }
 
 /// The first header of that name.

@@ -36,6 +36,7 @@ mod mtls;
 mod odd;
 mod orders;
 mod outcomes;
+mod paths;
 mod primary_again;
 mod rabbitmq;
 mod reload;

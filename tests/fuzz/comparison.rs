@@ -13,7 +13,7 @@ use crate::encodings::encoded;
 use crate::hold;
 
 /// What a value means, less what is ignored.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Meaning {
     Null,
     Bool(bool),
@@ -21,17 +21,27 @@ enum Meaning {
     Number(bool, String, i64),
     Text(String),
     List(BTreeMap<usize, Meaning>),
+    /// In an order of their own.
+    Entries(Vec<Meaning>),
     Object(BTreeMap<String, Meaning>),
 }
 
+/// What pointers say about places.
+#[derive(Debug)]
+struct Pointers {
+    ignored: Vec<Vec<String>>,
+    unordered: Vec<Vec<String>>,
+}
+
 /// None of what is ignored.
-fn meaning(doc: &Doc, way: &mut Vec<String>, ignored: &[Vec<String>]) -> Option<Meaning> {
-    if ignored.iter().any(|pointer| names(pointer, way)) {
+fn meaning(doc: &Doc, way: &mut Vec<String>, pointers: &Pointers) -> Option<Meaning> {
+    if pointers.ignored.iter().any(|pointer| names(pointer, way)) {
         return None;
     }
+    let is_unordered = pointers.unordered.iter().any(|pointer| names(pointer, way));
     let mut inside = |key: &str, value: &Doc| {
         way.push(key.to_owned());
-        let meaning = meaning(value, way, ignored);
+        let meaning = meaning(value, way, pointers);
         way.pop();
         meaning
     };
@@ -40,6 +50,12 @@ fn meaning(doc: &Doc, way: &mut Vec<String>, ignored: &[Vec<String>]) -> Option<
         Doc::Bool(flag) => Meaning::Bool(*flag),
         Doc::Number(number) => worth(number),
         Doc::Text(text) => Meaning::Text(text.clone()),
+        Doc::List(items) if is_unordered => {
+            let entries = items.iter().enumerate().filter_map(|(index, item)| inside(&index.to_string(), item));
+            let mut entries: Vec<Meaning> = entries.collect();
+            entries.sort();
+            Meaning::Entries(entries)
+        }
         Doc::List(items) => Meaning::List(
             items.iter().enumerate().filter_map(|(index, item)| Some((index, inside(&index.to_string(), item)?))).collect(),
         ),
@@ -95,6 +111,10 @@ fn variant(choices: &mut Choices<'_>, doc: &Doc) -> Doc {
             if choices.once_in(16) {
                 items.pop();
             }
+            if items.len() > 1 && choices.once_in(3) {
+                let (one, other) = (choices.below(items.len()), choices.below(items.len()));
+                items.swap(one, other);
+            }
             Doc::List(items)
         }
         Doc::Object(members) => {
@@ -141,16 +161,30 @@ fn assert_bounded(verdict: &Verdict) {
     assert!(serde_json::to_string(verdict).unwrap().len() < 20_000);
 }
 
-fn settings(choices: &mut Choices<'_>, ignored: &[Vec<String>], body: BodyMode) -> Settings {
-    let ignore = Places::new(ignored.iter().map(|pointer| Pointer::from_text(&spelled(pointer)).unwrap()));
-    Settings { percent: 100.0, status: true, body, ignore, log_values: choices.once_in(2) }
+/// Pointers into a document, a third of them such that every list of a depth has no order.
+fn some_pointers(choices: &mut Choices<'_>, doc: &Doc) -> Pointers {
+    let ignored = pointers(choices, doc, 2);
+    let unordered = match choices.below(3) {
+        0 => Vec::new(),
+        1 => pointers(choices, doc, 3),
+        _ => (0..choices.below(6)).map(|depth| vec!["*".to_owned(); depth]).collect(),
+    };
+    Pointers { ignored, unordered }
+}
+
+fn settings(choices: &mut Choices<'_>, pointers: &Pointers, body: BodyMode) -> Settings {
+    let places =
+        |pointers: &[Vec<String>]| Places::new(pointers.iter().map(|pointer| Pointer::from_text(&spelled(pointer)).unwrap()));
+    let unordered = (!pointers.unordered.is_empty()).then(|| places(&pointers.unordered));
+    let ignore = places(&pointers.ignored);
+    Settings { percent: 100.0, status: true, body, ignore, unordered, log_values: choices.once_in(2) }
 }
 
 fn documents(choices: &mut Choices<'_>) {
     let ours = Doc::any(choices, &NUMBERS);
     let theirs = variant(choices, &ours);
-    let ignored = pointers(choices, &ours, 2);
-    let settings = settings(choices, &ignored, BodyMode::Json);
+    let pointers = some_pointers(choices, &ours);
+    let settings = settings(choices, &pointers, BodyMode::Json);
     let (our_text, their_text) = (ours.write(choices).text, theirs.write(choices).text);
     let (coding, coded) = encoded(choices, their_text.as_bytes());
     let answer = |coding: Option<&'static str>, body| Answer {
@@ -161,8 +195,8 @@ fn documents(choices: &mut Choices<'_>) {
     };
     let (primary, target) = (answer(None, our_text.as_bytes()), answer(Some(coding), &coded));
     let verdict = compare(&settings, &primary, &target, 1 << 20);
-    let same = meaning(&ours, &mut Vec::new(), &ignored) == meaning(&theirs, &mut Vec::new(), &ignored);
-    assert_eq!(verdict == Verdict::Match, same, "{verdict:?}\n{our_text}\n{their_text}\n{ignored:?}");
+    let same = meaning(&ours, &mut Vec::new(), &pointers) == meaning(&theirs, &mut Vec::new(), &pointers);
+    assert_eq!(verdict == Verdict::Match, same, "{verdict:?}\n{our_text}\n{their_text}\n{pointers:?}");
     assert_eq!(told(&verdict), told(&compare(&settings, &target, &primary, 1 << 20)), "the other way round");
     assert_bounded(&verdict);
     for answer in [&primary, &target] {
@@ -200,8 +234,8 @@ fn anything(choices: &mut Choices<'_>) {
     let (primary, target) = (answers.next().unwrap(), answers.next().unwrap());
     drop(answers);
     let mode = *choices.one_of(&[BodyMode::Json, BodyMode::Exact, BodyMode::None]);
-    let ignored = pointers(choices, &doc, 2);
-    let settings = settings(choices, &ignored, mode);
+    let pointers = some_pointers(choices, &doc);
+    let settings = settings(choices, &pointers, mode);
     let most = *choices.one_of(&[1 << 20, 16, 0]);
     let verdict = compare(&settings, &primary, &target, most);
     assert_bounded(&verdict);

@@ -1,7 +1,7 @@
 //! Sampling: by key, the same everywhere, and lower percentages are parts of higher ones.
 
 use sha2::{Digest, Sha256};
-use sidecast::config::names::HeaderName;
+use sidecast::config::names::ReadHeader;
 use sidecast::config::raw_shape::{Sample, SampleKey};
 use sidecast::config::scalar::{Percent, Text};
 use sidecast::headers::{HeaderMap, Pairs};
@@ -17,7 +17,7 @@ fn thousandths(choices: &mut Choices<'_>) -> u128 {
 }
 
 fn sampling(thousandths: u128) -> Sampling {
-    let key = SampleKey { header: Text(HeaderName("x-user".to_owned())) };
+    let key = SampleKey { header: Text(ReadHeader("x-user".to_owned())) };
     Sampling::from(Sample { percent: Percent(thousandths as f64 / 1_000.0), key: Some(key) })
 }
 

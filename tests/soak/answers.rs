@@ -71,6 +71,11 @@ fn body(dice: &mut Dice) -> (String, Vec<u8>) {
 }
 
 impl Whole {
+    /// An answer that Envoy gives by itself.
+    pub(crate) fn of_envoy(status: u16, body: &str) -> Self {
+        Self { status, body: body.as_bytes().to_vec(), head: String::new(), is_chunked: false }
+    }
+
     fn draw(dice: &mut Dice) -> Self {
         let status = *dice.one_of(&STATUSES);
         let (mut head, mut body) = body(dice);

@@ -173,6 +173,10 @@ fn headers(dice: &mut Dice) -> Vec<(String, Vec<u8>)> {
 }
 
 impl Plan {
+    pub(crate) fn is_grpc(&self) -> bool {
+        self.headers.iter().any(|(_, value)| value.starts_with(b"application/grpc"))
+    }
+
     /// The request of this number.
     pub(crate) fn draw(seed: u64, number: u64) -> Self {
         let dice = &mut Dice::of(seed, "client", number);

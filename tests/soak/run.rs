@@ -41,11 +41,13 @@ pub(crate) struct Script {
 impl Script {
     pub(crate) fn of(seed: u64, schema: &Value) -> Self {
         let mut dice = Dice::of(seed, "script", 0);
-        let is_dynamic = dice.once_in(3);
+        // In turn, so that a few runs one after another have all of these.
+        let is_dynamic = seed.is_multiple_of(3);
         let terms = Terms {
             workers: dice.between(1, 4) as u32,
             is_dynamic,
-            is_restricted: !is_dynamic && dice.once_in(3),
+            is_restricted: matches!(seed % 6, 1 | 5),
+            is_buffered: matches!(seed % 6, 4 | 5),
             level: ["debug", "debug", "info", "warn"][dice.below(4)],
         };
         let count = if is_dynamic { dice.between(2, 4) } else { 1 };
@@ -54,7 +56,7 @@ impl Script {
             let targets = *dice.one_of(&[1, 2, 3, 5, 8, 16, 24, 32, 32]);
             draw(schema, &mut dice, targets)
         });
-        Self { seed, terms, configurations: configurations.collect(), is_drained: !is_dynamic && dice.once_in(6) }
+        Self { seed, terms, configurations: configurations.collect(), is_drained: seed % 6 == 2 }
     }
 
     fn filter(&self, index: usize) -> Filter {
@@ -107,7 +109,7 @@ pub(crate) async fn run(script: &Script, size: Size) -> Tally {
     let may_break_off = script.terms.is_dynamic || script.is_drained;
     let mut clients = JoinSet::new();
     for _ in 0..size.clients {
-        let mut client = Client::new(script.seed, stage.envoy.address("main"), Arc::clone(&stage.servers.book));
+        let mut client = Client::new(script, stage.envoy.address("main"), Arc::clone(&stage.servers.book));
         let load = Arc::clone(&load);
         clients.spawn(async move {
             let mut tally = Tally::default();

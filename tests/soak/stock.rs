@@ -12,7 +12,7 @@ pub(crate) const TARGETS: [&str; 11] =
 pub(crate) const UNREACHABLE: [&str; 3] = ["gone", "empty", "nowhere"];
 pub(crate) const KEEPERS: [&str; 5] = ["keeper", "keeper", "keeper-moody", "keeper-cutting", "keeper-hanging"];
 
-pub(crate) const PATHS: [&str; 12] = [
+pub(crate) const PATHS: [&str; 15] = [
     "/",
     "/orders",
     "/orders/7",
@@ -25,13 +25,16 @@ pub(crate) const PATHS: [&str; 12] = [
     "/x/../y",
     "/%2e%2e/z",
     "/health",
+    "/direct",
+    "/redirect",
+    "/nobody",
 ];
 pub(crate) const QUERIES: [&str; 7] =
     ["", "?page=2&sort=asc", "?page=", "?", "?a=%20b&a=c+d", "?channel=web%20shop", "?page=%ff%00"];
 pub(crate) const METHODS: [&str; 9] = ["GET", "POST", "PUT", "HEAD", "DELETE", "PATCH", "OPTIONS", "PURGE", "TRACE"];
 pub(crate) const HEADERS: [&str; 9] =
     ["x-tenant", "x-user-id", "x-debug", "x-a", "content-type", "user-agent", "x-request-id", "x-trace", "host"];
-pub(crate) const VALUES: [&str; 9] = ["acme", "a", "1", "application/json", "", "z", "A", "acme-a", "0"];
+pub(crate) const VALUES: [&str; 10] = ["acme", "soak.example", "a", "1", "application/json", "", "z", "A", "acme-a", "0"];
 /// Headers with credentials, which targets do not get unless they are asked for.
 pub(crate) const CREDENTIALS: [&str; 5] =
     ["authorization", "proxy-authorization", "cookie", "x-api-key", "x-forwarded-client-cert"];
@@ -165,19 +168,22 @@ pub(crate) fn text(dice: &mut Dice, way: &str) -> String {
     match (section, key) {
         ("targets", "name") => format!("t{}", dice.below(64)),
         ("correlation", "header") => pick(dice, &HEADERS),
+        ("query", "name") => pick(dice, &["page", "a", "channel", "b", ""]),
         (_, "name" | "header" | "forward" | "remove") => match dice.below(6) {
             0 => pick(dice, &CREDENTIALS),
             1 => format!("x-{}", dice.letters(2)),
             _ => pick(dice, &HEADERS),
         },
         (_, "methods" | "method") => pick(dice, &METHODS),
-        ("path" | "except" | "path_rewrite", "exact" | "prefix") => pick(dice, &PATHS),
+        ("path" | "prefix_rewrite", "exact" | "prefix" | "replacement") => pick(dice, &PATHS),
         (_, "exact" | "prefix" | "suffix") if dice.once_in(2) => pick(dice, &PATHS),
         (_, "exact" | "prefix" | "suffix") => pick(dice, &VALUES),
         (_, "max_buffered_bytes") if !dice.once_in(6) => pick(dice, &["64MiB", "16MiB", "4MiB", "1MiB"]),
         (_, "max_body_bytes") if !dice.once_in(6) => pick(dice, &["1MiB", "256KiB", "16KiB"]),
-        (_, "regex") => pick(dice, &REGEXES),
-        (_, "redact" | "ignore" | "unordered" | "pointer") => pick(dice, &POINTERS),
+        ("regex_rewrite", "substitution") => pick(dice, &["\\1", "/v2\\0", "x", "", "\\2/\\1", "/"]),
+        (_, "pointer") => pick(dice, &POINTERS),
+        (_, "regex" | "pattern") => pick(dice, &REGEXES),
+        (_, "redact" | "ignore" | "unordered") => pick(dice, &POINTERS),
         (_, "secret") => {
             if dice.once_in(2) {
                 "${env:RABBIT_BASIC}".to_owned()

@@ -73,12 +73,20 @@ pub(crate) fn hold(script: &Script, stage: &Stage, stats: &Stats, tally: &mut Ta
 fn counts(name: &str, target: &[Value], stats: &Stats, script: &Script, tally: &Tally) {
     let of = |account: &str| stats.of(name, account);
     let all = format!("{name}: {:?}, {target:?}", stats.target(name));
-    assert!(of("retries") <= of("attempts"), "{all}");
+    assert!(of("retries") <= of("attempts") && of("breaker.state") <= 2, "{all}");
     assert!(of("matched") <= tally.requests as u64 * script.configurations.len() as u64, "{all}");
-    // Calls of batches are fewer than the requests in them; and what ends with its configuration has neither end.
+    // Calls of batches are fewer than the requests in them; and attempts that end with their configuration have neither end.
     let is_alone = target.iter().all(|target| !target["batch"].is_object());
-    if is_alone && !stats.drops(name).contains_key("shutdown") {
-        assert_eq!(of("attempts"), of("delivered") + of("attempt_failures"), "{all}");
+    let ended = of("delivered") + of("attempt_failures");
+    if is_alone {
+        let are_right = if script.configurations.len() == 1 { of("attempts") == ended } else { of("attempts") >= ended };
+        assert!(are_right, "{all}");
+    }
+    // Each copy has one result, also if it was given up.
+    if script.configurations.len() == 1 && target[0]["compare"].is_object() && target[0]["compare"]["percent"].is_null() {
+        let results =
+            ["match", "status_mismatch", "body_mismatch", "not_comparable"].map(|result| of(&format!("compare.{result}")));
+        assert_eq!(results.iter().sum::<u64>(), of("matched") - of("sampled_out"), "{results:?}, {all}");
     }
     // A target that wants everything has wanted everything that was surely seen.
     let wants_all = target.iter().all(|target| ["match", "except"].iter().all(|list| target[*list].is_null()));

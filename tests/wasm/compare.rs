@@ -86,6 +86,49 @@ fn whichever_answer_comes_last_completes_the_comparison() {
     }
 }
 
+fn latencies(host: &Host) -> [Vec<u64>; 2] {
+    ["primary", "target"].map(|side| host.samples("audit", &format!("compare.{side}_latency_ms")))
+}
+
+#[test]
+fn a_slow_upload_is_in_neither_latency() {
+    let (host, worker) = comparing();
+    let stream = worker.begin(&Request::post("/"), false);
+    for end_of_stream in [false, false, true] {
+        host.advance(20 * SECOND);
+        stream.chunk("x", end_of_stream);
+    }
+    host.advance(SECOND);
+    worker.call_out().answer(of_target(200, "[1]"));
+    answered(stream, &of_primary(200, "[1]"));
+    assert_eq!((counts(&host), latencies(&host)), ([1, 0, 0, 0], [vec![1_000], vec![1_000]]));
+}
+
+#[test]
+fn what_a_copy_waits_for_before_its_call_is_not_the_targets_latency() {
+    let (host, worker) = comparing_with(&json!({"limits": {"max_in_flight": 1}}), &json!({}));
+    let streams = [worker.send(&Request::get("/")), worker.send(&Request::get("/"))];
+    host.advance(3 * SECOND);
+    worker.call_out().answer(of_target(200, "[1]"));
+    host.advance(SECOND);
+    worker.call_out().answer(of_target(200, "[1]"));
+    streams.into_iter().for_each(|stream| answered(stream, &of_primary(200, "[1]")));
+    assert_eq!(latencies(&host), [vec![4_000, 4_000], vec![3_000, 1_000]]);
+}
+
+#[test]
+fn lists_without_an_order_are_compared_by_their_entries() {
+    let (host, worker) = comparing_with(&json!({"compare": {"unordered": ["/tags"]}}), &json!({}));
+    for target in [r#"{"tags":["b","a"]}"#, r#"{"tags":["b","b"]}"#] {
+        worker.exchange(&Request::get("/").answer(of_primary(200, r#"{"tags":["a","b"]}"#)));
+        worker.call_out().answer(of_target(200, target));
+    }
+    assert_eq!(counts(&host), [1, 0, 1, 0]);
+    let differences =
+        json!([{"pointer": "/tags/0", "kind": "missing_in_target"}, {"pointer": "/tags/1", "kind": "missing_in_primary"}]);
+    assert_eq!(line(&host)["differences"], differences);
+}
+
 #[test]
 fn the_last_attempt_is_compared_and_none_before() {
     let (host, worker) =

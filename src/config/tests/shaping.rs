@@ -22,7 +22,9 @@ taken! {
     words_of_forward: r#""request":{"headers":{"forward":"all"}}"#, r#""request":{"headers":{"forward":"none"}}"#, r#""request":{"headers":{"forward":[]}}"#, r#""request":{"headers":{"forward":["Cookie"]}}"#;
     words_of_sensitive: r#""request":{"headers":{"sensitive":"strip"}}"#, r#""request":{"headers":{"sensitive":"forward"}}"#;
     headers_to_set: r#""request":{"headers":{"set":{"authorization":"a","cookie":"b","idempotency-key":"c","content-type":"d","traceparent":"e","proxy-authorization":"f"}}}"#;
-    headers_to_remove: r#""request":{"headers":{"remove":["X-A","content-type","content-length"]}}"#;
+    rewrites_of_a_prefix: r#""request":{"prefix_rewrite":{"prefix":"/v1","replacement":"/v2"}}"#, r#""request":{"prefix_rewrite":{"prefix":"/v1/","replacement":"/"}}"#;
+    rewrites_by_a_pattern: r#""request":{"regex_rewrite":{"pattern":"^/(a)|(b)","substitution":"/\\2\\\\\\1\\0"}}"#, r#""request":{"regex_rewrite":{"pattern":"a","substitution":""}}"#;
+    headers_to_remove: r#""request":{"headers":{"remove":["X-A","content-type","authorization"]}}"#;
     bodies: r#""request":{"body":{}}"#, r#""request":{"body":{"template":null}}"#, r#""request":{"body":{"redact":[]}}"#, r#""request":{"body":{"redact":["","/","/*","/a~0~1b"]}}"#, r#""request":{"body":{"omit":true,"redact":["/a"]}}"#;
     a_batch_of_least: r#""batch":{"max_items":1,"max_bytes":1,"max_delay":"1ms","format":"ndjson"}"#;
     a_batch_of_most: r#""batch":{"max_items":10000,"max_bytes":"1GiB","max_delay":"1h"},"limits":{"max_queued":10000}"#;
@@ -49,6 +51,19 @@ refused! {
     a_relative_path: of_target(r#""request":{"path":"${path}"}"#) => "targets[0].request.path: expected a path that starts with \"/\"";
     a_path_with_a_fragment: of_target(r##""request":{"path":"/a#b"}"##) => "targets[0].request.path: expected a path";
     a_path_with_a_space: of_target(r#""request":{"path":"/a b"}"#) => "targets[0].request.path: expected a path";
+    a_path_that_leads_up: of_target(r#""request":{"path":"/a/../b"}"#) => "targets[0].request.path: expected a path without segments";
+    a_path_that_leads_up_whatever_its_values_are: of_target(r#""request":{"path":"/${path}/%2e%2E/b"}"#) => "targets[0].request.path: expected a path without segments";
+    two_ways_to_a_path: of_target(r#""request":{"path":"/a","regex_rewrite":{"pattern":"a","substitution":"b"}}"#) => "targets[0].request: expected at most one of `path`, `prefix_rewrite`, `regex_rewrite`, found 2";
+    a_relative_prefix: of_target(r#""request":{"prefix_rewrite":{"prefix":"v1","replacement":"/"}}"#) => "targets[0].request.prefix_rewrite.prefix: expected a path that starts with";
+    a_relative_replacement: of_target(r#""request":{"prefix_rewrite":{"prefix":"/v1","replacement":"v2"}}"#) => "targets[0].request.prefix_rewrite.replacement: expected a path that starts with";
+    a_replacement_with_a_query: of_target(r#""request":{"prefix_rewrite":{"prefix":"/v1","replacement":"/v2?a"}}"#) => "targets[0].request.prefix_rewrite.replacement: expected a path that starts with";
+    a_replacement_that_leads_up: of_target(r#""request":{"prefix_rewrite":{"prefix":"/v1","replacement":"/../v2"}}"#) => "targets[0].request.prefix_rewrite.replacement: expected a path without segments";
+    a_rewrite_by_no_pattern: of_target(r#""request":{"regex_rewrite":{"pattern":"(","substitution":"b"}}"#) => "targets[0].request.regex_rewrite.pattern: not a valid regular expression";
+    a_substitution_of_no_group: of_target(r#""request":{"regex_rewrite":{"pattern":"(a)","substitution":"\\2"}}"#) => "targets[0].request.regex_rewrite.substitution: expected groups of the pattern, which has 1, found \\2";
+    a_substitution_with_half_an_escape: of_target(r#""request":{"regex_rewrite":{"pattern":"a","substitution":"b\\"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a group";
+    a_substitution_with_a_query: of_target(r#""request":{"regex_rewrite":{"pattern":"a","substitution":"b?c"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a part of a path";
+    a_property_that_is_a_map: of_target(r#""request":{"path":"/${property:request.headers}"}"#) => "targets[0].request.path: request.headers is a map, a list or a message";
+    a_property_of_the_answer: of_target(r#""request":{"body":{"template":{"a":"${property:response.code}"}}}"#) => "targets[0].request.body.template.a: response.code is not there yet";
     an_authority_with_a_user: of_target(r#""request":{"authority":"u@h"}"#) => "targets[0].request.authority: expected a host";
     an_empty_authority: of_target(r#""request":{"authority":""}"#) => "targets[0].request.authority: expected a host";
     a_value_of_two_lines: of_target(r#""request":{"headers":{"set":{"x-a":"a\r\nb"}}}"#) => "targets[0].request.headers.set.x-a: expected the value of a header, without control characters";
@@ -101,6 +116,76 @@ fn headers_that_are_nobodys_to_choose_cannot_be_set() {
     }
 }
 
+/// The problems where a header is named, and its path in front of them.
+fn of_header(name: &str) -> Vec<String> {
+    let text = format!(
+        r#"{{"targets":[{{"name":"t","cluster":"c","match":[{{"headers":[{{"name":"{name}","present":true}}]}}],
+           "sample":{{"percent":1,"key":{{"header":"{name}"}}}},
+           "request":{{"headers":{{"forward":["{name}"],"remove":["{name}"],"set":{{"{name}":"v"}}}},"body":{{"template":"${{header:{name}}}"}}}},
+           "dead_letter":{{"cluster":"d","headers":{{"set":{{"{name}":"v"}}}}}}}}],"correlation":{{"header":"{name}"}}}}"#
+    );
+    let problems = Config::parse(text.as_bytes(), &env).map_or_else(|problems| problems.into_iter().collect(), |_| Vec::new());
+    problems.into_iter().map(|problem| problem.path).collect()
+}
+
+#[test]
+fn a_header_that_makes_no_sense_is_refused_wherever_it_is_named() {
+    let sent = ["request.headers.forward[0]", "request.headers.remove[0]"];
+    let set = |name: &str| [format!("request.headers.set.{name}"), format!("dead_letter.headers.set.{name}")];
+    let read = ["match[0].headers[0].name", "sample.key.header", "request.body.template"];
+    let correlation = "correlation.header".to_owned();
+    let of_target = |places: &[&str]| places.iter().map(|place| format!("targets[0].{place}")).collect::<Vec<_>>();
+    for (name, mut wanted) in [
+        ("x-user", vec![]),
+        ("Authorization", vec![correlation.clone()]),
+        ("cookie", vec![correlation.clone()]),
+        ("content-type", vec![correlation.clone()]),
+        ("traceparent", vec![correlation.clone()]),
+        (
+            "content-length",
+            [
+                of_target(&sent),
+                set("content-length").map(|place| format!("targets[0].{place}")).to_vec(),
+                vec![correlation.clone()],
+            ]
+            .concat(),
+        ),
+        (
+            "X-Envoy-Retry-On",
+            [
+                of_target(&sent),
+                set("X-Envoy-Retry-On").map(|place| format!("targets[0].{place}")).to_vec(),
+                vec![correlation.clone()],
+            ]
+            .concat(),
+        ),
+        (
+            "x-sidecast-target",
+            [
+                of_target(&sent),
+                set("x-sidecast-target").map(|place| format!("targets[0].{place}")).to_vec(),
+                vec![correlation.clone()],
+            ]
+            .concat(),
+        ),
+        (
+            "host",
+            [
+                of_target(&read),
+                of_target(&sent),
+                set("host").map(|place| format!("targets[0].{place}")).to_vec(),
+                vec![correlation.clone()],
+            ]
+            .concat(),
+        ),
+    ] {
+        let mut found = of_header(name);
+        found.sort();
+        wanted.sort();
+        assert_eq!(found, wanted, "{name}");
+    }
+}
+
 #[test]
 fn what_is_not_said_is_as_documented() {
     let plain = target(r#""after":"request""#);
@@ -130,8 +215,8 @@ fn what_is_said_is_in_force() {
     assert_eq!((&head.forward, &head.remove[..]), (&Forward::Only(vec!["x-a".to_owned()]), &["x-b".to_owned()][..]));
     assert_eq!(head.set, [("x-c".to_owned(), Template::literal("c".to_owned()))]);
     assert_eq!(
-        (&head.path, &head.authority),
-        (&Some(Template::literal("/p".to_owned())), &Some(Template::literal("h".to_owned())))
+        (head.path.template(), &head.authority),
+        (Some(&Template::literal("/p".to_owned())), &Some(Template::literal("h".to_owned())))
     );
     assert!(said.shape.body.redact.is_some() && matches!(said.shape.body.content, Content::Omitted));
     assert!(said.reads.headers && !said.reads.answer_body);
@@ -153,7 +238,10 @@ fn what_has_to_be_kept_is_what_is_asked_for() {
     let none = Reads { body: true, ..Reads::default() };
     assert_eq!(reads(r#""batch":{}"#), Reads { headers: true, ..none });
     assert_eq!(reads(r#""request":{"path":"/${now}"}"#), Reads { headers: true, time: true, ..none });
-    assert_eq!(reads(r#""request":{"body":{"template":"${now_ms}"}}"#), Reads { headers: true, body: false, time: true, ..none });
+    for now in ["now_s", "now_ms"] {
+        let template = format!(r#""request":{{"body":{{"template":"${{{now}}}"}}}}"#);
+        assert_eq!(reads(&template), Reads { headers: true, body: false, time: true, ..none });
+    }
     for (body, path, needed) in [
         (r#"{"omit":true}"#, "/a", false),
         (r#"{"omit":true}"#, "/${body:/id}", true),

@@ -16,7 +16,7 @@ use crate::outbox::{Charge, Weigh};
 use crate::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
 use crate::reading::{Reading, Terms};
 use crate::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::shape::{Attempt, Call, Source, Unfit};
+use crate::shape::{Attempt, Call, Source};
 use crate::stats::{DropReason, Metric};
 
 /// How much of an answer of Envoy's own is read to learn what happened.
@@ -44,7 +44,7 @@ pub(super) enum Form {
 
 /// Why no call was made.
 pub(super) enum NoCall {
-    /// The request cannot be made what its target asks for.
+    /// The request cannot be made what its target asks for, and is given up for that reason.
     Unfit(DropReason),
     /// It failed like an attempt.
     Refused(Refusal),
@@ -191,10 +191,9 @@ impl Mirror {
                 target.shape.batch_call(&batch.line, batch.body(format), &attempt, guard)
             }
         };
-        call.map_err(|unfit| match unfit {
-            Unfit::BodyNotJson => NoCall::Unfit(DropReason::BodyNotJson),
-            Unfit::TooMuchWork => NoCall::Unfit(DropReason::WorkLimit),
-            Unfit::HeadersTooLarge => NoCall::Refused(Refusal::HeadersTooLarge),
+        call.map_err(|unfit| match unfit.drop_reason() {
+            Some(reason) => NoCall::Unfit(reason),
+            None => NoCall::Refused(Refusal::HeadersTooLarge),
         })
     }
 

@@ -16,7 +16,7 @@ use crate::host::calls;
 use crate::ids::random_id;
 use crate::outbox::Charge;
 use crate::reading::Reading;
-use crate::shape::{Attempt, Source, Unfit};
+use crate::shape::{Attempt, Source};
 use crate::stats::{DropReason, Metric};
 
 /// What one target's batches are made of.
@@ -251,7 +251,8 @@ impl Mirror {
         let (line, json) = match item {
             Ok(item) => item,
             Err(unfit) => {
-                let reason = if unfit == Unfit::TooMuchWork { DropReason::WorkLimit } else { DropReason::BodyNotJson };
+                // An item has no headers of its own, so it cannot have too many.
+                let reason = unfit.drop_reason().unwrap_or(DropReason::NotRetryable);
                 self.give_up_unsent(index, Some(id), correlation_id, reason);
                 return None;
             }

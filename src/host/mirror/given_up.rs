@@ -15,6 +15,7 @@ use crate::host::journal::{self, Report};
 use crate::log_event::Event;
 use crate::outbox::{Offer, Weigh};
 use crate::outcome::{Cause, End, Refusal};
+use crate::shape::Unfit;
 use crate::stats::{DropReason, Metric};
 use crate::work::Work;
 
@@ -202,7 +203,10 @@ impl Mirror {
         };
         let call = dead_letter.call(&letter, &terms.pointers, &work);
         self.spend(work.spent());
-        call.map_err(|_| Refusal::NoRoom)
+        call.map_err(|unfit| match unfit {
+            Unfit::UnsafePath => Refusal::UnsafePath,
+            _ => Refusal::NoRoom,
+        })
     }
 
     /// The call for a letter has ended.

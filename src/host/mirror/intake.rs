@@ -14,6 +14,7 @@ use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::ids::random_id;
 use crate::outbox::{Charge, Offer};
+use crate::property;
 use crate::reading::Reading;
 use crate::stats::{DropReason, Metric};
 use crate::template::{Answered, Property};
@@ -134,7 +135,7 @@ impl Mirror {
         captured.correlate(|| random_id(self.random.take(calls::random)));
         if wanted.reads.properties {
             for path in &self.config.properties {
-                if let Some(value) = calls::property(path).ok().and_then(|value| property_text(path, value)) {
+                if let Some(value) = calls::property(path).ok().and_then(|value| property::text(path, value)) {
                     captured.push_property(Property { path: path.clone(), value });
                 }
             }
@@ -274,18 +275,4 @@ pub(super) fn is_counted_later(target: &Target) -> bool {
 /// What holds a target's answer against the primary's, if they are compared.
 fn comparison_of(comparisons: &[Comparison], target: usize) -> Option<Comparison> {
     comparisons.iter().find(|comparison| comparison.target() == target).cloned()
-}
-
-/// The text of a property. Envoy gives numbers as eight bytes, little-endian, and truth as one (`source/extensions/common/wasm/context.cc`,
-/// `serializeValue`); which properties are numbers is documented, not sent along
-/// (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>).
-fn property_text(path: &[String], value: Vec<u8>) -> Option<String> {
-    let names: Vec<&str> = path.iter().map(String::as_str).collect();
-    match names.as_slice() {
-        ["source" | "destination" | "upstream", "port"] | ["request", "size" | "total_size"] | ["connection", "id"] => {
-            Some(i64::from_le_bytes(value.try_into().ok()?).to_string())
-        }
-        ["connection", "mtls"] => Some((value.first()? != &0).to_string()),
-        _ => String::from_utf8(value).ok(),
-    }
 }

@@ -174,6 +174,6 @@ placed! {
     what_has_no_place_in_a_path: " \"<>\\^`{|}" => "< \"<>\\^`{|}>", "/p/%20%22%3C%3E%5C%5E%60%7B%7C%7D";
     what_is_encoded_already: "a%2Fb%" => "<a%2Fb%>", "/p/a%252Fb%25";
     letters_beyond_ascii: "é\u{1f600}" => "<é\u{1f600}>", "/p/%C3%A9%F0%9F%98%80";
-    dots: "../.." => "<../..>", "/p/..%2F..";
+    dots: "..-.." => "<..-..>", "/p/..-..";
     an_expression: "${env:TOKEN}" => "<${env:TOKEN}>", "/p/%24%7Benv%3ATOKEN%7D";
 }

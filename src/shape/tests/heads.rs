@@ -68,7 +68,7 @@ fn none_of_the_headers_is_sent_but_what_describes_the_body_and_ties_the_copy_to_
 
 #[test]
 fn the_headers_that_are_named_are_sent_even_the_sensitive() {
-    let sent = lines(r#"{"headers":{"forward":["Cookie","x-tenant","x-hop","x-envoy-retry-on"]}}"#);
+    let sent = lines(r#"{"headers":{"forward":["Cookie","x-tenant","x-hop"]}}"#);
     assert_eq!(sent, [&LINE[..], &OF_THE_BODY, &["x-tenant=t1", "cookie=session", "x-request-id=c1"]].concat());
 }
 
@@ -155,7 +155,13 @@ proptest! {
         let request = r#"{"path":"/e/${header:x-a}?p=${path}&q=${query:q}&b=${body_text}","authority":"h${header:x-a}",
             "headers":{"forward":"none","set":{"x-out":"<${header:x-a}${body_text}${path}>"}}}"#;
         let pairs: [(&str, &[u8]); 4] = [(":method", b"POST"), (":path", &path), (":authority", b"a"), ("x-a", &header)];
-        let (sent, _) = call(&asking(request), &pairs, &body).unwrap();
+        let sent = match call(&asking(request), &pairs, &body) {
+            Ok((sent, _)) => sent,
+            Err(unfit) => {
+                prop_assert_eq!(unfit, Unfit::UnsafePath);
+                return Ok(());
+            }
+        };
         let names: Vec<&str> = sent.iter().map(|(name, _)| name.as_str()).collect();
         let expected = [":method", ":path", ":authority", "x-request-id", "x-out", "x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop", "idempotency-key"];
         prop_assert_eq!(names, expected);

@@ -247,6 +247,9 @@ fn send(
                 format!("it takes more work than `limits.max_work_bytes` ({max}) for all targets"),
             );
         }
+        Err(Unfit::UnsafePath) => {
+            told.not(Some("dropped.unsafe_path"), "its path would have a segment `.` or `..`, or not begin with a slash");
+        }
         Err(Unfit::HeadersTooLarge) => told.not(None, "it has more headers than Envoy takes: the attempt fails"),
     }
 }

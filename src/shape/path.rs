@@ -1,0 +1,107 @@
+//! The path that a target receives.
+
+use std::borrow::Cow;
+
+use regex_lite::Regex;
+
+use crate::template::{check_path, split_query, Template, UnsafePath, Values};
+
+/// What a target asks for in place of the primary's path.
+#[derive(Debug, Default)]
+pub enum PathShape {
+    /// Nothing.
+    #[default]
+    Primary,
+    /// This path and query.
+    Template(Template),
+    /// Another beginning of the path, as Envoy's `prefix_rewrite` does it.
+    Prefix {
+        /// What the path begins with.
+        prefix: String,
+        /// What it begins with instead.
+        replacement: String,
+    },
+    /// Other text wherever a pattern matches in the path, as Envoy's `regex_rewrite` does it.
+    Regex {
+        /// What is replaced.
+        pattern: Regex,
+        /// What stands there instead.
+        substitution: Substitution,
+    },
+}
+
+/// Text with groups of a pattern in it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Substitution(pub Vec<Piece>);
+
+/// A piece of a [`Substitution`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// Text as it stands.
+    Text(String),
+    /// What a group of the pattern matched; 0 is the whole match.
+    Group(usize),
+}
+
+impl PathShape {
+    pub(super) fn is_plain(&self) -> bool {
+        matches!(self, Self::Primary)
+    }
+
+    /// The template, if it is one.
+    pub fn template(&self) -> Option<&Template> {
+        match self {
+            Self::Template(template) => Some(template),
+            _ => None,
+        }
+    }
+
+    pub(super) fn template_mut(&mut self) -> Option<&mut Template> {
+        match self {
+            Self::Template(template) => Some(template),
+            _ => None,
+        }
+    }
+
+    /// The path and query in place of the primary's `target`. A path that a rewrite does not fit stays as it is.
+    pub(super) fn of<'t>(&self, target: &'t [u8], values: &Values<'_>) -> Result<Cow<'t, [u8]>, UnsafePath> {
+        let (path, _) = split_query(target);
+        let rewritten = match self {
+            Self::Primary => None,
+            Self::Template(template) => return template.path(values).map(Cow::Owned),
+            Self::Prefix { prefix, replacement } => {
+                path.strip_prefix(prefix.as_bytes()).map(|rest| [replacement.as_bytes(), rest].concat())
+            }
+            Self::Regex { pattern, substitution } => replaced(pattern, substitution, path),
+        };
+        let Some(mut rewritten) = rewritten else {
+            return Ok(Cow::Borrowed(target));
+        };
+        check_path(&rewritten)?;
+        rewritten.extend_from_slice(target.get(path.len()..).unwrap_or_default());
+        Ok(Cow::Owned(rewritten))
+    }
+}
+
+/// The path with every match of the pattern replaced; none if there is no match.
+fn replaced(pattern: &Regex, substitution: &Substitution, path: &[u8]) -> Option<Vec<u8>> {
+    // Patterns are about text.
+    let path = std::str::from_utf8(path).ok()?;
+    let mut out = Vec::with_capacity(path.len());
+    let mut end = 0;
+    let mut has_match = false;
+    for captures in pattern.captures_iter(path) {
+        let whole = captures.get(0)?.range();
+        out.extend_from_slice(path.get(end..whole.start)?.as_bytes());
+        for piece in &substitution.0 {
+            out.extend_from_slice(match piece {
+                Piece::Text(text) => text.as_bytes(),
+                Piece::Group(group) => captures.get(*group).map_or("", |group| group.as_str()).as_bytes(),
+            });
+        }
+        end = whole.end;
+        has_match = true;
+    }
+    out.extend_from_slice(path.get(end..)?.as_bytes());
+    has_match.then_some(out)
+}
