@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use crate::compare::Verdict;
+use crate::stats::DropReason;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,11 +34,13 @@ pub enum Event {
     BreakerHalfOpened,
     /// A circuit breaker closed.
     BreakerClosed,
+    /// Something happened that never should.
+    Unexpected,
 }
 
 impl Event {
     /// How many kinds there are.
-    pub const COUNT: usize = 12;
+    pub const COUNT: usize = 13;
 }
 
 /// How loud a line is; the numbers are those of the proxy-wasm ABI.
@@ -65,7 +68,63 @@ impl Event {
             | Self::BreakerOpened
             | Self::BreakerHalfOpened
             | Self::BreakerClosed => Level::Warn,
-            Self::ConfigurationRejected => Level::Error,
+            Self::ConfigurationRejected | Self::Unexpected => Level::Error,
+        }
+    }
+}
+
+/// What became of the letter of a copy that is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum LetterEnd {
+    /// It is kept, so nothing is lost.
+    Taken,
+    /// It is lost.
+    Failed,
+}
+
+/// What shares a bound on lines: those of one event, and where copies are given up, those of one reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Topic {
+    /// What the lines are about.
+    pub event: Event,
+    /// Why copies are given up.
+    pub reason: Option<DropReason>,
+    /// What became of their letters.
+    pub letter: Option<LetterEnd>,
+}
+
+impl From<Event> for Topic {
+    fn from(event: Event) -> Self {
+        Self { event, reason: None, letter: None }
+    }
+}
+
+impl Topic {
+    /// How loud its lines are. A copy that is given up and kept is no loss.
+    pub fn level(self) -> Level {
+        match (self.event, self.letter) {
+            (Event::GivenUp, Some(LetterEnd::Taken)) => Level::Info,
+            (event, _) => event.level(),
+        }
+    }
+
+    /// Its place among all of them.
+    fn index(self) -> usize {
+        match (self.event, self.reason) {
+            (Event::GivenUp, Some(reason)) => {
+                let taken = usize::from(self.letter == Some(LetterEnd::Taken));
+                Event::COUNT.saturating_add((reason as usize).saturating_mul(2)).saturating_add(taken)
+            }
+            (event, _) => event as usize,
+        }
+    }
+
+    /// Lines in one second. What an open breaker drops is explained by the line `breaker_opened`: one is enough to tell how many there were.
+    fn per_second(self) -> u32 {
+        match (self.event, self.reason) {
+            (Event::GivenUp, Some(DropReason::CircuitOpen)) => 1,
+            _ => Throttle::PER_SECOND,
         }
     }
 }
@@ -99,6 +158,9 @@ pub struct Line<'a> {
     /// Why the copy is given up, or the circuit breaker opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
+    /// What became of the copy's letter, if there was one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub letter: Option<LetterEnd>,
     /// How long the circuit breaker stays open.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_for_ms: Option<u64>,
@@ -111,10 +173,19 @@ pub struct Line<'a> {
     /// What is wrong with a configuration, and where.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<&'a str>,
+    /// What happened that never should: an event, or the host call that failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub what: Option<&'a str>,
+    /// The status that the host call answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub status: Option<u32>,
+    /// The version of the module.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<&'a str>,
     /// How many targets are configured.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<usize>,
-    /// Lines of this event that were left out since the last one.
+    /// Lines of this event, and of this reason where copies are given up, that were left out since the last one.
     #[serde(skip_serializing_if = "is_zero")]
     pub suppressed: u64,
 }
@@ -138,10 +209,14 @@ impl<'a> Line<'a> {
             outcome: None,
             retry_in_ms: None,
             reason: None,
+            letter: None,
             open_for_ms: None,
             elapsed_ms: None,
             comparison: None,
             problem: None,
+            what: None,
+            status: None,
+            version: None,
             targets: None,
             suppressed: 0,
         }
@@ -163,10 +238,11 @@ pub fn logged_id(id: &str) -> &str {
     end.and_then(|end| id.get(..end)).unwrap_or_default()
 }
 
-/// Lets ten lines of an event pass in a second, and counts the others.
+/// Lets ten lines of a topic pass in a second, and counts the others.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle {
-    events: [Window; Event::COUNT],
+    /// Of each topic that there were lines of, at its index.
+    topics: Vec<Window>,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -177,19 +253,24 @@ struct Window {
 }
 
 impl Throttle {
-    /// Lines of one event in one second.
+    /// Lines of one topic in one second, as a rule.
     pub const PER_SECOND: u32 = 10;
 
     /// Whether a line may pass now, and if so how many were left out before it.
-    pub fn admit(&mut self, event: Event, now_ms: u64) -> Option<u64> {
-        let window = self.events.get_mut(event as usize)?;
+    pub fn admit(&mut self, topic: impl Into<Topic>, now_ms: u64) -> Option<u64> {
+        let topic = topic.into();
+        let index = topic.index();
+        if self.topics.len() <= index {
+            self.topics.resize(index.saturating_add(1), Window::default());
+        }
+        let window = self.topics.get_mut(index)?;
         let second = now_ms / 1_000;
         // A clock that was set back starts a new second too.
         if second != window.second {
             window.second = second;
             window.passed = 0;
         }
-        if window.passed < Self::PER_SECOND {
+        if window.passed < topic.per_second() {
             window.passed = window.passed.saturating_add(1);
             Some(std::mem::take(&mut window.suppressed))
         } else {
@@ -233,6 +314,25 @@ mod tests {
         assert_eq!(throttle.admit(Event::Delivered, 5_999), Some(0));
         assert_eq!(throttle.admit(Event::GivenUp, 6_000), Some(15));
         assert_eq!(throttle.admit(Event::GivenUp, 6_001), Some(0));
+    }
+
+    #[test]
+    fn a_flood_of_one_reason_does_not_silence_another_and_what_a_breaker_drops_is_told_once_a_second() {
+        let given_up = |reason, letter| Topic { event: Event::GivenUp, reason: Some(reason), letter };
+        let mut throttle = Throttle::default();
+        let mut lines = |topic| (0..25).filter(|_| throttle.admit(topic, 5_999).is_some()).count();
+        assert_eq!(lines(given_up(DropReason::CircuitOpen, None)), 1);
+        assert_eq!(lines(given_up(DropReason::NotRetryable, Some(LetterEnd::Taken))), 10);
+        assert_eq!(lines(given_up(DropReason::NotRetryable, Some(LetterEnd::Failed))), 10);
+        assert_eq!(lines(given_up(DropReason::NotRetryable, None)), 0, "a loss, like a letter that failed");
+        assert_eq!(lines(given_up(DropReason::RetriesExhausted, None)), 10);
+        assert_eq!(throttle.admit(given_up(DropReason::CircuitOpen, None), 6_000), Some(24));
+    }
+
+    #[test]
+    fn a_copy_that_is_kept_is_no_warning() {
+        let level = |letter| Topic { event: Event::GivenUp, reason: Some(DropReason::Expired), letter }.level();
+        assert_eq!([None, Some(LetterEnd::Failed), Some(LetterEnd::Taken)].map(level), [Level::Warn, Level::Warn, Level::Info]);
     }
 
     #[test]

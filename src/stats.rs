@@ -1,5 +1,10 @@
 //! The names of all statistics. Envoy puts `wasmcustom.` before them.
 
+/// A gauge: how many roots run this version, which follows after a dot.
+pub const BUILD_INFO: &str = "sidecast_build_info";
+/// A counter: events that the code takes for impossible, host calls that fail among them.
+pub const UNEXPECTED: &str = "sidecast_unexpected";
+
 /// How Envoy keeps a metric; the numbers are those of the proxy-wasm ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {

@@ -19,6 +19,7 @@ impl Status {
     pub(super) const OK: Self = Self(0);
     pub(super) const NOT_FOUND: Self = Self(1);
     pub(super) const BAD_ARGUMENT: Self = Self(2);
+    pub(super) const CAS_MISMATCH: Self = Self(8);
     pub(super) const INTERNAL_FAILURE: Self = Self(10);
 }
 

@@ -7,6 +7,7 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use super::abi::{self, Status};
+use super::unexpected::{self, Unexpected};
 use crate::headers::HeaderMap;
 use crate::log_event::Level;
 use crate::outcome::Refusal;
@@ -15,6 +16,9 @@ use crate::stats::Kind;
 /// A host call answered with a status that is no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct HostError(pub(super) u32);
+
+/// Another worker has replaced the version of shared data that was to be replaced.
+pub(super) const CAS_MISMATCH: HostError = HostError(Status::CAS_MISMATCH.0);
 
 /// The buffers that we read.
 #[derive(Clone, Copy)]
@@ -59,7 +63,8 @@ pub(super) fn log(level: Level, line: &str) {
 
 fn write_log(level: u32, line: &str) {
     // SAFETY: the host only reads the line, during the call.
-    unsafe { abi::proxy_log(level, line.as_ptr(), line.len()) };
+    let status = unsafe { abi::proxy_log(level, line.as_ptr(), line.len()) };
+    expect_ok("proxy_log", status);
 }
 
 /// True when Envoy would write lines of that level.
@@ -72,18 +77,45 @@ pub(super) fn is_logged(level: Level) -> bool {
 
 /// A clock that is never set, from some start.
 pub(super) fn monotonic() -> Duration {
+    try_monotonic().unwrap_or_else(|error| {
+        unexpected::note(Unexpected::HostCall("clock_time_get", error.0));
+        Duration::ZERO
+    })
+}
+
+/// The same, or the host's error.
+pub(super) fn try_monotonic() -> Result<Duration, HostError> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one number during the call.
-    unsafe { abi::clock_time_get(MONOTONIC, 1, &mut nanoseconds) };
-    Duration::from_nanos(nanoseconds)
+    match unsafe { abi::clock_time_get(MONOTONIC, 1, &mut nanoseconds) } {
+        0 => Ok(Duration::from_nanos(nanoseconds)),
+        error => Err(HostError(error)),
+    }
 }
 
 /// The wall clock, from 1970.
 pub(super) fn wall_clock() -> Duration {
+    try_wall_clock().unwrap_or_else(|error| {
+        unexpected::note(Unexpected::HostCall("proxy_get_current_time_nanoseconds", error.0));
+        Duration::ZERO
+    })
+}
+
+/// The same, or the host's error.
+pub(super) fn try_wall_clock() -> Result<Duration, HostError> {
     let mut nanoseconds = 0;
     // SAFETY: the host writes one number during the call.
-    unsafe { abi::proxy_get_current_time_nanoseconds(&mut nanoseconds) };
-    Duration::from_nanos(nanoseconds)
+    match unsafe { abi::proxy_get_current_time_nanoseconds(&mut nanoseconds) } {
+        Status::OK => Ok(Duration::from_nanos(nanoseconds)),
+        status => Err(HostError(status.0)),
+    }
+}
+
+/// Counts a status other than success of a call that cannot fail.
+fn expect_ok(call: &'static str, status: Status) {
+    if status != Status::OK {
+        unexpected::note(Unexpected::HostCall(call, status.0));
+    }
 }
 
 /// Fills the block with random bytes; false when the host has none.
@@ -112,15 +144,35 @@ pub(super) fn environment_variable(name: &str) -> Option<String> {
     })
 }
 
+/// True when the host refuses to hand over the VM's environment variables.
+pub(super) fn refuses_environment() -> bool {
+    let (mut count, mut size) = (0, 0);
+    // SAFETY: the host writes two numbers during the call.
+    if unsafe { abi::environ_sizes_get(&mut count, &mut size) } != 0 {
+        return true;
+    }
+    let mut entries = vec![null_mut(); count];
+    let mut text = vec![0_u8; size];
+    // SAFETY: as in `environment_variable`.
+    unsafe { abi::environ_get(entries.as_mut_ptr(), text.as_mut_ptr()) != 0 }
+}
+
 /// Up to `max_size` bytes of a buffer, from its start.
 pub(super) fn buffer(kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError> {
     // SAFETY: the host fills in a block that it had from `proxy_on_memory_allocate`.
-    handed_over(|data, size| unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, max_size, data, size) })
+    let bytes = handed_over(|data, size| unsafe { abi::proxy_get_buffer_bytes(kind as u32, 0, max_size, data, size) });
+    bytes.inspect_err(|error| unexpected::note(Unexpected::HostCall("proxy_get_buffer_bytes", error.0)))
 }
 
 /// All headers of the request at hand.
 pub(super) fn request_headers() -> Result<HeaderMap, HostError> {
-    all_of(REQUEST_HEADERS)
+    all_of(REQUEST_HEADERS).inspect_err(|error| unexpected::note(Unexpected::HostCall("proxy_get_header_map_pairs", error.0)))
+}
+
+/// The request's headers as the host hands them over.
+pub(super) fn header_pairs() -> Result<Vec<u8>, HostError> {
+    // SAFETY: as in `buffer`.
+    handed_over(|data, size| unsafe { abi::proxy_get_header_map_pairs(REQUEST_HEADERS, data, size) })
 }
 
 /// All headers of the primary's answer at hand.
@@ -161,8 +213,17 @@ pub(super) fn number<N: std::str::FromStr>(value: Result<Vec<u8>, HostError>) ->
 fn value_of(map: u32, name: &str) -> Result<Vec<u8>, HostError> {
     handed_over(|data, size| {
         // SAFETY: the name is read during the call; the rest as in `buffer`.
-        unsafe { abi::proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) }
+        let status = unsafe { abi::proxy_get_header_map_value(map, name.as_ptr(), name.len(), data, size) };
+        expect_allowed("proxy_get_header_map_value", status);
+        status
     })
+}
+
+/// Counts a call that the host refuses as such; that it finds nothing is no surprise.
+fn expect_allowed(call: &'static str, status: Status) {
+    if status == Status::INTERNAL_FAILURE {
+        expect_ok(call, status);
+    }
 }
 
 /// A property of Envoy by its path; an error when there is none.
@@ -175,7 +236,10 @@ pub(super) fn property<S: AsRef<str>>(path: &[S]) -> Result<Vec<u8>, HostError> 
         Status::OK if data.is_null() => Ok(Vec::new()),
         // SAFETY: as in `handed_over`.
         Status::OK => Ok(unsafe { Vec::from_raw_parts(data, size, size) }),
-        status => Err(HostError(status.0)),
+        status => {
+            expect_allowed("proxy_get_property", status);
+            Err(HostError(status.0))
+        }
     }
 }
 
@@ -214,7 +278,10 @@ pub(super) fn shared_data<'room>(key: &str, room: &'room mut [u8]) -> Result<(&'
             Ok((&[], version))
         }
         Status::NOT_FOUND => Ok((&[], 0)),
-        status => Err(HostError(status.0)),
+        status => {
+            unexpected::note(Unexpected::HostCall("proxy_get_shared_data", status.0));
+            Err(HostError(status.0))
+        }
     }
 }
 
@@ -223,9 +290,17 @@ pub(super) fn set_shared_data(key: &str, value: &[u8], version: u32) -> Result<(
     // SAFETY: key and value are read during the call.
     match unsafe { abi::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) } {
         Status::OK => Ok(()),
-        status => Err(HostError(status.0)),
+        // Another worker was first.
+        status @ Status::CAS_MISMATCH => Err(HostError(status.0)),
+        status => {
+            unexpected::note(Unexpected::HostCall("proxy_set_shared_data", status.0));
+            Err(HostError(status.0))
+        }
     }
 }
+
+/// The shortest time that Envoy takes for a bound.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// Starts a call to a cluster. The headers are serialized; the timeout is at least 1 ms, because less means none to Envoy.
 pub(super) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, Refusal> {
@@ -253,7 +328,10 @@ pub(super) fn http_call(cluster: &str, headers: &[u8], body: &[u8], timeout: Dur
         // Envoy takes, which `shape` finds first.
         Status::BAD_ARGUMENT => Err(Refusal::UnknownCluster),
         Status::INTERNAL_FAILURE => Err(Refusal::NoHealthyUpstream),
-        _ => Err(Refusal::HostError),
+        status => {
+            unexpected::note(Unexpected::HostCall("proxy_http_call", status.0));
+            Err(Refusal::HostError)
+        }
     }
 }
 
@@ -267,27 +345,38 @@ pub(super) fn define_metric(kind: Kind, name: &str) -> Result<u32, HostError> {
     }
 }
 
-/// Moves a counter or a gauge.
-pub(super) fn increment_metric(id: u32, offset: i64) {
+/// Moves a counter or a gauge. True when the host did.
+pub(super) fn increment_metric(id: u32, offset: i64) -> bool {
     // SAFETY: plain numbers.
-    unsafe { abi::proxy_increment_metric(id, offset) };
+    unsafe { abi::proxy_increment_metric(id, offset) == Status::OK }
 }
 
-/// Adds a value to a histogram.
-pub(super) fn record_metric(id: u32, value: u64) {
+/// Adds a value to a histogram, or sets a gauge. True when the host did.
+pub(super) fn record_metric(id: u32, value: u64) -> bool {
     // SAFETY: plain numbers.
-    unsafe { abi::proxy_record_metric(id, value) };
+    unsafe { abi::proxy_record_metric(id, value) == Status::OK }
 }
 
 /// Lets the root tick so often; never, if there is no period. Less than a millisecond would mean never to Envoy.
 pub(super) fn set_tick_period(period: Option<Duration>) {
+    if let Err(error) = try_set_tick_period(period) {
+        unexpected::note(Unexpected::HostCall("proxy_set_tick_period_milliseconds", error.0));
+    }
+}
+
+/// The same, or the host's error.
+pub(super) fn try_set_tick_period(period: Option<Duration>) -> Result<(), HostError> {
     let millis = period.map_or(0, |period| period.as_millis().clamp(1, 0x7fff_ffff));
     // SAFETY: a plain number.
-    unsafe { abi::proxy_set_tick_period_milliseconds(u32::try_from(millis).unwrap_or(u32::MAX)) };
+    match unsafe { abi::proxy_set_tick_period_milliseconds(u32::try_from(millis).unwrap_or(u32::MAX)) } {
+        Status::OK => Ok(()),
+        status => Err(HostError(status.0)),
+    }
 }
 
 /// Tells Envoy that a root that was not done is done now.
 pub(super) fn done() {
     // SAFETY: no arguments.
-    unsafe { abi::proxy_done() };
+    let status = unsafe { abi::proxy_done() };
+    expect_ok("proxy_done", status);
 }

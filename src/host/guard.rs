@@ -5,7 +5,9 @@ use std::time::Duration;
 use super::calls;
 use super::journal;
 use super::metrics::TargetMetrics;
+use super::unexpected;
 use crate::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
+use crate::outcome::Cause;
 use crate::stats::Metric;
 
 /// One worker's side of a target's circuit breaker; without settings, everything passes.
@@ -15,6 +17,8 @@ pub(super) struct Guard {
     breaker: Option<Breaker>,
     /// What this worker last knew the gauge to show.
     shown: Option<State>,
+    /// The host call that the breaker needs and Envoy refuses.
+    refused: Option<&'static str>,
 }
 
 impl Guard {
@@ -22,14 +26,20 @@ impl Guard {
     /// that write another layout do not.
     pub(super) fn new(target: &str, cluster: &str, settings: Option<Settings>, metrics: &TargetMetrics) -> Self {
         let shared = Shared { key: format!("sidecast.breaker.{LAYOUT}/{target}/{cluster}") };
-        let mut guard = Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None };
+        let mut guard =
+            Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None, refused: None };
         let mut state = State::Closed;
         if let Some(breaker) = &guard.breaker {
-            guard.shared.seed();
+            guard.refused = unexpected::quietly(|| guard.shared.seed());
             state = breaker.state(&mut guard.shared);
         }
         guard.show(state, metrics);
         guard
+    }
+
+    /// The host call that the breaker needs and Envoy refuses.
+    pub(super) fn refused(&self) -> Option<&'static str> {
+        self.refused
     }
 
     /// Asks whether an attempt may be made.
@@ -39,7 +49,7 @@ impl Guard {
         };
         let (admission, state, transition) = breaker.admit(&mut self.shared, now);
         self.show(state, metrics);
-        self.report(transition, metrics);
+        self.report(transition, None, metrics);
         admission
     }
 
@@ -51,11 +61,18 @@ impl Guard {
         }
     }
 
-    /// Tells how an attempt ended.
-    pub(super) fn settle(&mut self, permit: Permit, sample: Option<Sample>, metrics: &TargetMetrics, now: Duration) {
+    /// Tells how an attempt ended; `cause` is for the log.
+    pub(super) fn settle(
+        &mut self,
+        permit: Permit,
+        sample: Option<Sample>,
+        cause: Option<Cause>,
+        metrics: &TargetMetrics,
+        now: Duration,
+    ) {
         if let Some(breaker) = &mut self.breaker {
             let transition = breaker.settle(&mut self.shared, permit, sample, now);
-            self.report(transition, metrics);
+            self.report(transition, cause, metrics);
         }
     }
 
@@ -69,11 +86,11 @@ impl Guard {
         self.show(State::Closed, metrics);
     }
 
-    fn report(&mut self, transition: Option<Transition>, metrics: &TargetMetrics) {
+    fn report(&mut self, transition: Option<Transition>, cause: Option<Cause>, metrics: &TargetMetrics) {
         let Some(transition) = transition else {
             return;
         };
-        journal::breaker(&self.target, transition);
+        journal::breaker(&self.target, transition, cause);
         let state = match transition {
             Transition::Opened(_, _) => {
                 metrics.add(Metric::BreakerOpened, 1);
@@ -103,9 +120,15 @@ struct Shared {
 impl Shared {
     /// Makes the record if there is none. A first write is taken whatever version it names, so two workers that made it by their first outcomes
     /// could overwrite each other; any later one must name the present version, which this never is.
-    fn seed(&self) {
-        // It fails if there is a record. Should it fail otherwise, reading fails too, and everything passes.
-        let _ = calls::set_shared_data(&self.key, Record::default().encode(&mut Record::room()), u32::MAX);
+    /// Gives the host call that Envoy refuses, if it does.
+    fn seed(&self) -> Option<&'static str> {
+        let mut room = Record::room();
+        match calls::set_shared_data(&self.key, Record::default().encode(&mut room), u32::MAX) {
+            // There is a record.
+            Ok(()) | Err(calls::CAS_MISMATCH) => {}
+            Err(_) => return Some("proxy_set_shared_data"),
+        }
+        calls::shared_data(&self.key, &mut Record::room()).is_err().then_some("proxy_get_shared_data")
     }
 }
 

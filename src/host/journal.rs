@@ -7,9 +7,10 @@ use uuid::Uuid;
 
 use super::calls;
 use super::mirror::BatchItem;
+use super::unexpected::Unexpected;
 use crate::breaker::Transition;
 use crate::compare::Verdict;
-use crate::log_event::{logged_id, Event, Line, Throttle};
+use crate::log_event::{logged_id, Event, LetterEnd, Line, Throttle, Topic};
 use crate::outcome::Cause;
 use crate::stats::DropReason;
 
@@ -21,7 +22,15 @@ thread_local! {
 /// A configuration is in force.
 pub(super) fn configured(targets: usize) {
     if let Some(suppressed) = admitted(Event::Configured) {
-        print(&Line { targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
+        let version = Some(env!("CARGO_PKG_VERSION"));
+        print(&Line { version, targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
+    }
+}
+
+/// Something happened that never should.
+pub(super) fn unexpected(event: Unexpected) {
+    if let Some(suppressed) = admitted(Event::Unexpected) {
+        print(&Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) });
     }
 }
 
@@ -43,19 +52,22 @@ pub(super) struct Report<'a> {
     pub(super) cause: Option<Cause>,
     pub(super) retry_in: Option<Duration>,
     pub(super) reason: Option<DropReason>,
+    /// What became of its letter; none where there was none.
+    pub(super) letter: Option<LetterEnd>,
     pub(super) elapsed: Option<Duration>,
 }
 
 /// Writes a line about a delivery.
 pub(super) fn write(event: Event, report: Report<'_>) {
-    let Some(suppressed) = admitted(event) else {
+    let topic = Topic { event, reason: report.reason, letter: report.letter };
+    let Some(suppressed) = admitted(topic) else {
         return;
     };
     let delivery_id = report.delivery_id.map(|id| id.to_string());
     let outcome = report.cause.map(Cause::label);
     let is_batch = !report.items.is_empty();
     let correlation_ids: Vec<&str> = report.items.iter().map(|item| logged_id(&item.correlation_id)).collect();
-    print(&Line {
+    let line = Line {
         target: Some(report.target),
         delivery_id: delivery_id.as_deref(),
         correlation_id: (!is_batch).then(|| logged_id(report.correlation_id)),
@@ -64,10 +76,12 @@ pub(super) fn write(event: Event, report: Report<'_>) {
         outcome: outcome.as_deref(),
         retry_in_ms: report.retry_in.map(millis),
         reason: report.reason.map(DropReason::name),
+        letter: report.letter,
         elapsed_ms: report.elapsed.map(millis),
         suppressed,
         ..Line::new(event)
-    });
+    };
+    calls::log(topic.level(), &line.to_json());
 }
 
 /// Two answers differ, or could not be compared.
@@ -85,8 +99,8 @@ pub(super) fn compared(target: &str, delivery_id: Uuid, correlation_id: &str, ve
     }
 }
 
-/// A circuit breaker changed its state.
-pub(super) fn breaker(target: &str, transition: Transition) {
+/// A circuit breaker changed its state, because of an attempt that ended like this, if it was one.
+pub(super) fn breaker(target: &str, transition: Transition, cause: Option<Cause>) {
     let (event, reason, open_for) = match transition {
         Transition::Opened(trip, open_for) => (Event::BreakerOpened, Some(trip.label()), Some(open_for)),
         Transition::HalfOpened => (Event::BreakerHalfOpened, None, None),
@@ -94,7 +108,9 @@ pub(super) fn breaker(target: &str, transition: Transition) {
     };
     if let Some(suppressed) = admitted(event) {
         let open_for_ms = open_for.map(millis);
-        print(&Line { target: Some(target), reason, open_for_ms, suppressed, ..Line::new(event) });
+        let outcome = cause.filter(|_| event == Event::BreakerOpened).map(Cause::label);
+        let outcome = outcome.as_deref();
+        print(&Line { target: Some(target), reason, outcome, open_for_ms, suppressed, ..Line::new(event) });
     }
 }
 
@@ -106,12 +122,13 @@ pub(super) fn loop_stopped() {
 }
 
 /// Whether a line would be printed and is not one too many; if so, how many were left out before it.
-fn admitted(event: Event) -> Option<u64> {
-    if !calls::is_logged(event.level()) {
+fn admitted(topic: impl Into<Topic>) -> Option<u64> {
+    let topic = topic.into();
+    if !calls::is_logged(topic.level()) {
         return None;
     }
     let now_ms = millis(calls::wall_clock());
-    THROTTLE.with(|throttle| throttle.try_borrow_mut().ok()?.admit(event, now_ms))
+    THROTTLE.with(|throttle| throttle.try_borrow_mut().ok()?.admit(topic, now_ms))
 }
 
 fn print(line: &Line<'_>) {

@@ -1,12 +1,40 @@
 //! The metrics of a configuration, by the ids that Envoy gave them.
 
 use super::calls::{self, HostError};
-use crate::stats::{Kind, Metric};
+use crate::stats::{Kind, Metric, BUILD_INFO};
 
 /// The ids of one target's metrics, each at its [`Metric::index`].
 #[derive(Debug)]
 pub(super) struct TargetMetrics {
     ids: [u32; Metric::ALL.len()],
+}
+
+/// Which version runs, as a gauge with the version in its name. Each root that serves adds one to it, and takes it back when it is told to end, so that
+/// several versions may run at a time.
+#[derive(Debug)]
+pub(super) struct BuildInfo {
+    id: u32,
+    is_counted: bool,
+}
+
+impl BuildInfo {
+    pub(super) fn define() -> Result<Self, HostError> {
+        let id = calls::define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?;
+        Ok(Self { id, is_counted: false })
+    }
+
+    /// True when Envoy moves the gauge.
+    pub(super) fn can_be_moved(&self) -> bool {
+        calls::increment_metric(self.id, 0)
+    }
+
+    /// The root serves, or is told to end.
+    pub(super) fn count(&mut self, serves: bool) {
+        if self.is_counted != serves {
+            self.is_counted = serves;
+            calls::increment_metric(self.id, if serves { 1 } else { -1 });
+        }
+    }
 }
 
 impl TargetMetrics {
@@ -28,7 +56,7 @@ impl TargetMetrics {
         match metric.kind() {
             Kind::Histogram => calls::record_metric(*id, u64::try_from(amount).unwrap_or(0)),
             Kind::Counter | Kind::Gauge => calls::increment_metric(*id, amount),
-        }
+        };
     }
 
     /// Sets a gauge of which all workers know the one right value.

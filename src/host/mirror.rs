@@ -26,6 +26,7 @@ pub(super) use self::intake::{Complete, Targets, Wanted};
 use super::calls;
 use super::guard::Guard;
 use super::metrics::TargetMetrics;
+use super::probe;
 use crate::config::{Config, Target};
 use crate::ids::RandomPool;
 use crate::outbox::{ByteBudget, Lane, Offer};
@@ -96,17 +97,24 @@ impl Mirror {
     ///
     /// # Errors
     /// Envoy does not define a metric, or has no random bytes.
-    pub(super) fn try_new(config: Config) -> Result<Self, String> {
+    pub(super) fn try_new(config: Config) -> Result<Self, Vec<String>> {
         let lane = |target: &Target| {
             let metrics = TargetMetrics::define(&target.name).map_err(|error| {
-                format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)
+                vec![format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)]
             })?;
-            Ok::<_, String>(TargetLane {
+            let guard = Guard::new(&target.name, &target.cluster, target.breaker, &metrics);
+            if let Some(call) = guard.refused() {
+                return Err(vec![probe::message(
+                    call,
+                    "no circuit breaker can work (circuit_breaker: {mode: disabled} needs none)",
+                )]);
+            }
+            Ok(TargetLane {
                 lane: Lane::new(target.max_in_flight, target.max_queued),
                 letters: Lane::new(target.max_in_flight, target.max_queued),
                 batching: target.batch.map(Batching::new),
                 rate: target.rate.clone(),
-                guard: Guard::new(&target.name, &target.cluster, target.breaker, &metrics),
+                guard,
                 held: Held::default(),
                 metrics,
             })
@@ -116,7 +124,8 @@ impl Mirror {
             budget: ByteBudget::new(config.max_buffered_bytes),
             uploads: ByteBudget::new(config.max_buffered_bytes),
             config,
-            random: RandomPool::filled(calls::random).ok_or("configuration: Envoy gives no random bytes for ids")?,
+            random: RandomPool::filled(calls::random)
+                .ok_or_else(|| vec![probe::message("random_get", "there are no ids for copies")])?,
             under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,

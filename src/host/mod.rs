@@ -8,6 +8,8 @@ mod journal;
 mod metrics;
 mod mirror;
 mod primary;
+mod probe;
 mod root;
 mod stream;
+mod unexpected;
 mod vm;

@@ -1,8 +1,15 @@
 //! A root context: takes a configuration, and stays until all that was begun under it has ended.
 
+use std::hash::{Hash, Hasher};
+
+use rustc_hash::FxHasher;
+
 use super::calls::{self, Buffer};
 use super::journal;
+use super::metrics::BuildInfo;
 use super::mirror::Mirror;
+use super::probe;
+use super::unexpected::{self, Unexpected};
 use crate::config::Config;
 
 /// A root context: without a mirror until it is configured.
@@ -10,6 +17,9 @@ use crate::config::Config;
 pub(super) struct Root {
     mirror: Option<Mirror>,
     draining: bool,
+    info: Option<BuildInfo>,
+    /// Tells the configuration in force from others.
+    digest: u64,
 }
 
 impl Root {
@@ -22,11 +32,26 @@ impl Root {
     }
 
     /// Takes a configuration; false when it is refused, with a line for each problem.
+    ///
+    /// Envoy makes a root for each configuration. Should it ever give one another configuration, the one in force stays, with all that is under way for
+    /// it; the same one once more changes nothing.
     pub(super) fn configure(&mut self, size: usize) -> bool {
-        match Self::read_configuration(size) {
-            Ok(mirror) => {
+        let text = match configuration(size) {
+            Ok(text) => text,
+            Err(problem) => {
+                journal::rejected(&problem);
+                return false;
+            }
+        };
+        let digest = digest(&text);
+        if self.mirror.is_some() {
+            unexpected::note(Unexpected::ConfiguredTwice);
+            return self.digest == digest;
+        }
+        match Self::prepare(&text) {
+            Ok((mirror, info)) => {
                 journal::configured(mirror.target_count());
-                self.mirror = Some(mirror);
+                (self.mirror, self.info, self.digest) = (Some(mirror), Some(info), digest);
                 true
             }
             Err(problems) => {
@@ -38,12 +63,36 @@ impl Root {
         }
     }
 
-    fn read_configuration(size: usize) -> Result<Mirror, Vec<String>> {
-        let text = calls::buffer(Buffer::PluginConfiguration, size)
-            .map_err(|error| vec![format!("configuration: Envoy does not hand it over: status {}", error.0)])?;
-        let config = Config::parse(&text, &calls::environment_variable)
-            .map_err(|problems| problems.into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>())?;
-        Mirror::try_new(config).map_err(|problem| vec![problem])
+    fn prepare(text: &[u8]) -> Result<(Mirror, BuildInfo), Vec<String>> {
+        let undefined = |error: calls::HostError| {
+            vec![format!("{} (status {})", probe::message("proxy_define_metric", "there are no statistics"), error.0)]
+        };
+        unexpected::define().map_err(undefined)?;
+        let info = BuildInfo::define().map_err(undefined)?;
+        let missing = probe::missing(&info);
+        if !missing.is_empty() {
+            return Err(missing);
+        }
+        let asked = std::cell::Cell::new(false);
+        let env = |name: &str| {
+            asked.set(true);
+            calls::environment_variable(name)
+        };
+        let config = Config::parse(text, &env).map_err(|problems| {
+            let mut problems: Vec<String> = problems.into_iter().map(|problem| problem.to_string()).collect();
+            if asked.get() && calls::refuses_environment() {
+                problems.push(probe::message("environ_get or environ_sizes_get", "no ${env:...} has a value"));
+            }
+            problems
+        })?;
+        Ok((Mirror::try_new(config)?, info))
+    }
+
+    /// A request comes. Only then is the root counted as one that runs: Envoy tries each configuration in a VM of which nothing more is ever heard.
+    pub(super) fn serve(&mut self) {
+        if let Some(info) = self.info.as_mut().filter(|_| !self.draining) {
+            info.count(true);
+        }
     }
 
     /// A call has ended, with an answer or without.
@@ -57,6 +106,9 @@ impl Root {
     /// No new request comes; what is under way goes on for a while.
     pub(super) fn drain(&mut self) {
         self.draining = true;
+        if let Some(info) = &mut self.info {
+            info.count(false);
+        }
         if let Some(mirror) = &mut self.mirror {
             mirror.begin();
             mirror.drain();
@@ -67,4 +119,22 @@ impl Root {
     pub(super) fn has_drained(&self) -> bool {
         self.draining && self.mirror.as_ref().is_none_or(Mirror::is_idle)
     }
+}
+
+/// The text of a configuration.
+fn configuration(size: usize) -> Result<Vec<u8>, String> {
+    let text = unexpected::quietly(|| calls::buffer(Buffer::PluginConfiguration, size));
+    text.map_err(|error| {
+        format!(
+            "{} (status {})",
+            probe::message("proxy_get_buffer_bytes", "there is no configuration, and no body is read"),
+            error.0
+        )
+    })
+}
+
+fn digest(text: &[u8]) -> u64 {
+    let mut hasher = FxHasher::default();
+    text.hash(&mut hasher);
+    hasher.finish()
 }

@@ -7,6 +7,7 @@ use super::calls::{self, Buffer};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{was_answered_early, AnswerCopy};
+use super::unexpected::{self, Unexpected};
 use crate::capture::{CapturedHead, RequestHead};
 use crate::growing::Growing;
 use crate::grpc::Messages;
@@ -55,6 +56,9 @@ pub(super) struct Waiting {
 
 impl Stream {
     pub(super) fn headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
+        if !matches!(self, Self::New) {
+            return out_of_order();
+        }
         let Some(collected) = begin(mirror) else {
             return Next::Forget;
         };
@@ -68,7 +72,7 @@ impl Stream {
 
     pub(super) fn body(&mut self, mirror: &mut Mirror, size: usize, end_of_stream: bool) -> Next {
         let Self::Collecting(collected) = self else {
-            return Next::GoOn;
+            return out_of_order();
         };
         match append(mirror, collected, size) {
             Ok(()) if end_of_stream => self.complete(mirror),
@@ -79,8 +83,12 @@ impl Stream {
 
     /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
     pub(super) fn complete(&mut self, mirror: &mut Mirror) -> Next {
-        let Self::Collecting(collected) = std::mem::replace(self, Self::New) else {
-            return Next::Forget;
+        let collected = match std::mem::replace(self, Self::New) {
+            Self::Collecting(collected) => collected,
+            other => {
+                *self = other;
+                return out_of_order();
+            }
         };
         if collected.head.is_grpc() && Messages::of(collected.body.bytes()) != Messages::One {
             return give_up(mirror, collected, DropReason::GrpcStream);
@@ -192,6 +200,12 @@ fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) -> Nex
     Next::Forget
 }
 
+/// More of a request comes after its end. What waits for the answer goes on to do so.
+fn out_of_order() -> Next {
+    unexpected::note(Unexpected::OutOfOrder);
+    Next::GoOn
+}
+
 /// Looks at a request; none when no target wants it.
 fn begin(mirror: &mut Mirror) -> Option<Collected> {
     let headers = calls::request_headers().ok()?;
@@ -240,7 +254,12 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
     match calls::buffer(Buffer::RequestBody, size) {
         Ok(chunk) if chunk.len() == size => body.push(chunk, more),
         // A copy with a hole in it is no copy.
-        _ => return Err(DropReason::Truncated),
+        short => {
+            if short.is_ok() {
+                unexpected::note(Unexpected::ShortChunk);
+            }
+            return Err(DropReason::Truncated);
+        }
     }
     match Messages::of(collected.body.bytes()) {
         Messages::Several if collected.head.is_grpc() => Err(DropReason::GrpcStream),

@@ -1,5 +1,5 @@
 //! The contexts of one VM. Envoy calls from one thread, and never from inside a host call that we make, so the state is never
-//! borrowed twice; if it ever were, the second call would do nothing.
+//! borrowed twice; if it ever were, the second call would be counted as unexpected, and do nothing.
 
 use std::cell::RefCell;
 
@@ -9,6 +9,7 @@ use super::calls;
 use super::mirror::Mirror;
 use super::root::Root;
 use super::stream::{Next, Stream};
+use super::unexpected::{self, Unexpected};
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::default());
@@ -16,7 +17,11 @@ thread_local! {
 
 /// Runs `f` on the state of this VM.
 pub(super) fn with<R>(f: impl FnOnce(&mut Vm) -> R) -> Option<R> {
-    VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)))
+    let result = VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)));
+    if result.is_none() {
+        unexpected::note(Unexpected::Reentry);
+    }
+    result
 }
 
 /// Roots hold a configuration and what is under way for it; streams hold a request that is not complete.
@@ -28,7 +33,10 @@ pub(super) struct Vm {
 
 impl Vm {
     pub(super) fn create(&mut self, context: u32, parent: u32) {
-        if parent == 0 {
+        let is_known = self.roots.contains_key(&context) || self.streams.contains_key(&context);
+        if is_known {
+            unexpected::note(Unexpected::ContextTwice);
+        } else if parent == 0 {
             self.roots.insert(context, Root::default());
         } else {
             self.streams.insert(context, (parent, Stream::New));
@@ -68,11 +76,20 @@ impl Vm {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {
             return;
         };
+<<<<<<< HEAD
         let mirror = self.roots.get_mut(parent).and_then(Root::mirror);
         let next = mirror.map_or(Next::Forget, |mirror| {
             mirror.begin();
             step(stream, mirror)
         });
+=======
+        let root = self.roots.get_mut(parent);
+        let mirror = root.and_then(|root| {
+            root.serve();
+            root.mirror()
+        });
+        let next = mirror.map_or(Next::Forget, |mirror| step(stream, mirror));
+>>>>>>> main
         if let Next::Forget = next {
             self.streams.remove(&context);
         }

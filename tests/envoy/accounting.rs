@@ -264,6 +264,8 @@ async fn the_shipped_bootstrap_labels_every_statistic_with_its_target_drops_with
             HISTOGRAMS.map(|name| format!("sidecast_{name}_count{{target=\"{target}\"}} {}", u32::from(name == "latency_ms"))),
         );
     }
+    expected.push(format!("sidecast_build_info{{version=\"{}\"}} 1", env!("CARGO_PKG_VERSION")));
+    expected.push("sidecast_unexpected{} 0".to_owned());
     expected.sort();
     // Histograms are brought together every few seconds.
     eventually(PATIENCE, "the page to tell all", async || {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sidecast::stats::{Kind, Metric};
+use sidecast::stats::{Kind, Metric, BUILD_INFO, UNEXPECTED};
 
 use crate::prometheus::{Api, Sample};
 use crate::stage::Stage;
@@ -96,7 +96,9 @@ async fn prometheus_knows_of_no_statistic_besides_and_of_what_type_each_is() {
         Kind::Gauge => "gauge",
         Kind::Histogram => "histogram",
     };
-    let wanted = Metric::ALL.into_iter().map(|metric| (series(metric, "audit").0, kind(metric).to_owned())).collect();
+    let of_target = Metric::ALL.into_iter().map(|metric| (series(metric, "audit").0, kind(metric).to_owned()));
+    let of_module = [(BUILD_INFO, "gauge"), (UNEXPECTED, "counter")].map(|(name, kind)| (name.to_owned(), kind.to_owned()));
+    let wanted = of_target.chain(of_module).collect();
     assert_eq!(seen, wanted);
 }
 
@@ -132,6 +134,10 @@ async fn what_becomes_of_copies_is_seen_at_the_target_where_it_happened() {
     ] {
         found(prometheus, &format!("{above_zero} > 0")).await;
     }
+    let versions = found(prometheus, "sidecast_build_info > 0").await;
+    assert_eq!((versions.len(), versions[0].label("version")), (1, env!("CARGO_PKG_VERSION")));
+    let unexpected = prometheus.query("sidecast_unexpected > 0").await.unwrap();
+    assert!(unexpected.is_empty(), "{unexpected:?}");
     let never = prometheus.query("sidecast_sampled_out{target!=\"sampled\"} > 0").await.unwrap();
     assert!(never.is_empty(), "{never:?}");
     let reasons = eventually(SCRAPES, "every reason to be counted", async || {

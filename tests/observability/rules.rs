@@ -131,6 +131,9 @@ async fn what_goes_wrong_in_an_envoy_raises_the_alerts_for_it_and_no_others() {
     .collect();
     let coming: BTreeSet<(String, String)> = [
         ("SidecastBreakerOpen", "down"),
+        ("SidecastAttemptsFailing", "down"),
+        ("SidecastAttemptsFailing", "retried"),
+        ("SidecastAttemptsFailing", "picky"),
         ("SidecastDeliveryRatioLow", "retried"),
         ("SidecastDeliveryRatioLow", "kept"),
         ("SidecastDropping", "narrow"),

@@ -71,6 +71,9 @@ fn a_life(host: &Host) {
     worker.pass(host, Duration::from_secs(30));
     worker.answer_all(&Answer::upstream(200));
     worker.shut_down();
+    // Where the replacement was refused, the first configuration is drained only now.
+    worker.pass(host, Duration::from_secs(60));
+    worker.answer_all(&Answer::upstream(200));
 }
 
 fn copies(host: &Host, worker: &Worker) {

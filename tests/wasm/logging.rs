@@ -2,7 +2,7 @@
 
 use crate::{
     scene::{audit, mirroring, with},
-    wasm_host::{Answer, Host, Level, Request, Worker},
+    wasm_host::{Answer, Host, Level, Request, Stat, Status, Worker},
 };
 use serde_json::{json, Value};
 use std::time::Duration;
@@ -71,6 +71,102 @@ fn giving_up_is_a_warning_with_its_reason() {
     assert_eq!(level, Level::Debug);
     assert_eq!(failed["attempt"], 1);
     assert_eq!(failed["delivery_id"], event["delivery_id"]);
+}
+
+#[test]
+fn a_copy_that_is_kept_as_a_letter_is_no_warning_and_the_line_says_what_became_of_the_letter() {
+    for (answer, level, end) in [(200, Level::Info, "taken"), (500, Level::Warn, "failed")] {
+        let host = Host::new();
+        let worker = host.worker(&crate::scene::audit_with(&json!({"dead_letter": {"cluster": "dlq"}})));
+        mirror(&worker, Answer::upstream(404));
+        assert_eq!(host.events("given_up").len(), 0, "nobody knows yet");
+        worker.call_out().answer(Answer::upstream(answer));
+        let (seen, event) = only_event(&host, "given_up");
+        assert_eq!((seen, event["letter"].as_str(), event["outcome"].as_str()), (level, Some(end), Some("status_404")));
+        assert_eq!((event["reason"].as_str(), event["correlation_id"].as_str()), (Some("not_retryable"), Some("c0ffee")));
+    }
+    let (host, worker) = mirroring();
+    mirror(&worker, Answer::upstream(404));
+    assert_eq!(only_event(&host, "given_up").1.get("letter"), None);
+}
+
+#[test]
+fn a_letter_that_finds_no_place_or_no_time_is_told_of() {
+    let fields = json!({"limits": {"max_in_flight": 1, "max_queued": 1}, "dead_letter": {"cluster": "dlq"}});
+    let host = Host::new();
+    let worker = host.worker(&crate::scene::audit_with(&fields));
+    for _ in 0..3 {
+        worker.exchange(&Request::get("/"));
+        let calls = worker.call_outs();
+        calls.iter().filter(|call| call.cluster() == "audit").for_each(|call| call.answer(Answer::upstream(404)));
+    }
+    let ends = || host.events("given_up").into_iter().map(|(_, line)| line["letter"].clone()).collect::<Vec<_>>();
+    assert_eq!(ends(), ["failed"], "one is under way, one waits, one is too many");
+    worker.shut_down();
+    worker.pass(&host, Duration::from_secs(60));
+    assert_eq!(ends(), ["failed", "failed", "failed"]);
+}
+
+#[test]
+fn a_breaker_that_opens_names_how_the_last_attempt_ended() {
+    for (answer, outcome) in
+        [(Answer::upstream(503), "status_503"), (Answer::timeout(), "timeout"), (Answer::connect_error(), "connect_failure")]
+    {
+        let host = Host::new();
+        let worker = host.worker(&crate::scene::audit_with(&json!({"circuit_breaker": {"consecutive_failures": 2}})));
+        for _ in 0..2 {
+            worker.exchange(&Request::get("/"));
+            worker.call_out().answer(answer.clone());
+        }
+        let (_, event) = only_event(&host, "breaker_opened");
+        assert_eq!((event["outcome"].as_str(), event["reason"].as_str()), (Some(outcome), Some("consecutive_failures")));
+    }
+    let host = Host::new();
+    let worker = host.worker(&crate::scene::audit_with(&json!({"circuit_breaker": {"consecutive_failures": 1}})));
+    host.refuse_calls_to("audit", Status::INTERNAL_FAILURE);
+    worker.exchange(&Request::get("/"));
+    assert_eq!(only_event(&host, "breaker_opened").1["outcome"], "no_healthy_upstream");
+}
+
+#[test]
+fn what_an_open_breaker_drops_does_not_bury_the_lines_that_name_a_cause() {
+    let host = Host::new();
+    let frail = json!({"circuit_breaker": {"consecutive_failures": 1, "open_for": "1h"}});
+    let list = [with(crate::scene::target("frail"), &frail), crate::scene::target("picky")];
+    let worker = host.worker(&crate::scene::targets(&list));
+    for _ in 0..30 {
+        worker.exchange(&Request::get("/"));
+        for call in worker.call_outs() {
+            call.answer(Answer::upstream(if call.cluster() == "frail" { 503 } else { 404 }));
+        }
+    }
+    let lines = host.events("given_up");
+    let of = |reason: &str| lines.iter().filter(|(_, line)| line["reason"] == reason).count();
+    assert_eq!((of("circuit_open"), of("retries_exhausted"), of("not_retryable")), (1, 1, 10));
+    host.clear_log();
+    host.advance(Duration::from_secs(1));
+    worker.exchange(&Request::get("/"));
+    assert_eq!(only_event(&host, "given_up").1["suppressed"], 28);
+}
+
+#[test]
+fn the_version_of_the_module_is_told_in_the_log_and_counted_while_it_runs() {
+    let host = Host::new();
+    let info = || host.stats()[&format!("sidecast_build_info.{}", env!("CARGO_PKG_VERSION"))].clone();
+    let workers = [host.worker(&audit()), host.worker(&audit())];
+    assert!(host.events("configured").iter().all(|(_, line)| line["version"] == env!("CARGO_PKG_VERSION")));
+    // Envoy tries a configuration in a VM that it throws away without a word.
+    host.worker(&audit());
+    assert_eq!(info(), Stat::Gauge(0));
+    for _ in 0..3 {
+        workers.iter().for_each(|worker| worker.exchange(&Request::get("/")));
+    }
+    assert_eq!(info(), Stat::Gauge(2));
+    assert!(workers[0].configure(with(audit(), &json!({"drain_timeout": "7s"})).to_string()));
+    workers[0].exchange(&Request::get("/"));
+    assert_eq!(info(), Stat::Gauge(2));
+    workers.iter().for_each(|worker| worker.shut_down());
+    assert_eq!(info(), Stat::Gauge(0));
 }
 
 #[test]

@@ -37,6 +37,7 @@ mod logging;
 mod memory;
 mod outcomes;
 mod probe;
+mod refused;
 mod retries;
 mod scene;
 mod selection;

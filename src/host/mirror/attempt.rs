@@ -3,8 +3,12 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
+<<<<<<< HEAD
 use super::deferred::Deferred;
 use super::delivery::{Batch, Delivery, InFlight, Load};
+=======
+use super::delivery::{Batch, Delivery, InFlight, Load, One};
+>>>>>>> main
 use super::{signed, Mirror, UnderWay};
 use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
@@ -92,14 +96,14 @@ impl Mirror {
                     None
                 }
                 Err(NoCall::Unfit(reason)) => {
-                    self.settle(target, permit, None, now);
+                    self.settle(target, permit, None, None, now);
                     self.give_up_before_attempt(delivery, reason, now);
                     self.leave_place(target)
                 }
                 Err(NoCall::Refused(refusal)) => {
                     let outcome = self.judge(target, End::Refused(refusal));
                     let sample = self.sample(target, outcome, Duration::ZERO);
-                    self.settle(target, permit, sample, now);
+                    self.settle(target, permit, sample, Some(outcome.cause), now);
                     let ended = Ended { outcome, elapsed: Duration::ZERO, retry_after: None, now, body_size: 0 };
                     self.conclude(delivery, ended)
                 }
@@ -244,7 +248,7 @@ impl Mirror {
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
         let outcome = self.outcome(delivery.target, self.is_grpc(&delivery), elapsed, headers, body_size);
         let sample = self.sample(delivery.target, outcome, elapsed);
-        self.settle(delivery.target, permit, sample, now);
+        self.settle(delivery.target, permit, sample, Some(outcome.cause), now);
         let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after() } else { None };
         if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now, body_size }) {
             self.send(next, now);
@@ -308,6 +312,7 @@ impl Mirror {
             cause: Some(ended.outcome.cause),
             retry_in: again.ok().flatten(),
             reason: None,
+            letter: None,
             elapsed: Some(ended.elapsed),
         };
         let delivered = ended.outcome.verdict == Verdict::Delivered;

@@ -12,7 +12,7 @@ use crate::dead_letter::{Call, Letter};
 use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::host::journal::{self, Report};
-use crate::log_event::Event;
+use crate::log_event::{Event, LetterEnd};
 use crate::outbox::{Offer, Weigh};
 use crate::outcome::{Cause, End, Refusal};
 use crate::shape::Unfit;
@@ -69,9 +69,9 @@ impl Mirror {
         if let Load::One(one) = &mut delivery.load {
             self.unanswered(one.comparison.take());
         }
-        self.report_given_up(&delivery, attempts, reason);
         let configured = self.config.targets.get(target).and_then(|target| target.dead_letter.as_ref());
         if !configured.is_some_and(|dead_letter| dead_letter.wants(reason)) {
+            self.report_given_up(&delivery, attempts, reason, None);
             self.add(target, Metric::Dropped(reason), signed(delivery.weight()));
             return;
         }
@@ -84,10 +84,17 @@ impl Mirror {
             match self.lanes.get_mut(target).map(|lane| lane.letters.offer(given_up)) {
                 Some(Offer::Go(given_up)) => self.post(given_up, now),
                 Some(Offer::Queued) => self.count_queued(burden, 1),
-                Some(Offer::Full(given_up)) => self.count(target, Metric::Dropped(given_up.reason)),
+                Some(Offer::Full(given_up)) => self.lose_letter(&given_up),
                 None => {}
             }
         }
+    }
+
+    /// Counts a request whose letter is never written, or has no time to be taken.
+    fn lose_letter(&self, given_up: &GivenUp) {
+        let GivenUp { delivery, attempts, reason, .. } = given_up;
+        self.report_given_up(delivery, *attempts, *reason, Some(LetterEnd::Failed));
+        self.count(delivery.target, Metric::Dropped(*reason));
     }
 
     /// Counts a request of which nothing is held.
@@ -101,13 +108,14 @@ impl Mirror {
             cause: None,
             retry_in: None,
             reason: Some(reason),
+            letter: None,
             elapsed: None,
         };
         journal::write(Event::GivenUp, report);
         self.count(target, Metric::Dropped(reason));
     }
 
-    fn report_given_up(&self, delivery: &Delivery, attempts: u32, reason: DropReason) {
+    fn report_given_up(&self, delivery: &Delivery, attempts: u32, reason: DropReason, letter: Option<LetterEnd>) {
         let report = Report {
             target: self.name(delivery.target),
             delivery_id: Some(delivery.id),
@@ -117,6 +125,7 @@ impl Mirror {
             cause: delivery.last_outcome,
             retry_in: None,
             reason: Some(reason),
+            letter,
             elapsed: None,
         };
         journal::write(Event::GivenUp, report);
@@ -227,6 +236,8 @@ impl Mirror {
     fn letter_ended(&mut self, given_up: GivenUp, taken: bool, cause: Cause, elapsed: Duration) -> Option<GivenUp> {
         let GivenUp { delivery, attempts, reason, .. } = given_up;
         let target = delivery.target;
+        let end = if taken { LetterEnd::Taken } else { LetterEnd::Failed };
+        self.report_given_up(&delivery, attempts, reason, Some(end));
         let report = Report {
             target: self.name(target),
             delivery_id: Some(delivery.id),
@@ -236,6 +247,7 @@ impl Mirror {
             cause: Some(cause),
             retry_in: None,
             reason: Some(reason),
+            letter: None,
             elapsed: Some(elapsed),
         };
         if taken {
@@ -256,7 +268,7 @@ impl Mirror {
             match call {
                 UnderWay::Attempt(attempt) => {
                     let target = attempt.delivery.target;
-                    self.settle(target, attempt.permit, None, now);
+                    self.settle(target, attempt.permit, None, None, now);
                     self.add(target, Metric::Inflight, -1);
                     let attempts = attempt.delivery.attempt;
                     self.give_up(attempt.delivery, attempts, DropReason::Shutdown, now);
@@ -281,13 +293,13 @@ impl Mirror {
         for call in std::mem::take(&mut self.under_way).into_values() {
             if let UnderWay::Letter(Posted { given_up, .. }) = call {
                 self.add(given_up.delivery.target, Metric::Inflight, -1);
-                self.count(given_up.delivery.target, Metric::Dropped(given_up.reason));
+                self.lose_letter(&given_up);
             }
         }
         let waiting: Vec<_> = self.lanes.iter_mut().flat_map(|TargetLane { letters, .. }| letters.clear()).collect();
-        for GivenUp { delivery, reason, .. } in waiting {
-            self.count_queued(delivery.burden(), -1);
-            self.count(delivery.target, Metric::Dropped(reason));
+        for given_up in waiting {
+            self.count_queued(given_up.delivery.burden(), -1);
+            self.lose_letter(&given_up);
         }
     }
 }

@@ -12,6 +12,7 @@ use super::{Mirror, TargetLane};
 use crate::breaker::{Admission, Outlook, Permit, Sample, Wait};
 use crate::host::calls;
 use crate::outbox::Weigh;
+use crate::outcome::Cause;
 use crate::stats::DropReason;
 
 /// How often the breaker is looked at while probes are under way.
@@ -79,10 +80,10 @@ impl Mirror {
         admission
     }
 
-    /// Tells a target's breaker how an attempt ended.
-    pub(super) fn settle(&mut self, target: usize, permit: Permit, sample: Option<Sample>, now: Duration) {
+    /// Tells a target's breaker how an attempt ended; `cause` is for the log.
+    pub(super) fn settle(&mut self, target: usize, permit: Permit, sample: Option<Sample>, cause: Option<Cause>, now: Duration) {
         if let Some(TargetLane { guard, metrics, .. }) = self.lanes.get_mut(target) {
-            guard.settle(permit, sample, metrics, now);
+            guard.settle(permit, sample, cause, metrics, now);
         }
         if let Permit::Probe(_) = permit {
             self.look_soon(target, now);

@@ -35,6 +35,19 @@ impl Worker {
         true
     }
 
+    /// A configuration for the root that serves already. Whether the filter accepted it.
+    pub(crate) fn configure_again(&self, configuration: impl Into<Vec<u8>>) -> bool {
+        let mut running = self.0.borrow_mut();
+        let configuration = configuration.into();
+        let size = u32::try_from(configuration.len()).unwrap();
+        let root = running.serving.expect("no configuration is serving");
+        running.store.data_mut().root(root).unwrap().configuration = configuration;
+        running.set_readable(root, true);
+        let accepted = running.enter(root, "proxy_on_configure", &[root, size]) != Some(0);
+        running.set_readable(root, false);
+        accepted
+    }
+
     /// The listener goes away: the current root is told to finish.
     pub(crate) fn shut_down(&self) {
         let mut running = self.0.borrow_mut();
