@@ -76,20 +76,15 @@ impl Vm {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {
             return;
         };
-<<<<<<< HEAD
-        let mirror = self.roots.get_mut(parent).and_then(Root::mirror);
-        let next = mirror.map_or(Next::Forget, |mirror| {
-            mirror.begin();
-            step(stream, mirror)
-        });
-=======
         let root = self.roots.get_mut(parent);
         let mirror = root.and_then(|root| {
             root.serve();
             root.mirror()
         });
-        let next = mirror.map_or(Next::Forget, |mirror| step(stream, mirror));
->>>>>>> main
+        let next = mirror.map_or(Next::Forget, |mirror| {
+            mirror.begin();
+            step(stream, mirror)
+        });
         if let Next::Forget = next {
             self.streams.remove(&context);
         }

@@ -3,12 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-<<<<<<< HEAD
 use super::deferred::Deferred;
 use super::delivery::{Batch, Delivery, InFlight, Load};
-=======
-use super::delivery::{Batch, Delivery, InFlight, Load, One};
->>>>>>> main
 use super::{signed, Mirror, UnderWay};
 use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
