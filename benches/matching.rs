@@ -6,9 +6,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
+use sidecast::capture::RequestHead;
 use sidecast::config::Config;
 use sidecast::headers::{HeaderMap, Pairs};
-use sidecast::matching::Matcher;
+use sidecast::loop_guard::LoopGuard;
+use sidecast::matching::{self, Verdict};
 
 const ROUNDS: usize = 40;
 const RULES: usize = 1_000;
@@ -17,8 +19,6 @@ const RULES: usize = 1_000;
 type Asked = (&'static str, &'static str, Option<(&'static str, &'static str)>);
 
 struct Request {
-    method: &'static str,
-    path: &'static str,
     headers: HeaderMap,
 }
 
@@ -38,24 +38,27 @@ impl From<&Asked> for Request {
             ("x-request-id", "0a1b2c3d-0000-4000-8000-000000000000"),
             ("cookie", "session=abcdef0123456789"),
         ];
-        Self { method, path, headers: HeaderMap::from(&usual.into_iter().chain(*header).collect::<Pairs>()) }
+        Self { headers: HeaderMap::from(&usual.into_iter().chain(*header).collect::<Pairs>()) }
     }
 }
 
-fn matcher(rules: &[String]) -> Matcher {
+fn matcher(rules: &[String]) -> Config {
     let text = format!(r#"{{"targets":[{{"name":"t","cluster":"c","match":[{}]}}]}}"#, rules.join(","));
-    Config::parse(text.as_bytes(), &|_| None).unwrap().targets.remove(0).matcher
+    Config::parse(text.as_bytes(), &|_| None).unwrap()
 }
 
 /// Nanoseconds for each request, by each matcher. None of them wants any.
-fn measure<const N: usize>(matchers: [&Matcher; N], requests: &[Request]) -> [f64; N] {
-    let ask = |matcher: &Matcher, request: &Request| {
-        let (method, path) = (black_box(request.method.as_bytes()), black_box(request.path.as_bytes()));
-        black_box(matcher).wants(method, path, black_box(&request.headers))
+fn measure<const N: usize>(matchers: [&Config; N], requests: &[Request]) -> [f64; N] {
+    let guard = LoopGuard::new(None);
+    let heads: Vec<RequestHead<'_>> = requests.iter().map(|request| RequestHead::read(&request.headers, &guard)).collect();
+    let ask = |config: &Config, (head, request): (&RequestHead<'_>, &Request)| {
+        let request = matching::Request::new(black_box(head), black_box(&request.headers), &config.matched_parameters);
+        black_box(config).targets[0].matcher.at_headers(&request) == Verdict::Yes
     };
+    let pairs = || heads.iter().zip(requests);
     let started = Instant::now();
     for matcher in matchers {
-        assert!(requests.iter().all(|request| !ask(matcher, request)));
+        assert!(pairs().all(|pair| !ask(matcher, pair)));
     }
     // Some milliseconds for each round, also if one is slow.
     let repeats = (2_000_000 / started.elapsed().as_nanos().max(20)).clamp(2, 50_000);
@@ -64,8 +67,8 @@ fn measure<const N: usize>(matchers: [&Matcher; N], requests: &[Request]) -> [f6
         for (least, matcher) in least.iter_mut().zip(matchers) {
             let started = Instant::now();
             for _ in 0..repeats {
-                for request in requests {
-                    black_box(ask(matcher, request));
+                for pair in pairs() {
+                    black_box(ask(matcher, pair));
                 }
             }
             let asked = repeats as f64 * requests.len() as f64;
@@ -147,6 +150,12 @@ fn main() {
     shape("patterns that begin with text", pattern, &[("GET", "/orders/17", None), ("GET", "/svc-x/17", None)]);
     let bare = |number| format!(r#"{{"path":{{"regex":"/[a-z]+/svc-{number}/[0-9]+"}}}}"#);
     shape("patterns that do not", bare, &[("GET", "/orders/17", None), ("GET", "/orders/svc-1000/17", None)]);
+
+    let host = |number| format!(r#"{{"authority":{{"exact":"t-{number}.example.com"}}}}"#);
+    shape("authorities: another", host, ELSEWHERE);
+    let parameter = |number| format!(r#"{{"query":[{{"name":"tenant","exact":"t-{number}"}}]}}"#);
+    shape("parameters: no query", parameter, ELSEWHERE);
+    shape("parameters: another value", parameter, &[("GET", "/orders?page=2&tenant=t-abc&sort=asc", None)]);
 
     let several = matcher(&(0..4).map(mixed).collect::<Vec<_>>());
     let all = matcher(&(0..RULES).map(mixed).collect::<Vec<_>>());

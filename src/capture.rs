@@ -11,7 +11,7 @@ use crate::grpc;
 use crate::header_names::{is_reserved, is_sensitive};
 use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard::{self, LoopGuard};
-use crate::template::{text_of, Property};
+use crate::template::{split_query, text_of, Property};
 use crate::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
 
 /// Room for a correlation id that is made, and the name of its header.
@@ -24,6 +24,10 @@ pub struct RequestHead<'a> {
     pub method: &'a [u8],
     /// `:path` without its query.
     pub path: &'a [u8],
+    /// The query of `:path`, without its question mark.
+    pub query: &'a [u8],
+    /// `:authority`.
+    pub authority: &'a [u8],
     /// It turns its connection into something that is not HTTP: CONNECT or an upgrade.
     pub tunnels: bool,
     /// It is a copy that some Sidecast made.
@@ -48,7 +52,11 @@ impl<'a> RequestHead<'a> {
                     head.method = value;
                     head.tunnels |= value == b"CONNECT";
                 }
-                b":path" => head.path = value.split(|byte| *byte == b'?' || *byte == b'#').next().unwrap_or_default(),
+                b":path" => {
+                    let (path, query) = split_query(value);
+                    (head.path, head.query) = (path, query.unwrap_or_default());
+                }
+                b":authority" => head.authority = value,
                 b":protocol" | b"upgrade" => head.tunnels = true,
                 b"connection" => head.has_connection = true,
                 b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
@@ -228,7 +236,7 @@ impl CapturedHead {
         };
         let properties = self.properties.iter().map(of).fold(0, usize::saturating_add);
         let headers = self.kept.capacity().saturating_add(self.all().size());
-        headers.saturating_add(properties).saturating_add(self.correlation_id().len()).saturating_add(size_of::<Self>())
+        headers.saturating_add(properties).saturating_add(self.correlation_id().len())
     }
 }
 

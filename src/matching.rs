@@ -1,84 +1,158 @@
-//! Which requests a target wants: any of its rules, and of a rule all conditions. Compiled once; a request is read, not copied.
+//! Which requests a target wants: any of its rules, of a rule all conditions, and none of its exceptions. Compiled once; a request is read, not
+//! copied.
 //!
 //! A thousand rules cost a request that none of them wants about what one rule costs it. They are filed by what they ask for
 //! (`index`), by exact value in a hash table, by prefix or suffix in a tree of such tables (`tree`), and only the few rules that
 //! a request leads to are looked at as a whole (`rule`). Not so cheap are rules that share all they can be filed by: patterns
 //! that begin with no text of their own are tried one after the other.
+//!
+//! A request is looked at when its headers come ([`Matcher::at_headers`]). Rules that look into the body are held against its headers alone then. If they
+//! could hold, and nothing else decides, the request is looked at again when it is complete ([`Matcher::wants`]).
 
+mod body;
 #[cfg(test)]
 mod grammar;
 mod index;
 mod literal;
 mod methods;
+mod request;
 mod rule;
 mod table;
 #[cfg(test)]
 mod tests;
 mod tree;
 
+pub use self::body::{each_once, BodyValues};
+pub use self::request::{Parameters, Request};
+
 use self::index::{Index, Step};
-use self::methods::MethodBits;
-use self::rule::Rule;
+use self::rule::{Keys, Rule};
+use crate::config::names::Pointer;
 use crate::config::raw;
-use crate::headers::HeaderMap;
 
 /// The rules of one target.
 #[derive(Debug)]
 pub struct Matcher {
     /// None: every request.
-    rules: Option<Rules>,
+    wanted: Option<Rules>,
+    /// None: no request.
+    except: Option<Rules>,
+}
+
+/// Whether a target wants a request, as far as its headers tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It does, whatever the body is.
+    Yes,
+    /// It does not, whatever the body is.
+    No,
+    /// The body decides.
+    ByBody,
 }
 
 #[derive(Debug)]
 struct Rules {
+    /// Rules that look at no body.
+    plain: Filed,
+    /// Rules that do, filed by what they ask of the headers.
+    heads: Filed,
+    /// The same rules, filed by what they ask of the body, too.
+    wholes: Filed,
+}
+
+/// Rules, and where to find them.
+#[derive(Debug)]
+struct Filed {
     rules: Vec<Rule>,
     index: Index,
 }
 
-/// What rules are about.
-#[derive(Debug)]
-struct Request<'a> {
-    method: &'a [u8],
-    method_bits: MethodBits,
-    path: &'a [u8],
-    headers: &'a HeaderMap,
-}
-
-impl<'a> Request<'a> {
-    fn new(method: &'a [u8], path: &'a [u8], headers: &'a HeaderMap) -> Self {
-        Self { method, method_bits: MethodBits::of(method), path, headers }
-    }
-}
-
 impl Matcher {
-    /// Compiles the rules of a target; none: it wants every request.
-    pub fn new(rules: Option<Vec<raw::Rule>>) -> Self {
-        Self {
-            rules: rules.map(|rules| {
-                let rules: Vec<Rule> = rules.into_iter().map(Rule::from).collect();
-                Rules { index: Index::new(&rules), rules }
-            }),
+    /// Compiles the rules of a target. Without rules it wants every request but the exceptions.
+    pub fn new(rules: Option<Vec<raw::Rule>>, except: Option<Vec<raw::Rule>>) -> Self {
+        Self { wanted: rules.map(Rules::new), except: except.map(Rules::new) }
+    }
+
+    /// Whether the target wants a request whose headers have come.
+    pub fn at_headers(&self, request: &Request<'_>) -> Verdict {
+        let wanted = self.wanted.as_ref().map_or(Verdict::Yes, |rules| rules.at_headers(request));
+        if wanted == Verdict::No {
+            return Verdict::No;
+        }
+        match self.except.as_ref().map_or(Verdict::No, |rules| rules.at_headers(request)) {
+            Verdict::Yes => Verdict::No,
+            Verdict::No => wanted,
+            Verdict::ByBody => Verdict::ByBody,
         }
     }
 
-    /// True when the target wants the request. `path` is without its query.
-    pub fn wants(&self, method: &[u8], path: &[u8], headers: &HeaderMap) -> bool {
-        match &self.rules {
-            None => true,
-            Some(rules) => rules.hold(&Request::new(method, path, headers), |_| ()),
-        }
+    /// True when the target wants a request that is complete.
+    pub fn wants(&self, request: &Request<'_>) -> bool {
+        self.wanted.as_ref().is_none_or(|rules| rules.hold(request))
+            && !self.except.as_ref().is_some_and(|rules| rules.hold(request))
+    }
+
+    /// The parameters of the query that its rules look at.
+    pub fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.all().flat_map(Rule::parameters)
+    }
+
+    /// The places in bodies that its rules look at.
+    pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
+        self.all().flat_map(Rule::pointers)
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Rule> {
+        let rules = self.wanted.iter().chain(&self.except);
+        rules.flat_map(|rules| rules.plain.rules.iter().chain(&rules.heads.rules))
     }
 }
 
 impl Rules {
-    /// True when any rule holds. `seen` is told what is done to find out.
+    fn new(rules: Vec<raw::Rule>) -> Self {
+        let (by_body, plain): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.body.is_some());
+        Self {
+            plain: Filed::new(plain, Keys::OfHead),
+            heads: Filed::new(by_body.clone(), Keys::OfHead),
+            wholes: Filed::new(by_body, Keys::All),
+        }
+    }
+
+    fn at_headers(&self, request: &Request<'_>) -> Verdict {
+        if self.plain.holds(request) {
+            Verdict::Yes
+        } else if self.heads.holds(request) {
+            Verdict::ByBody
+        } else {
+            Verdict::No
+        }
+    }
+
+    fn hold(&self, request: &Request<'_>) -> bool {
+        self.plain.holds(request) || self.wholes.holds(request)
+    }
+}
+
+impl Filed {
+    fn new(rules: Vec<raw::Rule>, keys: Keys) -> Self {
+        let rules: Vec<Rule> = rules.into_iter().map(Rule::from).collect();
+        Self { index: Index::new(&rules, keys), rules }
+    }
+
+    /// True when any rule holds.
+    fn holds(&self, request: &Request<'_>) -> bool {
+        self.hold(request, |_| ())
+    }
+
+    /// The same. `seen` is told what is done to find out.
     fn hold(&self, request: &Request<'_>, seen: impl Fn(Step)) -> bool {
-        self.index.any(request, &mut |step| {
-            seen(step);
-            match step {
-                Step::Probe => false,
-                Step::Rule(place) => self.rules.get(place).is_some_and(|rule| rule.holds(request)),
-            }
-        })
+        !self.rules.is_empty()
+            && self.index.any(request, &mut |step| {
+                seen(step);
+                match step {
+                    Step::Probe => false,
+                    Step::Rule(place) => self.rules.get(place).is_some_and(|rule| rule.holds(request)),
+                }
+            })
     }
 }

@@ -19,6 +19,11 @@ use crate::encoding::{self, Undecodable};
 use crate::json::Places;
 use crate::work::Work;
 
+/// A number of JSON in a form that all numbers of its worth have, however they are spelled.
+pub fn canonical(number: &str) -> String {
+    number::canonical(number)
+}
+
 /// How a target's answers are compared.
 #[derive(Clone, Debug)]
 pub struct Settings {

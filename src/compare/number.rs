@@ -22,6 +22,19 @@ pub(super) fn hash(number: &str, hasher: &mut impl Hasher) {
     decimal.power.hash(hasher);
 }
 
+/// A number in a form that all equal numbers have.
+pub(super) fn canonical(number: &str) -> String {
+    let Decimal { is_negative, digits: (first, second), power } = Decimal::of(number);
+    let sign = if is_negative { "-" } else { "" };
+    match power {
+        Power::Of(power) => format!("{sign}{first}{second}e{power}"),
+        Power::AsWritten(before_point, is_negative, magnitude) => {
+            let sign_of_power = if is_negative { "-" } else { "" };
+            format!("{sign}{first}{second}e{before_point}e{sign_of_power}{magnitude}")
+        }
+    }
+}
+
 /// A number as 0.DIGITS times a power of ten, the first and the last of the digits not being 0.
 #[derive(Debug)]
 struct Decimal<'a> {
@@ -92,6 +105,7 @@ mod tests {
         ($($name:ident: $number:literal $other:literal => $wanted:literal;)*) => {
             $(#[test] fn $name() {
                 assert_eq!((same($number, $other), same($other, $number)), ($wanted, $wanted));
+                assert_eq!(canonical($number) == canonical($other), $wanted);
                 assert_eq!(hashed($number) == hashed($other), $wanted);
             })*
         };

@@ -7,7 +7,9 @@ mod document;
 pub mod names;
 pub mod problem;
 pub mod raw;
+mod raw_condition;
 pub mod raw_delivery;
+pub mod raw_match;
 pub mod raw_shape;
 pub mod scalar;
 #[cfg(feature = "cli")]
@@ -20,7 +22,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::names::StatusPattern;
+use self::names::{Pointer, StatusPattern};
 use self::problem::Problems;
 use self::raw_delivery::BreakerMode;
 use self::scalar::FromText;
@@ -31,7 +33,7 @@ use crate::budget::RetryBudget;
 use crate::compare::{self, BodyMode};
 use crate::dead_letter::DeadLetter;
 use crate::loop_guard::LoopGuard;
-use crate::matching::Matcher;
+use crate::matching::{self, Matcher, Parameters};
 use crate::outcome::{Policy, RetryOn};
 use crate::rate_limit::TokenBucket;
 use crate::reading::Terms;
@@ -63,6 +65,10 @@ pub struct Config {
     pub properties: Vec<Vec<String>>,
     /// Under which terms requests are read.
     pub reading: Terms,
+    /// The parameters of queries that rules look at.
+    pub matched_parameters: Parameters,
+    /// The places in bodies that rules look at, each once.
+    pub matched_pointers: Vec<Pointer>,
 }
 
 /// One target.
@@ -136,6 +142,8 @@ impl Config {
                 max_work: bytes(max_work),
                 pointers: Rc::new(shaping::pointers(&targets)),
             },
+            matched_parameters: Parameters::new(targets.iter().flat_map(|target| target.matcher.parameters())),
+            matched_pointers: matching::each_once(targets.iter().flat_map(|target| target.matcher.pointers())),
             properties: shaping::properties(&targets),
             targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
@@ -161,7 +169,7 @@ impl Target {
             rate: raw.limits.rate.map(token_bucket),
             name: raw.name.0 .0,
             cluster: raw.cluster.0 .0,
-            matcher: Matcher::new(raw.rules.map(|rules| rules.0)),
+            matcher: Matcher::new(raw.rules.map(|rules| rules.0), raw.except.map(|rules| rules.0)),
             sample: raw.sample.map(Sampling::from),
             after: shaping::after(raw.after, raw.statuses),
             shape: shaping::shape(raw.request, env),

@@ -128,6 +128,15 @@ pub struct Pattern(pub Regex);
 const WHOLE: (&str, &str) = ("^(?:", ")$");
 
 impl Pattern {
+    fn build(text: &str, ignores_case: bool) -> Result<Self, String> {
+        let whole = format!("{}{text}{}", WHOLE.0, WHOLE.1);
+        // Alone first: `a)|(b` is no pattern, but would become one inside the anchors.
+        Regex::new(text)
+            .and_then(|_| RegexBuilder::new(&whole).case_insensitive(ignores_case).size_limit(MAX_REGEX_BYTES).build())
+            .map(Self)
+            .map_err(|error| format!("not a valid regular expression: {error}"))
+    }
+
     /// The pattern as it was typed.
     pub fn text(&self) -> &str {
         let anchored = self.0.as_str();
@@ -137,11 +146,7 @@ impl Pattern {
 
 impl FromText for Pattern {
     fn from_text(text: &str) -> Result<Self, String> {
-        // Alone first: `a)|(b` is no pattern, but would become one inside the anchors.
-        Regex::new(text)
-            .and_then(|_| RegexBuilder::new(&format!("{}{text}{}", WHOLE.0, WHOLE.1)).size_limit(MAX_REGEX_BYTES).build())
-            .map(Self)
-            .map_err(|error| format!("not a valid regular expression: {error}"))
+        Self::build(text, false)
     }
 }
 
@@ -205,6 +210,43 @@ impl FromText for Substitution {
             pieces.push(Piece::Text(literal));
         }
         Ok(Self(pieces))
+    }
+}
+
+/// A pattern of authorities: they have no case.
+#[derive(Clone, Debug)]
+pub struct AuthorityPattern(pub Pattern);
+
+impl FromText for AuthorityPattern {
+    fn from_text(text: &str) -> Result<Self, String> {
+        Pattern::build(text, true).map(Self)
+    }
+}
+
+/// The name of a parameter of a query, decoded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParameterName(pub String);
+
+impl FromText for ParameterName {
+    fn from_text(text: &str) -> Result<Self, String> {
+        if text.is_empty() {
+            return Err("expected the name of a parameter, found no text".to_owned());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
+/// A pointer to one value.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SinglePointer(pub Pointer);
+
+impl FromText for SinglePointer {
+    fn from_text(text: &str) -> Result<Self, String> {
+        let pointer = Pointer::from_text(text)?;
+        if pointer.0.iter().any(|segment| segment == "*") {
+            return Err(format!("expected a JSON pointer to one value, without \"*\", found {text:?}"));
+        }
+        Ok(Self(pointer))
     }
 }
 

@@ -2,9 +2,10 @@
 
 use deserr::{Deserr, ValuePointerRef};
 
-use super::names::{AbsolutePath, ClusterName, CorrelationHeader, Method, Pattern, ReadHeader, StatusPattern, TargetName};
+use super::names::{ClusterName, CorrelationHeader, StatusPattern, TargetName};
 use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
+pub use super::raw_match::{AuthorityRule, BodyRule, ExactValue, HeaderRule, PathRule, QueryRule, Rule};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
 use super::scalar::{Millis, NonEmpty, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
@@ -57,6 +58,9 @@ pub struct Target {
     #[deserr(default, rename = "match")]
     #[cfg_attr(feature = "cli", schemars(rename = "match"))]
     pub rules: Option<NonEmpty<Rule>>,
+    /// A request is not copied if any of these rules holds, whatever `match` says. Absent: no exceptions.
+    #[deserr(default)]
+    pub except: Option<NonEmpty<Rule>>,
     /// Which part of those requests. Absent: all.
     #[deserr(default)]
     pub sample: Option<Sample>,
@@ -153,104 +157,6 @@ fn items_without_places(target: &Target, location: ValuePointerRef<'_>) -> Probl
         let expected =
             format!("expected at most `limits.max_queued` ({places}), because items wait in those places, found {items}");
         Problems::at(location.push_key("batch").push_key("max_items"), expected)
-    }
-}
-
-/// A rule: all of its conditions hold, at least one.
-#[derive(Clone, Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields, validate = some_condition -> Problems)]
-#[cfg_attr(
-    feature = "cli",
-    derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = schema::some_of(&["methods", "path", "headers"]))
-)]
-pub struct Rule {
-    /// The method is one of these.
-    #[deserr(default)]
-    pub methods: Option<NonEmpty<Text<Method>>>,
-    /// The path, without its query, matches: exactly one of the fields.
-    #[deserr(default)]
-    pub path: Option<PathRule>,
-    /// Every one of these conditions on headers holds.
-    #[deserr(default)]
-    pub headers: Option<NonEmpty<HeaderRule>>,
-}
-
-fn some_condition(rule: Rule, location: ValuePointerRef<'_>) -> Result<Rule, Problems> {
-    if rule.methods.is_none() && rule.path.is_none() && rule.headers.is_none() {
-        return Err(Problems::at(
-            location,
-            "expected at least one of `methods`, `path`, `headers`; leave out `match` for every request",
-        ));
-    }
-    Ok(rule)
-}
-
-/// A condition on the path: exactly one of the fields.
-#[derive(Clone, Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields, validate = one_path_condition -> Problems)]
-#[cfg_attr(
-    feature = "cli",
-    derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "regex"]))
-)]
-pub struct PathRule {
-    /// It is this.
-    #[deserr(default)]
-    pub exact: Option<Text<AbsolutePath>>,
-    /// It starts with this.
-    #[deserr(default)]
-    pub prefix: Option<Text<AbsolutePath>>,
-    /// It matches as a whole.
-    #[deserr(default)]
-    pub regex: Option<Text<Pattern>>,
-}
-
-fn one_path_condition(rule: PathRule, location: ValuePointerRef<'_>) -> Result<PathRule, Problems> {
-    let given = [rule.exact.is_some(), rule.prefix.is_some(), rule.regex.is_some()];
-    exactly_one(&given, "`exact`, `prefix`, `regex`", location)?;
-    Ok(rule)
-}
-
-/// A condition on a header: exactly one of the fields besides `name`.
-#[derive(Clone, Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields, validate = one_header_condition -> Problems)]
-#[cfg_attr(
-    feature = "cli",
-    derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
-)]
-pub struct HeaderRule {
-    /// The header's name; of repeated headers, any.
-    pub name: Text<ReadHeader>,
-    /// Its value is this.
-    #[deserr(default)]
-    pub exact: Option<String>,
-    /// Its value starts with this.
-    #[deserr(default)]
-    pub prefix: Option<String>,
-    /// Its value ends with this.
-    #[deserr(default)]
-    pub suffix: Option<String>,
-    /// Its value matches as a whole.
-    #[deserr(default)]
-    pub regex: Option<Text<Pattern>>,
-    /// There is such a header (`true`), or there is none (`false`).
-    #[deserr(default)]
-    pub present: Option<bool>,
-}
-
-fn one_header_condition(rule: HeaderRule, location: ValuePointerRef<'_>) -> Result<HeaderRule, Problems> {
-    let given =
-        [rule.exact.is_some(), rule.prefix.is_some(), rule.suffix.is_some(), rule.regex.is_some(), rule.present.is_some()];
-    exactly_one(&given, "`exact`, `prefix`, `suffix`, `regex`, `present`", location)?;
-    Ok(rule)
-}
-
-fn exactly_one(given: &[bool], names: &str, location: ValuePointerRef<'_>) -> Result<(), Problems> {
-    match given.iter().filter(|given| **given).count() {
-        1 => Ok(()),
-        count => Err(Problems::at(location, format!("expected exactly one of {names}, found {count}"))),
     }
 }
 

@@ -11,10 +11,10 @@ use serde::{Serialize, Serializer};
 use serde_json::{json, Value};
 
 use super::names::{
-    AbsolutePath, ClusterName, CorrelationHeader, Method, PartPattern, Pattern, Pointer, ReadHeader, RewrittenPath, SentHeader,
-    StatusPattern, TargetName,
+    AbsolutePath, AuthorityPattern, ClusterName, CorrelationHeader, Method, ParameterName, PartPattern, Pattern, Pointer,
+    ReadHeader, RewrittenPath, SentHeader, SinglePointer, StatusPattern, TargetName,
 };
-use super::raw::Document;
+use super::raw::{Document, ExactValue};
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
@@ -60,6 +60,15 @@ pub(super) fn one_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
 /// At least one of these fields is given.
 pub(super) fn some_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
     alternatives("anyOf", names)
+}
+
+/// Exactly one of these fields is given. Null counts as given for the first ones.
+pub(super) fn one_of_or_null(or_null: &'static [&'static str], others: &'static [&'static str]) -> impl Fn(&mut Schema) {
+    move |schema| {
+        let or_null = or_null.iter().map(|name| json!({"required": [name]}));
+        let alternatives: Vec<Value> = or_null.chain(others.iter().map(|name| given(name))).collect();
+        schema.insert("oneOf".to_owned(), alternatives.into());
+    }
 }
 
 fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl Fn(&mut Schema) {
@@ -151,6 +160,10 @@ scalars! {
     Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
     // Not said by `format`: that one is of another kind of regular expressions.
     Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    Text<AuthorityPattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    Text<ParameterName> => json_schema!({"title": "name of a parameter", "type": "string", "minLength": 1});
+    Text<SinglePointer> => text("JSON pointer to one value", r"^(/(?![*](/|$))([^/~]|~[01])*)*$");
+    ExactValue => json_schema!({"title": "string, number, true, false or null", "type": ["string", "number", "boolean", "null"]});
     Text<PartPattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
     Text<RewrittenPath> => text("path, starts with /, no query", r#"^/[!"$->@-~]*$"#);
     Text<Substitution> => text("part of a path, with groups such as \\1", r#"^([!"$->@-\[\]-~]|\\[0-9\\])*$"#);

@@ -4,6 +4,7 @@
 mod attempt;
 mod batching;
 mod comparison;
+mod decision;
 mod deferred;
 mod delivery;
 mod given_up;

@@ -97,6 +97,7 @@ impl Stream {
         // It is complete now.
         drop(upload);
         let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
+        let wanted = mirror.decide(wanted, &complete);
         let comparisons = Mirror::comparisons(wanted.compared);
         if !comparisons.is_empty() {
             answer.request_complete();

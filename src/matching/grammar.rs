@@ -1,13 +1,16 @@
 //! Patterns out of every form of the grammar: rules with them, filed, against trying each.
 
 use super::*;
+use crate::capture::RequestHead;
 use crate::config::names::Pattern;
 use crate::config::scalar::FromText;
 use crate::config::Config;
-use crate::headers::Pairs;
+use crate::headers::{HeaderMap, Pairs};
+use crate::json;
+use crate::loop_guard::LoopGuard;
 
 use proptest::prelude::*;
-use serde_json::json;
+use serde_json::json as value;
 
 /// Short texts that patterns of [`piece`]s match often.
 pub(super) const TEXTS: [&str; 16] =
@@ -89,7 +92,7 @@ fn pattern() -> impl Strategy<Value = Pattern> {
 /// A rule for each pattern.
 fn rules(patterns: &[Pattern], rule: fn(&str) -> serde_json::Value) -> Matcher {
     let rules: Vec<_> = patterns.iter().map(|pattern| rule(pattern.text())).collect();
-    let text = json!({"targets": [{"name": "t", "cluster": "c", "match": rules}]}).to_string();
+    let text = value!({"targets": [{"name": "t", "cluster": "c", "match": rules}]}).to_string();
     Config::parse(text.as_bytes(), &|_| None).unwrap().targets.remove(0).matcher
 }
 
@@ -101,13 +104,23 @@ proptest! {
         patterns in prop_oneof![prop::collection::vec(pattern(), 1..4), prop::collection::vec(pattern(), 20..60)],
         texts in prop::collection::vec("[abAB/|()# \\]\n1<>_.-]{0,5}", 20),
     ) {
-        let by_path = rules(&patterns, |pattern| json!({"path": {"regex": pattern}}));
-        let by_header = rules(&patterns, |pattern| json!({"headers": [{"name": "x-a", "regex": pattern}]}));
+        let by_path = rules(&patterns, |pattern| value!({"path": {"regex": pattern}}));
+        let by_body = rules(&patterns, |pattern| value!({"body": [{"pointer": "", "regex": pattern}]}));
+        let by_header = rules(&patterns, |pattern| value!({"headers": [{"name": "x-a", "regex": pattern}]}));
         for text in texts.iter().map(String::as_str).chain(TEXTS) {
             let expected = patterns.iter().any(|pattern| pattern.0.is_match(text));
             let headers = HeaderMap::from(&Pairs::from_iter([("x-a", text.as_bytes())]));
-            prop_assert_eq!(by_path.wants(b"GET", text.as_bytes(), &headers), expected, "{:?} {:?}", text, patterns);
-            prop_assert_eq!(by_header.wants(b"GET", b"", &headers), expected, "{:?} {:?}", text, patterns);
+            let mut head = RequestHead::read(&headers, &LoopGuard::new(None));
+            head.path = text.as_bytes();
+            let written = value!(text).to_string();
+            let body = json::parse(written.as_bytes()).unwrap();
+            let mut values = BodyValues::default();
+            by_body.pointers().take(1).for_each(|pointer| values.push(pointer, body.root()));
+            let parameters = Parameters::default();
+            let request = Request::new(&head, &headers, &parameters).with_body(&values);
+            for matcher in [&by_path, &by_header, &by_body] {
+                prop_assert_eq!(matcher.wants(&request), expected, "{:?} {:?}", text, patterns);
+            }
         }
     }
 }

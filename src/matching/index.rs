@@ -6,8 +6,9 @@
 use rustc_hash::FxHashMap;
 
 use super::methods::MethodBits;
-use super::rule::{Key, Part, Rule};
-use super::table::Table;
+use super::request::Named;
+use super::rule::{Key, Keys, Part, Rule, Source};
+use super::table::{length_bit, Names, Table};
 use super::tree::{End, Tree};
 use super::Request;
 
@@ -32,15 +33,28 @@ pub(super) struct Index {
     paths: Texts,
     /// The methods of the rules that are filed by a path.
     path_methods: MethodBits,
+    authorities: Texts,
+    /// The methods of the rules that are filed by an authority.
+    authority_methods: MethodBits,
     /// By one method each.
     methods: Vec<(MethodBits, Bucket)>,
-    /// By the header's name.
-    headers: Table<Texts>,
-    header_names: Names,
-    /// The methods of the rules that are filed by a header.
-    header_methods: MethodBits,
+    headers: Fields,
+    parameters: Fields,
+    values: Fields,
     /// Rules without a further key.
     rest: Vec<usize>,
+}
+
+/// Tells whether a text is the first one of the request that is the same in what is asked of it.
+type First<'f> = &'f dyn Fn(&dyn Fn(&[u8]) -> bool) -> bool;
+
+/// Rules by a name, and by the text that belongs to it.
+#[derive(Debug, Default)]
+struct Fields {
+    texts: Table<Texts>,
+    names: Names,
+    /// The methods of these rules.
+    methods: MethodBits,
 }
 
 /// Rules that have a key in common.
@@ -62,39 +76,47 @@ struct Texts {
 }
 
 impl Index {
-    /// Files all rules.
-    pub(super) fn new(rules: &[Rule]) -> Self {
-        Self::of(rules, (0..rules.len()).collect(), 0)
+    /// Files all rules by such keys.
+    pub(super) fn new(rules: &[Rule], keys: Keys) -> Self {
+        Self::of(rules, keys, (0..rules.len()).collect(), 0)
     }
 
     /// Files the rules at these places by their keys of that level.
-    fn of(rules: &[Rule], places: Vec<usize>, level: usize) -> Self {
+    fn of(rules: &[Rule], keys: Keys, places: Vec<usize>, level: usize) -> Self {
         let mut filed: FxHashMap<Key<'_>, Vec<usize>> = FxHashMap::default();
         let mut rest = Vec::new();
         let mut path_methods = MethodBits::NONE;
-        let mut header_methods = MethodBits::NONE;
+        let mut authority_methods = MethodBits::NONE;
+        let mut field_methods = [MethodBits::NONE; Source::COUNT];
         for place in places {
             let Some(rule) = rules.get(place) else { continue };
-            let Some(key) = rule.keys().get(level).copied() else {
+            let Some(key) = rule.keys(keys).get(level).copied() else {
                 rest.push(place);
                 continue;
             };
             filed.entry(key).or_default().push(place);
-            match key {
-                Key::Path(_) => path_methods = path_methods.with(rule.methods()),
-                Key::Header(..) => header_methods = header_methods.with(rule.methods()),
-                Key::Methods(_) => {}
+            let methods = match key {
+                Key::Path(_) => Some(&mut path_methods),
+                Key::Authority(_) => Some(&mut authority_methods),
+                Key::Field(source, ..) => field_methods.get_mut(source as usize),
+                Key::Methods(_) => None,
+            };
+            if let Some(methods) = methods {
+                *methods = methods.with(rule.methods());
             }
         }
         let mut paths = Vec::new();
+        let mut authorities = Vec::new();
         let mut by_methods = Vec::new();
-        let mut headers = Table::new();
+        let mut fields: [Table<Vec<(Part<'_>, Bucket)>>; Source::COUNT] = Default::default();
         for (key, places) in filed {
             match key {
-                Key::Path(part) => paths.push((part, Bucket::new(rules, places, level))),
-                Key::Header(name, part) => {
-                    if let Some(parts) = headers.get_or_insert(name, Vec::new()) {
-                        parts.push((part, Bucket::new(rules, places, level)));
+                Key::Path(part) => paths.push((part, Bucket::new(rules, keys, places, level))),
+                Key::Authority(part) => authorities.push((part, Bucket::new(rules, keys, places, level))),
+                Key::Field(source, name, part) => {
+                    let parts = fields.get_mut(source as usize).and_then(|fields| fields.get_or_insert(name, Vec::new()));
+                    if let Some(parts) = parts {
+                        parts.push((part, Bucket::new(rules, keys, places, level)));
                     }
                 }
                 Key::Methods(bits) => by_methods.push((bits, places)),
@@ -103,63 +125,85 @@ impl Index {
         let methods = MethodBits::ALL.each().filter_map(|method| {
             let groups = by_methods.iter().filter(|(bits, _)| bits.overlap(method));
             let places: Vec<usize> = groups.flat_map(|(_, places)| places).copied().collect();
-            (!places.is_empty()).then(|| (method, Bucket::new(rules, places, level)))
+            (!places.is_empty()).then(|| (method, Bucket::new(rules, keys, places, level)))
         });
+        let methods = methods.collect();
+        let [headers, parameters, values] = fields;
+        let [of_headers, of_parameters, of_values] = field_methods;
         Self {
             paths: Texts::new(paths),
             path_methods,
-            methods: methods.collect(),
-            header_names: Names::new(headers.texts()),
-            headers: headers.map(Texts::new),
-            header_methods,
+            authorities: Texts::new(authorities),
+            authority_methods,
+            methods,
+            headers: Fields::new(headers, of_headers),
+            parameters: Fields::new(parameters, of_parameters),
+            values: Fields::new(values, of_values),
             rest,
         }
     }
 
     /// Steps until `done` says yes to one; false if it says no to all. No rule comes up twice.
     pub(super) fn any<F: FnMut(Step) -> bool>(&self, request: &Request<'_>, done: &mut F) -> bool {
-        (self.path_methods.overlap(request.method_bits) && self.paths.any(request.path, |_| true, request, done))
+        let is_asked = |methods: MethodBits| methods.overlap(request.method_bits);
+        (is_asked(self.path_methods) && self.paths.any(request.path, &|_| true, request, done))
+            || (is_asked(self.authority_methods) && self.authorities.any(request.authority(), &|_| true, request, done))
             || self.any_method(request, done)
             || self.rest.iter().any(|place| done(Step::Rule(*place)))
-            || self.any_header(request, done)
+            || (is_asked(self.headers.methods) && self.headers.any_header(request, done))
+            || (is_asked(self.parameters.methods) && self.parameters.any(request.parameters(), request, done))
+            || (is_asked(self.values.methods) && request.body.is_some_and(|body| self.values.any(body.all(), request, done)))
     }
 
     fn any_method<F: FnMut(Step) -> bool>(&self, request: &Request<'_>, done: &mut F) -> bool {
         let bucket = self.methods.iter().find(|(method, _)| *method == request.method_bits);
         bucket.is_some_and(|(_, bucket)| bucket.any(request, done))
     }
+}
 
-    fn any_header<F: FnMut(Step) -> bool>(&self, request: &Request<'_>, done: &mut F) -> bool {
-        let mut headers = request.headers.iter().enumerate().filter(|(_, (name, _))| self.header_names.may_have(name));
-        self.header_methods.overlap(request.method_bits)
-            && headers.any(|(place, (name, value))| self.any_of_header(place, name, value, request, done))
+impl Fields {
+    fn new(fields: Table<Vec<(Part<'_>, Bucket)>>, methods: MethodBits) -> Self {
+        Self { names: Names::new(fields.texts()), texts: fields.map(Texts::new), methods }
     }
 
-    /// For the header at that place. Apart from the loop over all headers, which is faster for it.
+    fn any_header<F: FnMut(Step) -> bool>(&self, request: &Request<'_>, done: &mut F) -> bool {
+        let mut headers = request.headers.iter().enumerate().filter(|(_, (name, _))| self.names.may_have(name));
+        headers.any(|(place, (name, value))| {
+            // However often a client repeats a header, nothing is done twice: it could be very much.
+            let first = |same: &dyn Fn(&[u8]) -> bool| {
+                !request.headers.iter().take(place).any(|(earlier, value)| earlier == name && same(value))
+            };
+            self.any_of(name, value, &first, request, done)
+        })
+    }
+
+    /// The same for fields of which each is there once.
+    fn any<F: FnMut(Step) -> bool>(&self, fields: &[Named<'_>], request: &Request<'_>, done: &mut F) -> bool {
+        let mut fields = fields.iter().filter(|(name, _)| self.names.may_have(name));
+        fields.any(|(name, value)| self.any_of(name, value, &|_| true, request, done))
+    }
+
+    /// For one field. Apart from the loop over all fields, which is faster for it.
     #[inline(never)]
-    fn any_of_header<F: FnMut(Step) -> bool>(
+    fn any_of<F: FnMut(Step) -> bool>(
         &self,
-        place: usize,
         name: &[u8],
         value: &[u8],
+        first: First<'_>,
         request: &Request<'_>,
         done: &mut F,
     ) -> bool {
-        // However often a client repeats a header, nothing is done twice: it could be very much.
-        let first = |same: &dyn Fn(&[u8]) -> bool| {
-            !request.headers.iter().take(place).any(|(earlier, value)| earlier == name && same(value))
-        };
-        done(Step::Probe) || self.headers.get(name).is_some_and(|texts| texts.any(value, first, request, done))
+        done(Step::Probe) || self.texts.get(name).is_some_and(|texts| texts.any(value, first, request, done))
     }
 }
 
 impl Bucket {
-    fn new(rules: &[Rule], places: Vec<usize>, level: usize) -> Self {
+    fn new(rules: &[Rule], keys: Keys, places: Vec<usize>, level: usize) -> Self {
         let level = level.saturating_add(1);
         if places.len() <= FEW || level >= LEVELS {
             Self::Few(places)
         } else {
-            Self::Many(Box::new(Index::of(rules, places, level)))
+            Self::Many(Box::new(Index::of(rules, keys, places, level)))
         }
     }
 
@@ -199,13 +243,7 @@ impl Texts {
     }
 
     /// `first` says whether a text is the first one of the request that is the `same` in what is asked of it.
-    fn any<F: FnMut(Step) -> bool>(
-        &self,
-        text: &[u8],
-        first: impl Fn(&dyn Fn(&[u8]) -> bool) -> bool,
-        request: &Request<'_>,
-        done: &mut F,
-    ) -> bool {
+    fn any<F: FnMut(Step) -> bool>(&self, text: &[u8], first: First<'_>, request: &Request<'_>, done: &mut F) -> bool {
         let mut look = |bucket: Option<&Bucket>, same: &dyn Fn(&[u8]) -> bool| {
             done(Step::Probe) || bucket.is_some_and(|bucket| first(same) && bucket.any(request, done))
         };
@@ -213,47 +251,5 @@ impl Texts {
             || self.prefixes.any(text, |part, bucket| look(bucket, &|other| other.starts_with(part)))
             || self.suffixes.any(text, |part, bucket| look(bucket, &|other| other.ends_with(part)))
             || self.unknown.as_ref().is_some_and(|bucket| look(Some(bucket), &|_| true))
-    }
-}
-
-fn length_bit(text: &[u8]) -> u64 {
-    1 << (text.len() % 64)
-}
-
-/// Tells for less than a hash that a header is none of those that rules name.
-#[derive(Debug, Default)]
-struct Names {
-    /// A bit for each length, modulo 64.
-    lengths: u64,
-    /// A bit for some names each; see [`Self::place`].
-    bits: [u64; 16],
-}
-
-impl Names {
-    fn new<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
-        let mut all = Self::default();
-        for name in names {
-            all.lengths |= length_bit(name);
-            let (word, bit) = Self::place(name);
-            if let Some(word) = all.bits.get_mut(word) {
-                *word |= bit;
-            }
-        }
-        all
-    }
-
-    /// False when no name of them is this one.
-    fn may_have(&self, name: &[u8]) -> bool {
-        if self.lengths & length_bit(name) == 0 {
-            return false;
-        }
-        let (word, bit) = Self::place(name);
-        self.bits.get(word).is_some_and(|word| word & bit != 0)
-    }
-
-    /// Names differ in their length or in their last character more often than not.
-    fn place(name: &[u8]) -> (usize, u64) {
-        let last = usize::from(name.last().copied().unwrap_or_default());
-        (last % 16, 1 << (name.len().wrapping_add(last.wrapping_mul(5)) % 64))
     }
 }

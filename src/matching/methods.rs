@@ -1,7 +1,7 @@
 //! Sets of methods as bits: whether a request's is in one is told without comparing text, for the usual ones.
 
 /// One bit for each method of the standards, and one for all others together.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct MethodBits(u16);
 
 impl MethodBits {

@@ -2,11 +2,14 @@
 
 use regex_lite::Regex;
 
+use super::body::{self, STRING};
 use super::literal::literal_prefix;
 use super::methods::MethodBits;
+use super::request::Named;
 use super::Request;
-use crate::config::names::Pattern;
+use crate::config::names::{Pattern, Pointer};
 use crate::config::raw;
+use crate::config::raw_match::{ExactValue, TextCondition};
 
 /// A rule, compiled.
 #[derive(Debug)]
@@ -15,7 +18,20 @@ pub(super) struct Rule {
     /// The methods of no standard among them.
     other_methods: Vec<String>,
     path: Option<Condition>,
-    headers: Vec<(String, Condition)>,
+    /// In lower case.
+    authority: Option<Condition>,
+    headers: Vec<Field>,
+    parameters: Vec<Field>,
+    values: Vec<Field>,
+    /// The places of the values.
+    pointers: Vec<Pointer>,
+}
+
+/// A condition on something that has a name.
+#[derive(Debug)]
+struct Field {
+    name: String,
+    condition: Condition,
 }
 
 #[derive(Debug)]
@@ -36,10 +52,37 @@ enum Condition {
 pub(super) enum Key<'a> {
     /// A path.
     Path(Part<'a>),
-    /// A header and its value.
-    Header(&'a [u8], Part<'a>),
+    /// An authority.
+    Authority(Part<'a>),
+    /// Something that has a name, and its text.
+    Field(Source, &'a [u8], Part<'a>),
     /// One of some methods.
     Methods(MethodBits),
+}
+
+/// Where something stands that has a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Source {
+    /// A header.
+    Header = 0,
+    /// A parameter of the query.
+    Parameter = 1,
+    /// A value of the body.
+    Body = 2,
+}
+
+impl Source {
+    /// How many there are.
+    pub(super) const COUNT: usize = 3;
+}
+
+/// By which of its keys a rule is filed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Keys {
+    /// Those of the request's headers.
+    OfHead,
+    /// All.
+    All,
 }
 
 /// What is known of a text.
@@ -63,25 +106,38 @@ impl Key<'_> {
         match self {
             Self::Path(Part::Exact(_)) => 0,
             Self::Path(Part::Prefix(_) | Part::Suffix(_)) => 1,
-            Self::Header(_, Part::Exact(_)) => 2,
-            Self::Header(_, Part::Prefix(_) | Part::Suffix(_)) => 3,
+            Self::Field(_, _, Part::Exact(_)) | Self::Authority(Part::Exact(_)) => 2,
+            Self::Field(_, _, Part::Prefix(_) | Part::Suffix(_)) | Self::Authority(Part::Prefix(_) | Part::Suffix(_)) => 3,
             Self::Methods(_) => 4,
-            Self::Header(_, Part::Unknown) => 5,
-            Self::Path(Part::Unknown) => Self::LAST_RANK,
+            Self::Field(_, _, Part::Unknown) => 5,
+            Self::Path(Part::Unknown) | Self::Authority(Part::Unknown) => Self::LAST_RANK,
         }
     }
 }
 
 impl Rule {
-    /// True when all conditions hold.
+    /// True when all conditions hold; those on the body only if that is there.
     pub(super) fn holds(&self, request: &Request<'_>) -> bool {
         let path = || self.path.as_ref().is_none_or(|condition| condition.holds(request.path));
-        let headers = || self.headers.iter().all(|header| header_holds(header, request));
+        let authority = || match &self.authority {
+            None => true,
+            Some(Condition::Present(present)) => request.authority().is_empty() != *present,
+            Some(condition) => !request.authority().is_empty() && condition.holds(request.authority()),
+        };
+        let headers = || self.headers.iter().all(|field| field.holds_of_header(request));
+        let parameters = || self.parameters.iter().all(|field| field.holds_among(request.parameters(), Condition::holds));
+        let body = || {
+            request
+                .body
+                .is_none_or(|body| self.values.iter().all(|field| field.holds_among(body.all(), Condition::holds_in_body)))
+        };
         self.has_method(request)
             && match self.path {
-                Some(Condition::Regex { .. }) => headers() && path(),
-                _ => path() && headers(),
+                Some(Condition::Regex { .. }) => headers() && authority() && path(),
+                _ => path() && headers() && authority(),
             }
+            && parameters()
+            && body()
     }
 
     fn has_method(&self, request: &Request<'_>) -> bool {
@@ -95,29 +151,76 @@ impl Rule {
         self.methods
     }
 
+    /// The parameters that it looks at.
+    pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
+        self.parameters.iter().map(|field| field.name.as_str())
+    }
+
+    /// The places in bodies that it looks at.
+    pub(super) fn pointers(&self) -> &[Pointer] {
+        &self.pointers
+    }
+
     /// All that it can be filed by, by rank.
-    pub(super) fn keys(&self) -> Vec<Key<'_>> {
+    pub(super) fn keys(&self, wanted: Keys) -> Vec<Key<'_>> {
         let path = self.path.iter().map(|condition| Key::Path(condition.part()));
-        let headers = self.headers.iter().filter(|(_, condition)| !matches!(condition, Condition::Present(false)));
-        let headers = headers.map(|(name, condition)| Key::Header(name.as_bytes(), condition.part()));
+        let authority = self.authority.iter().map(|condition| Key::Authority(condition.part()));
+        let values: &[Field] = if wanted == Keys::All { &self.values } else { &[] };
+        let sources = [(Source::Header, self.headers.as_slice()), (Source::Parameter, &self.parameters), (Source::Body, values)];
+        let fields = sources.into_iter().flat_map(|(source, fields)| fields.iter().filter_map(move |field| field.key(source)));
         let methods = (self.methods != MethodBits::ALL).then_some(Key::Methods(self.methods));
         // Every path begins with a slash.
         let path = path.map(|key| if key == Key::Path(Part::Prefix(b"/")) { Key::Path(Part::Unknown) } else { key });
-        let keys: Vec<_> = path.chain(headers).chain(methods).collect();
+        let keys: Vec<_> = path.chain(authority).chain(fields).chain(methods).filter(|key| !key.is_of_all()).collect();
         // Sorting, of the library, would take 8 KiB of the module.
         (0..=Key::LAST_RANK).flat_map(|rank| keys.iter().copied().filter(move |key| key.rank() == rank)).collect()
     }
 }
 
-fn header_holds((name, condition): &(String, Condition), request: &Request<'_>) -> bool {
-    let mut values = request.headers.get_all(name.as_bytes());
-    match condition {
-        Condition::Present(false) => values.next().is_none(),
-        condition => values.any(|value| condition.holds(value)),
+impl Key<'_> {
+    /// True for what every request has: nothing is found by it.
+    fn is_of_all(self) -> bool {
+        self == Self::Authority(Part::Unknown)
+    }
+}
+
+impl Field {
+    fn holds_of_header(&self, request: &Request<'_>) -> bool {
+        let mut values = request.headers.get_all(self.name.as_bytes());
+        match &self.condition {
+            Condition::Present(false) => values.next().is_none(),
+            condition => values.any(|value| condition.holds(value)),
+        }
+    }
+
+    /// The same among fields of which each is there once.
+    fn holds_among(&self, fields: &[Named<'_>], holds: fn(&Condition, &[u8]) -> bool) -> bool {
+        let field = fields.iter().find(|(name, _)| **name == *self.name.as_bytes());
+        match (&self.condition, field) {
+            (Condition::Present(false), field) => field.is_none(),
+            (condition, Some((_, value))) => holds(condition, value),
+            (_, None) => false,
+        }
+    }
+
+    /// What it can be found by; none if it holds where there is no such thing.
+    fn key(&self, source: Source) -> Option<Key<'_>> {
+        let is_there = !matches!(self.condition, Condition::Present(false));
+        is_there.then(|| Key::Field(source, self.name.as_bytes(), self.condition.part()))
     }
 }
 
 impl Condition {
+    /// The one condition that the grammar makes sure of.
+    fn of_text(text: TextCondition) -> Option<Self> {
+        text.exact
+            .map(Self::Exact)
+            .or(text.prefix.map(Self::Prefix))
+            .or(text.suffix.map(Self::Suffix))
+            .or(text.regex.map(Self::regex))
+            .or(text.present.map(Self::Present))
+    }
+
     fn regex(pattern: Pattern) -> Self {
         Self::Regex { prefix: literal_prefix(pattern.text()), regex: pattern.0 }
     }
@@ -135,12 +238,46 @@ impl Condition {
         }
     }
 
+    /// The same for a value of a body. What a text begins and ends with, and patterns, are about strings.
+    fn holds_in_body(&self, value: &[u8]) -> bool {
+        let string = || value.strip_prefix(STRING.as_bytes());
+        match self {
+            Self::Suffix(text) => string().is_some_and(|value| value.ends_with(text.as_bytes())),
+            Self::Regex { regex, prefix } => {
+                let text =
+                    string().filter(|_| value.starts_with(prefix.as_bytes())).and_then(|text| std::str::from_utf8(text).ok());
+                text.is_some_and(|text| regex.is_match(text))
+            }
+            _ => self.holds(value),
+        }
+    }
+
     fn part(&self) -> Part<'_> {
         match self {
             Self::Exact(text) => Part::Exact(text.as_bytes()),
             Self::Prefix(text) | Self::Regex { prefix: text, .. } if !text.is_empty() => Part::Prefix(text.as_bytes()),
             Self::Suffix(text) if !text.is_empty() => Part::Suffix(text.as_bytes()),
             _ => Part::Unknown,
+        }
+    }
+
+    /// For an authority, which has no case.
+    fn in_lower_case(self) -> Self {
+        match self {
+            Self::Exact(text) => Self::Exact(text.to_ascii_lowercase()),
+            Self::Prefix(text) => Self::Prefix(text.to_ascii_lowercase()),
+            Self::Suffix(text) => Self::Suffix(text.to_ascii_lowercase()),
+            Self::Regex { regex, prefix } => Self::Regex { regex, prefix: prefix.to_ascii_lowercase() },
+            Self::Present(present) => Self::Present(present),
+        }
+    }
+
+    /// For a value of a body.
+    fn in_body(self) -> Self {
+        match self {
+            Self::Prefix(text) => Self::Prefix(body::of_text(&text)),
+            Self::Regex { regex, prefix } => Self::Regex { regex, prefix: body::of_text(&prefix) },
+            other => other,
         }
     }
 }
@@ -153,7 +290,6 @@ impl From<raw::Rule> for Rule {
             let regex = path.regex.map(|text| Condition::regex(text.0));
             exact.or(prefix).or(regex)
         });
-        let headers = raw.headers.map_or_else(Vec::new, |headers| headers.0);
         let mut methods = MethodBits::ALL;
         let mut other_methods = Vec::new();
         if let Some(listed) = raw.methods {
@@ -166,18 +302,43 @@ impl From<raw::Rule> for Rule {
                 }
             }
         }
-        Self { methods, other_methods, path, headers: headers.into_iter().filter_map(header_condition).collect() }
+        let headers = raw.headers.map_or_else(Vec::new, |headers| headers.0);
+        let headers = headers.into_iter().filter_map(|rule| Field::new(rule.name.0 .0.clone(), rule.into()));
+        let parameters = raw.query.map_or_else(Vec::new, |query| query.0);
+        let parameters = parameters.into_iter().filter_map(|rule| Field::new(rule.name.0 .0.clone(), rule.into()));
+        let body = raw.body.map_or_else(Vec::new, |body| body.0);
+        let pointers = body.iter().map(|rule| rule.pointer.0 .0.clone()).collect();
+        let values = body.into_iter().filter_map(|rule| {
+            let exact = rule.exact.as_ref().map(|value| Condition::Exact(exact_value(value)));
+            let name = rule.pointer.0 .0.to_string();
+            let condition = exact.or_else(|| Condition::of_text(rule.into()).map(Condition::in_body))?;
+            Some(Field { name, condition })
+        });
+        Self {
+            methods,
+            other_methods,
+            path,
+            authority: raw.authority.and_then(|rule| Condition::of_text(rule.into())).map(Condition::in_lower_case),
+            headers: headers.collect(),
+            parameters: parameters.collect(),
+            values: values.collect(),
+            pointers,
+        }
     }
 }
 
-/// The one condition that the grammar makes sure of.
-fn header_condition(raw: raw::HeaderRule) -> Option<(String, Condition)> {
-    let condition = raw
-        .exact
-        .map(Condition::Exact)
-        .or(raw.prefix.map(Condition::Prefix))
-        .or(raw.suffix.map(Condition::Suffix))
-        .or(raw.regex.map(|text| Condition::regex(text.0)))
-        .or(raw.present.map(Condition::Present))?;
-    Some((raw.name.0 .0, condition))
+/// A value of a body as requests have it.
+fn exact_value(value: &ExactValue) -> String {
+    match value {
+        ExactValue::Null => body::of_null(),
+        ExactValue::Flag(flag) => body::of_flag(*flag),
+        ExactValue::Number(number) => body::of_number(number),
+        ExactValue::Text(text) => body::of_text(text),
+    }
+}
+
+impl Field {
+    fn new(name: String, text: TextCondition) -> Option<Self> {
+        Condition::of_text(text).map(|condition| Self { name, condition })
+    }
 }

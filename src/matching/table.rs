@@ -9,6 +9,12 @@ pub(super) struct Table<T> {
     items: Vec<T>,
 }
 
+impl<T> Default for Table<T> {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl<T> Table<T> {
     pub(super) fn new() -> Self {
         Self { places: FxHashMap::default(), items: Vec::new() }
@@ -18,13 +24,22 @@ impl<T> Table<T> {
         self.items.is_empty()
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    /// The number of a text, from 0.
+    pub(super) fn place(&self, text: &[u8]) -> Option<usize> {
+        self.places.get(text).copied()
+    }
+
     pub(super) fn texts(&self) -> impl Iterator<Item = &[u8]> {
         self.places.keys().map(|text| &**text)
     }
 
     /// What belongs to a text.
     pub(super) fn get(&self, text: &[u8]) -> Option<&T> {
-        self.items.get(*self.places.get(text)?)
+        self.items.get(self.place(text)?)
     }
 
     /// What belongs to a text and may be changed; `new` if nothing did.
@@ -39,6 +54,49 @@ impl<T> Table<T> {
     /// The same texts, to each what is made of its own.
     pub(super) fn map<U>(self, make: impl FnMut(T) -> U) -> Table<U> {
         Table { places: self.places, items: self.items.into_iter().map(make).collect() }
+    }
+}
+
+/// A bit for the length of a text, modulo 64.
+pub(super) fn length_bit(text: &[u8]) -> u64 {
+    1 << (text.len() % 64)
+}
+
+/// Tells for less than a hash that a name is none of those that rules name.
+#[derive(Debug, Default)]
+pub(super) struct Names {
+    /// A bit for each length, modulo 64.
+    lengths: u64,
+    /// A bit for some names each; see [`Self::place`].
+    bits: [u64; 16],
+}
+
+impl Names {
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a [u8]>) -> Self {
+        let mut all = Self::default();
+        for name in names {
+            all.lengths |= length_bit(name);
+            let (word, bit) = Self::place(name);
+            if let Some(word) = all.bits.get_mut(word) {
+                *word |= bit;
+            }
+        }
+        all
+    }
+
+    /// False when no name of them is this one.
+    pub(super) fn may_have(&self, name: &[u8]) -> bool {
+        if self.lengths & length_bit(name) == 0 {
+            return false;
+        }
+        let (word, bit) = Self::place(name);
+        self.bits.get(word).is_some_and(|word| word & bit != 0)
+    }
+
+    /// Names differ in their length or in their last character more often than not.
+    fn place(name: &[u8]) -> (usize, u64) {
+        let last = usize::from(name.last().copied().unwrap_or_default());
+        (last % 16, 1 << (name.len().wrapping_add(last.wrapping_mul(5)) % 64))
     }
 }
 

@@ -1,21 +1,42 @@
+mod bodies;
+mod property;
+
 use super::*;
-use crate::config::names::{AbsolutePath, Method, ReadHeader};
-use crate::config::scalar::{FromText, NonEmpty, Text};
+use crate::capture::RequestHead;
 use crate::config::Config;
-use crate::headers::Pairs;
-use proptest::prelude::*;
-use proptest::strategy::ValueTree;
-use proptest::test_runner::TestRunner;
+use crate::headers::{HeaderMap, Pairs};
+use crate::loop_guard::LoopGuard;
 use std::cell::RefCell;
 
-fn matcher(rules: &str) -> Matcher {
-    let text = format!(r#"{{"targets":[{{"name":"t","cluster":"c","match":{rules}}}]}}"#);
-    Config::parse(text.as_bytes(), &|_| None).unwrap().targets.remove(0).matcher
+/// The only target of a configuration: it has these rules, or these fields.
+fn configured(fields: &str) -> Config {
+    let fields = if fields.starts_with('[') { format!(r#""match":{fields}"#) } else { fields.to_owned() };
+    let text = format!(r#"{{"targets":[{{"name":"t","cluster":"c",{fields}}}]}}"#);
+    Config::parse(text.as_bytes(), &|_| None).unwrap_or_else(|problems| panic!("{problems:?}: {text}"))
 }
 
-fn wants(rules: &str, method: &str, path: &str, headers: &[(&str, &[u8])]) -> bool {
-    let headers = HeaderMap::from(&Pairs::from_iter(headers.iter().copied()));
-    matcher(rules).wants(method.as_bytes(), path.as_bytes(), &headers)
+fn map(method: &str, path: &str, headers: &[(&str, &[u8])]) -> HeaderMap {
+    let line = [(":method", method.as_bytes()), (":path", path.as_bytes())];
+    HeaderMap::from(&line.into_iter().chain(headers.iter().copied()).collect::<Pairs>())
+}
+
+fn head(headers: &HeaderMap) -> RequestHead<'_> {
+    RequestHead::read(headers, &LoopGuard::new(None))
+}
+
+fn verdict(config: &Config, headers: &HeaderMap) -> Verdict {
+    config.targets[0].matcher.at_headers(&Request::new(&head(headers), headers, &config.matched_parameters))
+}
+
+/// Whether a request is wanted, of which the headers decide.
+fn wants(fields: &str, method: &str, path: &str, headers: &[(&str, &[u8])]) -> bool {
+    let config = configured(fields);
+    let headers = map(method, path, headers);
+    let request = Request::new(&head(&headers), &headers, &config.matched_parameters);
+    let verdict = config.targets[0].matcher.at_headers(&request);
+    assert_eq!(config.targets[0].matcher.wants(&request), verdict == Verdict::Yes);
+    assert_ne!(verdict, Verdict::ByBody);
+    verdict == Verdict::Yes
 }
 
 macro_rules! cases {
@@ -58,12 +79,43 @@ cases! {
     two_values_of_one_header: r#"[{"headers":[{"name":"x-a","prefix":"1"},{"name":"x-a","suffix":"2"}]}]"#, "GET" "/" &[("x-a", b"13"), ("x-a", b"32")] => true;
     the_prefix_that_is_a_slash: r#"[{"path":{"prefix":"/"}}]"#, "GET" "/a" &[] => true;
     a_path_without_a_slash: r#"[{"path":{"prefix":"/"}}]"#, "OPTIONS" "*" &[] => false;
+    an_authority: r#"[{"authority":{"exact":"Shop.example"}}]"#, "GET" "/" &[(":authority", b"shop.EXAMPLE")] => true;
+    an_authority_with_a_port: r#"[{"authority":{"exact":"shop.example"}}]"#, "GET" "/" &[(":authority", b"shop.example:81")] => false;
+    the_beginning_of_an_authority: r#"[{"authority":{"prefix":"shop."}}]"#, "GET" "/" &[(":authority", b"SHOP.example:81")] => true;
+    the_end_of_an_authority: r#"[{"authority":{"suffix":".EXAMPLE"}}]"#, "GET" "/" &[(":authority", b"shop.example")] => true;
+    another_end_of_an_authority: r#"[{"authority":{"suffix":".example"}}]"#, "GET" "/" &[(":authority", b"shop.example.org")] => false;
+    a_pattern_of_an_authority: r#"[{"authority":{"regex":"Shop[.].*(:[0-9]+)?"}}]"#, "GET" "/" &[(":authority", b"shop.example:81")] => true;
+    a_pattern_of_a_part_of_an_authority: r#"[{"authority":{"regex":"shop"}}]"#, "GET" "/" &[(":authority", b"shop.example")] => false;
+    some_authority: r#"[{"authority":{"present":true}}]"#, "GET" "/" &[(":authority", b"a")] => true;
+    no_authority: r#"[{"authority":{"present":false}}]"#, "GET" "/" &[] => true;
+    no_authority_where_one_is: r#"[{"authority":{"present":false}}]"#, "GET" "/" &[(":authority", b"a")] => false;
+    a_parameter: r#"[{"query":[{"name":"a b","exact":"1&2"}]}]"#, "GET" "/?x=1&a+b=1%262" &[] => true;
+    a_parameter_of_another_value: r#"[{"query":[{"name":"a","exact":"1"}]}]"#, "GET" "/?a=11" &[] => false;
+    a_parameter_of_no_value: r#"[{"query":[{"name":"a","exact":""}]}]"#, "GET" "/?b&a" &[] => true;
+    the_first_of_repeated_parameters: r#"[{"query":[{"name":"a","exact":"1"}]}]"#, "GET" "/?%61=1&a=2" &[] => true;
+    no_later_one_of_repeated_parameters: r#"[{"query":[{"name":"a","exact":"2"}]}]"#, "GET" "/?a=1&a=2" &[] => false;
+    the_beginning_of_a_parameter: r#"[{"query":[{"name":"a","prefix":"é"}]}]"#, "GET" "/?a=%C3%A9t" &[] => true;
+    the_end_of_a_parameter: r#"[{"query":[{"name":"a","suffix":"t"}]}]"#, "GET" "/?a=%C3%A9t" &[] => true;
+    a_pattern_of_a_parameter: r#"[{"query":[{"name":"a","regex":"[0-9]+"}]}]"#, "GET" "/?a=17" &[] => true;
+    a_parameter_that_is_there: r#"[{"query":[{"name":"a","present":true}]}]"#, "GET" "/?a=" &[] => true;
+    a_parameter_that_should_not_be_there: r#"[{"query":[{"name":"a","present":false}]}]"#, "GET" "/?a" &[] => false;
+    a_parameter_that_is_not_there: r#"[{"query":[{"name":"a","present":false}]}]"#, "GET" "/a=1" &[] => true;
+    a_parameter_behind_a_hash_is_none: r#"[{"query":[{"name":"a","present":true}]}]"#, "GET" "/?b#a" &[] => false;
+    all_parameters_of_a_rule: r#"[{"query":[{"name":"a","exact":"1"},{"name":"b","exact":"2"}]}]"#, "GET" "/?b=2" &[] => false;
+    an_exception: r#""except":[{"path":{"exact":"/health"}}]"#, "GET" "/health" &[] => false;
+    all_but_an_exception: r#""except":[{"path":{"exact":"/health"}}]"#, "GET" "/healthy" &[] => true;
+    an_exception_of_what_matches: r#""match":[{"path":{"prefix":"/a"}}],"except":[{"headers":[{"name":"user-agent","prefix":"bot"}]}]"#, "GET" "/a" &[("user-agent", b"bot/1")] => false;
+    what_matches_and_is_no_exception: r#""match":[{"path":{"prefix":"/a"}}],"except":[{"headers":[{"name":"user-agent","prefix":"bot"}]}]"#, "GET" "/a" &[("user-agent", b"robot")] => true;
+    what_is_no_exception_and_does_not_match: r#""match":[{"path":{"prefix":"/a"}}],"except":[{"methods":["PUT"]}]"#, "GET" "/b" &[] => false;
     any_rule: r#"[{"methods":["PUT"]},{"path":{"exact":"/a"}}]"#, "GET" "/a" &[] => true;
 }
 
 #[test]
 fn without_rules_every_request_is_wanted() {
-    assert!(Matcher::new(None).wants(b"BREW", b"", &HeaderMap::default()));
+    let headers = HeaderMap::default();
+    let parameters = Parameters::default();
+    let request = Request::new(&head(&headers), &headers, &parameters);
+    assert_eq!(Matcher::new(None, None).at_headers(&request), Verdict::Yes);
 }
 
 /// 1,000 rules, each made of its number.
@@ -74,10 +126,11 @@ fn thousand(rule: impl Fn(usize) -> String) -> String {
 /// How many steps of the index and how many rules it takes to find that no rule holds, or that one does.
 fn steps(rules: &str, request: (&str, &str, &[(&str, &[u8])])) -> (usize, usize, bool) {
     let (method, path, headers) = request;
-    let headers = HeaderMap::from(&Pairs::from_iter(headers.iter().copied()));
+    let headers = map(method, path, headers);
     let seen = RefCell::new((0, 0));
-    let rules = matcher(rules).rules.unwrap();
-    let wanted = rules.hold(&Request::new(method.as_bytes(), path.as_bytes(), &headers), |step| match step {
+    let config = configured(rules);
+    let rules = config.targets[0].matcher.wanted.as_ref().unwrap();
+    let wanted = rules.plain.hold(&Request::new(&head(&headers), &headers, &config.matched_parameters), |step| match step {
         Step::Probe => seen.borrow_mut().0 += 1,
         Step::Rule(_) => seen.borrow_mut().1 += 1,
     });
@@ -144,6 +197,18 @@ costs! {
     a_thousand_patterns_that_begin_with_text: |n| format!(r#"{{"path":{{"regex":"/svc-{n:03}/[0-9]+"}}}}"#),
         ("GET", "/svc-abc/1", &[]) => (1, 0), (1, 0);
         ("GET", "/svc-500/1", &[]) => (2, 1);
+    a_thousand_authorities: |n| format!(r#"{{"authority":{{"exact":"t-{n}.example"}}}}"#),
+        ("GET", "/", &[(":authority", b"t-abc.example")]) => (1, 0), (1, 0);
+        ("GET", "/", &[(":authority", b"T-500.example")]) => (1, 1);
+    a_thousand_ends_of_an_authority: |n| format!(r#"{{"authority":{{"suffix":".t{n:03}.example"}}}}"#),
+        ("GET", "/", &[(":authority", b"www.abc.example")]) => (1, 0), (1, 0);
+        ("GET", "/", &[(":authority", b"www.t500.example")]) => (2, 1);
+    a_thousand_values_of_a_parameter: |n| format!(r#"{{"query":[{{"name":"tenant","exact":"t-{n}"}}]}}"#),
+        ("GET", "/?a=1&tenant=t-abc", &[]) => (2, 0), (2, 0);
+        ("GET", "/?a=1&tenant=t-500&tenant=t-1", &[]) => (2, 1);
+    a_thousand_parameters: |n| format!(r#"{{"query":[{{"name":"flag-{n}","present":true}}]}}"#),
+        ("GET", "/?flag-abc=1&flag-1000", &[]) => (0, 0), (0, 0);
+        ("GET", "/?flag-500", &[]) => (2, 1);
     // The limit: they are tried one by one.
     a_thousand_patterns_that_do_not: |n| format!(r#"{{"path":{{"regex":"/[a-z]+/{n}"}}}}"#),
         ("GET", "/svc/abc", &[]) => (1, 1000), (1, 1);
@@ -180,162 +245,13 @@ fn a_header_that_is_repeated_multiplies_nothing() {
     assert_eq!(probes, 8 * 3 * 5 + 2);
 }
 
-mod model {
-    //! What the rules say, word by word.
-
-    use super::*;
-
-    fn value_holds(rule: &raw::HeaderRule, value: &[u8]) -> bool {
-        let text = std::str::from_utf8(value);
-        rule.exact.as_ref().is_some_and(|exact| value == exact.as_bytes())
-            || rule.prefix.as_ref().is_some_and(|prefix| value.starts_with(prefix.as_bytes()))
-            || rule.suffix.as_ref().is_some_and(|suffix| value.ends_with(suffix.as_bytes()))
-            || rule.regex.as_ref().is_some_and(|regex| text.is_ok_and(|text| regex.0 .0.is_match(text)))
-            || rule.present == Some(true)
-    }
-
-    fn header_holds(rule: &raw::HeaderRule, headers: &[(String, Vec<u8>)]) -> bool {
-        let mut values = headers.iter().filter(|(name, _)| *name == rule.name.0 .0).map(|(_, value)| value);
-        match rule.present {
-            Some(false) => values.next().is_none(),
-            _ => values.any(|value| value_holds(rule, value)),
-        }
-    }
-
-    fn path_holds(rule: &raw::PathRule, path: &str) -> bool {
-        rule.exact.as_ref().is_some_and(|exact| path == exact.0 .0)
-            || rule.prefix.as_ref().is_some_and(|prefix| path.starts_with(&prefix.0 .0))
-            || rule.regex.as_ref().is_some_and(|regex| regex.0 .0.is_match(path))
-    }
-
-    pub(super) fn wants(rules: &[raw::Rule], method: &str, path: &str, headers: &[(String, Vec<u8>)]) -> bool {
-        rules.iter().any(|rule| {
-            rule.methods.as_ref().is_none_or(|methods| methods.0.iter().any(|wanted| wanted.0 .0 == method))
-                && rule.path.as_ref().is_none_or(|wanted| path_holds(wanted, path))
-                && rule.headers.as_ref().is_none_or(|wanted| wanted.0.iter().all(|wanted| header_holds(wanted, headers)))
-        })
-    }
-}
-
-const METHODS: [&str; 4] = ["GET", "POST", "BREW", "STEEP"];
-const NAMES: [&str; 3] = ["x-a", "x-b", "x-long"];
-
-fn typed<T: FromText>(text: &str) -> Text<T> {
-    Text(T::from_text(text).unwrap())
-}
-
-fn path_text() -> impl Strategy<Value = String> {
-    "/|/[ab]{1,2}(/[ab]{1,2}){0,2}"
-}
-
-fn pattern() -> impl Strategy<Value = String> {
-    (
-        "(/a)?",
-        prop::sample::select(vec!["/[ab]+", "(/a|/b)", "/b?", "/a|/b/a", ".*", "/(?:a+|b)/.*", "/ab", "/b+a*", "[^b]", "a?"]),
-    )
-        .prop_map(|(literal, rest)| literal + rest)
-}
-
-fn path_rule() -> impl Strategy<Value = raw::PathRule> {
-    let none = raw::PathRule { exact: None, prefix: None, regex: None };
-    prop_oneof![
-        path_text().prop_map({
-            let none = none.clone();
-            move |text| raw::PathRule { exact: Some(typed::<AbsolutePath>(&text)), ..none.clone() }
-        }),
-        path_text().prop_map({
-            let none = none.clone();
-            move |text| raw::PathRule { prefix: Some(typed::<AbsolutePath>(&text)), ..none.clone() }
-        }),
-        pattern().prop_map(move |text| raw::PathRule { regex: Some(typed(&text)), ..none.clone() }),
-    ]
-}
-
-fn header_rule() -> impl Strategy<Value = raw::HeaderRule> {
-    (prop::sample::select(&NAMES), 0_u8..6, "[ab]{0,2}", pattern()).prop_map(|(name, kind, text, pattern)| {
-        let given = |this| (kind == this).then(|| text.clone());
-        raw::HeaderRule {
-            name: typed::<ReadHeader>(name),
-            exact: given(0),
-            prefix: given(1),
-            suffix: given(2),
-            regex: (kind == 3).then(|| typed(&pattern.replace('/', ""))),
-            present: (kind > 3).then_some(kind == 4),
-        }
-    })
-}
-
-fn rule() -> impl Strategy<Value = raw::Rule> {
-    let methods = prop::option::weighted(0.4, prop::sample::subsequence(&METHODS, 1..3));
-    let headers = prop::option::weighted(0.5, prop::collection::vec(header_rule(), 1..3));
-    (methods, prop::option::weighted(0.7, path_rule()), headers)
-        .prop_map(|(methods, path, headers)| raw::Rule {
-            methods: methods.map(|methods| NonEmpty(methods.iter().map(|method| typed::<Method>(method)).collect())),
-            path,
-            headers: headers.map(NonEmpty),
-        })
-        .prop_filter("a rule has a condition", |rule| rule.methods.is_some() || rule.path.is_some() || rule.headers.is_some())
-}
-
-type Asked = (&'static str, String, Vec<(String, Vec<u8>)>);
-
-fn asked() -> impl Strategy<Value = Asked> {
-    let value = prop_oneof![9 => "[ab]{0,3}".prop_map(String::into_bytes), 1 => Just(b"a\xff".to_vec())];
-    let headers = prop::collection::vec((prop::sample::select(&NAMES).prop_map(str::to_owned), value), 0..6);
-    let path = prop_oneof![9 => path_text(), 1 => "[*ab]{0,2}"];
-    (prop::sample::select(&METHODS), path, headers)
-}
-
-/// What the matcher says, and which rules it looked at.
-fn wanted(matcher: &Matcher, (method, path, headers): &Asked) -> (bool, Vec<usize>) {
-    let headers = HeaderMap::from(&headers.iter().map(|(name, value)| (name, value)).collect::<Pairs>());
-    let looked_at = RefCell::new(Vec::new());
-    let rules = matcher.rules.as_ref().unwrap();
-    let holds = rules.hold(&Request::new(method.as_bytes(), path.as_bytes(), &headers), |step| {
-        if let Step::Rule(place) = step {
-            looked_at.borrow_mut().push(place);
-        }
-    });
-    assert_eq!(holds, matcher.wants(method.as_bytes(), path.as_bytes(), &headers));
-    (holds, looked_at.into_inner())
-}
-
-fn few_or_many_rules() -> impl Strategy<Value = Vec<raw::Rule>> {
-    prop_oneof![prop::collection::vec(rule(), 1..4), prop::collection::vec(rule(), 1..120)]
-}
-
+/// However often a client repeats a parameter, it is looked up once.
 #[test]
-fn the_rules_and_requests_of_the_property_hit_often_enough() {
-    let mut runner = TestRunner::deterministic();
-    let (rules, requests) = (few_or_many_rules(), asked());
-    let hits = (0..1_000)
-        .filter(|_| {
-            let rules = rules.new_tree(&mut runner).unwrap().current();
-            let (method, path, headers) = requests.new_tree(&mut runner).unwrap().current();
-            model::wants(&rules, method, &path, &headers)
-        })
-        .count();
-    assert!((250..=750).contains(&hits), "{hits} of 1000");
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
-
-    /// Of few rules each decides; of many, they are filed and filed again.
-    #[test]
-    fn what_is_wanted_is_what_a_walk_of_all_rules_says(
-        rules in few_or_many_rules(),
-        requests in prop::collection::vec(asked(), 30),
-    ) {
-        let matcher = Matcher::new(Some(rules.clone()));
-        for request in requests {
-            let expected = model::wants(&rules, request.0, &request.1, &request.2);
-            let (wanted, mut looked_at) = wanted(&matcher, &request);
-            prop_assert_eq!(wanted, expected, "{:?}", request);
-            let count = looked_at.len();
-            looked_at.sort_unstable();
-            looked_at.dedup();
-            prop_assert_eq!(looked_at.len(), count, "a rule came up twice for {:?}", request);
-        }
-    }
+fn a_parameter_that_is_repeated_multiplies_nothing() {
+    let rule = |last| format!(r#"{{"query":[{{"name":"a","prefix":"1"}},{{"name":"b","suffix":"-{last}"}}]}}"#);
+    let path = format!("/?{}b=none", "a=1&".repeat(20_000));
+    let (probes, looked_at, wanted) = steps(&thousand(rule), ("GET", &path, &[]));
+    assert_eq!((looked_at, wanted), (0, false));
+    // The name, the root and a node, then the name and the root of the other.
+    assert_eq!(probes, 3 + 2);
 }

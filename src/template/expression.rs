@@ -1,6 +1,6 @@
 //! The expressions that can stand in `${...}`, and how they are written.
 
-use crate::config::names::{HeaderName, Pointer, ReadHeader};
+use crate::config::names::{HeaderName, Pointer, ReadHeader, SinglePointer};
 use crate::config::scalar::FromText;
 
 /// What an expression stands for.
@@ -73,7 +73,7 @@ impl FromText for Expression {
             ("authority", None) => Self::Authority,
             ("header", Some(name)) => Self::Header(ReadHeader::from_text(name)?),
             ("body", None) => Self::Body,
-            ("body", Some(pointer)) => Self::BodyPointer(single_pointer(pointer)?),
+            ("body", Some(pointer)) => Self::BodyPointer(SinglePointer::from_text(pointer)?.0),
             ("body_text", None) => Self::BodyText,
             ("body_base64", None) => Self::BodyBase64,
             ("target", None) => Self::Target,
@@ -98,14 +98,6 @@ impl FromText for Expression {
 }
 
 /// A pointer to one value: `*` means nothing here.
-fn single_pointer(text: &str) -> Result<Pointer, String> {
-    let pointer = Pointer::from_text(text)?;
-    if pointer.0.iter().any(|segment| segment == "*") {
-        return Err(format!("expected a JSON pointer to one value, without \"*\", found {text:?}"));
-    }
-    Ok(pointer)
-}
-
 fn unknown(text: &str) -> String {
     format!("unknown expression ${{{text}}}, expected one of {KNOWN}")
 }

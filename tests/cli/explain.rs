@@ -38,6 +38,48 @@ fn because(told: &Value) -> Vec<&str> {
 }
 
 #[test]
+fn conditions_on_authority_query_and_body_are_told_and_exceptions() {
+    let rules = json!({
+        "match": [
+            {"authority": {"suffix": ".example"}, "query": [{"name": "a", "exact": "1"}, {"name": "b", "present": true}]},
+            {"body": [
+                {"pointer": "/type", "exact": "order"}, {"pointer": "/n", "exact": 8}, {"pointer": "/s", "prefix": "x"},
+                {"pointer": "/none", "regex": ".*"}, {"pointer": "/n", "present": false}, {"pointer": "/f", "exact": null},
+            ]},
+        ],
+        "except": [{"path": {"exact": "/health"}}],
+    });
+    let body = r#"{"type":"cart","n":7,"s":[],"f":false}"#;
+    let no = told(rules.clone(), &["--request", "POST /?a=2", "--authority", "Shop.example.org", "-d", body]);
+    assert_eq!((&no["verdict"], no.get("counts")), (&json!("none"), None));
+    assert_eq!(
+        because(&no),
+        [
+            "no rule matches",
+            "match[0].authority: the authority is \"Shop.example.org\", and does not end with \".example\"",
+            "match[0].query[0]: parameter a is \"2\", not \"1\"",
+            "match[0].query[1]: there is no parameter b",
+            "match[1].body[0]: \"/type\" is the string \"cart\", not the string \"order\"",
+            "match[1].body[1]: \"/n\" is another number, not the number 8",
+            "match[1].body[2]: \"/s\" is a list or an object, and no string that begins with \"x\"",
+            "match[1].body[3]: there is nothing at \"/none\"",
+            "match[1].body[4]: there is something at \"/n\"",
+            "match[1].body[5]: \"/f\" is false, not null",
+        ]
+    );
+    let left_out = told(rules.clone(), &["--request", "POST /health?a=1&b", "--authority", "shop.example"]);
+    assert_eq!(because(&left_out), ["a rule of `except` matches", "except[0] holds"]);
+    let by_headers = told(rules.clone(), &["--request", "POST /?a=1&b", "--authority", "shop.EXAMPLE", "-d", "no JSON"]);
+    assert_eq!(by_headers["verdict"], "copy");
+    let unread = told(rules.clone(), &["--request", "POST /", "-d", "no JSON"]);
+    assert_eq!((&unread["verdict"], &unread["counts"]), (&json!("none"), &json!("dropped.body_not_json")));
+    let order = r#"{"type":"order","n":8,"s":"xy","none":"","f":null}"#;
+    let wanted =
+        told(json!({"match": [{"body": [{"pointer": "/type", "exact": "order"}]}]}), &["--request", "POST /", "-d", order]);
+    assert_eq!((&wanted["verdict"], because(&wanted)), (&json!("copy"), vec!["its body decides: it is wanted"]));
+}
+
+#[test]
 fn each_condition_that_does_not_hold_is_told() {
     let rules = json!({"match": [
         {"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}},

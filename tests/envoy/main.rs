@@ -41,6 +41,7 @@ mod primary_again;
 mod rabbitmq;
 mod reload;
 mod retries;
+mod rules;
 mod sampling;
 mod scene;
 mod shaping;

@@ -26,6 +26,15 @@ pub(crate) struct AtTarget {
     /// Attempts that came twice.
     pub(crate) doubled: Vec<String>,
     pub(crate) marks: BTreeMap<String, String>,
+    /// Paths with a segment that leads elsewhere.
+    pub(crate) elsewhere: BTreeSet<String>,
+}
+
+/// Whether a path has a segment `.` or `..`, however it is written.
+fn leads_elsewhere(path: &str) -> bool {
+    let path = path.split(['?', '#']).next().unwrap_or_default().to_ascii_lowercase();
+    let plain = path.replace("%2e", ".").replace("%2f", "/").replace("%5c", "/").replace("%3b", ";").replace('\\', "/");
+    plain.split('/').map(|segment| segment.split(';').next().unwrap_or_default()).any(|segment| segment == "." || segment == "..")
 }
 
 #[derive(Debug, Default)]
@@ -47,6 +56,9 @@ impl Book {
         let shown =
             || format!("{}{}", head.escape_ascii(), request.body.iter().take(600).copied().collect::<Vec<u8>>().escape_ascii());
         if let Some(name) = request.header(OF_TARGET) {
+            if leads_elsewhere(&request.path) {
+                self.faults.lock().unwrap().push(format!("a letter to {}", request.path));
+            }
             let mut letters = self.letters.lock().unwrap();
             letters.entry(name).or_default().extend(marks.into_iter().map(|mark| (mark, shown())));
             return;
@@ -60,6 +72,9 @@ impl Book {
         let mut targets = self.targets.lock().unwrap();
         let target = targets.entry(name).or_default();
         target.requests += 1;
+        if leads_elsewhere(&request.path) {
+            target.elsewhere.insert(request.path.clone());
+        }
         if !target.attempts.entry(delivery.clone()).or_default().insert(attempt) {
             target.doubled.push(format!("attempt {attempt} of {delivery}"));
         }

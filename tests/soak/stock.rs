@@ -167,7 +167,6 @@ pub(crate) fn text(dice: &mut Dice, way: &str) -> String {
     }
     match (section, key) {
         ("targets", "name") => format!("t{}", dice.below(64)),
-        ("correlation", "header") => pick(dice, &HEADERS),
         ("query", "name") => pick(dice, &["page", "a", "channel", "b", ""]),
         (_, "name" | "header" | "forward" | "remove") => match dice.below(6) {
             0 => pick(dice, &CREDENTIALS),

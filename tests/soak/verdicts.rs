@@ -1,12 +1,13 @@
 //! What must hold when a run is over.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
 use crate::marks;
 use crate::run::Script;
 use crate::stage::Stage;
+use crate::stock;
 use crate::support::log;
 use crate::support::stats::Stats;
 
@@ -56,6 +57,7 @@ pub(crate) fn hold(script: &Script, stage: &Stage, stats: &Stats, tally: &mut Ta
         let last = seen.attempts.values().flatten().max().copied().unwrap_or(0);
         assert!(last <= most, "{name}: attempt {last} of {most}");
         no_leak(&name, target, &seen.marks, false);
+        stays(&name, target, &seen.elsewhere);
     }
     for (name, marks) in book.take_letters() {
         let target = targets.get(&name).unwrap_or_else(|| panic!("a letter of {name}, which is not configured"));
@@ -101,6 +103,18 @@ fn most_attempts(target: &Value) -> u64 {
         Value::Object(_) => most.as_f64().or_else(|| most.as_str()?.parse().ok()).unwrap_or(3.0) as u64,
         _ => 1,
     }
+}
+
+/// Only a path of which a target changes nothing may lead elsewhere: it is the primary's.
+fn stays(name: &str, target: &[Value], elsewhere: &BTreeSet<String>) {
+    let has = |field: &str| target.iter().all(|target| !target["request"][field].is_null());
+    let of_client = |path: &String| stock::PATHS.contains(&path.split('?').next().unwrap_or_default());
+    let wrong: Vec<&String> = match (has("path"), has("prefix_rewrite") || has("regex_rewrite")) {
+        (true, _) => elsewhere.iter().collect(),
+        (_, true) => elsewhere.iter().filter(|path| !of_client(path)).collect(),
+        _ => Vec::new(),
+    };
+    assert!(wrong.is_empty(), "{name} was asked for {wrong:?}: {target:#?}");
 }
 
 fn no_leak(name: &str, target: &[Value], marks: &BTreeMap<String, String>, is_letter: bool) {

@@ -18,6 +18,7 @@ mod after_response;
 mod answered_early;
 mod batch_letters;
 mod batches;
+mod body_rules;
 mod breaker;
 mod breaker_record;
 mod breaker_waits;

@@ -12,7 +12,7 @@ const MIB: usize = 1 << 20;
 /// The bound of these stories.
 const BOUND: usize = 4 * MIB;
 /// What an allocator needs besides, for each byte, and once: parts that are free between others, and what is read of a request in passing.
-const ALLOWED: usize = 2 * BOUND + 4 * MIB;
+const ALLOWED: usize = 2 * BOUND + 6 * MIB;
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

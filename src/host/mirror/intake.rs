@@ -13,6 +13,7 @@ use crate::config::{Reads, Target};
 use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::ids::random_id;
+use crate::matching::{Request, Verdict};
 use crate::outbox::{Charge, Offer};
 use crate::property;
 use crate::reading::Reading;
@@ -31,25 +32,25 @@ impl Targets {
         self.0 == 0
     }
 
-    fn insert(&mut self, target: usize) {
+    pub(super) fn insert(&mut self, target: usize) {
         self.0 |= u32::try_from(target).ok().and_then(|target| 1_u32.checked_shl(target)).unwrap_or(0);
     }
 
-    fn iter(self) -> impl Iterator<Item = usize> {
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
         (0..32).filter(move |target| self.0 & (1 << target) != 0)
     }
 
     /// Those that are among others, too.
-    fn and(self, others: Self) -> Self {
+    pub(super) fn and(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
     /// Those that are not among others.
-    fn without(self, others: Self) -> Self {
+    pub(super) fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
 
-    fn has(self, target: usize) -> bool {
+    pub(super) fn has(self, target: usize) -> bool {
         self.iter().any(|other| other == target)
     }
 }
@@ -63,6 +64,10 @@ pub(in crate::host) struct Wanted {
     pub(in crate::host) later: Targets,
     /// Those whose answers are compared with the primary's.
     pub(in crate::host) compared: Targets,
+    /// Those of them for which the body decides; nothing is counted for them yet.
+    pub(super) undecided: Targets,
+    /// Those for which the body decides whether they are counted, and which get nothing: their sample leaves the request out.
+    pub(super) left_out: Targets,
     needs: Needs,
     /// What else must be kept for one of them.
     pub(in crate::host) reads: Reads,
@@ -70,12 +75,24 @@ pub(in crate::host) struct Wanted {
 
 impl Wanted {
     pub(in crate::host) fn is_empty(self) -> bool {
-        self.now.is_empty() && self.later.is_empty()
+        self.now.is_empty() && self.later.is_empty() && self.left_out.is_empty()
+    }
+
+    /// The same once all is decided.
+    pub(super) fn decided(self) -> Self {
+        Self { undecided: Targets::default(), left_out: Targets::default(), ..self }
     }
 
     /// Leaves of its targets those that `choose` leaves.
-    fn limited(self, choose: impl Fn(Targets) -> Targets) -> Self {
-        Self { now: choose(self.now), later: choose(self.later), compared: choose(self.compared), ..self }
+    pub(super) fn limited(self, choose: impl Fn(Targets) -> Targets) -> Self {
+        Self {
+            now: choose(self.now),
+            later: choose(self.later),
+            compared: choose(self.compared),
+            undecided: choose(self.undecided),
+            left_out: choose(self.left_out),
+            ..self
+        }
     }
 }
 
@@ -100,22 +117,35 @@ impl Complete {
 pub(super) type Now = LazyCell<Duration>;
 
 impl Mirror {
-    /// The targets that want a request; counts it for each of them, if not [later](is_counted_later).
+    /// The targets that want a request, or may want it once its body is there; counts it for each of them for which that is decided, if not
+    /// [later](is_counted_later).
     pub(in crate::host) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
         let mut wanted = Wanted::default();
         let Self { config, lanes, random, .. } = self;
         let mut random = || u64::from_le_bytes(random.take(calls::random));
+        let request = Request::new(head, headers, &config.matched_parameters);
         for (index, (target, lane)) in config.targets.iter().zip(lanes).enumerate() {
-            if !target.matcher.wants(head.method, head.path, headers) {
+            let verdict = target.matcher.at_headers(&request);
+            if verdict == Verdict::No {
                 continue;
             }
             let is_in = target.sample.as_ref().is_none_or(|sample| sample.admits(headers, &mut random));
-            if !is_in || !is_counted_later(target) {
-                lane.metrics.add(Metric::Matched, 1);
-            }
-            if !is_in {
-                lane.metrics.add(Metric::SampledOut, 1);
-                continue;
+            if verdict == Verdict::ByBody {
+                wanted.undecided.insert(index);
+                // The rules are held against all of the request then.
+                wanted.reads.headers = true;
+                if !is_in {
+                    wanted.left_out.insert(index);
+                    continue;
+                }
+            } else {
+                if !is_in || !is_counted_later(target) {
+                    lane.metrics.add(Metric::Matched, 1);
+                }
+                if !is_in {
+                    lane.metrics.add(Metric::SampledOut, 1);
+                    continue;
+                }
             }
             if target.compare.as_ref().is_some_and(|compare| compare.samples(random())) {
                 wanted.compared.insert(index);
@@ -198,11 +228,17 @@ impl Mirror {
     /// Counts a request that never became a delivery.
     pub(in crate::host) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.now.iter().chain(wanted.later.iter()) {
+            if wanted.undecided.has(target) {
+                self.count_decided(target, false);
+            }
             self.count_as_matched(target, 1);
             self.give_up_unsent(target, None, head.correlation_id(), reason);
             if wanted.compared.has(target) {
                 self.count(target, Metric::CompareNotComparable);
             }
+        }
+        for target in wanted.left_out.iter() {
+            self.count_decided(target, true);
         }
     }
 
@@ -212,6 +248,7 @@ impl Mirror {
         for (index, _) in self.config.targets.iter().enumerate().filter(|(_, target)| !target.reads.body) {
             without.insert(index);
         }
+        let without = without.without(wanted.undecided);
         (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
     }
 

@@ -1,36 +1,141 @@
-//! Why no rule holds: each condition is put to the filter's own matcher by itself.
+//! Whether the rules of a target hold, and if not, why: each condition is put to the filter's own matcher by itself.
+
+use std::fmt::Display;
 
 use sidecast::capture::RequestHead;
-use sidecast::config::raw::{HeaderRule, PathRule, Rule};
+use sidecast::config::raw::{self, BodyRule, ExactValue, PathRule, Rule};
+use sidecast::config::raw_match::TextCondition;
 use sidecast::config::scalar::NonEmpty;
+use sidecast::config::{Config, Target};
 use sidecast::headers::HeaderMap;
-use sidecast::matching::Matcher;
+use sidecast::matching::{BodyValues, Matcher, Parameters, Request, Verdict};
 
-/// What of each rule does not hold.
-pub(super) fn failed(rules: &[Rule], head: &RequestHead<'_>, headers: &HeaderMap) -> Vec<String> {
-    let nothing = Rule { methods: None, path: None, headers: None };
-    let holds = |rule: Rule| Matcher::new(Some(vec![rule])).wants(head.method, head.path, headers);
-    let mut failed = Vec::new();
-    for (index, rule) in rules.iter().enumerate() {
-        let mut add = |place: &str, text: String| failed.push(format!("match[{index}].{place}: {text}"));
-        if let Some(methods) = &rule.methods {
-            if !holds(Rule { methods: Some(methods.clone()), ..nothing.clone() }) {
-                let names: Vec<&str> = methods.0.iter().map(|method| method.0 .0.as_str()).collect();
-                add("methods", method_condition(&String::from_utf8_lossy(head.method), &names));
+use super::request::Asked;
+
+/// Whether a target wants a request.
+pub(super) enum Matches {
+    /// It does; what is worth telling about that.
+    Yes(Option<String>),
+    /// It does not: why, and what of each rule does not hold.
+    No(&'static str, Vec<String>),
+    /// Its rules look at the body, which cannot be read: what is counted, and why.
+    Unread(&'static str, &'static str),
+}
+
+/// Holds the rules of a target against a request.
+pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked: &Asked<'_>, head: &RequestHead<'_>) -> Matches {
+    let rules = raw.rules.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
+    let except = raw.except.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
+    let request = Request::new(head, &asked.headers, &config.matched_parameters);
+    let verdict = target.matcher.at_headers(&request);
+    if verdict == Verdict::Yes {
+        return Matches::Yes(None);
+    }
+    let coding = asked.headers.get_all(b"content-encoding").next().unwrap_or_default();
+    let body = match BodyValues::read(&config.matched_pointers, coding, asked.body, config.max_body_bytes) {
+        Ok(body) => body,
+        Err(_) if verdict == Verdict::ByBody => {
+            return Matches::Unread(
+                "dropped.body_not_json",
+                "its rules look at the body, which is no JSON, or encoded in a way that is not read",
+            );
+        }
+        Err(_) => BodyValues::default(),
+    };
+    let request = request.with_body(&body);
+    if verdict == Verdict::ByBody && target.matcher.wants(&request) {
+        return Matches::Yes(Some("its body decides: it is wanted".to_owned()));
+    }
+    let tried = Tried { asked, head, body: &body };
+    if let Some(place) = except.iter().position(|rule| tried.holds(rule)) {
+        return Matches::No("a rule of `except` matches", vec![format!("except[{place}] holds")]);
+    }
+    Matches::No("no rule matches", tried.failed(rules))
+}
+
+/// A request that rules are held against, one by one.
+struct Tried<'a> {
+    asked: &'a Asked<'a>,
+    head: &'a RequestHead<'a>,
+    body: &'a BodyValues,
+}
+
+impl Tried<'_> {
+    fn holds(&self, rule: &Rule) -> bool {
+        let matcher = Matcher::new(Some(vec![rule.clone()]), None);
+        let parameters = Parameters::new(matcher.parameters());
+        matcher.wants(&Request::new(self.head, &self.asked.headers, &parameters).with_body(self.body))
+    }
+
+    /// What of each rule does not hold.
+    fn failed(&self, rules: &[Rule]) -> Vec<String> {
+        let headers = &self.asked.headers;
+        let mut failed = Vec::new();
+        for (index, rule) in rules.iter().enumerate() {
+            let mut add = |place: &dyn Display, text: String| failed.push(format!("match[{index}].{place}: {text}"));
+            if let Some(methods) = &rule.methods {
+                if !self.holds(&Rule { methods: Some(methods.clone()), ..Rule::default() }) {
+                    let names: Vec<&str> = methods.0.iter().map(|method| method.0 .0.as_str()).collect();
+                    add(&"methods", method_condition(&String::from_utf8_lossy(self.head.method), &names));
+                }
+            }
+            if let Some(path) = &rule.path {
+                if !self.holds(&Rule { path: Some(path.clone()), ..Rule::default() }) {
+                    add(&"path", format!("{} {}", String::from_utf8_lossy(self.head.path), path_condition(path)));
+                }
+            }
+            if let Some(authority) = &rule.authority {
+                if !self.holds(&Rule { authority: Some(authority.clone()), ..Rule::default() }) {
+                    let values = vec![format!("{:?}", String::from_utf8_lossy(self.head.authority))];
+                    add(&"authority", text_condition("the authority", &authority.clone().into(), &values));
+                }
+            }
+            for (place, parameter) in rule.query.iter().flat_map(|query| query.0.iter().enumerate()) {
+                if !self.holds(&Rule { query: Some(NonEmpty(vec![parameter.clone()])), ..Rule::default() }) {
+                    let name = &parameter.name.0 .0;
+                    let value = form_urlencoded::parse(self.head.query).find(|(other, _)| other == name);
+                    let values: Vec<String> = value.map(|(_, value)| format!("{value:?}")).into_iter().collect();
+                    let text = text_condition(&format!("parameter {name}"), &parameter.clone().into(), &values);
+                    add(&format!("query[{place}]"), text);
+                }
+            }
+            for (place, header) in rule.headers.iter().flat_map(|headers| headers.0.iter().enumerate()) {
+                if !self.holds(&Rule { headers: Some(NonEmpty(vec![header.clone()])), ..Rule::default() }) {
+                    let name = &header.name.0 .0;
+                    let text = text_condition(name, &header.clone().into(), &values_of(headers, name));
+                    add(&format!("headers[{place}]"), text);
+                }
+            }
+            for (place, value) in rule.body.iter().flat_map(|body| body.0.iter().enumerate()) {
+                if !self.holds(&Rule { body: Some(NonEmpty(vec![value.clone()])), ..Rule::default() }) {
+                    add(&format!("body[{place}]"), self.body_condition(value));
+                }
             }
         }
-        if let Some(path) = &rule.path {
-            if !holds(Rule { path: Some(path.clone()), ..nothing.clone() }) {
-                add("path", format!("{} {}", String::from_utf8_lossy(head.path), path_condition(path)));
-            }
-        }
-        for (place, header) in rule.headers.iter().flat_map(|headers| headers.0.iter().enumerate()) {
-            if !holds(Rule { headers: Some(NonEmpty(vec![header.clone()])), ..nothing.clone() }) {
-                add(&format!("headers[{place}]"), header_condition(header, headers));
-            }
+        failed
+    }
+
+    fn body_condition(&self, rule: &BodyRule) -> String {
+        let pointer = rule.pointer.0 .0.to_string();
+        let Some(value) = self.body.get(&pointer) else {
+            return format!("there is nothing at {pointer:?}");
+        };
+        let place = format!("{pointer:?} is {value}");
+        match (&rule.exact, &rule.prefix, &rule.suffix, &rule.regex) {
+            (Some(ExactValue::Null), ..) => format!("{place}, not null"),
+            (Some(ExactValue::Flag(flag)), ..) => format!("{place}, not {flag}"),
+            (Some(ExactValue::Number(number)), ..) => format!("{place}, not the number {number}"),
+            (Some(ExactValue::Text(text)), ..) => format!("{place}, not the string {text:?}"),
+            (_, Some(prefix), ..) => format!("{place}, and no string that begins with {prefix:?}"),
+            (_, _, Some(suffix), _) => format!("{place}, and no string that ends with {suffix:?}"),
+            (.., Some(regex)) => format!("{place}, and no string that matches {}", regex.0.text()),
+            _ => format!("there is something at {pointer:?}"),
         }
     }
-    failed
+}
+
+fn values_of(headers: &HeaderMap, name: &str) -> Vec<String> {
+    headers.get_all(name.as_bytes()).map(|value| format!("{:?}", String::from_utf8_lossy(value))).collect()
 }
 
 fn method_condition(method: &str, names: &[&str]) -> String {
@@ -48,10 +153,7 @@ fn path_condition(rule: &PathRule) -> String {
     }
 }
 
-fn header_condition(rule: &HeaderRule, headers: &HeaderMap) -> String {
-    let name = &rule.name.0 .0;
-    let values: Vec<String> =
-        headers.get_all(name.as_bytes()).map(|value| format!("{:?}", String::from_utf8_lossy(value))).collect();
+fn text_condition(name: &str, rule: &TextCondition, values: &[String]) -> String {
     if values.is_empty() {
         return format!("there is no {name}");
     }
@@ -60,7 +162,7 @@ fn header_condition(rule: &HeaderRule, headers: &HeaderMap) -> String {
         (Some(exact), ..) => format!("{name} is {values}, not {exact:?}"),
         (_, Some(prefix), ..) => format!("{name} is {values}, and does not begin with {prefix:?}"),
         (_, _, Some(suffix), _) => format!("{name} is {values}, and does not end with {suffix:?}"),
-        (.., Some(regex)) => format!("{name} is {values}, and does not match {}", regex.0.text()),
+        (.., Some(regex)) => format!("{name} is {values}, and does not match {}", regex.text()),
         _ => format!("there is {name}"),
     }
 }

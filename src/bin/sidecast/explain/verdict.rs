@@ -18,7 +18,7 @@ use sidecast::template::Property;
 
 use super::made;
 use super::request::Asked;
-use super::rules;
+use super::rules::{self, Matches};
 use super::shown::Shown;
 
 /// What becomes of a request under one configuration.
@@ -103,7 +103,7 @@ pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Prob
     let mut targets: Vec<OfTarget> = config.targets.iter().map(OfTarget::new).collect();
     let mut wanted = Vec::new();
     for ((target, raw), told) in config.targets.iter().zip(&written.targets.0).zip(&mut targets) {
-        if wants(target, raw, asked, &head, told) {
+        if wants(target, raw, &config, asked, &head, told) {
             wanted.push((target, told));
         }
     }
@@ -120,12 +120,25 @@ pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Prob
 }
 
 /// Whether a target wants the request, or may want it.
-fn wants(target: &Target, raw: &raw::Target, asked: &Asked<'_>, head: &RequestHead<'_>, told: &mut OfTarget) -> bool {
-    if !target.matcher.wants(head.method, head.path, &asked.headers) {
-        let rules = raw.rules.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
-        told.not(None, "no rule matches");
-        told.because.extend(rules::failed(rules, head, &asked.headers));
-        return false;
+fn wants(
+    target: &Target,
+    raw: &raw::Target,
+    config: &Config,
+    asked: &Asked<'_>,
+    head: &RequestHead<'_>,
+    told: &mut OfTarget,
+) -> bool {
+    match rules::matches(target, raw, config, asked, head) {
+        Matches::Yes(because) => told.because.extend(because),
+        Matches::No(because, failed) => {
+            told.not(None, because);
+            told.because.extend(failed);
+            return false;
+        }
+        Matches::Unread(counts, because) => {
+            told.not(Some(counts), because);
+            return false;
+        }
     }
     let (Some(sampling), Some(sample)) = (&target.sample, &raw.sample) else {
         return true;

@@ -1,0 +1,224 @@
+//! The grammar of which requests a target wants: the rules of `match` and `except`.
+
+use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
+
+use super::names::{AbsolutePath, AuthorityPattern, Method, ParameterName, Pattern, ReadHeader, SinglePointer};
+use super::problem::{found, Problems};
+use super::scalar::{NonEmpty, Text};
+#[cfg(feature = "cli")]
+use super::schema;
+
+/// A rule: all of its conditions hold, at least one.
+#[derive(Clone, Debug, Default, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields, validate = some_condition -> Problems)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::some_of(&["methods", "path", "authority", "query", "headers", "body"]))
+)]
+pub struct Rule {
+    /// The method is one of these.
+    #[deserr(default)]
+    pub methods: Option<NonEmpty<Text<Method>>>,
+    /// The path, without its query, matches: exactly one of the fields.
+    #[deserr(default)]
+    pub path: Option<PathRule>,
+    /// The authority matches, whatever its case: exactly one of the fields.
+    #[deserr(default)]
+    pub authority: Option<AuthorityRule>,
+    /// Every one of these conditions on parameters of the query holds.
+    #[deserr(default)]
+    pub query: Option<NonEmpty<QueryRule>>,
+    /// Every one of these conditions on headers holds.
+    #[deserr(default)]
+    pub headers: Option<NonEmpty<HeaderRule>>,
+    /// Every one of these conditions on values of a JSON body holds.
+    #[deserr(default)]
+    pub body: Option<NonEmpty<BodyRule>>,
+}
+
+fn some_condition(rule: Rule, location: ValuePointerRef<'_>) -> Result<Rule, Problems> {
+    let of_line = rule.methods.is_some() || rule.path.is_some() || rule.authority.is_some() || rule.query.is_some();
+    if !of_line && rule.headers.is_none() && rule.body.is_none() {
+        return Err(Problems::at(
+            location,
+            "expected at least one of `methods`, `path`, `authority`, `query`, `headers`, `body`; leave out `match` for every request",
+        ));
+    }
+    Ok(rule)
+}
+
+/// A condition on the path: exactly one of the fields.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "regex"]))
+)]
+pub struct PathRule {
+    /// It is this.
+    pub exact: Option<Text<AbsolutePath>>,
+    /// It starts with this.
+    pub prefix: Option<Text<AbsolutePath>>,
+    /// It matches as a whole.
+    pub regex: Option<Text<Pattern>>,
+}
+
+/// A condition on text, however it is called.
+#[derive(Clone, Debug, Default)]
+pub struct TextCondition {
+    /// It is this.
+    pub exact: Option<String>,
+    /// It starts with this.
+    pub prefix: Option<String>,
+    /// It ends with this.
+    pub suffix: Option<String>,
+    /// It matches as a whole.
+    pub regex: Option<Pattern>,
+    /// It is there, or it is not.
+    pub present: Option<bool>,
+}
+
+/// A condition on the authority: exactly one of the fields.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
+)]
+pub struct AuthorityRule {
+    /// It is this, with its port if there is one.
+    pub exact: Option<String>,
+    /// It starts with this.
+    pub prefix: Option<String>,
+    /// It ends with this.
+    pub suffix: Option<String>,
+    /// It matches as a whole.
+    pub regex: Option<Text<AuthorityPattern>>,
+    /// There is one (`true`), or there is none (`false`).
+    pub present: Option<bool>,
+}
+
+impl From<AuthorityRule> for TextCondition {
+    fn from(rule: AuthorityRule) -> Self {
+        let AuthorityRule { exact, prefix, suffix, regex, present } = rule;
+        Self { exact, prefix, suffix, regex: regex.map(|regex| regex.0 .0), present }
+    }
+}
+
+/// A condition on a header: exactly one of the fields besides `name`.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
+)]
+pub struct HeaderRule {
+    /// The header's name; of repeated headers, any.
+    pub name: Text<ReadHeader>,
+    /// Its value is this.
+    pub exact: Option<String>,
+    /// Its value starts with this.
+    pub prefix: Option<String>,
+    /// Its value ends with this.
+    pub suffix: Option<String>,
+    /// Its value matches as a whole.
+    pub regex: Option<Text<Pattern>>,
+    /// There is such a header (`true`), or there is none (`false`).
+    pub present: Option<bool>,
+}
+
+impl From<HeaderRule> for TextCondition {
+    fn from(rule: HeaderRule) -> Self {
+        let HeaderRule { exact, prefix, suffix, regex, present, .. } = rule;
+        Self { exact, prefix, suffix, regex: regex.map(|regex| regex.0), present }
+    }
+}
+
+/// A condition on a parameter of the query: exactly one of the fields besides `name`.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
+)]
+pub struct QueryRule {
+    /// The parameter's name; of repeated ones, the first.
+    pub name: Text<ParameterName>,
+    /// Its value is this.
+    pub exact: Option<String>,
+    /// Its value starts with this.
+    pub prefix: Option<String>,
+    /// Its value ends with this.
+    pub suffix: Option<String>,
+    /// Its value matches as a whole.
+    pub regex: Option<Text<Pattern>>,
+    /// There is such a parameter (`true`), or there is none (`false`).
+    pub present: Option<bool>,
+}
+
+impl From<QueryRule> for TextCondition {
+    fn from(rule: QueryRule) -> Self {
+        let QueryRule { exact, prefix, suffix, regex, present, .. } = rule;
+        Self { exact, prefix, suffix, regex: regex.map(|regex| regex.0), present }
+    }
+}
+
+/// A condition on a value of a JSON body: exactly one of the fields besides `pointer`.
+#[derive(Clone, Debug)]
+#[cfg_attr(
+    feature = "cli",
+    derive(schemars::JsonSchema),
+    schemars(deny_unknown_fields, transform = schema::one_of_or_null(&["exact"], &["prefix", "suffix", "regex", "present"]))
+)]
+pub struct BodyRule {
+    /// Where the value is.
+    pub pointer: Text<SinglePointer>,
+    /// It is this: a string, a number, `true`, `false` or null. Numbers are compared by what they are worth.
+    pub exact: Option<ExactValue>,
+    /// It is a string that starts with this.
+    pub prefix: Option<String>,
+    /// It is a string that ends with this.
+    pub suffix: Option<String>,
+    /// It is a string that matches as a whole.
+    pub regex: Option<Text<Pattern>>,
+    /// There is a value, of whatever type (`true`), or there is none (`false`).
+    pub present: Option<bool>,
+}
+
+/// `exact` of a condition on the body.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ExactValue {
+    /// null.
+    Null,
+    /// `true` or `false`.
+    Flag(bool),
+    /// A number as JSON writes it.
+    Number(String),
+    /// A string.
+    Text(String),
+}
+
+impl Deserr<Problems> for ExactValue {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        Ok(match value {
+            Value::Null => Self::Null,
+            Value::Boolean(flag) => Self::Flag(flag),
+            Value::Integer(number) => Self::Number(number.to_string()),
+            Value::NegativeInteger(number) => Self::Number(number.to_string()),
+            Value::Float(number) => Self::Number(serde_json::to_string(&number).unwrap_or_default()),
+            Value::String(text) => Self::Text(text),
+            other => {
+                let expected = format!("expected a string, a number, true, false or null, found {}", found(&other));
+                return Err(Problems::at(location, expected));
+            }
+        })
+    }
+}
+
+impl From<BodyRule> for TextCondition {
+    fn from(rule: BodyRule) -> Self {
+        let BodyRule { prefix, suffix, regex, present, .. } = rule;
+        Self { exact: None, prefix, suffix, regex: regex.map(|regex| regex.0), present }
+    }
+}

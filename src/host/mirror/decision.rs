@@ -1,0 +1,48 @@
+//! Requests whose body decides: targets whose rules look at it want a request, or do not, once it is complete.
+
+use super::intake::{is_counted_later, Complete, Targets, Wanted};
+use super::Mirror;
+use crate::capture::RequestHead;
+use crate::config::Config;
+use crate::matching::{BodyValues, Request};
+use crate::stats::{DropReason, Metric};
+
+impl Mirror {
+    /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body
+    /// cannot be read, nothing is known of the values in it: the request is given up for all targets that asked, and counted.
+    pub(in crate::host) fn decide(&self, wanted: Wanted, complete: &Complete) -> Wanted {
+        let undecided = wanted.undecided;
+        if undecided.is_empty() {
+            return wanted;
+        }
+        let headers = complete.head.all();
+        let coding = headers.get_all(b"content-encoding").next().unwrap_or_default();
+        let Config { matched_pointers, max_body_bytes, .. } = &self.config;
+        let Ok(body) = BodyValues::read(matched_pointers, coding, &complete.body, *max_body_bytes) else {
+            let asking = wanted.limited(|targets| targets.and(undecided));
+            self.give_up_incomplete(asking, &complete.head, DropReason::BodyNotJson);
+            return wanted.limited(|targets| targets.without(undecided));
+        };
+        let head = RequestHead::read(headers, &self.config.loop_guard);
+        let request = Request::new(&head, headers, &self.config.matched_parameters).with_body(&body);
+        let mut unwanted = Targets::default();
+        for target in undecided.iter() {
+            if self.config.targets.get(target).is_some_and(|target| target.matcher.wants(&request)) {
+                self.count_decided(target, wanted.left_out.has(target));
+            } else {
+                unwanted.insert(target);
+            }
+        }
+        wanted.limited(|targets| targets.without(unwanted)).decided()
+    }
+
+    /// Counts a request that its body has decided, or that is given up before that.
+    pub(super) fn count_decided(&self, target: usize, is_left_out: bool) {
+        if is_left_out || !self.config.targets.get(target).is_some_and(is_counted_later) {
+            self.count(target, Metric::Matched);
+        }
+        if is_left_out {
+            self.count(target, Metric::SampledOut);
+        }
+    }
+}
