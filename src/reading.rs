@@ -18,6 +18,7 @@ use crate::capture::CapturedHead;
 use crate::encoding::{self, Undecodable};
 use crate::json::{NotJson, Places};
 use crate::redact::Redaction;
+use crate::stats::DropReason;
 use crate::work::{TooMuch, Work};
 
 /// There are at most as many redactions as targets.
@@ -41,6 +42,16 @@ pub enum Unread {
     NotJson,
     /// It takes more work than a request may cause.
     TooMuchWork,
+}
+
+impl Unread {
+    /// Why a request is given up that cannot be read.
+    pub const fn drop_reason(self) -> DropReason {
+        match self {
+            Self::NotJson => DropReason::BodyNotJson,
+            Self::TooMuchWork => DropReason::WorkLimit,
+        }
+    }
 }
 
 impl From<TooMuch> for Unread {

@@ -136,14 +136,15 @@ impl Config {
         let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
         Redaction::number_all(targets.iter_mut().filter_map(|target| target.shape.body.redact.as_mut()));
         let max_work = raw.limits.max_work();
+        let matched_pointers = matching::each_once(targets.iter().flat_map(|target| target.matcher.pointers()));
         Self {
             reading: Terms {
                 max_body: bytes(raw.limits.max_body_bytes.0),
                 max_work: bytes(max_work),
-                pointers: Rc::new(shaping::pointers(&targets)),
+                pointers: Rc::new(shaping::pointers(&targets, &matched_pointers)),
             },
             matched_parameters: Parameters::new(targets.iter().flat_map(|target| target.matcher.parameters())),
-            matched_pointers: matching::each_once(targets.iter().flat_map(|target| target.matcher.pointers())),
+            matched_pointers,
             properties: shaping::properties(&targets),
             targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::names::StatusPattern;
+use super::names::{Pointer, StatusPattern};
 use super::raw::After;
 use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::{NonEmpty, Text};
@@ -82,13 +82,14 @@ pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
     }
 }
 
-/// The pointers into bodies that templates of these targets name.
-pub(super) fn pointers(targets: &[Target]) -> Places {
+/// The pointers into bodies that templates of these targets name, and those that rules look at.
+pub(super) fn pointers(targets: &[Target], matched: &[Pointer]) -> Places {
     let expressions = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
-    Places::new(expressions.filter_map(|expression| match expression {
+    let named = expressions.filter_map(|expression| match expression {
         Expression::BodyPointer(pointer) => Some(pointer.clone()),
         _ => None,
-    }))
+    });
+    Places::new(named.chain(matched.iter().cloned()))
 }
 
 /// The properties of Envoy that templates of these targets name, each once.

@@ -12,6 +12,7 @@ use crate::capture::{CapturedHead, RequestHead};
 use crate::growing::Growing;
 use crate::grpc::Messages;
 use crate::outbox::Charge;
+use crate::reading::Reading;
 use crate::stats::DropReason;
 use crate::template::Answered;
 
@@ -97,7 +98,8 @@ impl Stream {
         // It is complete now.
         drop(upload);
         let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
-        let wanted = mirror.decide(wanted, &complete);
+        let reading = Reading::new(&complete.head, &complete.body, &mirror.config.reading);
+        let wanted = mirror.decide(wanted, &complete, &reading);
         let comparisons = Mirror::comparisons(wanted.compared);
         if !comparisons.is_empty() {
             answer.request_complete();
@@ -107,7 +109,8 @@ impl Stream {
             // Each delivery takes what it holds from the budget itself.
             charge = None;
         }
-        mirror.accept(wanted.now, &complete, &comparisons);
+        mirror.accept_read(wanted.now, &complete, &reading, &comparisons);
+        drop(reading);
         if wanted.later.is_empty() && comparisons.is_empty() {
             return Next::Forget;
         }

@@ -185,17 +185,28 @@ impl Mirror {
 
     /// Takes a complete request in for each of these targets. All of them share its head and body.
     pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
-        let now = Now::new(calls::monotonic);
         let reading = Reading::new(&complete.head, &complete.body, &self.config.reading);
+        self.accept_read(targets, complete, &reading, comparisons);
+    }
+
+    /// The same for a request of which something was read already.
+    pub(in crate::host) fn accept_read(
+        &mut self,
+        targets: Targets,
+        complete: &Complete,
+        reading: &Reading<'_>,
+        comparisons: &[Comparison],
+    ) {
+        let now = Now::new(calls::monotonic);
         let is_batched =
             |mirror: &Self, target: usize| mirror.config.targets.get(target).is_some_and(|target| target.batch.is_some());
         let batched = targets.iter().filter(|target| is_batched(self, *target)).count();
         for target in targets.iter() {
             if is_batched(self, target) {
-                let shared = if batched > 1 { Some(&reading) } else { None };
+                let shared = if batched > 1 { Some(reading) } else { None };
                 self.arrive(target, complete, shared, &now);
             } else {
-                self.offer(target, complete, comparison_of(comparisons, target), &reading, *now);
+                self.offer(target, complete, comparison_of(comparisons, target), reading, *now);
             }
         }
     }
