@@ -46,6 +46,14 @@ impl<T: Arrival> Arrivals<T> {
         self.waiting.len() >= room.items.min(ENOUGH) || self.body_bytes >= room.bytes || self.held >= ENOUGH_BYTES
     }
 
+    /// Puts back the last of those that were taken: they are due again at `now`.
+    pub fn put_back(&mut self, rest: Vec<T>, now: Duration) {
+        self.due = (!rest.is_empty()).then_some(now);
+        self.held = rest.iter().map(T::held).fold(0, usize::saturating_add);
+        self.body_bytes = rest.iter().map(T::body_bytes).fold(0, usize::saturating_add);
+        self.waiting = rest;
+    }
+
     /// True when there are none.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()

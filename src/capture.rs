@@ -1,6 +1,7 @@
 //! What is read and kept of a request on its way to the primary: the primary's headers, less what belongs to one connection, to
 //! Envoy or to somebody's credentials, and what ties a copy to its primary.
 
+use std::mem::size_of;
 use std::rc::Rc;
 
 use uuid::Uuid;
@@ -12,6 +13,9 @@ use crate::headers::{HeaderMap, Pairs};
 use crate::loop_guard::{self, LoopGuard};
 use crate::template::{split_query, text_of, Property};
 use crate::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
+
+/// Room for a correlation id that is made, and the name of its header.
+const MADE_ID: usize = 64;
 
 /// What decides about a request, and about what is kept of it; read in one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -144,6 +148,8 @@ impl CapturedHead {
                 seen(name, value);
                 true
             });
+            // What was left out, a long cookie perhaps, is not to be held. A correlation id may follow.
+            captured.kept.shrink(MADE_ID);
         } else {
             captured.correlation_id =
                 headers.get_all(config.correlation_header.as_bytes()).next().map(|value| text_of(value).into());
@@ -237,11 +243,15 @@ impl CapturedHead {
         self.all.as_ref().unwrap_or(&NONE)
     }
 
-    /// The bytes it takes to hold.
+    /// The bytes of memory that it takes.
     pub fn size(&self) -> usize {
-        let properties = self.properties.iter().map(|property| property.value.len()).fold(0, usize::saturating_add);
-        let id = self.correlation_id().len();
-        [self.kept.serialized_len(), self.all().size(), properties, id].into_iter().fold(0, usize::saturating_add)
+        let of = |property: &Property| {
+            let names = property.path.iter().map(|name| name.capacity().saturating_add(size_of::<String>()));
+            names.fold(property.value.capacity().saturating_add(size_of::<Property>()), usize::saturating_add)
+        };
+        let properties = self.properties.iter().map(of).fold(0, usize::saturating_add);
+        let headers = self.kept.capacity().saturating_add(self.all().size());
+        headers.saturating_add(properties).saturating_add(self.correlation_id().len())
     }
 }
 

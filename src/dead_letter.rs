@@ -11,13 +11,15 @@ use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::headers::{HeaderMap, Pairs};
+use crate::json::Places;
 use crate::loop_guard;
 use crate::outcome::Cause;
+use crate::reading::{Body, Document, Query, Read};
+use crate::shape::Unfit;
 use crate::stats::DropReason;
-use crate::template::{
-    fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, UnsafePath, Values,
-};
+use crate::template::{fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 use crate::trace_context::TRACEPARENT;
+use crate::work::Work;
 
 /// Where a target's dead letters go, and in which form.
 #[derive(Clone, Debug)]
@@ -106,12 +108,20 @@ impl DeadLetter {
     /// The call for a letter. It carries the mark of the request's own copy, so that no filter on its way copies it.
     ///
     /// # Errors
-    /// Its path is not to be sent.
-    pub fn call(&self, letter: &Letter<'_>) -> Result<Call, UnsafePath> {
+    /// It takes more work to write than one request may cause, or its path is not to be sent.
+    pub fn call(&self, letter: &Letter<'_>, pointers: &Places, work: &Work) -> Result<Call, Unfit> {
+        work.spend(letter.body.len().saturating_mul(2).saturating_add(letter.headers.size()))?;
         let envelope = letter.envelope();
+        work.spend(envelope.len())?;
+        let reads_body = !letter.body.is_empty() && self.templates().any(Template::reads_body_as_json);
+        let text = if reads_body { std::str::from_utf8(letter.body).ok() } else { None };
+        let document = text.map(|text| Document::new(text.into()));
+        let query = Query::default();
         let values = Values::new(Facts {
             headers: letter.headers,
-            body: letter.body,
+            body: document.as_ref().map_or(Body::Raw(letter.body), |document| Body::Read(Read::new(document, pointers, work))),
+            query: &query,
+            work,
             target: letter.target,
             delivery_id: letter.id,
             correlation_id: letter.correlation_id,
@@ -140,6 +150,8 @@ impl DeadLetter {
             headers.push(loop_guard::HEADER.as_bytes(), mark);
         }
         let body = self.body.as_ref().map(|template| template.json(&values));
+        // What was too much was left out.
+        work.spend(0)?;
         Ok(Call { headers: headers.serialize_with(&Pairs::default()), body: body.unwrap_or(envelope) })
     }
 }

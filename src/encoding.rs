@@ -14,6 +14,8 @@ use miniz_oxide::inflate::core::inflate_flags::{
 use miniz_oxide::inflate::core::{decompress, DecompressorOxide};
 use miniz_oxide::inflate::TINFLStatus;
 
+use crate::work::{TooMuch, Work, BLOCK};
+
 /// Blocks that any body may have.
 const FREE_BLOCKS: usize = 256;
 /// Beyond them, a body may have a block for so many decoded bytes. Encoders make one for thousands, unless they are flushed.
@@ -31,8 +33,16 @@ pub enum Undecodable {
     TooLong,
     /// It has too many blocks for what is in it.
     TooManyBlocks,
+    /// It takes more work than allowed.
+    TooMuchWork,
     /// It is damaged, cut off, or something follows it.
     Corrupt,
+}
+
+impl From<TooMuch> for Undecodable {
+    fn from(_: TooMuch) -> Self {
+        Self::TooMuchWork
+    }
 }
 
 /// The body before `coding`, the value of `content-encoding`, was applied to it; at most `max` bytes if it had to be decoded.
@@ -40,12 +50,20 @@ pub enum Undecodable {
 /// # Errors
 /// Why it cannot be told.
 pub fn decode<'a>(coding: &[u8], body: &'a [u8], max: usize) -> Result<Cow<'a, [u8]>, Undecodable> {
+    decode_within(coding, body, max, &Work::unbounded())
+}
+
+/// The same within so much work.
+///
+/// # Errors
+/// Why it cannot be told.
+pub fn decode_within<'a>(coding: &[u8], body: &'a [u8], max: usize, work: &Work) -> Result<Cow<'a, [u8]>, Undecodable> {
     let coding = coding.trim_ascii();
     // An answer without a body may still say how it would have been coded.
     if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
         return Ok(Cow::Borrowed(body));
     }
-    let mut inflater = Inflater::new(body.len(), max);
+    let mut inflater = Inflater::new(body.len(), max, work);
     if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
         inflater.gzip(body)?;
     } else if coding.eq_ignore_ascii_case(b"deflate") {
@@ -59,7 +77,8 @@ pub fn decode<'a>(coding: &[u8], body: &'a [u8], max: usize) -> Result<Cow<'a, [
     inflater.finish().map(Cow::Owned)
 }
 
-struct Inflater {
+struct Inflater<'w> {
+    work: &'w Work,
     state: Box<DecompressorOxide>,
     out: Vec<u8>,
     /// The bytes of `out` that are decoded.
@@ -69,11 +88,11 @@ struct Inflater {
     blocks: usize,
 }
 
-impl Inflater {
-    fn new(length: usize, max: usize) -> Self {
+impl<'w> Inflater<'w> {
+    fn new(length: usize, max: usize, work: &'w Work) -> Self {
         let most = max.saturating_add(1);
         let out = vec![0; length.saturating_mul(4).min(most)];
-        Self { state: Box::default(), out, decoded: 0, most, blocks: 0 }
+        Self { work, state: Box::default(), out, decoded: 0, most, blocks: 0 }
     }
 
     /// Decodes members until nothing is left (RFC 1952, 2.2).
@@ -101,8 +120,10 @@ impl Inflater {
             let (status, read, written) = decompress(&mut self.state, rest, out, self.decoded.saturating_sub(start), flags);
             rest = rest.get(read..).unwrap_or_default();
             self.decoded = self.decoded.saturating_add(written);
+            self.work.spend(written)?;
             match status {
                 TINFLStatus::Done | TINFLStatus::BlockBoundary => {
+                    self.work.spend(BLOCK)?;
                     self.blocks = self.blocks.saturating_add(1);
                     if self.blocks > FREE_BLOCKS.saturating_add(self.decoded / BYTES_PER_BLOCK) {
                         return Err(Undecodable::TooManyBlocks);
@@ -112,6 +133,9 @@ impl Inflater {
                     }
                 }
                 TINFLStatus::HasMoreOutput if self.out.len() < self.most => {
+                    if !self.work.has_room(self.out.len()) {
+                        return Err(Undecodable::TooMuchWork);
+                    }
                     self.out.resize(self.out.len().saturating_mul(2).min(self.most), 0);
                 }
                 TINFLStatus::HasMoreOutput => return Err(Undecodable::TooLong),

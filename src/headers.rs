@@ -14,9 +14,9 @@ impl HeaderMap {
         Self { bytes }
     }
 
-    /// The bytes it takes to hold.
+    /// The bytes of memory that it takes.
     pub fn size(&self) -> usize {
-        self.bytes.len()
+        self.bytes.capacity()
     }
 
     /// All pairs of name and value, in order.
@@ -120,6 +120,23 @@ impl Pairs {
         self.count = self.count.saturating_add(count);
         self.lengths.extend_from_slice(lengths);
         self.data.extend_from_slice(data);
+    }
+
+    /// Gives back memory that was taken for pairs that are not there, with room left for so many bytes. A small rest is left: it costs more
+    /// to give back than to keep.
+    pub fn shrink(&mut self, room: usize) {
+        const REST: usize = 512;
+        for part in [&mut self.lengths, &mut self.data] {
+            let wanted = part.len().saturating_add(room);
+            if part.capacity() > wanted.saturating_add(wanted / 4).saturating_add(REST) {
+                part.shrink_to(wanted);
+            }
+        }
+    }
+
+    /// The bytes of memory that it takes.
+    pub fn capacity(&self) -> usize {
+        self.lengths.capacity().saturating_add(self.data.capacity())
     }
 
     /// How many pairs there are.

@@ -30,6 +30,7 @@ pub mod compare;
 pub mod config;
 pub mod dead_letter;
 pub mod encoding;
+pub mod growing;
 pub mod grpc;
 pub mod header_names;
 pub mod headers;
@@ -42,6 +43,7 @@ pub mod outbox;
 pub mod outcome;
 pub mod property;
 pub mod rate_limit;
+pub mod reading;
 pub mod redact;
 pub mod retry;
 pub mod sampling;
@@ -49,6 +51,7 @@ pub mod shape;
 pub mod stats;
 pub mod template;
 pub mod trace_context;
+pub mod work;
 
 #[cfg(target_arch = "wasm32")]
 mod host;

@@ -169,6 +169,14 @@ impl ByteBudget {
         used.is_some()
     }
 
+    /// Takes the bytes of what cannot be refused, even if there is no room: the next ones are refused then.
+    pub fn take_anyway(&self, bytes: usize) -> Charge {
+        let mut charge = self.nothing();
+        charge.bytes = bytes;
+        self.used.set(self.used.get().saturating_add(bytes));
+        charge
+    }
+
     /// A charge for nothing yet.
     pub fn nothing(&self) -> Charge {
         Charge { used: Rc::clone(&self.used), bytes: 0 }

@@ -21,11 +21,12 @@ use self::body::BodyKind;
 use crate::batch::Format;
 use crate::capture::CapturedHead;
 use crate::headers::{HeaderMap, Pairs};
-use crate::json;
 use crate::loop_guard::{self, LoopGuard};
+use crate::reading::{Body, Reading, Unread};
 use crate::stats::DropReason;
 use crate::template::{Answered, Env, Facts, Template, UnsafePath, Values};
 use crate::trace_context::TRACEPARENT;
+use crate::work::TooMuch;
 
 /// Envoy refuses a call-out with more headers (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
@@ -43,17 +44,13 @@ pub struct Shape {
 
 /// A complete request, and what is known about it.
 #[derive(Clone, Copy, Debug)]
-pub struct Source<'a> {
-    /// Its headers.
-    pub head: &'a CapturedHead,
-    /// Its body.
-    pub body: &'a [u8],
+pub struct Source<'r, 'a> {
+    /// Its headers and body, and what was read of them, for whichever target.
+    pub reading: &'r Reading<'a>,
     /// The primary's answer, if it was waited for.
-    pub answered: Option<&'a Answered>,
+    pub answered: Option<&'r Answered>,
     /// When it was complete, since 1970.
     pub at: Duration,
-    /// The most bytes that an encoded body may have once it is decoded.
-    pub max_body: usize,
 }
 
 /// What is particular to one attempt.
@@ -85,6 +82,8 @@ pub struct Call<'a> {
 pub enum Unfit {
     /// The body is no JSON, or is encoded in a way that is not read here.
     BodyNotJson,
+    /// It takes more work than a request may cause.
+    TooMuchWork,
     /// There are more headers than Envoy takes.
     HeadersTooLarge,
     /// The path would lead elsewhere than what its target asks for says.
@@ -96,6 +95,7 @@ impl Unfit {
     pub fn drop_reason(self) -> Option<DropReason> {
         match self {
             Self::BodyNotJson => Some(DropReason::BodyNotJson),
+            Self::TooMuchWork => Some(DropReason::WorkLimit),
             Self::UnsafePath => Some(DropReason::UnsafePath),
             Self::HeadersTooLarge => None,
         }
@@ -105,6 +105,21 @@ impl Unfit {
 impl From<UnsafePath> for Unfit {
     fn from(_: UnsafePath) -> Self {
         Self::UnsafePath
+    }
+}
+
+impl From<Unread> for Unfit {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::NotJson => Self::BodyNotJson,
+            Unread::TooMuchWork => Self::TooMuchWork,
+        }
+    }
+}
+
+impl From<TooMuch> for Unfit {
+    fn from(_: TooMuch) -> Self {
+        Self::TooMuchWork
     }
 }
 
@@ -139,8 +154,9 @@ impl Shape {
     ///
     /// # Errors
     /// There can be no such request.
-    pub fn call<'a>(&self, source: &Source<'a>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'a>, Unfit> {
-        let head = source.head;
+    pub fn call<'r>(&self, source: &Source<'r, '_>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'r>, Unfit> {
+        let reading = source.reading;
+        let head = reading.head();
         let mut added = Added::new(attempt, guard);
         if self.is_grpc(head) {
             // A server of gRPC may refuse requests without it, and a proxy answers them without trailers.
@@ -151,12 +167,16 @@ impl Shape {
                 added.identify(attempt);
             }
             added.trace(head, attempt);
-            return Ok(Call { headers: added.behind(head.kept())?, body: Cow::Borrowed(source.body) });
+            return Ok(Call { headers: added.behind(head.kept())?, body: Cow::Borrowed(reading.body()) });
         }
-        let read = self.read(source, false)?;
-        let values = self.values(source, attempt, &read)?;
+        reading.work().spend(head.all().size())?;
+        let read = self.body.read(reading, self.reads_body_as_json())?;
+        let values = self.values(source, attempt, read)?;
         let written = self.body.content.written(&values);
-        let chosen = self.head.choose(head, &values, self.body.kind())?;
+        let chosen = self.head.choose(head, &values, self.body.kind());
+        // What was too much was left out.
+        reading.work().spend(0)?;
+        let chosen = chosen?;
         if !chosen.has_idempotency_key {
             added.identify(attempt);
         }
@@ -164,12 +184,11 @@ impl Shape {
             added.trace(head, attempt);
         }
         let headers = added.behind(&chosen.pairs)?;
-        drop(values);
         let body = match (self.body.kind(), written) {
             (_, Some(written)) => Cow::Owned(written),
             // Still encoded, even if it was decoded to be read.
-            (BodyKind::Primary, None) => Cow::Borrowed(source.body),
-            (_, None) => read,
+            (BodyKind::Primary, None) => Cow::Borrowed(reading.body()),
+            (_, None) => Cow::Borrowed(read.bytes()),
         };
         Ok(Call { headers, body })
     }
@@ -177,19 +196,29 @@ impl Shape {
     /// A request as an item of a batch: what its call has to say, and the item, which is JSON on one line.
     ///
     /// # Errors
-    /// Its body is no JSON, or its path is not to be sent.
-    pub fn item<'a>(&self, source: &Source<'a>, attempt: &Attempt<'_>, format: Format) -> Result<(Pairs, Cow<'a, [u8]>), Unfit> {
-        let read = self.read(source, matches!(self.body.content, Content::Primary))?;
-        let values = self.values(source, attempt, &read)?;
+    /// Its body is no JSON, its path is not to be sent, or it takes too much work.
+    pub fn item<'r>(
+        &self,
+        source: &Source<'r, '_>,
+        attempt: &Attempt<'_>,
+        format: Format,
+    ) -> Result<(Pairs, Cow<'r, [u8]>), Unfit> {
+        let reading = source.reading;
+        let is_item = matches!(self.body.content, Content::Primary);
+        reading.work().spend(reading.head().all().size())?;
+        let read = self.body.read(reading, is_item || self.reads_body_as_json())?;
+        let values = self.values(source, attempt, read)?;
         let written = self.body.content.written(&values);
-        let line = self.head.choose_for_batch(source.head, &values, format.content_type())?;
-        drop(values);
+        let line = self.head.choose_for_batch(reading.head(), &values, format.content_type());
+        reading.work().spend(0)?;
+        let line = line?;
         let json = match (written, read) {
-            (Some(written), _) => Ok(Cow::Owned(written)),
-            (None, Cow::Borrowed(body)) => json::compact(body),
-            (None, Cow::Owned(body)) => json::compact(&body).map(|json| Cow::Owned(json.into_owned())),
+            (Some(written), _) => Cow::Owned(written),
+            (None, Body::Read(read)) => read.compact()?,
+            // It is empty.
+            (None, Body::Raw(_)) => return Err(Unfit::BodyNotJson),
         };
-        Ok((line, json.map_err(|_| Unfit::BodyNotJson)?))
+        Ok((line, json))
     }
 
     /// The call of an attempt of a batch, or of one item of it, whose `line` is that of its items.
@@ -215,33 +244,34 @@ impl Shape {
         Ok(Call { headers: headers?, body })
     }
 
-    /// The body as expressions see it; `is_item`: it becomes an item of a batch itself, and so is read as JSON.
-    fn read<'a>(&self, source: &Source<'a>, is_item: bool) -> Result<Cow<'a, [u8]>, Unfit> {
-        let is_read = is_item || self.templates().any(Template::reads_body_as_json);
-        self.body.read(source, is_read)
+    /// True when an expression needs the body as JSON.
+    fn reads_body_as_json(&self) -> bool {
+        self.templates().any(Template::reads_body_as_json)
     }
 
     /// The values that templates refer to, for a body that is read as JSON if one of them needs that. An empty body is no JSON, but there is
     /// nothing in it to be read either: what is asked of it is absent.
-    fn values<'v>(&self, source: &Source<'v>, attempt: &Attempt<'v>, body: &'v [u8]) -> Result<Values<'v>, Unfit> {
-        let values = Values::new(Facts {
-            headers: source.head.all(),
+    fn values<'v>(&self, source: &Source<'v, '_>, attempt: &Attempt<'v>, body: Body<'v>) -> Result<Values<'v>, Unfit> {
+        let reading = source.reading;
+        let head = reading.head();
+        if let (Body::Read(read), true) = (body, self.reads_body_as_json()) {
+            read.root()?;
+        }
+        Ok(Values::new(Facts {
+            headers: head.all(),
             body,
+            query: reading.query(),
+            work: reading.work(),
             target: attempt.target,
             delivery_id: attempt.delivery_id,
-            correlation_id: source.head.correlation_id(),
+            correlation_id: head.correlation_id(),
             attempt: attempt.number,
             now: source.at,
             answered: source.answered,
-            properties: source.head.properties(),
+            properties: head.properties(),
             dead_letter: None,
             shows_variables: !attempt.is_shown,
-        });
-        let is_read = !body.is_empty() && self.templates().any(Template::reads_body_as_json);
-        if is_read && values.json().is_none() {
-            return Err(Unfit::BodyNotJson);
-        }
-        Ok(values)
+        }))
     }
 }
 

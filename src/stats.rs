@@ -51,6 +51,8 @@ pub enum DropReason {
     AnsweredEarly,
     /// An attempt failed in a way that might have passed, and the target's retry budget was used up.
     RetryBudget,
+    /// It takes more work than `limits.max_work_bytes`.
+    WorkLimit,
     /// The path that its target asks for would lead elsewhere.
     UnsafePath,
 }
@@ -143,6 +145,7 @@ impl DropReason {
             Self::GrpcStream => "grpc_stream",
             Self::AnsweredEarly => "answered_early",
             Self::RetryBudget => "retry_budget",
+            Self::WorkLimit => "work_limit",
             Self::UnsafePath => "unsafe_path",
         }
     }
@@ -178,7 +181,7 @@ impl FailureCause {
 
 impl Metric {
     /// All of them, each at its [`Metric::index`].
-    pub const ALL: [Self; 44] = [
+    pub const ALL: [Self; 45] = [
         Self::Matched,
         Self::Attempts,
         Self::Delivered,
@@ -222,6 +225,7 @@ impl Metric {
         Self::Dropped(DropReason::GrpcStream),
         Self::Dropped(DropReason::AnsweredEarly),
         Self::Dropped(DropReason::RetryBudget),
+        Self::Dropped(DropReason::WorkLimit),
         Self::Dropped(DropReason::UnsafePath),
     ];
 

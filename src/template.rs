@@ -159,7 +159,12 @@ impl Template {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Variable(Secret(value)) if values.shows_variables() => place.put(&mut text, value),
                 Part::Variable(_) => place.put(&mut text, REDACTED),
-                Part::Expression(expression) => place.put(&mut text, &values.get(expression).into_text()),
+                Part::Expression(expression) => {
+                    let value = values.get(expression).into_text();
+                    if values.affords(place.cost(&value)) {
+                        place.put(&mut text, &value);
+                    }
+                }
             }
         }
         text

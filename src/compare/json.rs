@@ -7,35 +7,57 @@ use std::cmp::Ordering;
 use super::difference::{value_text, Difference, DifferenceKind, Differences, Path};
 use super::number;
 use super::unordered::odd_entries;
-use super::Settings;
-use crate::json::{parse, Items, Kind, Members, Node, Places, Trail};
+use super::{Reason, Settings, Side};
+use crate::json::{self, Items, Kind, Members, Node, Places, Trail};
+use crate::work::{Work, PLACE};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
-pub(super) fn differences(settings: &Settings, primary: &[u8], target: &[u8]) -> Differences {
+///
+/// # Errors
+/// It takes too much work, and for which of them that was found.
+pub(super) fn differences(
+    settings: &Settings,
+    primary: &[u8],
+    target: &[u8],
+    work: &Work,
+) -> Result<Differences, (Side, Reason)> {
     let mut comparison =
-        Comparison { trails: Trails::of(settings), tell_values: settings.log_values, found: Differences::default() };
-    match (parse(primary), parse(target)) {
+        Comparison { trails: Trails::of(settings, work), tell_values: settings.log_values, found: Differences::default() };
+    let ours = json::parse_within(primary, work);
+    work.spend(0).map_err(|_| (Side::Primary, Reason::WorkLimit))?;
+    match (ours, json::parse_within(target, work)) {
         (Ok(ours), Ok(theirs)) => comparison.values(ours.root(), theirs.root(), &Path::Whole),
-        (Err(_), Err(_)) => return Differences::of_bytes(settings.log_values, primary, target),
+        (Err(_), Err(_)) => return Ok(Differences::of_bytes(settings.log_values, primary, target)),
         (ours, theirs) => {
             let ours = ours.as_ref().ok().map(|json| json.root());
             let theirs = theirs.as_ref().ok().map(|json| json.root());
             comparison.add(&Path::Whole, DifferenceKind::Type, ours, theirs);
         }
     }
-    comparison.found
+    work.spend(0).map_err(|_| (Side::Target, Reason::WorkLimit))?;
+    Ok(comparison.found)
 }
+
+/// The work of reading numbers.
+pub(super) const NUMBER: usize = 16;
 
 /// Where a walk is, and what the settings say about that place.
 pub(super) struct Trails<'s> {
     ignored: Trail<'s>,
     /// None when every list has an order.
     unordered: Option<Trail<'s>>,
+    work: &'s Work,
 }
 
 impl<'s> Trails<'s> {
-    fn of(settings: &'s Settings) -> Self {
-        Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(Places::trail) }
+    fn of(settings: &'s Settings, work: &'s Work) -> Self {
+        Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(Places::trail), work }
+    }
+
+    /// Counts the work with a pair of values, or with one, and so much besides; false if it is too much.
+    pub(super) fn affords(&self, more: usize) -> bool {
+        let ways = self.ignored.width().saturating_add(1);
+        self.work.spend(PLACE.saturating_mul(ways).saturating_add(more)).is_ok()
     }
 
     pub(super) fn is_ignored(&self) -> bool {
@@ -73,7 +95,7 @@ struct Comparison<'s> {
 impl Comparison<'_> {
     /// Recurses as deep as JSON that was parsed may be nested.
     fn values(&mut self, ours: Node<'_>, theirs: Node<'_>, path: &Path<'_>) {
-        if self.trails.is_ignored() {
+        if self.trails.is_ignored() || !self.trails.affords(0) {
             return;
         }
         let same = match (ours.kind(), theirs.kind()) {
@@ -84,7 +106,10 @@ impl Comparison<'_> {
             (Kind::Object(ours), Kind::Object(theirs)) => return self.members(ours, theirs, path),
             (Kind::Null, Kind::Null) => true,
             (Kind::Bool(ours), Kind::Bool(theirs)) => ours == theirs,
-            (Kind::Number(ours), Kind::Number(theirs)) => number::same(ours, theirs),
+            (Kind::Number(ours), Kind::Number(theirs)) => {
+                let length = ours.len().saturating_add(theirs.len());
+                self.trails.affords(NUMBER.saturating_add(length)) && number::same(ours, theirs)
+            }
             (Kind::String(ours), Kind::String(theirs)) => ours == theirs,
             _ => return self.add(path, DifferenceKind::Type, Some(ours), Some(theirs)),
         };
@@ -117,7 +142,7 @@ impl Comparison<'_> {
     }
 
     fn members(&mut self, ours: Members<'_>, theirs: Members<'_>, path: &Path<'_>) {
-        let (ours, theirs) = (sorted(ours), sorted(theirs));
+        let (ours, theirs) = (sorted(ours, &self.trails), sorted(theirs, &self.trails));
         let (mut ours, mut theirs) = (ours.iter().peekable(), theirs.iter().peekable());
         loop {
             let order = match (ours.peek(), theirs.peek()) {
@@ -160,8 +185,15 @@ fn marked<'d>(marks: Vec<bool>, items: Items<'d>) -> impl Iterator<Item = (usize
 }
 
 /// The members by their keys; of a repeated key the last.
-pub(super) fn sorted(members: Members<'_>) -> Vec<(Cow<'_, str>, Node<'_>)> {
-    let mut sorted: Vec<_> = members.map(|(key, value)| (key.text(), value)).collect();
+pub(super) fn sorted<'d>(members: Members<'d>, trails: &Trails<'_>) -> Vec<(Cow<'d, str>, Node<'d>)> {
+    let mut sorted = Vec::new();
+    for (key, value) in members {
+        // Sorting compares each key with about as many others as the number of them has bits.
+        if !trails.affords(key.written().len().saturating_add(PLACE * 7)) {
+            return Vec::new();
+        }
+        sorted.push((key.text(), value));
+    }
     // Stable, so the last of a key stays the last.
     sorted.sort_by(|(key, _), (other, _)| key.cmp(other));
     sorted.dedup_by(|later, earlier| {

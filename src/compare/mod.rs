@@ -17,6 +17,7 @@ pub use difference::{Difference, DifferenceKind, Differences};
 use crate::config::raw_shape;
 use crate::encoding::{self, Undecodable};
 use crate::json::Places;
+use crate::work::Work;
 
 /// A number of JSON in a form that all numbers of its worth have, however they are spelled.
 pub fn canonical(number: &str) -> String {
@@ -149,17 +150,24 @@ pub enum Reason {
     UnknownEncoding,
     /// It is not what its content coding says, or costs too much to decode.
     BadEncoding,
+    /// It takes more work than `limits.max_work_bytes` to decode, or to compare with the other one.
+    WorkLimit,
 }
 
 /// Compares a target's answer to the primary's. Bodies that must be decoded may become `max_body` bytes long.
 pub fn compare(settings: &Settings, primary: &Answer<'_>, target: &Answer<'_>, max_body: usize) -> Verdict {
+    compare_within(settings, primary, target, max_body, &Work::unbounded())
+}
+
+/// The same within so much work.
+pub fn compare_within(settings: &Settings, primary: &Answer<'_>, target: &Answer<'_>, max_body: usize, work: &Work) -> Verdict {
     if settings.status && primary.status != target.status {
         return Verdict::StatusMismatch { primary: primary.status, target: target.status };
     }
     if settings.body == BodyMode::None {
         return Verdict::Match;
     }
-    match differences(settings, primary, target, max_body) {
+    match differences(settings, primary, target, max_body, work) {
         Ok(differences) if differences.is_empty() => Verdict::Match,
         Ok(differences) => Verdict::BodyMismatch(differences),
         Err((side, reason)) => Verdict::NotComparable { side, reason },
@@ -172,6 +180,7 @@ fn differences(
     primary: &Answer<'_>,
     target: &Answer<'_>,
     max_body: usize,
+    work: &Work,
 ) -> Result<Differences, (Side, Reason)> {
     let of_primary = |reason| (Side::Primary, reason);
     let of_target = |reason| (Side::Target, reason);
@@ -180,13 +189,13 @@ fn differences(
     if sent.0 == sent.1 && primary.coding().eq_ignore_ascii_case(target.coding()) {
         return Ok(Differences::default());
     }
-    let ours = primary.decoded(sent.0, max_body).map_err(of_primary)?;
-    let theirs = target.decoded(sent.1, max_body).map_err(of_target)?;
-    Ok(if settings.body == BodyMode::Json && primary.is_json() && target.is_json() {
-        json::differences(settings, &ours, &theirs)
+    let ours = primary.decoded(sent.0, max_body, work).map_err(of_primary)?;
+    let theirs = target.decoded(sent.1, max_body, work).map_err(of_target)?;
+    if settings.body == BodyMode::Json && primary.is_json() && target.is_json() {
+        json::differences(settings, &ours, &theirs, work)
     } else {
-        Differences::of_bytes(settings.log_values, &ours, &theirs)
-    })
+        Ok(Differences::of_bytes(settings.log_values, &ours, &theirs))
+    }
 }
 
 impl<'a> Answer<'a> {
@@ -202,11 +211,12 @@ impl<'a> Answer<'a> {
         self.content_encoding.unwrap_or_default().trim_ascii()
     }
 
-    fn decoded(&self, body: &'a [u8], max: usize) -> Result<Cow<'a, [u8]>, Reason> {
-        encoding::decode(self.coding(), body, max).map_err(|undecodable| match undecodable {
+    fn decoded(&self, body: &'a [u8], max: usize, work: &Work) -> Result<Cow<'a, [u8]>, Reason> {
+        encoding::decode_within(self.coding(), body, max, work).map_err(|undecodable| match undecodable {
             Undecodable::UnknownCoding => Reason::UnknownEncoding,
             Undecodable::TooLong => Reason::BodyTooLarge,
             Undecodable::TooManyBlocks | Undecodable::Corrupt => Reason::BadEncoding,
+            Undecodable::TooMuchWork => Reason::WorkLimit,
         })
     }
 

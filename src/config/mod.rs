@@ -36,6 +36,8 @@ use crate::loop_guard::LoopGuard;
 use crate::matching::{self, Matcher, Parameters};
 use crate::outcome::{Policy, RetryOn};
 use crate::rate_limit::TokenBucket;
+use crate::reading::Terms;
+use crate::redact::Redaction;
 use crate::retry::RetryPolicy;
 use crate::sampling::Sampling;
 use crate::shape::Shape;
@@ -61,6 +63,8 @@ pub struct Config {
     pub loop_guard: LoopGuard,
     /// The properties of Envoy that templates name, each once.
     pub properties: Vec<Vec<String>>,
+    /// Under which terms requests are read.
+    pub reading: Terms,
     /// The parameters of queries that rules look at.
     pub matched_parameters: Parameters,
     /// The places in bodies that rules look at, each once.
@@ -129,10 +133,18 @@ impl Config {
     }
 
     fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
-        let targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
+        let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
+        Redaction::number_all(targets.iter_mut().filter_map(|target| target.shape.body.redact.as_mut()));
+        let max_work = raw.limits.max_work();
+        let matched_pointers = matching::each_once(targets.iter().flat_map(|target| target.matcher.pointers()));
         Self {
+            reading: Terms {
+                max_body: bytes(raw.limits.max_body_bytes.0),
+                max_work: bytes(max_work),
+                pointers: Rc::new(shaping::pointers(&targets, &matched_pointers)),
+            },
             matched_parameters: Parameters::new(targets.iter().flat_map(|target| target.matcher.parameters())),
-            matched_pointers: matching::each_once(targets.iter().flat_map(|target| target.matcher.pointers())),
+            matched_pointers,
             properties: shaping::properties(&targets),
             targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),

@@ -205,15 +205,34 @@ pub struct WorkerLimits {
     /// Bytes of bodies and headers held for copies: being copied, waiting or under way. At least `max_body_bytes`.
     #[deserr(default = Self::default().max_buffered_bytes)]
     pub max_buffered_bytes: Size<1, MAX_BUFFERED>,
+    /// Work that one request may cause, over all targets: bytes that are decoded, searched and written for templates, redaction, batches and
+    /// letters. Absent: eight times `max_body_bytes`, from `8MiB` to `64MiB`.
+    #[deserr(default)]
+    pub max_work_bytes: Option<Size<MIN_WORK, MAX_WORK>>,
 }
 
-/// A wasm module can address 4 GiB; a body is held twice while it is handed to Envoy.
-const MAX_BODY: u64 = 1 << 30;
-const MAX_BUFFERED: u64 = 3 << 30;
+/// V8 ends a module whose memory would grow beyond about 1 GiB. What is held takes up to half as much again of an allocator's memory, and a body is
+/// held twice while it is handed to Envoy.
+const MAX_BODY: u64 = 64 << 20;
+const MAX_BUFFERED: u64 = 384 << 20;
+
+/// What is read of a request takes up to three bytes of memory for each byte of work.
+const MIN_WORK: u64 = 64 << 10;
+const MAX_WORK: u64 = 128 << 20;
+/// The least and the most that it is unless it is said.
+const DEFAULT_WORK: (u64, u64) = (8 << 20, 64 << 20);
 
 impl Default for WorkerLimits {
     fn default() -> Self {
-        Self { max_body_bytes: Size(1 << 20), max_buffered_bytes: Size(64 << 20) }
+        Self { max_body_bytes: Size(1 << 20), max_buffered_bytes: Size(64 << 20), max_work_bytes: None }
+    }
+}
+
+impl WorkerLimits {
+    /// The work that one request may cause.
+    pub fn max_work(&self) -> u64 {
+        let (least, most) = DEFAULT_WORK;
+        self.max_work_bytes.map_or_else(|| self.max_body_bytes.0.saturating_mul(8).clamp(least, most), |work| work.0)
     }
 }
 

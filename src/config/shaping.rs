@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::names::StatusPattern;
+use super::names::{Pointer, StatusPattern};
 use super::raw::After;
 use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::{NonEmpty, Text};
 use super::templates::PathTemplate;
 use super::{bytes, Target};
 use crate::batch::{self, Format};
+use crate::json::Places;
 use crate::redact::Redaction;
 use crate::shape::{BodyShape, Content, Forward, HeadShape, PathShape, Shape};
 use crate::template::{Env, Expression, Template};
@@ -79,6 +80,16 @@ pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
             BatchFormat::Ndjson => Format::Ndjson,
         },
     }
+}
+
+/// The pointers into bodies that templates of these targets name, and those that rules look at.
+pub(super) fn pointers(targets: &[Target], matched: &[Pointer]) -> Places {
+    let expressions = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
+    let named = expressions.filter_map(|expression| match expression {
+        Expression::BodyPointer(pointer) => Some(pointer.clone()),
+        _ => None,
+    });
+    Places::new(named.chain(matched.iter().cloned()))
 }
 
 /// The properties of Envoy that templates of these targets name, each once.

@@ -5,6 +5,7 @@ mod attempt;
 mod batching;
 mod comparison;
 mod decision;
+mod deferred;
 mod delivery;
 mod given_up;
 mod held;
@@ -17,6 +18,7 @@ use rustc_hash::FxHashMap;
 
 use self::batching::Batching;
 pub(super) use self::comparison::{Comparison, Reply};
+use self::deferred::Slice;
 pub(super) use self::delivery::BatchItem;
 use self::delivery::{Burden, Delivery, InFlight};
 use self::given_up::{GivenUp, Posted};
@@ -36,6 +38,8 @@ use crate::stats::Metric;
 pub(super) struct Mirror {
     pub(super) config: Config,
     pub(super) budget: ByteBudget,
+    /// The bytes of bodies that are not complete, which are part of the others.
+    pub(super) uploads: ByteBudget,
     random: RandomPool,
     /// One for each target of the configuration, in its order.
     lanes: Vec<TargetLane>,
@@ -43,6 +47,8 @@ pub(super) struct Mirror {
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
+    /// Work, and what it leaves for later.
+    slice: Slice,
     /// When the root ticks next.
     armed: Option<Duration>,
     drain: Drain,
@@ -117,12 +123,14 @@ impl Mirror {
         Ok(Self {
             lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
             budget: ByteBudget::new(config.max_buffered_bytes),
+            uploads: ByteBudget::new(config.max_buffered_bytes),
             config,
             random: RandomPool::filled(calls::random)
                 .ok_or_else(|| vec![probe::message("random_get", "there are no ids for copies")])?,
             under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
             serial: 0,
+            slice: Slice::default(),
             armed: None,
             drain: Drain::No,
         })
@@ -134,7 +142,7 @@ impl Mirror {
 
     /// True when nothing waits and nothing is under way.
     pub(super) fn is_idle(&self) -> bool {
-        self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
+        self.has_nothing_deferred() && self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
     }
 
     /// Lets a delivery, which has its places among those that wait, wait for a time.
@@ -161,11 +169,11 @@ impl Mirror {
     }
 
     /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
-    fn next_due(&self) -> Option<Duration> {
+    fn next_due(&self, now: Duration) -> Option<Duration> {
         let delivery = self.waiting.first_key_value().map(|((due, _), _)| *due);
         let batches = self.lanes.iter().filter_map(|lane| lane.batching.as_ref()?.due());
         let held = self.lanes.iter().filter_map(|lane| lane.held.due());
-        batches.chain(held).chain(delivery).chain(self.drain.end()).min()
+        batches.chain(held).chain(delivery).chain(self.deferred_due(now)).chain(self.drain.end()).min()
     }
 
     /// No new request comes. Batches go as they are, and what is under way has this long to end.
@@ -176,7 +184,7 @@ impl Mirror {
         }
         if !self.is_idle() {
             self.drain = Drain::Deliveries(now.saturating_add(self.config.drain_timeout));
-            self.arm(self.next_due(), now);
+            self.arm(self.next_due(now), now);
         }
     }
 
@@ -192,8 +200,12 @@ impl Mirror {
             Drain::Letters(end) if end <= now => self.abandon_letters(),
             _ => {}
         }
+        self.resume(now);
         for target in 0..self.lanes.len() {
-            self.batch_due(target, now);
+            match self.drain {
+                Drain::No => self.batch_due(target, now),
+                _ => self.close_batch(target, now),
+            }
             self.held_due(target, now);
         }
         while let Some(entry) = self.waiting.first_entry() {
@@ -203,7 +215,7 @@ impl Mirror {
             let delivery = entry.remove();
             self.leave_wait(delivery, now);
         }
-        self.arm(self.next_due(), now);
+        self.arm(self.next_due(now), now);
     }
 
     /// A delivery that was counted as waiting, and has its places, goes if it can.

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use super::calls::{self, number, Buffer};
 use super::mirror::{Mirror, Reply, Wanted};
-use super::stream::join;
 use crate::compare::Unavailable;
+use crate::growing::Growing;
 use crate::grpc;
 use crate::headers::HeaderMap;
 use crate::outbox::Charge;
@@ -23,8 +23,10 @@ const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
 pub(super) struct AnswerCopy {
     reads_headers: bool,
     headers: HeaderMap,
+    /// Bytes taken from the worker's budget for the headers.
+    headers_charge: Option<Charge>,
     /// None when nobody compares it.
-    body: Option<Result<Vec<u8>, Unavailable>>,
+    body: Option<Result<Growing, Unavailable>>,
     charge: Option<Charge>,
     /// It is of a gRPC request, and somebody waits for its status.
     reads_grpc: bool,
@@ -42,7 +44,8 @@ impl AnswerCopy {
         Self {
             reads_headers: compared || wanted.reads.answer_headers,
             headers: HeaderMap::default(),
-            body: (compared && wanted.reads.answer_body).then(|| Ok(Vec::new())),
+            headers_charge: None,
+            body: (compared && wanted.reads.answer_body).then(|| Ok(Growing::default())),
             charge: None,
             reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
             grpc: None,
@@ -61,10 +64,12 @@ impl AnswerCopy {
         self.complete_at = Some(calls::monotonic());
     }
 
-    pub(super) fn headers(&mut self, end_of_stream: bool) {
+    pub(super) fn headers(&mut self, mirror: &Mirror, end_of_stream: bool) {
         self.ended = end_of_stream;
         if self.reads_headers {
             self.headers = calls::answer_headers().unwrap_or_default();
+            // Without them nobody could be told what the answer was.
+            self.headers_charge = Some(mirror.budget.take_anyway(self.headers.size()));
         }
         if self.reads_grpc {
             self.grpc = number(calls::answer_header("grpc-status"));
@@ -87,14 +92,15 @@ impl AnswerCopy {
             return;
         }
         let charge = self.charge.get_or_insert_with(|| mirror.budget.nothing());
+        let more = body.better(size, mirror.config.max_body_bytes);
         let failure = if body.len().saturating_add(size) > mirror.config.max_body_bytes {
             Unavailable::TooLong
-        } else if !mirror.budget.grow_spare(charge, size) {
+        } else if !mirror.budget.grow_spare(charge, more) {
             Unavailable::NoRoom
         } else {
             match calls::buffer(Buffer::AnswerBody, size) {
                 Ok(chunk) if chunk.len() == size => {
-                    join(body, chunk);
+                    body.push(chunk, more);
                     return;
                 }
                 _ => Unavailable::CutOff,
@@ -104,9 +110,14 @@ impl AnswerCopy {
         self.body = Some(Err(failure));
     }
 
-    /// Its headers, if templates read them.
-    pub(super) fn answered_headers(&self) -> HeaderMap {
-        self.headers.clone()
+    /// Its headers, if templates read them; `again`: a comparison needs them, too.
+    pub(super) fn answered_headers(&mut self, again: bool) -> HeaderMap {
+        if again {
+            return self.headers.clone();
+        }
+        // Each delivery takes what it holds from the budget itself.
+        self.headers_charge = None;
+        std::mem::take(&mut self.headers)
     }
 
     /// The answer, for a comparison; without a status it was none.
@@ -117,7 +128,7 @@ impl AnswerCopy {
             content_type: header(b"content-type"),
             content_encoding: header(b"content-encoding"),
             elapsed: self.complete_at.map_or(Duration::ZERO, |complete| calls::monotonic().saturating_sub(complete)),
-            body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)),
+            body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)).map(Growing::finish),
             charge: self.charge,
         }
     }

@@ -98,6 +98,7 @@ impl Root {
     /// A call has ended, with an answer or without.
     pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
         if let Some(mirror) = &mut self.mirror {
+            mirror.begin();
             mirror.call_ended(token, headers, body_size);
         }
     }
@@ -109,6 +110,7 @@ impl Root {
             info.count(false);
         }
         if let Some(mirror) = &mut self.mirror {
+            mirror.begin();
             mirror.drain();
         }
     }

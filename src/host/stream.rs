@@ -9,9 +9,11 @@ use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
 use super::unexpected::{self, Unexpected};
 use crate::capture::{CapturedHead, RequestHead};
+use crate::growing::Growing;
 use crate::grpc::Messages;
 use crate::headers::HeaderMap;
 use crate::outbox::Charge;
+use crate::reading::Reading;
 use crate::stats::DropReason;
 use crate::template::Answered;
 
@@ -37,11 +39,13 @@ pub(super) enum Next {
 pub(super) struct Collected {
     wanted: Wanted,
     head: CapturedHead,
-    body: Vec<u8>,
+    body: Growing,
     /// How long the body is going to be, if the request says so.
     length: Option<usize>,
     /// Bytes taken from the worker's budget for it.
     charge: Charge,
+    /// The same among those of all requests that are not complete.
+    upload: Charge,
     answer: AnswerCopy,
 }
 
@@ -109,16 +113,19 @@ impl Stream {
             }
         };
         if collected.head.is_grpc() {
-            match Messages::of(&collected.body) {
+            match Messages::of(collected.body.bytes()) {
                 Messages::One => {}
                 Messages::Several => return give_up(mirror, collected, DropReason::GrpcStream),
                 // The client chooses the content type; what the body is, it cannot.
                 Messages::Foreign | Messages::Incomplete => collected.set_plain(),
             }
         }
-        let Collected { wanted, head, body, charge, mut answer, .. } = collected;
-        let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
-        let wanted = mirror.decide(wanted, &complete);
+        let Collected { wanted, head, body, charge, mut answer, upload, .. } = collected;
+        // It is complete now.
+        drop(upload);
+        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
+        let reading = Reading::new(&complete.head, &complete.body, &mirror.config.reading);
+        let wanted = mirror.decide(wanted, &complete, &reading);
         let comparisons = Mirror::comparisons(wanted.compared);
         if !comparisons.is_empty() {
             answer.request_complete();
@@ -128,7 +135,8 @@ impl Stream {
             // Each delivery takes what it holds from the budget itself.
             charge = None;
         }
-        mirror.accept(wanted.now, &complete, &comparisons);
+        mirror.accept_read(wanted.now, &complete, &reading, &comparisons);
+        drop(reading);
         if wanted.later.is_empty() && comparisons.is_empty() {
             return Next::Forget;
         }
@@ -145,7 +153,7 @@ impl Stream {
                 return Next::Forget;
             }
         }
-        self.with_answer(|answer| answer.headers(end_of_stream))
+        self.with_answer(|answer| answer.headers(mirror, end_of_stream))
     }
 
     /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose answer came before
@@ -237,12 +245,13 @@ impl Collected {
 
 impl Waiting {
     fn end(self, mirror: &mut Mirror) {
-        let Self { later, complete, comparisons, answer } = self;
+        let Self { later, complete, comparisons, mut answer } = self;
         let status = answer.status();
         if let Some((mut complete, charge)) = complete {
             // Each delivery takes what it holds from the budget itself.
             drop(charge);
-            complete.answered = status.map(|status| Rc::new(Answered { status, headers: answer.answered_headers() }));
+            complete.answered =
+                status.map(|status| Rc::new(Answered { status, headers: answer.answered_headers(!comparisons.is_empty()) }));
             mirror.accept_answered(later, &complete, status, &comparisons);
         }
         if !comparisons.is_empty() {
@@ -300,7 +309,8 @@ fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool) -> Begun {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return Begun::Unwanted;
     };
-    Begun::Wanted(Collected { wanted, head, body: Vec::new(), length, charge, answer })
+    let upload = mirror.uploads.nothing();
+    Begun::Wanted(Collected { wanted, head, body: Growing::default(), length, charge, upload, answer })
 }
 
 /// Copies a chunk.
@@ -311,11 +321,16 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
     if collected.body.len().saturating_add(size) > mirror.config.max_body_bytes {
         return Err(DropReason::BodyTooLarge);
     }
-    if !mirror.grow(&mut collected.charge, size) {
-        return Err(DropReason::BufferFull);
+    let Collected { body, charge, upload, .. } = collected;
+    let mut more = body.better(size, mirror.config.max_body_bytes);
+    if !mirror.grow_upload(charge, upload, more) {
+        more = body.least(size);
+        if !mirror.grow_upload(charge, upload, more) {
+            return Err(DropReason::BufferFull);
+        }
     }
     match calls::buffer(Buffer::RequestBody, size) {
-        Ok(chunk) if chunk.len() == size => join(&mut collected.body, chunk),
+        Ok(chunk) if chunk.len() == size => body.push(chunk, more),
         // A copy with a hole in it is no copy.
         short => {
             if short.is_ok() {
@@ -324,17 +339,8 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result
             return Err(DropReason::Truncated);
         }
     }
-    match Messages::of(&collected.body) {
+    match Messages::of(collected.body.bytes()) {
         Messages::Several if collected.head.is_grpc() => Err(DropReason::GrpcStream),
         _ => Ok(()),
-    }
-}
-
-/// Puts a chunk behind what is there.
-pub(super) fn join(body: &mut Vec<u8>, chunk: Vec<u8>) {
-    if body.is_empty() {
-        *body = chunk;
-    } else {
-        body.extend_from_slice(&chunk);
     }
 }

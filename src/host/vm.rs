@@ -81,7 +81,10 @@ impl Vm {
             root.serve();
             root.mirror()
         });
-        let next = mirror.map_or(Next::Forget, |mirror| step(stream, mirror));
+        let next = mirror.map_or(Next::Forget, |mirror| {
+            mirror.begin();
+            step(stream, mirror)
+        });
         if let Next::Forget = next {
             self.streams.remove(&context);
         }
@@ -97,6 +100,7 @@ impl Vm {
 
     pub(super) fn tick(&mut self, root: u32) {
         if let Some(mirror) = self.roots.get_mut(&root).and_then(Root::mirror) {
+            mirror.begin();
             mirror.tick();
         }
         self.end_if_drained(root);

@@ -16,6 +16,8 @@ use std::ops::Range;
 pub use places::{Places, Trail};
 
 use self::string::Strings;
+use crate::reading::Unread;
+use crate::work::{Work, PLACE};
 
 /// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
 pub const MAX_DEPTH: usize = 128;
@@ -24,6 +26,12 @@ pub const MAX_DEPTH: usize = 128;
 #[derive(Clone, Debug)]
 pub struct Json<'a> {
     text: &'a str,
+    index: Index,
+}
+
+/// Where the values of a JSON text are, apart from the text.
+#[derive(Clone, Debug)]
+pub struct Index {
     /// The value, then what is in it, in the order of the text.
     tokens: Vec<Token>,
     /// There is white space between tokens.
@@ -49,6 +57,8 @@ struct Token {
 pub struct Node<'d> {
     text: &'d str,
     token: Token,
+    /// The place of its token among all of them.
+    place: u32,
     inside: &'d [Token],
     has_space: bool,
 }
@@ -75,10 +85,29 @@ pub enum Kind<'d> {
 /// # Errors
 /// It is no JSON.
 pub fn parse(body: &[u8]) -> Result<Json<'_>, NotJson> {
+    parse_within(body, &Work::unbounded()).map_err(|_| NotJson)
+}
+
+/// The same within so much work.
+///
+/// # Errors
+/// It is no JSON, or takes more work.
+pub fn parse_within<'a>(body: &'a [u8], work: &Work) -> Result<Json<'a>, Unread> {
     let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
-    let mut tokens = Vec::new();
-    let has_space = scan::scan(text, &mut tokens).ok_or(NotJson)?;
-    Ok(Json { text, tokens, has_space })
+    Ok(Json { text, index: read(text, work)? })
+}
+
+/// Finds the values of a text.
+///
+/// # Errors
+/// It is no JSON, or has more values than can be kept for one request.
+pub fn read(text: &str, work: &Work) -> Result<Index, Unread> {
+    work.spend(text.len())?;
+    let mut tape = scan::Kept { tokens: Vec::new(), work };
+    let has_space = scan::scan(text, &mut tape);
+    let tokens = tape.tokens;
+    work.spend(tokens.len().saturating_mul(PLACE))?;
+    Ok(Index { tokens, has_space: has_space.ok_or(NotJson)? })
 }
 
 /// The value in a body without the white space around it and between its tokens, hence on one line, and otherwise as it is written; for who does not
@@ -95,6 +124,8 @@ pub fn compact(body: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
     }
     let mut out = Vec::with_capacity(text.len());
     push_compact(text, &mut out);
+    // It may be kept for long.
+    out.shrink_to_fit();
     Ok(Cow::Owned(out))
 }
 
@@ -124,9 +155,23 @@ impl<'a> Json<'a> {
 
     /// Its value.
     pub fn root(&self) -> Node<'_> {
+        self.index.root(self.text)
+    }
+}
+
+impl Index {
+    /// The value of the text that was indexed.
+    pub fn root<'d>(&'d self, text: &'d str) -> Node<'d> {
+        let (token, inside) = self.tokens.split_first().map_or((Token::default(), &[][..]), |(first, rest)| (*first, rest));
         // A text that was read has a value.
-        let token = self.tokens.first().copied().unwrap_or_default();
-        Node { text: self.text, token, inside: self.tokens.get(1..).unwrap_or_default(), has_space: self.has_space }
+        Node { text, token, place: 0, inside, has_space: self.has_space }
+    }
+
+    /// The value at a [place](Node::place) of the text that was indexed.
+    pub fn node<'d>(&'d self, text: &'d str, place: u32) -> Option<Node<'d>> {
+        let (token, after) = self.tokens.get(place as usize..)?.split_first()?;
+        let inside = after.get(..token.inside as usize)?;
+        Some(Node { text, token: *token, place, inside, has_space: self.has_space })
     }
 }
 
@@ -155,6 +200,21 @@ impl<'d> Node<'d> {
         self.token.start as usize..self.token.end as usize
     }
 
+    /// Where it is among all values and keys of its text.
+    pub fn place(&self) -> u32 {
+        self.place
+    }
+
+    /// True if nothing is in it.
+    pub fn is_leaf(&self) -> bool {
+        self.token.inside == 0
+    }
+
+    /// The work of looking at everything in it once.
+    pub fn cost(&self) -> usize {
+        self.inside.len().saturating_add(1).saturating_mul(PLACE)
+    }
+
     /// The entries of a list; none of anything else.
     pub fn items(&self) -> Items<'d> {
         Items(self.children(b'['))
@@ -168,7 +228,12 @@ impl<'d> Node<'d> {
 
     fn children(&self, opener: u8) -> Children<'d> {
         let is_wanted = self.written().as_bytes().first() == Some(&opener);
-        Children { text: self.text, tokens: if is_wanted { self.inside } else { &[] }, has_space: self.has_space }
+        Children {
+            text: self.text,
+            place: self.place.saturating_add(1),
+            tokens: if is_wanted { self.inside } else { &[] },
+            has_space: self.has_space,
+        }
     }
 
     /// The value at a pointer (RFC 6901), given as its segments, none of which is special; of a repeated key the last, as most
@@ -218,6 +283,8 @@ pub(crate) fn index(segment: &str) -> Option<usize> {
 #[derive(Clone, Copy, Debug)]
 struct Children<'d> {
     text: &'d str,
+    /// The place of the first of the tokens.
+    place: u32,
     tokens: &'d [Token],
     has_space: bool,
 }
@@ -227,7 +294,9 @@ impl<'d> Children<'d> {
         let (token, rest) = self.tokens.split_first()?;
         let (inside, after) = rest.split_at_checked(token.inside as usize)?;
         self.tokens = after;
-        Some(Node { text: self.text, token: *token, inside, has_space: self.has_space })
+        let place = self.place;
+        self.place = place.saturating_add(token.inside).saturating_add(1);
+        Some(Node { text: self.text, token: *token, place, inside, has_space: self.has_space })
     }
 }
 

@@ -1,17 +1,18 @@
 //! Places in a JSON text that pointers name.
 
-use super::index;
+use super::{index, Node};
 use crate::config::names::Pointer;
+use crate::work::{Work, PLACE};
 
 /// Pointers, in which a segment `*` stands for every key or index, put together so that one walk follows all of them.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Places {
     /// The first is where all pointers start.
     steps: Vec<Step>,
 }
 
 /// Where pointers with a common beginning lead to.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Step {
     /// A pointer ends here.
     is_named: bool,
@@ -60,6 +61,59 @@ impl Places {
         next
     }
 
+    /// The number of a pointer, in which `*` is a key like others, if it is one of these.
+    pub fn number<S: AsRef<str>>(&self, segments: &[S]) -> Option<usize> {
+        let number = segments.iter().try_fold(0, |step, segment| {
+            let keys = &self.steps.get(step)?.keys;
+            let found = keys.binary_search_by(|(key, _)| key.as_str().cmp(segment.as_ref())).ok()?;
+            keys.get(found).map(|(_, next)| *next)
+        })?;
+        self.steps.get(number).filter(|step| step.is_named).map(|_| number)
+    }
+
+    /// Where the values of all pointers without `*` are, each at the number of its pointer: found in one pass, in which no key is
+    /// read twice. As [`Node::at`] finds them: of a repeated key the last.
+    pub fn find(&self, root: Node<'_>, work: &Work) -> Vec<Option<u32>> {
+        let mut found = vec![None; self.steps.len()];
+        self.find_from(0, root, &mut found, work);
+        found
+    }
+
+    /// Recurses as deep as JSON that was parsed may be nested.
+    fn find_from(&self, number: usize, node: Node<'_>, found: &mut [Option<u32>], work: &Work) {
+        if let Some(found) = found.get_mut(number) {
+            *found = Some(node.place());
+        }
+        let Some(step) = self.steps.get(number).filter(|step| !step.keys.is_empty()) else { return };
+        let mut children = vec![None; step.keys.len()];
+        for (key, value) in node.members() {
+            if work.spend(key.written().len().saturating_add(PLACE)).is_err() {
+                return;
+            }
+            if let Ok(child) = step.keys.binary_search_by(|(other, _)| other.as_str().cmp(&key.text())) {
+                if let Some(last) = children.get_mut(child) {
+                    *last = Some(value);
+                }
+            }
+        }
+        let last_index = step.indexes.last().map(|(index, _)| *index);
+        for (place, item) in node.items().enumerate().take_while(|(place, _)| Some(*place) <= last_index) {
+            if work.spend(PLACE).is_err() {
+                return;
+            }
+            if let Ok(child) = step.indexes.binary_search_by_key(&place, |(other, _)| *other) {
+                if let Some((_, next)) = step.indexes.get(child) {
+                    self.find_from(*next, item, found, work);
+                }
+            }
+        }
+        for ((_, next), child) in step.keys.iter().zip(children) {
+            if let Some(child) = child {
+                self.find_from(*next, child, found, work);
+            }
+        }
+    }
+
     /// A walk that starts at the whole.
     pub fn trail(&self) -> Trail<'_> {
         Trail { places: self, steps: vec![0], levels: vec![0] }
@@ -80,6 +134,11 @@ impl<'p> Trail<'p> {
     /// A pointer names this place.
     pub fn is_named(&self) -> bool {
         self.here().iter().any(|step| self.step(*step).is_some_and(|step| step.is_named))
+    }
+
+    /// How many ways lead here, at least one: what it costs to go on.
+    pub fn width(&self) -> usize {
+        self.here().len().max(1)
     }
 
     /// A pointer may name a place inside this one.

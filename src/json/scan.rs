@@ -2,6 +2,7 @@
 
 use super::string::Strings;
 use super::{Token, MAX_DEPTH};
+use crate::work::{Work, PLACE};
 
 /// Puts the tokens of a text on a tape, and tells whether there is white space between them; none if it is no JSON.
 pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {
@@ -16,28 +17,39 @@ pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {
 pub(super) trait Tape {
     /// How many there are.
     fn length(&self) -> usize;
-    /// Adds one; so many bytes of text are left from its start on.
-    fn push(&mut self, token: Token, left: usize);
+    /// Adds one; so many bytes of text are left from its start on. None if there is no room for it.
+    fn push(&mut self, token: Token, left: usize) -> Option<()>;
     /// The list or object at that place ends there.
     fn close(&mut self, token: usize, end: u32) -> Option<()>;
 }
 
-impl Tape for Vec<Token> {
+/// Keeps as many as the work for one request allows.
+pub(super) struct Kept<'w> {
+    pub(super) tokens: Vec<Token>,
+    pub(super) work: &'w Work,
+}
+
+impl Tape for Kept<'_> {
     fn length(&self) -> usize {
-        self.len()
+        self.tokens.len()
     }
 
-    fn push(&mut self, token: Token, left: usize) {
-        if self.len() == self.capacity() {
+    fn push(&mut self, token: Token, left: usize) -> Option<()> {
+        let kept = self.tokens.len();
+        if kept == self.tokens.capacity() {
+            if !self.work.has_room(kept.saturating_mul(PLACE)) {
+                return None;
+            }
             // Twice as many, but no more than there can be: a value takes a byte and another that separates it.
             let most = left / 2 + 1;
-            self.reserve_exact(self.len().max(64).min(most));
+            self.tokens.reserve_exact(kept.max(64).min(most));
         }
-        Self::push(self, token);
+        self.tokens.push(token);
+        Some(())
     }
 
     fn close(&mut self, token: usize, end: u32) -> Option<()> {
-        let inside = self.get_mut(token..)?;
+        let inside = self.tokens.get_mut(token..)?;
         let count = inside.len() as u32;
         let token = inside.first_mut()?;
         token.end = end;
@@ -52,7 +64,9 @@ impl Tape for () {
         0
     }
 
-    fn push(&mut self, _: Token, _: usize) {}
+    fn push(&mut self, _: Token, _: usize) -> Option<()> {
+        Some(())
+    }
 
     fn close(&mut self, _: usize, _: u32) -> Option<()> {
         Some(())
@@ -109,7 +123,7 @@ impl<T: Tape> Scanner<'_, T> {
                 b'n' => self.word(at, b"null")?,
                 b't' => self.word(at, b"true")?,
                 b'f' => self.word(at, b"false")?,
-                _ => self.leaf(at, number_length(self.rest(at))?),
+                _ => self.leaf(at, number_length(self.rest(at))?)?,
             };
             match self.close(at)? {
                 Some(next) => (at, has_key) = next,
@@ -126,21 +140,24 @@ impl<T: Tape> Scanner<'_, T> {
         self.text.get(at..).unwrap_or_default()
     }
 
-    fn leaf(&mut self, at: usize, length: usize) -> usize {
+    fn leaf(&mut self, at: usize, length: usize) -> Option<usize> {
         let end = at + length;
-        self.tape.push(Token { start: at as u32, end: end as u32, inside: 0 }, self.text.len() - at);
-        end
+        self.tape.push(Token { start: at as u32, end: end as u32, inside: 0 }, self.text.len() - at)?;
+        Some(end)
     }
 
     fn word(&mut self, at: usize, word: &[u8]) -> Option<usize> {
-        self.rest(at).starts_with(word).then(|| self.leaf(at, word.len()))
+        if !self.rest(at).starts_with(word) {
+            return None;
+        }
+        self.leaf(at, word.len())
     }
 
     /// A string, whose first quote is there.
     #[inline(always)]
     fn string(&mut self, at: usize) -> Option<usize> {
         let end = self.strings.end(at)?;
-        Some(self.leaf(at, end - at))
+        self.leaf(at, end - at)
     }
 
     /// A key and its colon, and where its value begins.
@@ -159,7 +176,7 @@ impl<T: Tape> Scanner<'_, T> {
             return None;
         }
         self.open.push(Open { token: self.tape.length(), closer });
-        self.tape.push(Token { start: at as u32, ..Token::default() }, self.text.len() - at);
+        self.tape.push(Token { start: at as u32, ..Token::default() }, self.text.len() - at)?;
         Some(self.skip_space(at + 1))
     }
 

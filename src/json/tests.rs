@@ -112,7 +112,7 @@ fn the_tape_takes_at_most_six_times_the_text() {
         "0".to_owned(),
     ];
     for text in dense {
-        let tape = parse(text.as_bytes()).unwrap().tokens.capacity() * size_of::<Token>();
+        let tape = parse(text.as_bytes()).unwrap().index.tokens.capacity() * size_of::<Token>();
         assert!(tape <= 6 * text.len() + 24, "{tape} bytes for {} of {:?}", text.len(), text.get(..20));
     }
 }
@@ -314,3 +314,37 @@ const PIECES: [&str; 16] = [
     "\\ud8",
     "\u{ffff}",
 ];
+
+/// The values at pointers, found together, as one pointer after another finds them.
+fn found_together(text: &str, pointers: &[Vec<String>]) {
+    let places = Places::new(pointers.iter().cloned().map(crate::config::names::Pointer));
+    let work = Work::unbounded();
+    let index = read(text, &work).unwrap();
+    let root = index.root(text);
+    let found = places.find(root, &work);
+    for pointer in pointers {
+        let together = places.number(pointer).and_then(|number| found[number]).and_then(|place| index.node(text, place));
+        let alone = root.at(pointer);
+        let told = |node: Option<Node<'_>>| node.map(|node| (node.span(), node.place()));
+        assert_eq!(told(together), told(alone), "{pointer:?} in {text}");
+    }
+}
+
+#[test]
+fn pointers_are_found_together_as_each_is_alone() {
+    let text = r#"{"a":{"b":1},"1":[5,6],"\u0061":{"c":[{"b":2},7]},"":{"":0},"x":[[1],{"0":2}]}"#;
+    let pointers =
+        ["", "/a", "/a/b", "/a/c/0/b", "/a/c/1", "/1", "/1/1", "/1/01", "/1/2", "/", "//", "/x/0/0", "/x/1/0", "/x/-", "/b"];
+    let split = |pointer: &&str| pointer.split('/').skip(1).map(str::to_owned).collect();
+    found_together(text, &pointers.iter().map(split).collect::<Vec<_>>());
+}
+
+proptest! {
+    #[test]
+    fn any_pointers_are_found_together_as_each_is_alone(
+        document in documents(),
+        pointers in prop::collection::vec(prop::collection::vec("[a-c0-2]{0,2}", 0..4), 1..12),
+    ) {
+        found_together(&document.to_string(), &pointers);
+    }
+}

@@ -3,8 +3,8 @@
 use super::request::Named;
 use super::table::Table;
 use crate::config::names::Pointer;
-use crate::encoding;
-use crate::json::{self, Kind, Node, NotJson};
+use crate::json::{Kind, Node};
+use crate::reading::{Reading, Unread};
 
 /// What comes before the text of a string: values of different types never are the same bytes.
 pub(super) const STRING: &str = "s";
@@ -16,19 +16,19 @@ pub struct BodyValues {
 }
 
 impl BodyValues {
-    /// The values at these places in a body with this content coding. An empty body has none.
+    /// The values at these places in the body of a request. An empty body has none.
     ///
     /// # Errors
-    /// It is no JSON, or is encoded in a way that is not read here.
-    pub fn read(pointers: &[Pointer], coding: &[u8], body: &[u8], max_body: usize) -> Result<Self, NotJson> {
+    /// The body is no JSON, is encoded in a way that is not read here, or takes too much work.
+    pub fn read(pointers: &[Pointer], reading: &Reading<'_>) -> Result<Self, Unread> {
         let mut values = Self::default();
-        if body.is_empty() {
+        if reading.body().is_empty() {
             return Ok(values);
         }
-        let decoded = encoding::decode(coding, body, max_body).map_err(|_| NotJson)?;
-        let json = json::parse(&decoded)?;
+        let body = reading.look_into(reading.decoded()?);
+        body.root()?;
         for pointer in pointers {
-            if let Some(value) = json.root().at(&pointer.0) {
+            if let Some(value) = body.at(pointer)? {
                 values.push(pointer, value);
             }
         }

@@ -1,11 +1,8 @@
 //! The body that a target receives.
 
-use std::borrow::Cow;
-
-use super::{Source, Unfit};
-use crate::encoding;
+use super::Unfit;
 use crate::header_names::describes_body;
-use crate::json;
+use crate::reading::{Body, Reading};
 use crate::redact::Redaction;
 use crate::template::{Env, JsonTemplate, Template, Values};
 
@@ -73,17 +70,15 @@ impl BodyShape {
 
     /// The primary's body as expressions see it: decoded, if it `is_read`, and redacted. What cannot be read cannot be redacted, and so does
     /// not leave.
-    pub(super) fn read<'a>(&self, source: &Source<'a>, is_read: bool) -> Result<Cow<'a, [u8]>, Unfit> {
-        if source.body.is_empty() || !(is_read || self.redact.is_some()) {
-            return Ok(Cow::Borrowed(source.body));
+    pub(super) fn read<'r>(&self, reading: &'r Reading<'_>, is_read: bool) -> Result<Body<'r>, Unfit> {
+        if reading.body().is_empty() || !(is_read || self.redact.is_some()) {
+            return Ok(Body::Raw(reading.body()));
         }
-        let encoding = source.head.all().get_all(b"content-encoding").next().unwrap_or_default();
-        let body = encoding::decode(encoding, source.body, source.max_body).map_err(|_| Unfit::BodyNotJson)?;
-        let Some(redaction) = &self.redact else {
-            return Ok(body);
+        let document = match &self.redact {
+            Some(redaction) => reading.redacted(redaction)?,
+            None => reading.decoded()?,
         };
-        let json = json::parse(&body).map_err(|_| Unfit::BodyNotJson)?;
-        Ok(Cow::Owned(redaction.apply(&json).into_owned()))
+        Ok(Body::Read(reading.look_into(document)))
     }
 }
 

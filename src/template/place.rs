@@ -22,6 +22,15 @@ pub enum Place {
 }
 
 impl Place {
+    /// The work of making a value fit, beyond that of writing it.
+    pub(super) fn cost(self, value: &str) -> usize {
+        value.len().saturating_mul(match self {
+            Self::Text => 0,
+            Self::Path => 8,
+            Self::Header | Self::Authority => 4,
+        })
+    }
+
     /// Writes a value at the end of a text.
     pub(super) fn put(self, text: &mut String, value: &str) {
         match self {

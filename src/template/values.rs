@@ -1,7 +1,6 @@
 //! What expressions refer to.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
@@ -11,7 +10,9 @@ use uuid::Uuid;
 
 use super::Expression;
 use crate::headers::HeaderMap;
-use crate::json::{self, Json, Kind, Node};
+use crate::json::{Kind, Node};
+use crate::reading::{Body, Query};
+use crate::work::Work;
 
 /// The primary's answer, as far as expressions speak of it.
 #[derive(Debug)]
@@ -37,7 +38,11 @@ pub struct Facts<'a> {
     /// Its headers, pseudo headers included.
     pub headers: &'a HeaderMap,
     /// Its body.
-    pub body: &'a [u8],
+    pub body: Body<'a>,
+    /// The parameters of its query.
+    pub query: &'a Query,
+    /// What counts the work of reading and writing it.
+    pub work: &'a Work,
     /// The target's name.
     pub target: &'a str,
     /// The delivery's id.
@@ -62,8 +67,6 @@ pub struct Facts<'a> {
 #[derive(Debug)]
 pub struct Values<'a> {
     facts: Facts<'a>,
-    /// The body as JSON, parsed when somebody asks for it; none if it is none.
-    body: OnceCell<Option<Json<'a>>>,
 }
 
 /// The value of an expression.
@@ -79,11 +82,27 @@ pub(super) enum Found<'v> {
 impl<'a> Values<'a> {
     /// Values made of these facts.
     pub fn new(facts: Facts<'a>) -> Self {
-        Self { facts, body: OnceCell::new() }
+        Self { facts }
     }
 
-    /// The value of an expression.
+    /// The value of an expression. What is found is written somewhere, which is work; once that is too much, nothing is found.
     pub(super) fn get(&self, expression: &Expression) -> Found<'_> {
+        if self.facts.work.is_over() {
+            return Found::Absent;
+        }
+        let found = self.find(expression);
+        match self.facts.work.spend(found.cost()) {
+            Ok(()) => found,
+            Err(_) => Found::Absent,
+        }
+    }
+
+    /// Counts work with a value; false if it is too much, and so must not be done.
+    pub(super) fn affords(&self, work: usize) -> bool {
+        self.facts.work.spend(work).is_ok()
+    }
+
+    fn find(&self, expression: &Expression) -> Found<'_> {
         let facts = &self.facts;
         match expression {
             Expression::Method => self.header(b":method"),
@@ -92,12 +111,10 @@ impl<'a> Values<'a> {
             Expression::Query(name) => self.parameter(name),
             Expression::Authority => self.header(b":authority"),
             Expression::Header(name) => self.header(name.0.as_bytes()),
-            Expression::Body => self.json().map_or(Found::Absent, |json| Found::Json(json.root())),
-            Expression::BodyPointer(pointer) => {
-                self.json().and_then(|json| json.root().at(&pointer.0)).map_or(Found::Absent, Found::Json)
-            }
-            Expression::BodyText => Found::Text(String::from_utf8_lossy(facts.body)),
-            Expression::BodyBase64 => base64(facts.body),
+            Expression::Body => facts.body.root().map_or(Found::Absent, Found::Json),
+            Expression::BodyPointer(pointer) => facts.body.at(pointer).map_or(Found::Absent, Found::Json),
+            Expression::BodyText => self.text(facts.body.bytes()),
+            Expression::BodyBase64 => self.base64(facts.body.bytes()),
             Expression::Target => Found::Text(facts.target.into()),
             Expression::DeliveryId => Found::Text(facts.delivery_id.to_string().into()),
             Expression::CorrelationId => Found::Text(facts.correlation_id.into()),
@@ -106,7 +123,7 @@ impl<'a> Values<'a> {
             Expression::NowS => Found::Number(facts.now.as_secs()),
             Expression::NowMs => Found::Number(u64::try_from(facts.now.as_millis()).unwrap_or(u64::MAX)),
             Expression::DeadLetter => facts.dead_letter.map_or(Found::Absent, Found::Written),
-            Expression::DeadLetterBase64 => facts.dead_letter.map_or(Found::Absent, base64),
+            Expression::DeadLetterBase64 => facts.dead_letter.map_or(Found::Absent, |letter| self.base64(letter)),
             Expression::Property(path) => {
                 let property = facts.properties.iter().find(|property| property.path == *path);
                 property.map_or(Found::Absent, |property| Found::Text(property.value.as_str().into()))
@@ -145,18 +162,37 @@ impl<'a> Values<'a> {
 
     /// The first parameter of that name, read as HTML forms write it: `+` is a space.
     fn parameter(&self, name: &str) -> Found<'_> {
-        let value =
-            form_urlencoded::parse(self.query().unwrap_or_default()).find_map(|(other, value)| (other == name).then_some(value));
-        value.map_or(Found::Absent, Found::Text)
+        let value = self.facts.query.get(self.query().unwrap_or_default(), name, self.facts.work);
+        value.map_or(Found::Absent, |value| Found::Text(value.into()))
     }
 
-    /// The body as JSON; none if it is none.
-    pub fn json(&self) -> Option<&Json<'a>> {
-        self.body.get_or_init(|| json::parse(self.facts.body).ok()).as_ref()
+    /// Bytes as text, each that is none replaced.
+    fn text(&self, bytes: &'a [u8]) -> Found<'_> {
+        match self.facts.work.spend(bytes.len()) {
+            Ok(()) => Found::Text(String::from_utf8_lossy(bytes)),
+            Err(_) => Found::Absent,
+        }
+    }
+
+    fn base64(&self, bytes: &[u8]) -> Found<'static> {
+        match self.facts.work.spend(bytes.len()) {
+            Ok(()) => Found::Text(BASE64.encode(bytes).into()),
+            Err(_) => Found::Absent,
+        }
     }
 }
 
 impl<'v> Found<'v> {
+    /// The bytes that are written of it.
+    fn cost(&self) -> usize {
+        match self {
+            Self::Absent | Self::Number(_) => 0,
+            Self::Text(text) => text.len(),
+            Self::Json(node) => node.written().len(),
+            Self::Written(json) => json.len(),
+        }
+    }
+
     pub(super) fn into_text(self) -> Cow<'v, str> {
         match self {
             Self::Absent => "".into(),
@@ -206,10 +242,6 @@ pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
 fn first<'a>(headers: &'a HeaderMap, name: &[u8]) -> Found<'a> {
     let value = headers.iter().find_map(|(other, value)| (other == name).then_some(value));
     value.map_or(Found::Absent, |value| Found::Text(text_of(value)))
-}
-
-fn base64(bytes: &[u8]) -> Found<'static> {
-    Found::Text(BASE64.encode(bytes).into())
 }
 
 /// The text of a header's name or value: UTF-8, or else ISO-8859-1, in which every byte is a character (RFC 9110, 5.5).

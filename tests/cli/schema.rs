@@ -176,7 +176,7 @@ broken! {
     a_number_with_a_fraction_is_refused: target(json!({"limits": {"max_in_flight": 1e6}})) => target(json!({"limits": {"max_in_flight": 1.5}}));
     a_number_below_its_range_is_refused: target(json!({"limits": {"max_in_flight": 1}})) => target(json!({"limits": {"max_in_flight": 0}}));
     a_number_above_its_range_is_refused: target(json!({"retry": {"max_attempts": 100}})) => target(json!({"retry": {"max_attempts": 101}}));
-    a_size_above_its_range_is_refused: with(json!({}), json!({"limits": {"max_body_bytes": 1_073_741_824, "max_buffered_bytes": "1GiB"}})) => with(json!({}), json!({"limits": {"max_body_bytes": 1_073_741_825, "max_buffered_bytes": "2GiB"}}));
+    a_size_above_its_range_is_refused: with(json!({}), json!({"limits": {"max_body_bytes": 67_108_864, "max_buffered_bytes": "384MiB"}})) => with(json!({}), json!({"limits": {"max_body_bytes": 67_108_865, "max_buffered_bytes": "384MiB"}}));
     a_size_of_another_unit_is_refused: with(json!({}), json!({"limits": {"max_body_bytes": "1 kb"}})) => with(json!({}), json!({"limits": {"max_body_bytes": "1 parsec"}}));
     a_percentage_above_100_is_refused: target(json!({"sample": {"percent": 100}})) => target(json!({"sample": {"percent": 100.1}}));
     a_percentage_of_nothing_is_refused: target(json!({"sample": {"percent": 0.001}})) => target(json!({"sample": {"percent": 0}}));

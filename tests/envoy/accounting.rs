@@ -220,12 +220,13 @@ const HISTOGRAMS: [&str; 4] = ["latency_ms", "batch_items", "compare_primary_lat
 const CAUSES: [&str; 8] =
     ["status_4xx", "status_5xx", "status_other", "timeout", "reset", "connect_failure", "overflow_or_no_host", "not_sent"];
 
-const REASONS: [&str; 16] = [
+const REASONS: [&str; 17] = [
     "body_too_large",
     "truncated",
     "primary_failed",
     "body_not_json",
     "grpc_stream",
+    "work_limit",
     "answered_early",
     "retry_budget",
     "queue_full",

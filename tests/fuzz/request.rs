@@ -6,6 +6,7 @@ use serde_json::{json, Value};
 use sidecast::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::Config;
 use sidecast::headers::{HeaderMap, Pairs};
+use sidecast::reading::{Reading, Terms};
 use sidecast::shape::{Attempt, Source, Unfit};
 use sidecast::template::{Answered, Property};
 use uuid::Uuid;
@@ -54,13 +55,9 @@ pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<
         .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });
     captured.keep_all(headers);
     let answered = Answered { status: 201, headers: map(&request.answered) };
-    let source = Source {
-        head: &captured,
-        body: &request.body,
-        answered: Some(&answered),
-        at: Duration::from_millis(1_767_323_045_678),
-        max_body: 1 << 16,
-    };
+    let terms = Terms { max_body: 1 << 16, ..config.reading.clone() };
+    let reading = Reading::new(&captured, &request.body, &terms);
+    let source = Source { reading: &reading, answered: Some(&answered), at: Duration::from_millis(1_767_323_045_678) };
     let attempt =
         Attempt { target: "audit", number: 3, delivery_id: Uuid::from_bytes([0x11; 16]), span_id: [0xcd; 8], is_shown: false };
     let shape = &config.targets[0].shape;

@@ -169,7 +169,7 @@ fn answers_are_held_in_half_of_the_bytes_and_no_longer_than_a_body_may_be() {
 #[test]
 fn several_targets_are_compared_with_one_copy_of_the_answer() {
     let all = ["a", "b", "c"].map(|name| with(target(name), &json!({"compare": {}})));
-    let limits = json!({"limits": {"max_body_bytes": 2_000, "max_buffered_bytes": 8_000}});
+    let limits = json!({"limits": {"max_body_bytes": 2_000, "max_buffered_bytes": 12_000}});
     let (host, worker) = mirroring_with(&with(targets(&all), &limits));
     let body = json!("x".repeat(1_500)).to_string();
     for round in 1..=100 {

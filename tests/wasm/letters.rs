@@ -121,7 +121,7 @@ fn a_letter_that_had_to_wait_tells_the_times_of_its_request_and_not_its_own() {
 fn the_bytes_of_a_letter_are_within_the_workers_bound() {
     let (host, worker) = mirroring_with(&with(
         audit_with(&json!({"dead_letter": {"cluster": "dlq"}})),
-        &json!({"limits": {"max_body_bytes": "1KiB", "max_buffered_bytes": "1500"}}),
+        &json!({"limits": {"max_body_bytes": "1KiB", "max_buffered_bytes": "2000"}}),
     ));
     // Bytes that are no text take a third more in a letter.
     worker.exchange(&Request::post("/").body(vec![0xff_u8; 1_000]));

@@ -6,7 +6,9 @@ use super::{env, of_target};
 use crate::config::Config;
 use crate::dead_letter::{DeadLetter, Letter};
 use crate::headers::HeaderMap;
+use crate::json::Places;
 use crate::stats::DropReason;
+use crate::work::Work;
 
 /// The problems of a configuration whose dead letter has these fields besides its cluster.
 fn of_dead_letter(fields: &str) -> Vec<String> {
@@ -19,7 +21,7 @@ fn dead_letter_of(text: &str) -> DeadLetter {
 
 /// The headers and the body of the call that a dead letter makes for a request without anything in it.
 fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
-    let call = dead_letter.call(&Letter {
+    let letter = Letter {
         id: uuid::Uuid::nil(),
         target: "t",
         reason: DropReason::Expired,
@@ -32,8 +34,8 @@ fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
         body: b"",
         answered: None,
         properties: &[],
-    });
-    let call = call.unwrap();
+    };
+    let call = dead_letter.call(&letter, &Places::new([]), &Work::unbounded()).unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let headers = HeaderMap::new(call.headers).iter().map(|(name, value)| (text(name), text(value))).collect();
     (headers, text(&call.body))

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use super::delivery::{Batch, Delivery, InFlight, Load, One};
+use super::deferred::Deferred;
+use super::delivery::{Batch, Delivery, InFlight, Load};
 use super::{signed, Mirror, UnderWay};
 use crate::batch::Format;
 use crate::breaker::{Admission, Sample};
@@ -11,8 +12,9 @@ use crate::grpc;
 use crate::host::calls::{self, number, Buffer};
 use crate::host::journal::{self, Report};
 use crate::log_event::Event;
-use crate::outbox::Weigh;
+use crate::outbox::{Charge, Weigh};
 use crate::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
+use crate::reading::{Reading, Terms};
 use crate::retry::{parse_retry_after, Failed, RetryPolicy};
 use crate::shape::{Attempt, Call, Source};
 use crate::stats::{DropReason, Metric};
@@ -51,9 +53,19 @@ pub(super) enum NoCall {
 impl Mirror {
     /// Attempts a delivery that has a place; as long as none is under way for it, also those that wait for that place.
     pub(super) fn send(&mut self, delivery: Delivery, now: Duration) {
+        self.send_read(delivery, now, None);
+    }
+
+    /// The same for a delivery whose request is being read for others, too.
+    pub(super) fn send_read(&mut self, delivery: Delivery, now: Duration, mut reading: Option<&Reading<'_>>) {
         let mut next = Some(delivery);
         while let Some(mut delivery) = next {
             let target = delivery.target;
+            let reading = reading.take();
+            if reading.is_none() && self.is_spent() && self.takes_work(&delivery) {
+                self.defer(Deferred::Attempt(delivery), now);
+                return;
+            }
             if self.has_expired(&delivery, now) {
                 self.give_up_before_attempt(delivery, DropReason::Expired, now);
                 next = self.leave_place(target);
@@ -67,15 +79,16 @@ impl Mirror {
                     continue;
                 }
             };
-            let called = self.attempt(&delivery, now);
+            let called = self.attempt(&delivery, now, reading);
             if !matches!(called, Err(NoCall::Unfit(_))) {
                 self.count_attempt(&delivery, now);
             }
             next = match called {
-                Ok(token) => {
+                Ok((token, call_charge)) => {
                     self.count(target, Metric::Inflight);
                     self.forget_body(&mut delivery);
-                    self.under_way.insert(token, UnderWay::Attempt(InFlight { delivery, started: now, permit }));
+                    let in_flight = InFlight { delivery, started: now, permit, _call_charge: call_charge };
+                    self.under_way.insert(token, UnderWay::Attempt(in_flight));
                     None
                 }
                 Err(NoCall::Unfit(reason)) => {
@@ -98,26 +111,71 @@ impl Mirror {
         self.lanes.get_mut(delivery.target).is_some_and(|lane| lane.lane.park(delivery.weight()))
     }
 
-    fn attempt(&mut self, delivery: &Delivery, now: Duration) -> Result<u32, NoCall> {
+    /// Starts the call of an attempt: its token, and the bytes taken for what Envoy holds of it beyond the delivery itself.
+    fn attempt(
+        &mut self,
+        delivery: &Delivery,
+        now: Duration,
+        shared: Option<&Reading<'_>>,
+    ) -> Result<(u32, Option<Charge>), NoCall> {
+        match shared {
+            Some(reading) => self.attempt_read(delivery, now, Some(reading)),
+            None => {
+                let own = delivery.reading(&self.config.reading);
+                self.attempt_read(delivery, now, own.as_ref())
+            }
+        }
+    }
+
+    fn attempt_read(
+        &mut self,
+        delivery: &Delivery,
+        now: Duration,
+        reading: Option<&Reading<'_>>,
+    ) -> Result<(u32, Option<Charge>), NoCall> {
         let span_id = self.random.take(calls::random);
         let received_at = || calls::wall_clock().saturating_sub(now.saturating_sub(delivery.received));
-        let Call { headers, body } = self.call(delivery, delivery.attempt, span_id, Form::Call, received_at)?;
-        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
+        let before = reading.map_or(0, |reading| reading.work().spent());
+        let call = self.call(delivery, reading, delivery.attempt, span_id, Form::Call, received_at);
+        self.spend(reading.map_or(0, |reading| reading.work().spent().saturating_sub(before)));
+        let Call { headers, body } = call?;
         if let (1, Load::Batch(batch)) = (delivery.attempt, &delivery.load) {
             self.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
         }
-        calls::http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Refused)
+        let charge = self.charge_call(delivery, headers.len().saturating_add(body.len()))?;
+        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
+        let token = calls::http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Refused)?;
+        Ok((token, charge))
     }
 
-    /// What is asked of Envoy for a delivery. `at` gives the time at which its request was complete, since 1970.
-    pub(super) fn call<'a>(
+    /// Envoy holds the request as it was made for the target, which can be longer than what came.
+    fn charge_call(&mut self, delivery: &Delivery, made: usize) -> Result<Option<Charge>, NoCall> {
+        let more = match &delivery.load {
+            Load::One(one) if self.takes_work(delivery) => made.saturating_sub(one.charge.bytes()),
+            _ => 0,
+        };
+        if more == 0 {
+            return Ok(None);
+        }
+        self.charge(more).map(Some).ok_or(NoCall::Unfit(DropReason::BufferFull))
+    }
+
+    /// True for a delivery whose request is put together anew for each attempt.
+    pub(super) fn takes_work(&self, delivery: &Delivery) -> bool {
+        let is_plain = self.config.targets.get(delivery.target).is_none_or(|target| target.shape.is_plain());
+        matches!(delivery.load, Load::One(_)) && !is_plain
+    }
+
+    /// What is asked of Envoy for a delivery, of whose request this was read. `at` gives the time at which its request was complete, since 1970.
+    pub(super) fn call<'r>(
         &self,
-        delivery: &'a Delivery,
+        delivery: &'r Delivery,
+        reading: Option<&'r Reading<'_>>,
         number: u32,
         span_id: [u8; 8],
         form: Form,
         at: impl FnOnce() -> Duration,
-    ) -> Result<Call<'a>, NoCall> {
+    ) -> Result<Call<'r>, NoCall> {
         let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
         let is_shown = form == Form::Letter;
         let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id, is_shown };
@@ -125,7 +183,8 @@ impl Mirror {
         let call = match &delivery.load {
             Load::One(one) => {
                 let at = if target.reads.time { at() } else { Duration::ZERO };
-                target.shape.call(&one.source(at, self.config.max_body_bytes), &attempt, guard)
+                let reading = reading.ok_or(NoCall::Refused(Refusal::HostError))?;
+                target.shape.call(&Source { reading, answered: one.answered.as_deref(), at }, &attempt, guard)
             }
             Load::Batch(batch) => {
                 let format = target.batch.map(|batch| batch.format).filter(|_| !is_shown);
@@ -179,7 +238,7 @@ impl Mirror {
     }
 
     fn attempt_ended(&mut self, attempt: InFlight, headers: u32, body_size: usize, now: Duration) {
-        let InFlight { delivery, started, permit } = attempt;
+        let InFlight { delivery, started, permit, _call_charge } = attempt;
         let elapsed = now.saturating_sub(started);
         self.add(delivery.target, Metric::Inflight, -1);
         self.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
@@ -293,11 +352,13 @@ impl Mirror {
     }
 }
 
-impl One {
-    /// The request as its target asks for it to be made; `at` is the time at which it was complete.
-    fn source(&self, at: Duration, max_body: usize) -> Source<'_> {
-        let body = self.body.as_deref().map_or(&[][..], Vec::as_slice);
-        Source { head: &self.head, body, answered: self.answered.as_deref(), at, max_body }
+impl Delivery {
+    /// A single request of which nothing was read yet; none for a batch.
+    pub(super) fn reading(&self, terms: &Terms) -> Option<Reading<'_>> {
+        match &self.load {
+            Load::One(one) => Some(Reading::new(&one.head, one.body.as_deref().map_or(&[][..], Vec::as_slice), terms)),
+            Load::Batch(_) => None,
+        }
     }
 }
 

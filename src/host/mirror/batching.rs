@@ -15,6 +15,7 @@ use crate::headers::Pairs;
 use crate::host::calls;
 use crate::ids::random_id;
 use crate::outbox::Charge;
+use crate::reading::Reading;
 use crate::shape::{Attempt, Source};
 use crate::stats::{DropReason, Metric};
 
@@ -81,8 +82,9 @@ impl Batching {
 }
 
 impl Mirror {
-    /// Takes in a request for the batches of a target.
-    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, now: &Now) {
+    /// Takes in a request for the batches of a target. If it is being read for the batches of others, too, it becomes an item at once, so that
+    /// it is read once.
+    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, shared: Option<&Reading<'_>>, now: &Now) {
         let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Arrival>())) else {
             self.count_as_matched(index, 1);
             let id = random_id(self.random.take(calls::random));
@@ -95,7 +97,7 @@ impl Mirror {
         let arrival = |received| Arrival { complete: complete.clone(), received, at, charge };
         if !self.has_place(index, now) {
             self.count_as_matched(index, 1);
-            if let Some((line, item)) = self.item(index, arrival(**now)) {
+            if let Some((line, item)) = self.item(index, arrival(**now), shared) {
                 let reason = if self.is_rate_limited(index, **now) { DropReason::RateLimited } else { DropReason::QueueFull };
                 self.give_up_item(index, line, item, reason, **now);
             }
@@ -107,6 +109,15 @@ impl Mirror {
         let first = batching.arrivals.first().map(|first| first.received);
         let received = first.filter(|_| !is_dated).unwrap_or_else(|| **now);
         let arrival = arrival(received);
+        if shared.is_some() && first.is_none() {
+            self.count_as_matched(index, 1);
+            let mut change = Waiting::default();
+            self.become_item(index, arrival, shared, **now, &mut change);
+            self.show(index, change);
+            let due = self.batching(index).and_then(|batching| batching.due());
+            self.arm_for(due, **now);
+            return;
+        }
         let size = Waiting::one(&arrival.charge);
         if batching.arrivals.add(arrival, received, batching.collector.room()) {
             self.gather(index, **now);
@@ -135,33 +146,50 @@ impl Mirror {
         if batching.arrivals.is_empty() {
             return;
         }
-        let arrivals = batching.arrivals.take();
+        let mut arrivals = batching.arrivals.take().into_iter();
         let mut change = std::mem::take(&mut batching.shown).negative();
-        self.count_as_matched(index, arrivals.len());
-        for arrival in arrivals {
-            let Some((line, item)) = self.item(index, arrival) else {
-                self.leave_parked(index);
-                continue;
+        let mut count = 0_usize;
+        while !self.is_spent() {
+            let Some(arrival) = arrivals.next() else {
+                break;
             };
-            if self.is_rate_limited(index, item.received) {
-                self.leave_parked(index);
-                self.give_up_item(index, line, item, DropReason::RateLimited, now);
-                continue;
-            }
-            change = change.and(Waiting::one(&item.charge));
-            let Some(batching) = self.batching(index) else {
-                return;
-            };
-            let received = item.received;
-            let Completed { before, full } = batching.collector.add(line, item, received);
-            for batch in before.into_iter().chain(full) {
-                self.show(index, std::mem::take(&mut change));
-                self.let_go(index, batch, now);
-            }
+            count = count.saturating_add(1);
+            self.become_item(index, arrival, None, now, &mut change);
+        }
+        self.count_as_matched(index, count);
+        let rest: Vec<_> = arrivals.collect();
+        if let (Some(first), Some(batching)) = (rest.first(), self.batching(index)) {
+            // Those that are left are the next tick's.
+            batching.shown = Waiting::one(&first.charge);
+            change = change.and(batching.shown);
+            batching.arrivals.put_back(rest, now);
         }
         self.show(index, change);
         let due = self.batching(index).and_then(|batching| batching.due());
         self.arm_for(due, now);
+    }
+
+    /// A request, which has a place, becomes an item, or is given up. `change` is what gauges have to tell of it.
+    fn become_item(&mut self, index: usize, arrival: Arrival, shared: Option<&Reading<'_>>, now: Duration, change: &mut Waiting) {
+        let Some((line, item)) = self.item(index, arrival, shared) else {
+            self.leave_parked(index);
+            return;
+        };
+        if self.is_rate_limited(index, item.received) {
+            self.leave_parked(index);
+            self.give_up_item(index, line, item, DropReason::RateLimited, now);
+            return;
+        }
+        *change = change.and(Waiting::one(&item.charge));
+        let Some(batching) = self.batching(index) else {
+            return;
+        };
+        let received = item.received;
+        let Completed { before, full } = batching.collector.add(line, item, received);
+        for batch in before.into_iter().chain(full) {
+            self.show(index, std::mem::take(change));
+            self.let_go(index, batch, now);
+        }
     }
 
     /// Counts requests that were not when they came.
@@ -190,23 +218,37 @@ impl Mirror {
     }
 
     /// The item that a request becomes, and what its call has to say; none if it was given up.
-    fn item(&mut self, index: usize, arrival: Arrival) -> Option<(Pairs, BatchItem)> {
+    fn item(&mut self, index: usize, arrival: Arrival, shared: Option<&Reading<'_>>) -> Option<(Pairs, BatchItem)> {
         let Arrival { complete, received, at, charge } = arrival;
         // What the item holds is taken instead.
         drop(charge);
+        match shared {
+            Some(reading) => self.item_of(index, &complete, (received, at), reading),
+            None => {
+                let own = Reading::new(&complete.head, &complete.body, &self.config.reading);
+                self.item_of(index, &complete, (received, at), &own)
+            }
+        }
+    }
+
+    /// The same for a request that is complete since then, by both clocks.
+    fn item_of(
+        &mut self,
+        index: usize,
+        complete: &Complete,
+        (received, at): (Duration, Duration),
+        reading: &Reading<'_>,
+    ) -> Option<(Pairs, BatchItem)> {
         let id = random_id(self.random.take(calls::random));
         let correlation_id = complete.head.correlation_id();
         let target = self.config.targets.get(index)?;
         let format = target.batch?.format;
         let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
-        let source = Source {
-            head: &complete.head,
-            body: &complete.body,
-            answered: complete.answered.as_deref(),
-            at,
-            max_body: self.config.max_body_bytes,
-        };
-        let (line, json) = match target.shape.item(&source, &attempt, format) {
+        let source = Source { reading, answered: complete.answered.as_deref(), at };
+        let before = reading.work().spent();
+        let item = target.shape.item(&source, &attempt, format);
+        self.spend(reading.work().spent().saturating_sub(before));
+        let (line, json) = match item {
             Ok(item) => item,
             Err(unfit) => {
                 // An item has no headers of its own, so it cannot have too many.
@@ -216,11 +258,15 @@ impl Mirror {
             }
         };
         let json = match json {
-            Cow::Borrowed(json) if json.len() == complete.body.len() => Rc::clone(&complete.body),
-            json => Rc::new(json.into_owned()),
+            Cow::Borrowed(json) if json.len() == complete.body.len() && reading.is_plain(json) => Rc::clone(&complete.body),
+            Cow::Borrowed(json) => Rc::new(json.to_vec()),
+            Cow::Owned(mut json) => {
+                json.shrink_to_fit();
+                Rc::new(json)
+            }
         };
         // What the call says is held once for all of its items, and by each of their letters.
-        let held = [json.len(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
+        let held = [json.capacity(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
         let Some(charge) = self.charge(held.into_iter().fold(0, usize::saturating_add)) else {
             self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return None;

@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::deferred::Deferred;
 use super::delivery::Load;
 use super::{signed, Delivery, Mirror};
-use crate::compare::{compare, Answer, Unavailable, Verdict};
+use crate::compare::{compare_within, Answer, Unavailable, Verdict};
 use crate::host::calls::{self, Buffer};
 use crate::host::journal;
 use crate::outbox::Charge;
 use crate::outcome::Cause;
 use crate::stats::Metric;
+use crate::work::Work;
 
 /// One target's comparison for one request; a clone is the same one.
 #[derive(Clone)]
@@ -48,6 +50,20 @@ pub(in crate::host) struct Reply {
 struct Subject {
     delivery_id: Uuid,
     correlation_id: Rc<str>,
+}
+
+/// Two answers to one request, which are both there.
+pub(super) struct Pair {
+    target: usize,
+    primary: Rc<Reply>,
+    mirrored: Reply,
+    subject: Subject,
+}
+
+impl Pair {
+    pub(super) fn target(&self) -> usize {
+        self.target
+    }
 }
 
 impl Comparison {
@@ -95,13 +111,18 @@ fn sent(value: &[u8]) -> Option<&[u8]> {
 
 impl Mirror {
     /// The primary has answered, or never will.
-    pub(in crate::host) fn primary_answered(&self, comparisons: &[Comparison], primary: Reply) {
+    pub(in crate::host) fn primary_answered(&mut self, comparisons: &[Comparison], primary: Reply) {
         let primary = Rc::new(primary);
         for comparison in comparisons {
             match comparison.replace(Slot::Primary(Rc::clone(&primary))) {
                 Slot::Target(target, subject) => {
                     comparison.replace(Slot::Done);
-                    self.compare(comparison.target, &primary, &target, &subject);
+                    self.compare_soon(Pair {
+                        target: comparison.target,
+                        primary: Rc::clone(&primary),
+                        mirrored: target,
+                        subject,
+                    });
                 }
                 Slot::Done => {
                     comparison.replace(Slot::Done);
@@ -112,7 +133,7 @@ impl Mirror {
     }
 
     /// A delivery has ended with an answer of its target, whose body can be read now.
-    pub(super) fn answered(&self, delivery: &mut Delivery, cause: Cause, elapsed: Duration, body_size: usize) {
+    pub(super) fn answered(&mut self, delivery: &mut Delivery, cause: Cause, elapsed: Duration, body_size: usize) {
         let Load::One(one) = &mut delivery.load else {
             return;
         };
@@ -125,16 +146,18 @@ impl Mirror {
     }
 
     /// A delivery has ended without an answer.
-    pub(super) fn unanswered(&self, comparison: Option<Comparison>) {
+    pub(super) fn unanswered(&mut self, comparison: Option<Comparison>) {
         if let Some(comparison) = comparison {
             let subject = Subject { delivery_id: Uuid::nil(), correlation_id: "".into() };
             self.target_ended(&comparison, Reply::none(), subject);
         }
     }
 
-    fn target_ended(&self, comparison: &Comparison, reply: Reply, subject: Subject) {
+    fn target_ended(&mut self, comparison: &Comparison, reply: Reply, subject: Subject) {
         match comparison.replace(Slot::Done) {
-            Slot::Primary(primary) => self.compare(comparison.target, &primary, &reply, &subject),
+            Slot::Primary(primary) => {
+                self.compare_soon(Pair { target: comparison.target, primary, mirrored: reply, subject });
+            }
             Slot::Nothing => {
                 comparison.replace(Slot::Target(reply, subject));
             }
@@ -172,7 +195,25 @@ impl Mirror {
         reply
     }
 
-    fn compare(&self, target: usize, primary: &Reply, mirrored: &Reply, subject: &Subject) {
+    /// Compares two answers; later, if this callback has done its share.
+    fn compare_soon(&mut self, pair: Pair) {
+        if self.is_spent() {
+            self.defer(Deferred::Comparison(pair), calls::monotonic());
+        } else {
+            self.compare(pair);
+        }
+    }
+
+    /// Compares two answers.
+    pub(super) fn compare(&mut self, pair: Pair) {
+        let work = Work::new(self.config.reading.max_work);
+        self.compare_within(&pair, &work);
+        self.spend(work.spent());
+    }
+
+    fn compare_within(&self, pair: &Pair, work: &Work) {
+        let Pair { target, primary, mirrored, subject } = pair;
+        let target = *target;
         let Some(settings) = self.config.targets.get(target).and_then(|target| target.compare.as_ref()) else {
             return;
         };
@@ -182,7 +223,7 @@ impl Mirror {
         };
         self.add(target, Metric::ComparePrimaryLatencyMs, signed(primary.elapsed.as_millis()));
         self.add(target, Metric::CompareTargetLatencyMs, signed(mirrored.elapsed.as_millis()));
-        let verdict = compare(settings, &one, &other, self.config.max_body_bytes);
+        let verdict = compare_within(settings, &one, &other, self.config.max_body_bytes, work);
         self.count(
             target,
             match &verdict {

@@ -3,25 +3,26 @@
 use super::intake::{is_counted_later, Complete, Targets, Wanted};
 use super::Mirror;
 use crate::capture::RequestHead;
-use crate::config::Config;
 use crate::matching::{BodyValues, Request};
-use crate::stats::{DropReason, Metric};
+use crate::reading::Reading;
+use crate::stats::Metric;
 
 impl Mirror {
     /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body
     /// cannot be read, nothing is known of the values in it: the request is given up for all targets that asked, and counted.
-    pub(in crate::host) fn decide(&self, wanted: Wanted, complete: &Complete) -> Wanted {
+    pub(in crate::host) fn decide(&self, wanted: Wanted, complete: &Complete, reading: &Reading<'_>) -> Wanted {
         let undecided = wanted.undecided;
         if undecided.is_empty() {
             return wanted;
         }
         let headers = complete.head.all();
-        let coding = headers.get_all(b"content-encoding").next().unwrap_or_default();
-        let Config { matched_pointers, max_body_bytes, .. } = &self.config;
-        let Ok(body) = BodyValues::read(matched_pointers, coding, &complete.body, *max_body_bytes) else {
-            let asking = wanted.limited(|targets| targets.and(undecided));
-            self.give_up_incomplete(asking, &complete.head, DropReason::BodyNotJson);
-            return wanted.limited(|targets| targets.without(undecided));
+        let body = match BodyValues::read(&self.config.matched_pointers, reading) {
+            Ok(body) => body,
+            Err(unread) => {
+                let asking = wanted.limited(|targets| targets.and(undecided));
+                self.give_up_incomplete(asking, &complete.head, unread.drop_reason());
+                return wanted.limited(|targets| targets.without(undecided));
+            }
         };
         let head = RequestHead::read(headers, &self.config.loop_guard);
         let request = Request::new(&head, headers, &self.config.matched_parameters).with_body(&body);

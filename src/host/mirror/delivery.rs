@@ -68,6 +68,8 @@ pub(super) struct InFlight {
     pub(super) delivery: Delivery,
     pub(super) started: Duration,
     pub(super) permit: Permit,
+    /// Bytes taken from the worker's budget for what Envoy holds of the call beyond the delivery; given back at its end.
+    pub(super) _call_charge: Option<Charge>,
 }
 
 /// What waiting copies take.

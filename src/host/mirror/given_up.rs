@@ -5,7 +5,8 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::attempt::{Form, NoCall};
-use super::delivery::{Delivery, Load};
+use super::deferred::Deferred;
+use super::delivery::{Burden, Delivery, Load};
 use super::{signed, Mirror, TargetLane, UnderWay};
 use crate::dead_letter::{Call, Letter};
 use crate::headers::HeaderMap;
@@ -14,8 +15,9 @@ use crate::host::journal::{self, Report};
 use crate::log_event::{Event, LetterEnd};
 use crate::outbox::{Offer, Weigh};
 use crate::outcome::{Cause, End, Refusal};
+use crate::shape::Unfit;
 use crate::stats::{DropReason, Metric};
-use crate::template::UnsafePath;
+use crate::work::Work;
 
 /// A request that was given up, before its letter is written.
 pub(super) struct GivenUp {
@@ -26,6 +28,20 @@ pub(super) struct GivenUp {
     received_at: Duration,
     /// When it was given up, since 1970.
     at: Duration,
+}
+
+impl GivenUp {
+    pub(super) fn burden(&self) -> Burden {
+        self.delivery.burden()
+    }
+
+    pub(super) fn target(&self) -> usize {
+        self.delivery.target
+    }
+
+    pub(super) fn reason(&self) -> DropReason {
+        self.reason
+    }
 }
 
 impl Weigh for GivenUp {
@@ -116,9 +132,13 @@ impl Mirror {
     }
 
     /// Posts the letter of a request that has a place; as long as none is under way for it, also of those that wait for that place.
-    fn post(&mut self, given_up: GivenUp, now: Duration) {
+    pub(super) fn post(&mut self, given_up: GivenUp, now: Duration) {
         let mut next = Some(given_up);
         while let Some(mut given_up) = next {
+            if self.is_spent() {
+                self.defer(Deferred::Letter(given_up), now);
+                return;
+            }
             let target = given_up.delivery.target;
             next = match self.call_for(&mut given_up) {
                 Ok(token) => {
@@ -139,9 +159,14 @@ impl Mirror {
     fn call_for(&mut self, given_up: &mut GivenUp) -> Result<u32, Refusal> {
         let Call { headers, body } = self.letter(given_up)?;
         let target = given_up.delivery.target;
+        // The headers stay.
+        let left = match &given_up.delivery.load {
+            Load::One(one) => one.head.size(),
+            Load::Batch(_) => 0,
+        };
         let charge = given_up.delivery.charge().ok_or(Refusal::HostError)?;
         charge.clear();
-        if !self.grow(charge, headers.len().saturating_add(body.len())) {
+        if !self.grow(charge, headers.len().saturating_add(body.len()).saturating_add(left)) {
             return Err(Refusal::NoRoom);
         }
         let target = self.config.targets.get(target).ok_or(Refusal::HostError)?;
@@ -153,19 +178,25 @@ impl Mirror {
     fn letter(&mut self, given_up: &GivenUp) -> Result<Call, Refusal> {
         let delivery = &given_up.delivery;
         let span_id = self.random.take(calls::random);
-        let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
-        let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
-        let request = self.call(delivery, given_up.attempts.max(1), span_id, Form::Letter, || given_up.received_at);
+        let reading = delivery.reading(&self.config.reading);
+        let attempts = given_up.attempts.max(1);
+        let request = self.call(delivery, reading.as_ref(), attempts, span_id, Form::Letter, || given_up.received_at);
+        let read = reading.as_ref().map_or(0, |reading| reading.work().spent());
+        self.spend(read);
         let request = request.map_err(|no_call| match no_call {
             NoCall::Refused(refusal) => refusal,
             // It would not have become a delivery.
             NoCall::Unfit(_) => Refusal::HostError,
         })?;
+        let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
+        let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
+        let terms = &self.config.reading;
+        let work = Work::new(terms.max_work.saturating_sub(read));
         let (correlation_id, answered, properties) = match &delivery.load {
             Load::One(one) => (one.head.correlation_id(), one.answered.as_deref(), one.head.properties()),
             Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
         };
-        let call = dead_letter.call(&Letter {
+        let letter = Letter {
             id: delivery.id,
             target: &target.name,
             reason: given_up.reason,
@@ -178,8 +209,13 @@ impl Mirror {
             body: &request.body,
             answered,
             properties,
-        });
-        call.map_err(|UnsafePath| Refusal::UnsafePath)
+        };
+        let call = dead_letter.call(&letter, &terms.pointers, &work);
+        self.spend(work.spent());
+        call.map_err(|unfit| match unfit {
+            Unfit::UnsafePath => Refusal::UnsafePath,
+            _ => Refusal::NoRoom,
+        })
     }
 
     /// The call for a letter has ended.
@@ -242,6 +278,7 @@ impl Mirror {
                 }
             }
         }
+        self.abandon_deferred_deliveries(now);
         let waiting = std::mem::take(&mut self.waiting).into_values();
         let queued = self.lanes.iter_mut().flat_map(|TargetLane { lane, held, .. }| held.take().chain(lane.clear()));
         for delivery in waiting.chain(queued).collect::<Vec<_>>() {
@@ -252,6 +289,7 @@ impl Mirror {
 
     /// The time of the letters is over, too: drops what is left.
     pub(super) fn abandon_letters(&mut self) {
+        self.abandon_deferred_letters();
         for call in std::mem::take(&mut self.under_way).into_values() {
             if let UnderWay::Letter(Posted { given_up, .. }) = call {
                 self.add(given_up.delivery.target, Metric::Inflight, -1);

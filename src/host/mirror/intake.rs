@@ -1,6 +1,7 @@
 //! Requests as they come: which targets want them, and how they become deliveries.
 
 use std::cell::LazyCell;
+use std::mem::size_of;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -13,10 +14,14 @@ use crate::headers::HeaderMap;
 use crate::host::calls;
 use crate::ids::random_id;
 use crate::matching::{Request, Verdict};
-use crate::outbox::Offer;
+use crate::outbox::{Charge, Offer};
 use crate::property;
+use crate::reading::Reading;
 use crate::stats::{DropReason, Metric};
 use crate::template::{Answered, Property};
+
+/// A body of so many bytes is a small one.
+const SMALL_BODY: usize = 16 << 10;
 
 /// Targets of a configuration, a bit each: there are at most 32.
 #[derive(Clone, Copy, Default)]
@@ -104,7 +109,7 @@ impl Complete {
     /// The bytes it takes to hold.
     pub(super) fn size(&self) -> usize {
         let answer_size = self.answered.as_ref().map_or(0, |answered| answered.headers.size());
-        self.head.size().saturating_add(self.body.len()).saturating_add(answer_size)
+        self.head.size().saturating_add(self.body.capacity()).saturating_add(answer_size)
     }
 }
 
@@ -168,14 +173,40 @@ impl Mirror {
         captured
     }
 
+    /// Takes bytes for a body that is not complete. Many of them must not take the room of requests that are: together they get half of it. A
+    /// small one gets more, because it may be about to be complete, and one that is alone as much as there is.
+    pub(in crate::host) fn grow_upload(&mut self, charge: &mut Charge, upload: &mut Charge, bytes: usize) -> bool {
+        let own = upload.bytes().saturating_add(bytes);
+        let all = self.uploads.used().saturating_add(bytes);
+        let limit = self.config.max_buffered_bytes;
+        let fits = all == own || all <= limit / 2 || (own <= SMALL_BODY && all <= limit / 4 * 3);
+        fits && self.grow(charge, bytes) && self.uploads.grow(upload, bytes)
+    }
+
     /// Takes a complete request in for each of these targets. All of them share its head and body.
     pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
+        let reading = Reading::new(&complete.head, &complete.body, &self.config.reading);
+        self.accept_read(targets, complete, &reading, comparisons);
+    }
+
+    /// The same for a request of which something was read already.
+    pub(in crate::host) fn accept_read(
+        &mut self,
+        targets: Targets,
+        complete: &Complete,
+        reading: &Reading<'_>,
+        comparisons: &[Comparison],
+    ) {
         let now = Now::new(calls::monotonic);
+        let is_batched =
+            |mirror: &Self, target: usize| mirror.config.targets.get(target).is_some_and(|target| target.batch.is_some());
+        let batched = targets.iter().filter(|target| is_batched(self, *target)).count();
         for target in targets.iter() {
-            if self.config.targets.get(target).is_some_and(|target| target.batch.is_some()) {
-                self.arrive(target, complete, &now);
+            if is_batched(self, target) {
+                let shared = if batched > 1 { Some(reading) } else { None };
+                self.arrive(target, complete, shared, &now);
             } else {
-                self.offer(target, complete, comparison_of(comparisons, target), *now);
+                self.offer(target, complete, comparison_of(comparisons, target), reading, *now);
             }
         }
     }
@@ -248,10 +279,17 @@ impl Mirror {
         status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status))))
     }
 
-    fn offer(&mut self, target: usize, complete: &Complete, comparison: Option<Comparison>, now: Duration) {
+    fn offer(
+        &mut self,
+        target: usize,
+        complete: &Complete,
+        comparison: Option<Comparison>,
+        reading: &Reading<'_>,
+        now: Duration,
+    ) {
         let id = random_id(self.random.take(calls::random));
         let Complete { head, body, answered } = complete;
-        let Some(charge) = self.charge(complete.size()) else {
+        let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Delivery>())) else {
             self.give_up_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             self.unanswered(comparison);
             return;
@@ -264,7 +302,7 @@ impl Mirror {
         }
         let burden = delivery.burden();
         match self.lanes.get_mut(target).map(|lane| lane.lane.offer(delivery)) {
-            Some(Offer::Go(delivery)) => self.send(delivery, now),
+            Some(Offer::Go(delivery)) => self.send_read(delivery, now, Some(reading)),
             Some(Offer::Queued) => self.count_queued(burden, 1),
             Some(Offer::Full(delivery)) => self.give_up_before_attempt(delivery, DropReason::QueueFull, now),
             None => {}

@@ -89,7 +89,8 @@ fn a_variable_does_not_stand_in_what_is_shown_in_a_letter() {
     let (captured, answered) = (captured(&config, &REQUEST), answered());
     let of = |is_shown| {
         let attempt = Attempt { is_shown, ..attempt() };
-        let call = config.targets[0].shape.call(&source(&captured, b"{}", &answered), &attempt, &config.loop_guard).unwrap();
+        let reading = Reading::new(&captured, b"{}", &config.reading);
+        let call = config.targets[0].shape.call(&source(&reading, &answered), &attempt, &config.loop_guard).unwrap();
         (owned(&HeaderMap::new(call.headers)), String::from_utf8(call.body.into_owned()).unwrap())
     };
     let (sent, body) = of(false);

@@ -21,7 +21,8 @@ fn item(request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, Stri
 fn item_of(pairs: &[(&str, &[u8])], request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, String), Unfit> {
     let config = configured(&format!(r#","after":"response","batch":{{}},"request":{request}"#), "");
     let (captured, answered) = (captured(&config, pairs), answered());
-    let (line, json) = config.targets[0].shape.item(&source(&captured, body, &answered), &attempt(), format)?;
+    let reading = Reading::new(&captured, body, &config.reading);
+    let (line, json) = config.targets[0].shape.item(&source(&reading, &answered), &attempt(), format)?;
     let line = owned(&HeaderMap::from(&line)).into_iter();
     Ok((
         line.map(|(name, value)| format!("{name}={}", String::from_utf8(value).unwrap())).collect(),

@@ -8,6 +8,9 @@ use uuid::Uuid;
 use super::*;
 use crate::config::problem::Problems;
 use crate::headers::{HeaderMap, Pairs};
+use crate::json::Places;
+use crate::reading::{Body, Document, Read};
+use crate::work::Work;
 
 const BODY: &str = r#"{"a b":"x\"y","n":1.50,"big":18446744073709551615,"list":[10,{"/~":true}],"null":null}"#;
 const LETTER: &[u8] = br#"{"version":1}"#;
@@ -23,10 +26,19 @@ fn request() -> HeaderMap {
     ]))
 }
 
+/// A body in which values can be looked for.
+fn read(body: &[u8]) -> Body<'_> {
+    let Ok(text) = std::str::from_utf8(body) else { return Body::Raw(body) };
+    let document: &Document<'_> = Box::leak(Box::new(Document::new(text.into())));
+    Body::Read(Read::new(document, Box::leak(Box::new(Places::new([]))), Box::leak(Box::new(Work::unbounded()))))
+}
+
 fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
     Facts {
         headers,
-        body,
+        body: read(body),
+        query: Box::leak(Box::default()),
+        work: Box::leak(Box::new(Work::unbounded())),
         target: "audit",
         delivery_id: Uuid::from_bytes([0x11; 16]),
         correlation_id: "c/1",

@@ -112,6 +112,13 @@ impl Host {
         worker
     }
 
+    /// A worker whose instructions are counted.
+    pub(crate) fn counting_worker(&self, configuration: &Value) -> Worker {
+        let worker = Worker::start(self.clone(), module::counting());
+        assert!(worker.configure(configuration.to_string()), "refused: {:#?}", self.log());
+        worker
+    }
+
     /// A worker that has the module, but no configuration yet.
     pub(crate) fn bare_worker(&self) -> Worker {
         Worker::start(self.clone(), module::prepared())

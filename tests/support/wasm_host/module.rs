@@ -5,21 +5,31 @@ use std::{path::PathBuf, sync::OnceLock};
 use wasmtime::{Config, Engine, InstancePre, Linker, Module};
 
 static PREPARED: OnceLock<InstancePre<Vm>> = OnceLock::new();
+static COUNTING: OnceLock<InstancePre<Vm>> = OnceLock::new();
 
 /// The filter, linked against this host and ready to be instantiated.
 pub(crate) fn prepared() -> &'static InstancePre<Vm> {
-    PREPARED.get_or_init(|| {
-        let path = std::env::var_os("SIDECAST_WASM")
-            .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")), PathBuf::from);
-        let code =
-            std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make build` makes the filter", path.display()));
-        prepare(&code)
-    })
+    PREPARED.get_or_init(|| prepare(&code()))
+}
+
+/// The same, with its instructions counted, which makes it slower.
+pub(crate) fn counting() -> &'static InstancePre<Vm> {
+    COUNTING.get_or_init(|| link(&code(), Config::new().consume_fuel(true)))
+}
+
+fn code() -> Vec<u8> {
+    let path = std::env::var_os("SIDECAST_WASM")
+        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")), PathBuf::from);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make build` makes the filter", path.display()))
 }
 
 /// A module, binary or text, linked against this host.
 pub(super) fn prepare(code: &[u8]) -> InstancePre<Vm> {
-    let engine = Engine::new(&Config::new()).unwrap();
+    link(code, &Config::new())
+}
+
+fn link(code: &[u8], config: &Config) -> InstancePre<Vm> {
+    let engine = Engine::new(config).unwrap();
     let module = Module::new(&engine, code).unwrap();
     let mut linker = Linker::new(&engine);
     imports::link(&mut linker).unwrap();

@@ -16,6 +16,8 @@ pub(crate) struct Running {
     pub(super) store: Store<Vm>,
     instance: Instance,
     pub(super) serving: Option<u32>,
+    /// The most instructions of one callback, if they are counted.
+    longest: u64,
 }
 
 impl Running {
@@ -28,11 +30,15 @@ impl Running {
         vm.current = context;
         let arguments: Vec<_> = arguments.iter().map(|&number| Val::I32(number as i32)).collect();
         let mut results = vec![Val::I32(0); function.ty(&self.store).results().len()];
+        let fuel = self.store.get_fuel().ok();
         if let Err(trap) = function.call(&mut self.store, &arguments, &mut results) {
             let shared = self.store.data().shared.borrow();
             let log = shared.log.iter().rev().take(5);
             let log: Vec<_> = log.map(|line| &line.text).collect();
             panic!("{export} trapped: {trap:?}\nlast logged, newest first: {log:#?}");
+        }
+        if let (Some(before), Ok(after)) = (fuel, self.store.get_fuel()) {
+            self.longest = self.longest.max(before - after);
         }
         let vm = self.store.data_mut();
         (vm.current, vm.effective) = before;
@@ -56,12 +62,19 @@ impl Worker {
     pub(super) fn start(host: Host, module: &InstancePre<Vm>) -> Self {
         const ALLOWED: &[&str] = &["proxy_log", "fd_write", "environ_sizes_get", "environ_get", "clock_time_get", "random_get"];
         let mut store = Store::new(module.module().engine(), Vm::new(host.0));
+        // An error means that no instructions are counted.
+        let _ = store.set_fuel(u64::MAX);
         let instance = module.instantiate(&mut store).unwrap();
-        let mut running = Running { store, instance, serving: None };
+        let mut running = Running { store, instance, serving: None, longest: 0 };
         running.store.data_mut().allowed = Some(ALLOWED);
         running.enter(0, "_initialize", &[]);
         running.store.data_mut().allowed = None;
         Self(Rc::new(RefCell::new(running)))
+    }
+
+    /// The most instructions that one callback took since this was asked last; the worker must be a counting one.
+    pub(crate) fn longest(&self) -> u64 {
+        std::mem::take(&mut self.0.borrow_mut().longest)
     }
 
     /// The first part of a request: its headers, and as little as its end if nothing follows.

@@ -2,13 +2,14 @@
 
 use std::fmt::Display;
 
-use sidecast::capture::RequestHead;
+use sidecast::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::raw::{self, BodyRule, ExactValue, PathRule, Rule};
 use sidecast::config::raw_match::TextCondition;
 use sidecast::config::scalar::NonEmpty;
 use sidecast::config::{Config, Target};
 use sidecast::headers::HeaderMap;
 use sidecast::matching::{BodyValues, Matcher, Parameters, Request, Verdict};
+use sidecast::reading::{Reading, Unread};
 
 use super::request::Asked;
 
@@ -31,9 +32,17 @@ pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked
     if verdict == Verdict::Yes {
         return Matches::Yes(None);
     }
-    let coding = asked.headers.get_all(b"content-encoding").next().unwrap_or_default();
-    let body = match BodyValues::read(&config.matched_pointers, coding, asked.body, config.max_body_bytes) {
+    let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), config);
+    captured.keep_all(asked.headers.clone());
+    let reading = Reading::new(&captured, asked.body, &config.reading);
+    let body = match BodyValues::read(&config.matched_pointers, &reading) {
         Ok(body) => body,
+        Err(Unread::TooMuchWork) if verdict == Verdict::ByBody => {
+            return Matches::Unread(
+                "dropped.work_limit",
+                "its rules look at the body, which takes more work than `limits.max_work_bytes`",
+            );
+        }
         Err(_) if verdict == Verdict::ByBody => {
             return Matches::Unread(
                 "dropped.body_not_json",

@@ -12,6 +12,7 @@ use sidecast::config::problem::Problems;
 use sidecast::config::raw::Document;
 use sidecast::config::{raw, Config, Reads, Target};
 use sidecast::grpc::Messages;
+use sidecast::reading::Reading;
 use sidecast::shape::{Attempt, Source, Unfit};
 use sidecast::template::Property;
 
@@ -110,10 +111,11 @@ pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Prob
     }
     let captured = capture(&config, &wanted, asked, &head);
     let lost = lost(&config, &captured, asked);
+    let reading = Reading::new(&captured, asked.body, &config.reading);
     for (target, told) in wanted {
         match &lost {
             Some((counts, because)) => told.not(Some(counts), because.as_str()),
-            None => send(target, &config, &captured, asked, told, &unknown),
+            None => send(target, &config, &reading, asked, told, &unknown),
         }
     }
     Ok(Explanation { left_alone: None, targets })
@@ -203,7 +205,7 @@ fn lost(config: &Config, captured: &CapturedHead, asked: &Asked<'_>) -> Option<(
 fn send(
     target: &Target,
     config: &Config,
-    captured: &CapturedHead,
+    reading: &Reading<'_>,
     asked: &Asked<'_>,
     told: &mut OfTarget,
     unknown: &BTreeSet<String>,
@@ -227,11 +229,9 @@ fn send(
         }
     }
     let source = Source {
-        head: captured,
-        body: asked.body,
+        reading,
         answered: asked.answered.as_ref().filter(|_| target.after.is_some()),
         at: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
-        max_body: config.max_body_bytes,
     };
     let attempt =
         Attempt { target: &target.name, number: 1, delivery_id: made::DELIVERY_ID, span_id: made::SPAN_ID, is_shown: false };
@@ -254,6 +254,13 @@ fn send(
         Ok(call) => told.request = Some(Shown::new(&call, &asked.given, unknown)),
         Err(Unfit::BodyNotJson) => {
             told.not(Some("dropped.body_not_json"), "its body is no JSON, or encoded in a way that is not read");
+        }
+        Err(Unfit::TooMuchWork) => {
+            let max = config.reading.max_work;
+            told.not(
+                Some("dropped.work_limit"),
+                format!("it takes more work than `limits.max_work_bytes` ({max}) for all targets"),
+            );
         }
         Err(Unfit::UnsafePath) => {
             told.not(Some("dropped.unsafe_path"), "its path would have a segment `.` or `..`, or not begin with a slash");
