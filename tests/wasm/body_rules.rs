@@ -176,13 +176,3 @@ fn a_body_that_decides_takes_no_more_host_calls_and_is_read_only_for_who_asks() 
     let tally = host.tally(|| worker.exchange(&Request::get("/")));
     assert_eq!(read.map(|import| tally.of(import)), [1, 0]);
 }
-
-#[test]
-fn what_takes_too_much_work_to_look_into_is_dropped_for_that() {
-    let deep = format!(r#"{{"a":[{}0]}}"#, "0,".repeat(20_000));
-    let limits = json!({"limits": {"max_body_bytes": "64KiB", "max_work_bytes": "64KiB"}});
-    let (host, worker) = mirroring_with(&with(audit_with(&orders(&json!({}))), &limits));
-    worker.exchange(&post(&deep));
-    assert_eq!((host.stat("audit", "matched"), dropped(&host, "audit")), (1, only("work_limit", 1)));
-    assert_balanced(&host, "audit");
-}
