@@ -235,12 +235,17 @@ fn answers_that_come_before_the_body_are_held_against_what_a_target_wants() {
         "match: [{path: {exact: /health}}], after: response",
         "match: [{path: {prefix: /old}}], after: response, statuses: [301]",
         "match: [{path: {prefix: /old}}], after: response, statuses: ['3xx']",
+        "request: {body: {omit: true}}, match: [{body: [{pointer: /a, present: true}]}]",
+        "except: [{path: {exact: /health}}]",
+        "except: [{path: {exact: /health}, methods: [GET]}, {path: {prefix: /old}}]",
     ] {
         assert!(warned(more), "{more}");
     }
     for more in [
         "match: [{path: {exact: /orders}}]",
         "match: [{methods: [GET, HEAD]}]",
+        "except: [{path: {exact: /health}}, {path: {prefix: /old}}]",
+        "except: [{path: {prefix: /heal}}, {path: {prefix: /o}}]",
         "request: {body: {omit: true}}",
         "request: {path: '/${query:id}', body: {template: ['${path}']}}",
         "match: [{path: {prefix: /old}}], after: response",

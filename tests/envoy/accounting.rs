@@ -229,6 +229,7 @@ const REASONS: [&str; 17] = [
     "work_limit",
     "answered_early",
     "retry_budget",
+    "unsafe_path",
     "queue_full",
     "buffer_full",
     "rate_limited",

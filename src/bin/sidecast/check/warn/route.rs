@@ -82,7 +82,13 @@ fn needs_body(target: &Node, path: &str) -> bool {
     let request = format!("{path}.request");
     let templates = templates(target, path).into_iter().filter(|(path, _)| path.starts_with(&request));
     let mut read = templates.filter_map(|(_, node)| Template::from_text(node.text()?).ok());
-    !is_replaced || read.any(|template| template.reads_body())
+    !is_replaced || read.any(|template| template.reads_body()) || rules_read_body(target)
+}
+
+/// True if a rule looks at the body: it decides about the copy.
+fn rules_read_body(target: &Node) -> bool {
+    let mut rules = ["match", "except"].iter().filter_map(|field| target.get(field)).flat_map(Node::items);
+    rules.any(|rule| rule.get("body").is_some())
 }
 
 /// The routes that take requests which the target wants, as far as paths tell.
@@ -92,7 +98,7 @@ pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
         for host in routes.get("virtual_hosts").map_or(&[][..], Node::items) {
             for route in host.get("routes").map_or(&[][..], Node::items) {
                 let share = share(wanted, route);
-                if share != Share::None {
+                if share != Share::None && !is_excepted(target, route) {
                     reached.push(route);
                 }
                 // The first route that fits takes the request.
@@ -103,6 +109,18 @@ pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
         }
     }
     reached
+}
+
+/// True if an exception takes all requests of a route. Only those with a path alone can be held against it.
+fn is_excepted(target: &Node, route: &Node) -> bool {
+    let Some(conditions) = route.get("match") else { return false };
+    let prefix = conditions.text_of("prefix").or_else(|| conditions.text_of("path_separated_prefix"));
+    let exact = conditions.text_of("path");
+    let rules = target.get("except").map_or(&[][..], Node::items);
+    rules.iter().filter(|rule| rule.members().len() == 1).filter_map(|rule| rule.get("path")).any(|path| {
+        let begins = |taken: &str| path.text_of("prefix").is_some_and(|excepted| taken.starts_with(excepted));
+        prefix.is_some_and(begins) || exact.is_some_and(begins) || exact.is_some() && exact == path.text_of("exact")
+    })
 }
 
 /// A condition on a path.
