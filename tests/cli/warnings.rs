@@ -280,6 +280,51 @@ fn a_filter_that_buffers_between_sidecast_and_the_router_lets_the_body_come() {
 }
 
 #[test]
+fn capabilities_that_are_left_out_are_held_against_what_a_configuration_needs() {
+    let least: serde_json::Value = serde_json::from_str(include_str!("../../envoy/capabilities.json")).unwrap();
+    let text = |target: &str, left_out: &[&str], more: &[&str]| {
+        let listed = least["allowed_capabilities"].as_object().unwrap().keys().map(String::as_str);
+        let kept: Vec<String> = listed
+            .chain(more.iter().copied())
+            .filter(|name| !left_out.contains(name))
+            .map(|name| format!("{name}: {{}}"))
+            .collect();
+        envoy(
+            &format!(
+                "fail_open: true\n                capability_restriction_config: {{allowed_capabilities: {{{}}}}}",
+                kept.join(", ")
+            ),
+            target,
+        )
+    };
+    let plain = "{name: a, cluster: audit}";
+    let disabled = "{name: a, cluster: audit, circuit_breaker: {mode: disabled}, limits: {max_in_flight: 9}}";
+    let answers = ["proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"];
+    for passed in [
+        text(plain, &[], &[]),
+        text(plain, &["fd_write", "proc_exit", "proxy_get_log_level", "environ_get", "environ_sizes_get"], &[]),
+        text(disabled, &["proxy_get_shared_data", "proxy_set_shared_data"], &[]),
+        text("{name: a, cluster: audit, compare: {}}", &[], &answers),
+        envoy("fail_open: true\n                capability_restriction_config: {}", plain),
+    ] {
+        assert_eq!(codes(&passed), [] as [&str; 0]);
+    }
+    for (target, left_out) in [
+        (plain, "clock_time_get"),
+        (plain, "proxy_on_http_call_response"),
+        (plain, "proxy_on_tick"),
+        (plain, "proxy_get_shared_data"),
+        ("{name: a, cluster: audit, compare: {}}", ""),
+    ] {
+        let findings = check(&text(target, &[left_out], &[]));
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0]["code"], "missing-capability");
+        let named = if left_out.is_empty() { answers[1] } else { left_out };
+        assert!(findings[0]["message"].as_str().unwrap().contains(&format!("`{named}`")), "{findings:?}");
+    }
+}
+
+#[test]
 fn a_secret_is_told_by_its_place_and_never_shown() {
     let text =
         target("{name: a, cluster: audit, request: {headers: {set: {authorization: 'Bearer ${env:A}', x-token: hunter2}}}}")

@@ -2,7 +2,7 @@
 
 use super::{abi::Status, host::Shared, vm::Vm};
 use std::cell::RefMut;
-use wasmtime::{Caller, Extern, Memory};
+use wasmtime::{Caller, Extern, Memory, Val};
 
 /// Why an import did not do what it was asked for.
 pub(crate) enum Refusal {
@@ -34,12 +34,19 @@ pub(crate) struct Guest<'a>(Caller<'a, Vm>);
 impl<'a> Guest<'a> {
     /// Counts the call and applies an injected fault. Envoy traps a module that makes most host calls before it is started, or from its
     /// allocator; so does this.
-    pub(super) fn enter(caller: Caller<'a, Vm>, name: &'static str) -> wasmtime::Result<Result<Self, Status>> {
+    pub(super) fn enter(mut caller: Caller<'a, Vm>, name: &'static str) -> wasmtime::Result<Result<Self, Status>> {
         let allowed = caller.data().allowed;
         if allowed.is_some_and(|names| !names.contains(&name)) {
             return Err(wasmtime::format_err!("{name} is restricted here: only {allowed:?} are allowed"));
         }
         let injected = caller.data().shared.borrow_mut().count_and_fault(name);
+        let reentry = caller.data().shared.borrow_mut().reentry.take_if(|reentry| reentry.import == name);
+        if let Some(reentry) = reentry {
+            let export = caller.get_export(&reentry.export).and_then(Extern::into_func).unwrap();
+            let arguments: Vec<Val> = reentry.arguments.iter().map(|argument| Val::I32(*argument as i32)).collect();
+            let mut results = vec![Val::I32(0); export.ty(&caller).results().len()];
+            export.call(&mut caller, &arguments, &mut results)?;
+        }
         Ok(injected.map_or(Ok(Self(caller)), Err))
     }
 

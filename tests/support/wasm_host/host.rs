@@ -18,6 +18,14 @@ pub(crate) struct LogLine {
 }
 
 /// How often each import was called, and how often the module was entered.
+/// A callback that comes from inside an import.
+#[derive(Clone, Debug)]
+pub(super) struct Reentry {
+    pub(super) import: String,
+    pub(super) export: String,
+    pub(super) arguments: Vec<u32>,
+}
+
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Tally {
     pub(crate) imports: BTreeMap<&'static str, u64>,
@@ -58,6 +66,7 @@ pub(crate) struct Shared {
     pub(super) properties: BTreeMap<Vec<u8>, Vec<u8>>,
     pub(super) tally: Tally,
     fault: Option<Fault>,
+    pub(super) reentry: Option<Reentry>,
 }
 
 impl Shared {
@@ -102,6 +111,7 @@ impl Host {
             properties: BTreeMap::new(),
             tally: Tally::default(),
             fault: None,
+            reentry: None,
         })))
     }
 
@@ -238,6 +248,12 @@ impl Host {
     /// The import answers this status and does nothing, for `times` calls after `first` good ones. Replaces the fault before.
     pub(crate) fn fail(&self, import: &str, first: u64, times: u64, status: Status) {
         self.0.borrow_mut().fault = Some(Fault { import: import.to_owned(), first, times, status });
+    }
+
+    /// From inside the next call of this import, the host enters the module once more, as no Envoy does.
+    pub(crate) fn reenter(&self, import: &str, export: &str, arguments: &[u32]) {
+        let reentry = Reentry { import: import.to_owned(), export: export.to_owned(), arguments: arguments.to_vec() };
+        self.0.borrow_mut().reentry = Some(reentry);
     }
 
     /// No import fails any more.

@@ -1,5 +1,6 @@
 //! What is legal but unwise.
 
+mod capabilities;
 mod cluster;
 mod http2;
 mod plugin;
@@ -25,6 +26,8 @@ pub(super) enum Code {
     FailClosed,
     /// `failure_policy` in place of `fail_open`: requests in flight fail
     FailurePolicy,
+    /// Envoy does not let the module do, or hear of, what the configuration needs
+    MissingCapability,
     /// A variable in `${env:...}` that the plugin is not given
     UnpassedVariable,
     /// A credential that can be read in the file
@@ -116,6 +119,7 @@ pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Wa
     if let Some(plugin) = carrier.plugin {
         warnings.extend(plugin::fails(plugin));
         if let Some(config) = config {
+            warnings.extend(capabilities::check(config, plugin));
             secret::check_variables(config, plugin, &mut warnings);
         }
     }

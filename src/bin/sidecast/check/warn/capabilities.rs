@@ -1,0 +1,46 @@
+//! What a `capability_restriction_config` leaves out of what a configuration needs.
+
+use super::super::find::Plugin;
+use super::super::tree::{from_json, Node};
+use super::{Code, Warning};
+
+/// The list that users are told to take.
+const LEAST: &str = include_str!("../../../../../envoy/capabilities.json");
+/// On the list, and not needed: the filter works without them.
+const SPARE: [&str; 3] = ["proxy_get_log_level", "fd_write", "proc_exit"];
+/// What has to be heard of the primary's answer to compare it.
+const ANSWERS: [&str; 3] = ["proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"];
+
+pub(super) fn check(config: &Node, plugin: Plugin<'_>) -> Option<Warning> {
+    let Plugin::Envoy(plugin) = plugin else { return None };
+    let allowed = plugin.at(&["capability_restriction_config", "allowed_capabilities"])?;
+    let is_allowed = |name: &str| allowed.members().iter().any(|member| member.key == name);
+    // To Envoy an empty list is none.
+    if allowed.members().is_empty() {
+        return None;
+    }
+    let least = from_json(LEAST)?;
+    let listed = least.get("allowed_capabilities")?.members().iter().map(|member| member.key.as_str());
+    let needed = listed.chain(ANSWERS).filter(|name| is_needed(name, config));
+    let missing: Vec<String> = needed.filter(|name| !is_allowed(name)).map(|name| format!("`{name}`")).collect();
+    let message = format!(
+        "leaves out what this configuration needs: {}; the filter refuses it, or never hears of what happens",
+        missing.join(", ")
+    );
+    let hint = Some("envoy/capabilities.json has the whole list; `compare` needs the callbacks of answers besides".to_owned());
+    let warning = Warning::new(allowed, Code::MissingCapability, "capability_restriction_config.allowed_capabilities", message);
+    (!missing.is_empty()).then_some(Warning { hint, ..warning })
+}
+
+fn is_needed(name: &str, config: &Node) -> bool {
+    let targets = || config.get("targets").map_or(&[][..], Node::items).iter();
+    match name {
+        _ if SPARE.contains(&name) => false,
+        _ if ANSWERS.contains(&name) => targets().any(|target| target.get("compare").is_some()),
+        "environ_get" | "environ_sizes_get" => config.to_json().contains("${env:"),
+        "proxy_get_shared_data" | "proxy_set_shared_data" => {
+            targets().any(|target| target.at(&["circuit_breaker", "mode"]).and_then(Node::text) != Some("disabled"))
+        }
+        _ => true,
+    }
+}
