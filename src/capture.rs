@@ -24,8 +24,10 @@ pub struct RequestHead<'a> {
     pub query: &'a [u8],
     /// `:authority`.
     pub authority: &'a [u8],
-    /// It turns its connection into something that is not HTTP: CONNECT or an upgrade.
+    /// It turns its connection into something that is not HTTP: CONNECT.
     pub tunnels: bool,
+    /// It asks for the same. Only the answer tells whether it is one of HTTP all the same.
+    pub upgrades: bool,
     /// It is a copy that some Sidecast made.
     pub is_copy: bool,
     /// It is a gRPC request.
@@ -53,7 +55,8 @@ impl<'a> RequestHead<'a> {
                     (head.path, head.query) = (path, query.unwrap_or_default());
                 }
                 b":authority" => head.authority = value,
-                b":protocol" | b"upgrade" => head.tunnels = true,
+                b":protocol" => head.tunnels = true,
+                b"upgrade" => head.upgrades = true,
                 b"connection" => head.has_connection = true,
                 b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
                 b"content-type" => head.is_grpc = grpc::is_grpc(value),
@@ -62,6 +65,8 @@ impl<'a> RequestHead<'a> {
                 _ => {}
             }
         }
+        // gRPC knows no other method, and an upgrade has no body that would be one of its messages.
+        head.is_grpc &= head.method == b"POST" && !head.upgrades;
         head
     }
 
@@ -128,7 +133,12 @@ impl CapturedHead {
             let trace = captured.trace.is_some();
             captured.kept = headers.filtered(|name, value| {
                 let of_trace = config.traceparent && is_replaced(name, trace);
-                if is_sensitive(name) || is_reserved(name) || of_trace || is_named(&of_connection, name) {
+                if is_sensitive(name)
+                    || is_reserved(name)
+                    || is_empty_key(name, value)
+                    || of_trace
+                    || is_named(&of_connection, name)
+                {
                     return false;
                 }
                 seen(name, value);
@@ -196,6 +206,11 @@ impl CapturedHead {
         self.is_grpc
     }
 
+    /// It is a plain request, whatever its content type says.
+    pub fn set_plain(&mut self) {
+        self.is_grpc = false;
+    }
+
     /// The client's trace, if copies carry a child of it.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
@@ -243,6 +258,11 @@ pub fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
 /// True for a name among these, whatever its case.
 pub fn is_named(names: &[&[u8]], name: &[u8]) -> bool {
     names.iter().any(|named| named.eq_ignore_ascii_case(name))
+}
+
+/// True for an `idempotency-key` that says nothing: it is as good as none.
+pub fn is_empty_key(name: &[u8], value: &[u8]) -> bool {
+    name == b"idempotency-key" && value.trim_ascii().is_empty()
 }
 
 #[cfg(test)]

@@ -125,7 +125,11 @@ impl DeadLetter {
         let mut headers = Pairs::with_capacity(5, 256);
         headers.push(b":method", b"POST");
         headers.push(b":path", &self.path.path(&values)?);
-        headers.push(b":authority", self.authority.text(&values, Place::Authority).as_bytes());
+        let mut authority = self.authority.text(&values, Place::Authority);
+        if authority.is_empty() {
+            authority = Self::default_authority(&self.cluster).text(&values, Place::Authority);
+        }
+        headers.push(b":authority", authority.as_bytes());
         if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
             headers.push(CONTENT_TYPE.as_bytes(), b"application/json");
         }

@@ -17,6 +17,8 @@ pub fn is_grpc(content_type: &[u8]) -> bool {
 /// How far a stream of messages has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
+    /// It is none: what stands where a message begins does not begin one.
+    Foreign,
     /// None is complete.
     Incomplete,
     /// Exactly one: a unary request, if nothing follows.
@@ -28,17 +30,27 @@ pub enum Messages {
 impl Messages {
     /// Counts the messages of a body, or of its beginning.
     pub fn of(body: &[u8]) -> Self {
-        let Some((_flag, [a, b, c, d])) = body.split_first_chunk::<PREFIX>().map(|([flag, length @ ..], _)| (flag, *length))
-        else {
+        if !begins_message(body) {
+            return Self::Foreign;
+        }
+        let Some([_, a, b, c, d]) = body.first_chunk::<PREFIX>().copied() else {
             return Self::Incomplete;
         };
         let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
         match body.len().cmp(&length.saturating_add(PREFIX)) {
             std::cmp::Ordering::Less => Self::Incomplete,
             std::cmp::Ordering::Equal => Self::One,
-            std::cmp::Ordering::Greater => Self::Several,
+            std::cmp::Ordering::Greater if begins_message(body.get(length.saturating_add(PREFIX)..).unwrap_or_default()) => {
+                Self::Several
+            }
+            std::cmp::Ordering::Greater => Self::Foreign,
         }
     }
+}
+
+/// A message begins with a flag that says whether it is compressed. No JSON and no form does.
+fn begins_message(body: &[u8]) -> bool {
+    matches!(body.first(), None | Some(0 | 1))
 }
 
 /// The HTTP status that a gRPC status stands for, so that `success`, `retry.on` and the circuit breaker know both.
@@ -87,6 +99,10 @@ mod tests {
             (b"\x01\0\0\0\x02ab\0", Messages::Several),
             (b"\0\0\0\0\0\0\0\0\0\0", Messages::Several),
             (b"\0\xff\xff\xff\xffa", Messages::Incomplete),
+            (b"{", Messages::Foreign),
+            (b"{\"amount\":1}", Messages::Foreign),
+            (b"\x02\0\0\0\0", Messages::Foreign),
+            (b"\0\0\0\0\0{}", Messages::Foreign),
         ] {
             assert_eq!(Messages::of(body), messages, "{body:?}");
         }

@@ -16,8 +16,14 @@ pub fn is_reserved(name: &[u8]) -> bool {
         b"connection" | b"keep-alive" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
         | b"content-length" | b"expect" => true,
         b"proxy-authorization" => false,
-        _ => name.starts_with(b"x-envoy-") || name.starts_with(b"proxy-") || name.starts_with(b"x-sidecast-") || name.is_empty(),
+        _ => name.is_empty() || begins(name, b"x-envoy-") || begins(name, b"proxy-") || begins(name, b"x-sidecast-"),
     }
+}
+
+/// True for a name with this beginning, also if it is written with underscores: many servers read `x_sidecast_target` as `x-sidecast-target`.
+fn begins(name: &[u8], beginning: &[u8]) -> bool {
+    let alike = |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'-' && *byte == b'_');
+    name.len() >= beginning.len() && name.iter().zip(beginning).all(alike)
 }
 
 /// True for headers that describe the body.
@@ -74,8 +80,8 @@ fn has_another_meaning(name: &[u8]) -> bool {
 /// The names of [`objection`], as a regular expression of JSON Schema; names have no case.
 #[cfg(feature = "cli")]
 pub fn refused_pattern(purpose: Use) -> String {
-    const RESERVED: &str = "connection|keep-alive|te|trailer|transfer-encoding|upgrade|http2-settings|content-length|expect|x-envoy-.*|x-sidecast-.*|\
-proxy-(?!authorization$).*";
+    const RESERVED: &str = "connection|keep-alive|te|trailer|transfer-encoding|upgrade|http2-settings|content-length|expect|x[-_]envoy[-_].*|x[-_]sidecast[-_].*|\
+proxy-(?!authorization$).*|proxy_.*";
     let names = match purpose {
         Use::Read => "host".to_owned(),
         Use::Send => format!("host|{RESERVED}"),

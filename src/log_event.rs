@@ -225,8 +225,26 @@ impl<'a> Line<'a> {
     /// The text of the line.
     pub fn to_json(&self) -> String {
         // Strings and numbers always serialize.
-        serde_json::to_string(self).unwrap_or_default()
+        ascii(&serde_json::to_string(self).unwrap_or_default())
     }
+}
+
+/// JSON with all that is not printable ASCII escaped. Clients choose what stands in lines, and some characters steer a terminal, break a line or
+/// turn its direction.
+fn ascii(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for character in json.chars() {
+        if matches!(character, ' '..='~') {
+            text.push(character);
+        } else {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                text.push_str("\\u");
+                let digits = [12_u32, 8, 4, 0].map(|shift| char::from_digit(u32::from(*unit) >> shift & 0xf, 16));
+                text.extend(digits.into_iter().flatten());
+            }
+        }
+    }
+    text
 }
 
 /// The most bytes of a client's correlation id in a line.
@@ -291,6 +309,19 @@ mod tests {
         line.correlation_id = Some("a\"b\n\u{1f}");
         line.suppressed = 3;
         assert_eq!(line.to_json(), r#"{"event":"given_up","target":"audit","correlation_id":"a\"b\n\u001f","suppressed":3}"#);
+    }
+
+    #[test]
+    fn a_line_is_printable_ascii_whatever_stands_in_it() {
+        let all: String = (0..=u32::from(char::MAX)).filter_map(char::from_u32).collect();
+        let mut line = Line::new(Event::GivenUp);
+        line.correlation_id = Some(&all);
+        let text = line.to_json();
+        assert!(text.bytes().all(|byte| (b' '..=b'~').contains(&byte)));
+        let read: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert!(read["correlation_id"].as_str() == Some(&all));
+        line.correlation_id = Some("\u{85}\u{9b}\u{2028}\u{202e}\u{e9}\u{1f600}\u{7f}");
+        assert_eq!(line.to_json(), r#"{"event":"given_up","correlation_id":"\u0085\u009b\u2028\u202e\u00e9\ud83d\ude00\u007f"}"#);
     }
 
     #[test]

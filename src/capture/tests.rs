@@ -20,7 +20,7 @@ fn a_head_tells_tunnels_and_copies() {
     let read = |pairs: &[(&str, &[u8])]| {
         let headers = map(pairs);
         let head = RequestHead::read(&headers, &guard);
-        (String::from_utf8_lossy(head.path).into_owned(), head.tunnels, head.is_copy)
+        (String::from_utf8_lossy(head.path).into_owned(), head.tunnels || head.upgrades, head.is_copy)
     };
     assert_eq!(read(&[(":method", b"GET"), (":path", b"/a?b?c#d")]), ("/a".to_owned(), false, false));
     assert_eq!(read(&[(":path", b"?")]), (String::new(), false, false));

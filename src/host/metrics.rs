@@ -1,10 +1,22 @@
 //! The metrics of a configuration, by the ids that Envoy gave them.
 
+use std::cell::{Cell, RefCell};
+
+use rustc_hash::FxHashMap;
+
 use super::calls::{self, HostError};
 use crate::stats::{Kind, Metric, BUILD_INFO};
 
+thread_local! {
+    /// The ids of all targets that this VM has defined. Envoy keeps each definition as long as the VM, also one of a name that it has already, so
+    /// configurations that follow one another must share them.
+    static DEFINED: RefCell<FxHashMap<String, TargetMetrics>> = RefCell::new(FxHashMap::default());
+    /// The gauge of the version, for the same reason.
+    static BUILD: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
 /// The ids of one target's metrics, each at its [`Metric::index`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct TargetMetrics {
     ids: [u32; Metric::ALL.len()],
 }
@@ -19,7 +31,11 @@ pub(super) struct BuildInfo {
 
 impl BuildInfo {
     pub(super) fn define() -> Result<Self, HostError> {
-        let id = calls::define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?;
+        let id = match BUILD.get() {
+            Some(id) => id,
+            None => calls::define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?,
+        };
+        BUILD.set(Some(id));
         Ok(Self { id, is_counted: false })
     }
 
@@ -38,8 +54,22 @@ impl BuildInfo {
 }
 
 impl TargetMetrics {
-    /// Defines all of them, so that they are there, at 0, before anything happens.
-    pub(super) fn define(target: &str) -> Result<Self, HostError> {
+    /// Those of a target. They are defined when this VM first hears of it, so that they are there, at 0, before anything happens.
+    pub(super) fn of(target: &str) -> Result<Self, HostError> {
+        let known = DEFINED.with(|defined| defined.try_borrow().ok()?.get(target).cloned());
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let fresh = Self::define(target)?;
+        DEFINED.with(|defined| {
+            if let Ok(mut defined) = defined.try_borrow_mut() {
+                defined.insert(target.to_owned(), fresh.clone());
+            }
+        });
+        Ok(fresh)
+    }
+
+    fn define(target: &str) -> Result<Self, HostError> {
         let mut ids = [0; Metric::ALL.len()];
         for (id, metric) in ids.iter_mut().zip(Metric::ALL) {
             *id = calls::define_metric(metric.kind(), &metric.full_name(target))?;

@@ -94,7 +94,7 @@ impl Mirror {
     /// Envoy does not define a metric, or has no random bytes.
     pub(super) fn try_new(config: Config) -> Result<Self, Vec<String>> {
         let lane = |target: &Target| {
-            let metrics = TargetMetrics::define(&target.name).map_err(|error| {
+            let metrics = TargetMetrics::of(&target.name).map_err(|error| {
                 vec![format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)]
             })?;
             let guard = Guard::new(&target.name, &target.cluster, target.breaker, &metrics);

@@ -51,6 +51,11 @@ impl AnswerCopy {
         }
     }
 
+    /// The request is no gRPC, and so neither is its answer.
+    pub(super) fn set_plain(&mut self) {
+        self.reads_grpc = false;
+    }
+
     /// The request is complete, and its answer is compared: the primary's time runs from here, as the target's does from its call.
     pub(super) fn request_complete(&mut self) {
         self.complete_at = Some(calls::monotonic());
@@ -142,6 +147,14 @@ pub(super) fn was_answered_early() -> bool {
 }
 
 /// The status that the client was given; none when there was none.
+/// True if the answer turned the stream into something that is not HTTP, at the end of the stream.
+pub(super) fn has_switched_protocols() -> bool {
+    code() == Some(SWITCHING_PROTOCOLS)
+}
+
+/// The status with which an upgrade begins.
+pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
+
 fn code() -> Option<u16> {
     property("code").filter(|code| (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
 }

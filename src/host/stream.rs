@@ -3,13 +3,14 @@
 
 use std::rc::Rc;
 
-use super::calls::{self, Buffer};
+use super::calls::{self, number, Buffer};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
-use super::primary::{was_answered_early, AnswerCopy};
+use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
 use super::unexpected::{self, Unexpected};
 use crate::capture::{CapturedHead, RequestHead};
 use crate::grpc::Messages;
+use crate::headers::HeaderMap;
 use crate::outbox::Charge;
 use crate::stats::DropReason;
 use crate::template::Answered;
@@ -18,6 +19,8 @@ use crate::template::Answered;
 pub(super) enum Stream {
     /// Nothing of it has been seen.
     New,
+    /// It asks for an upgrade, and the answer will tell what it is. Its headers, and the bytes taken for them.
+    Upgrading(HeaderMap, Charge),
     /// Its body is being copied.
     Collecting(Collected),
     /// It is complete, and somebody waits for its answer.
@@ -56,7 +59,18 @@ impl Stream {
         if !matches!(self, Self::New) {
             return out_of_order();
         }
-        let Some(collected) = begin(mirror) else {
+        let Ok(headers) = calls::request_headers() else {
+            return Next::Forget;
+        };
+        let mut begun = begin(mirror, headers, !end_of_stream);
+        if let Begun::Upgrade(headers) = begun {
+            if let Some(charge) = mirror.charge(headers.size()) {
+                *self = Self::Upgrading(headers, charge);
+                return Next::GoOn;
+            }
+            begun = begin(mirror, headers, false);
+        }
+        let Begun::Wanted(collected) = begun else {
             return Next::Forget;
         };
         *self = Self::Collecting(collected);
@@ -68,8 +82,11 @@ impl Stream {
     }
 
     pub(super) fn body(&mut self, mirror: &mut Mirror, size: usize, end_of_stream: bool) -> Next {
-        let Self::Collecting(collected) = self else {
-            return out_of_order();
+        let collected = match self {
+            Self::Collecting(collected) => collected,
+            // Its body is not kept: it may be no body of HTTP.
+            Self::Upgrading(..) => return Next::GoOn,
+            _ => return out_of_order(),
         };
         match append(mirror, collected, size) {
             Ok(()) if end_of_stream => self.complete(mirror),
@@ -80,15 +97,24 @@ impl Stream {
 
     /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
     pub(super) fn complete(&mut self, mirror: &mut Mirror) -> Next {
-        let collected = match std::mem::replace(self, Self::New) {
+        let mut collected = match std::mem::replace(self, Self::New) {
             Self::Collecting(collected) => collected,
+            upgrading @ Self::Upgrading(..) => {
+                *self = upgrading;
+                return Next::GoOn;
+            }
             other => {
                 *self = other;
                 return out_of_order();
             }
         };
-        if collected.head.is_grpc() && Messages::of(&collected.body) != Messages::One {
-            return give_up(mirror, collected, DropReason::GrpcStream);
+        if collected.head.is_grpc() {
+            match Messages::of(&collected.body) {
+                Messages::One => {}
+                Messages::Several => return give_up(mirror, collected, DropReason::GrpcStream),
+                // The client chooses the content type; what the body is, it cannot.
+                Messages::Foreign | Messages::Incomplete => collected.set_plain(),
+            }
         }
         let Collected { wanted, head, body, charge, mut answer, .. } = collected;
         let complete = Complete { head: Rc::new(head), body: Rc::new(body), answered: None };
@@ -112,8 +138,32 @@ impl Stream {
     }
 
     /// The headers of the primary's answer.
-    pub(super) fn answer_headers(&mut self, end_of_stream: bool) -> Next {
+    pub(super) fn answer_headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
+        if let Self::Upgrading(..) = self {
+            let has_switched = number(calls::answer_header(":status")) == Some(SWITCHING_PROTOCOLS);
+            if let Next::Forget = self.upgrade_answered(mirror, has_switched) {
+                return Next::Forget;
+            }
+        }
         self.with_answer(|answer| answer.headers(end_of_stream))
+    }
+
+    /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose answer came before
+    /// the end of its body.
+    fn upgrade_answered(&mut self, mirror: &mut Mirror, has_switched: bool) -> Next {
+        let Self::Upgrading(headers, charge) = std::mem::replace(self, Self::New) else {
+            return Next::GoOn;
+        };
+        drop(charge);
+        // Nothing is counted of one that switched.
+        let begun = if has_switched { Begun::Unwanted } else { begin(mirror, headers, false) };
+        let Begun::Wanted(mut collected) = begun else {
+            return Next::Forget;
+        };
+        // What says nothing about its body has none.
+        collected.length = collected.length.or(Some(0));
+        *self = Self::Collecting(collected);
+        Next::GoOn
     }
 
     /// A chunk of the primary's answer.
@@ -135,8 +185,11 @@ impl Stream {
 
     /// The stream is over.
     pub(super) fn done(&mut self, mirror: &mut Mirror) -> Next {
+        if let Self::Upgrading(..) = self {
+            self.upgrade_answered(mirror, has_switched_protocols());
+        }
         match std::mem::replace(self, Self::New) {
-            Self::New => Next::Forget,
+            Self::New | Self::Upgrading(..) => Next::Forget,
             Self::Collecting(collected) if was_answered_early() => self.answered_early(mirror, collected),
             Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
             Self::Answering(waiting) => {
@@ -148,7 +201,10 @@ impl Stream {
 
     /// The request was answered before its end was seen. Targets that need no body get their copy, and so do all if the body is there: what is
     /// missing then is only the mark of its end.
-    fn answered_early(&mut self, mirror: &mut Mirror, collected: Collected) -> Next {
+    fn answered_early(&mut self, mirror: &mut Mirror, mut collected: Collected) -> Next {
+        if Messages::of(&collected.body) == Messages::Foreign {
+            collected.set_plain();
+        }
         if collected.length == Some(collected.body.len()) {
             *self = Self::Collecting(collected);
             self.complete(mirror);
@@ -169,6 +225,13 @@ impl Stream {
             Self::Collecting(collected) => give_up(mirror, collected, reason),
             _ => Next::Forget,
         }
+    }
+}
+
+impl Collected {
+    fn set_plain(&mut self) {
+        self.head.set_plain();
+        self.answer.set_plain();
     }
 }
 
@@ -201,20 +264,31 @@ fn out_of_order() -> Next {
     Next::GoOn
 }
 
-/// Looks at a request; none when no target wants it.
-fn begin(mirror: &mut Mirror) -> Option<Collected> {
-    let headers = calls::request_headers().ok()?;
+/// What the headers of a request say.
+enum Begun {
+    /// No target wants it.
+    Unwanted,
+    /// It asks for an upgrade.
+    Upgrade(HeaderMap),
+    Wanted(Collected),
+}
+
+/// Looks at a request. Only one that `may_upgrade` is taken for an upgrade.
+fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool) -> Begun {
     let head = RequestHead::read(&headers, &mirror.config.loop_guard);
     if head.tunnels {
-        return None;
+        return Begun::Unwanted;
     }
     if head.is_copy {
         journal::loop_stopped();
-        return None;
+        return Begun::Unwanted;
+    }
+    if head.upgrades && may_upgrade {
+        return Begun::Upgrade(headers);
     }
     let wanted = mirror.wanted(&head, &headers);
     if wanted.is_empty() {
-        return None;
+        return Begun::Unwanted;
     }
     let answer = AnswerCopy::begin(wanted, head.is_grpc);
     let length = head.content_length;
@@ -224,9 +298,9 @@ fn begin(mirror: &mut Mirror) -> Option<Collected> {
     }
     let Some(charge) = mirror.charge(head.size()) else {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
-        return None;
+        return Begun::Unwanted;
     };
-    Some(Collected { wanted, head, body: Vec::new(), length, charge, answer })
+    Begun::Wanted(Collected { wanted, head, body: Vec::new(), length, charge, answer })
 }
 
 /// Copies a chunk.

@@ -55,7 +55,10 @@ impl Unexpected {
 
 /// Defines the counter, so that it is there, at 0, before anything happens.
 pub(super) fn define() -> Result<(), calls::HostError> {
-    COUNTER.set(Some(calls::define_metric(Kind::Counter, UNEXPECTED)?));
+    // Once in a VM: Envoy keeps each definition.
+    if COUNTER.get().is_none() {
+        COUNTER.set(Some(calls::define_metric(Kind::Counter, UNEXPECTED)?));
+    }
     Ok(())
 }
 

@@ -60,7 +60,7 @@ impl Vm {
     }
 
     pub(super) fn answer_headers(&mut self, context: u32, end_of_stream: bool) {
-        self.advance(context, |stream, _| stream.answer_headers(end_of_stream));
+        self.advance(context, |stream, mirror| stream.answer_headers(mirror, end_of_stream));
     }
 
     pub(super) fn answer_body(&mut self, context: u32, size: usize, end_of_stream: bool) {

@@ -2,7 +2,7 @@
 
 use super::body::BodyKind;
 use super::path::PathShape;
-use crate::capture::{is_named, named_by_connection, CapturedHead};
+use crate::capture::{is_empty_key, is_named, named_by_connection, CapturedHead};
 use crate::header_names::{is_reserved, is_sensitive};
 use crate::headers::Pairs;
 use crate::template::{Env, Place, Template, UnsafePath, Values};
@@ -117,6 +117,8 @@ impl HeadShape {
                 b":path" => chosen.push(name, &self.path.of(value, values)?),
                 b":authority" => {
                     let asked = self.authority.as_ref().map(|authority| authority.text(values, Place::Authority));
+                    // One that came to nothing is no host: the primary's stays.
+                    let asked = asked.filter(|authority| !authority.is_empty());
                     chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
                 }
                 _ => chosen.push(name, value),
@@ -158,6 +160,9 @@ impl HeadShape {
 
 impl Chosen {
     fn push(&mut self, name: &[u8], value: &[u8]) {
+        if is_empty_key(name, value) {
+            return;
+        }
         self.has_idempotency_key |= name == b"idempotency-key";
         self.pairs.push(name, value);
     }

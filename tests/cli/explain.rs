@@ -197,7 +197,7 @@ fn a_body_that_cannot_be_sent_is_told_with_what_counts_it() {
 fn what_no_target_gets_is_told_of_the_request() {
     let configuration = json!({"targets": [of(json!({}))]});
     for (header, why) in [
-        ("upgrade: websocket", "it opens a tunnel, or upgrades its connection"),
+        ("upgrade: websocket", "it asks for an upgrade: it is copied only if the primary does not switch protocols"),
         ("x-sidecast-loop: a", "it is a copy already: it carries x-sidecast-loop"),
     ] {
         let told = told_of(configuration.clone(), &["--request", "GET /", "-H", header]);

@@ -14,6 +14,7 @@ mod completions;
 mod envoy;
 mod explain;
 mod found;
+mod http2;
 mod kinds;
 mod output;
 mod reference;

@@ -10,13 +10,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
 use crate::scene::{target, Scene};
-use crate::smoke::binaries;
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::{self, Protocol};
 use crate::support::client::{pieces, Client, Pieces};
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::raw::{read_until, RawUpstream, Script};
-use crate::support::setup::Setup;
+use crate::support::setup::{binaries, Setup};
 use crate::support::upstream::Upstream;
 
 const HTTP: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config";

@@ -245,3 +245,26 @@ async fn a_template_makes_a_plain_request_of_a_grpc_one() {
     assert_eq!(message, b"\0\0\0\0\x04\x0a\x02hi");
     assert_eq!(envoy.settled_at("audit", 1).await.of("audit", "delivered"), 1);
 }
+
+#[tokio::test]
+async fn a_target_behind_a_listener_of_the_same_envoy_is_reached_and_its_status_is_seen() {
+    let (primary, target) = (GrpcUpstream::start().await, GrpcUpstream::start().await);
+    let directory = tempfile::tempdir().unwrap();
+    let setup = Setup::new().http2_cluster("primary", primary.address());
+    let setup = setup.http2_behind_a_hop("audit", target.address(), &directory.path().join("audit"));
+    let envoy = setup.listener("main", Filter::json(&everything_to(&["audit"]))).start().await;
+    let client = GrpcClient::connect(envoy.address("main")).await;
+    for (reply, code) in [(Reply::Note("of the copy".into()), 0), (Reply::Status(Code::NotFound), 5)] {
+        target.reply(reply);
+        assert_eq!(client.send("an order").await.unwrap(), Note::from("noted"));
+        assert_eq!(target.take_one().await.note, Note::from("an order"));
+        let wanted = format!("grpc_{code}");
+        eventually(PATIENCE, "its outcome", async || {
+            let events = envoy.events();
+            events.iter().any(|event| event.text("outcome") == wanted).then_some(()).ok_or_else(|| envoy.log())
+        })
+        .await;
+    }
+    let stats = envoy.settled_at("audit", 2).await;
+    assert_eq!((stats.of("audit", "delivered"), stats.drops("audit")), (1, drops("not_retryable", 1)));
+}

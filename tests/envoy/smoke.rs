@@ -1,6 +1,6 @@
 //! The smallest set that shows the filter working, in every Envoy of `$ENVOY_SMOKE` (paths with colons between).
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::json;
 
@@ -8,17 +8,7 @@ use crate::scene::{everything_to, noise, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::log;
-use crate::support::setup::{default_binary, Setup};
-
-/// The binaries to try: the default one and those of the environment.
-pub(crate) fn binaries() -> Vec<PathBuf> {
-    let mut all = vec![default_binary()];
-    match std::env::var_os("ENVOY_SMOKE") {
-        Some(paths) => all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new(""))),
-        None => println!("ENVOY_SMOKE is not set: only {} is tried", all[0].display()),
-    }
-    all
-}
+use crate::support::setup::{binaries, Setup};
 
 async fn mirroring(binary: PathBuf) -> Scene<1> {
     Scene::set_up(["audit"], everything_to(&["audit"]), |setup| setup.binary(binary)).await

@@ -1,4 +1,4 @@
-//! Upgrades and CONNECT are left alone: no copy, no account, and the bytes pass.
+//! Tunnels are left alone: no copy, no account, and the bytes pass. What only asks for one is copied like any request.
 
 use hyper::ext::Protocol;
 use serde_json::json;
@@ -118,4 +118,23 @@ async fn a_header_that_only_looks_like_an_upgrade_does_not_opt_out() {
     assert_eq!(scene.primary.take_one().await.path, "/x");
     let copy = scene.target().take_one().await;
     assert!(copy.path == "/x" && !copy.has("upgrade"), "{copy:?}");
+}
+
+#[tokio::test]
+async fn an_upgrade_that_the_primary_executes_like_any_request_is_copied() {
+    let answer = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok";
+    let primary = RawUpstream::start(Script::Reply(answer.to_vec())).await;
+    let audit = Upstream::start().await;
+    let envoy = envoy(&primary, &audit).await;
+    let request = b"GET /transfer?to=x HTTP/1.1\r\nhost: a\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    let mut stream = TcpStream::connect(envoy.address("main")).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let head = raw::read_until(&mut stream, b"\r\n\r\n").await;
+    assert_eq!(raw::status(&head), 200);
+    let copy = audit.take_one().await;
+    assert!(copy.path == "/transfer?to=x" && !copy.has("upgrade"), "{copy:?}");
+    drop(stream);
+    let stats = envoy.settled(["audit"]).await;
+    let audit = stats.target("audit");
+    assert_eq!((audit.get("matched"), audit.get("delivered")), (Some(&1), Some(&1)), "{audit:?}");
 }

@@ -18,7 +18,7 @@ fn law(choices: &mut Choices<'_>) {
     assert_eq!(Messages::of(&body), whole);
     // A beginning is never more than all of it, and grows with it.
     let rank = |body: &[u8]| match Messages::of(body) {
-        Messages::Incomplete => 0,
+        Messages::Foreign | Messages::Incomplete => 0,
         Messages::One => 1,
         Messages::Several => 2,
     };
@@ -32,10 +32,13 @@ fn law(choices: &mut Choices<'_>) {
         choices.damage(&mut body, 3);
     }
     let claimed = body.get(1..5).map(|length| length.iter().fold(5_u64, |sum, byte| (sum - 5) * 256 + u64::from(*byte) + 5));
+    let begins = |at: u64| matches!(body.get(usize::try_from(at).unwrap()), None | Some(0 | 1));
     let expected = match claimed {
+        _ if !begins(0) => Messages::Foreign,
         Some(length) if (body.len() as u64) < length => Messages::Incomplete,
         Some(length) if (body.len() as u64) == length => Messages::One,
-        Some(_) => Messages::Several,
+        Some(length) if begins(length) => Messages::Several,
+        Some(_) => Messages::Foreign,
         None => Messages::Incomplete,
     };
     assert_eq!(Messages::of(&body), expected, "{body:?}");

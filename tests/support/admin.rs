@@ -36,6 +36,8 @@ pub(crate) async fn listeners(admin: SocketAddr) -> Result<BTreeMap<String, Sock
     let text = page(admin, "/listeners?format=json").await?;
     let page: Value = serde_json::from_str(&text).map_err(|error| error.to_string())?;
     let list = page["listener_statuses"].as_array().into_iter().flatten();
+    // Some listen on a path.
+    let list = list.filter(|item| item["local_address"].get("socket_address").is_some());
     list.map(|item| {
         let name = item["name"].as_str().unwrap_or_default().to_owned();
         let socket = &item["local_address"]["socket_address"];

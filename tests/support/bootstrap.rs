@@ -134,3 +134,35 @@ pub(crate) fn cluster(name: &str, endpoint: Option<SocketAddr>, protocol: Protoc
 pub(crate) fn loopback(port: u16) -> Value {
     json!({"socket_address": {"address": "127.0.0.1", "port_value": port}})
 }
+
+/// A listener on a path that leads to a cluster and does nothing else, as docs/security.md has it.
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn hop(name: &str, cluster: &str, path: &Path) -> Value {
+    let manager = json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager",
+        "stat_prefix": name,
+        "codec_type": "HTTP1",
+        "http_protocol_options": {"enable_trailers": true},
+        "generate_request_id": false,
+        "skip_xff_append": true,
+        "server_header_transformation": "PASS_THROUGH",
+        "route_config": {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [
+            {"match": {"prefix": "/"}, "route": {"cluster": cluster, "timeout": "0s"}},
+        ]}]},
+        "http_filters": [{"name": "router", "typed_config": {"@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"}}],
+    });
+    json!({
+        "name": name,
+        "address": {"pipe": {"path": path}},
+        "filter_chains": [{"filters": [{"name": "http", "typed_config": manager}]}],
+    })
+}
+
+/// The cluster of such a listener.
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn hop_cluster(name: &str, path: &Path) -> Value {
+    let mut cluster = cluster(name, Some(SocketAddr::from(([127, 0, 0, 1], 1))), Protocol::Http1);
+    let endpoint = "/load_assignment/endpoints/0/lb_endpoints/0/endpoint";
+    cluster.pointer_mut(endpoint).unwrap()["address"] = json!({"pipe": {"path": path}});
+    cluster
+}

@@ -6,11 +6,15 @@ pub(crate) mod bootstrap;
 pub(crate) mod client;
 pub(crate) mod envoy;
 pub(crate) mod eventually;
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) mod frames;
 pub(crate) mod grpc;
 pub(crate) mod grpc_client;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod process;
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) mod quick;
 pub(crate) mod rabbitmq;
 pub(crate) mod raw;
 pub(crate) mod recorded;

@@ -18,6 +18,17 @@ pub(crate) fn default_binary() -> PathBuf {
     std::env::var_os("ENVOY").map_or_else(|| in_clone("target/envoy/1.40.0/envoy"), |path| in_clone(Path::new(&path)))
 }
 
+/// The Envoys that the smallest set of tests runs in: the default one, and those of `$ENVOY_SMOKE` (paths with colons between).
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn binaries() -> Vec<PathBuf> {
+    let mut all = vec![default_binary()];
+    match std::env::var_os("ENVOY_SMOKE") {
+        Some(paths) => all.extend(std::env::split_paths(&paths).filter(|path| path != Path::new(""))),
+        None => println!("ENVOY_SMOKE is not set: only {} is tried", all[0].display()),
+    }
+    all
+}
+
 /// The compiled filter: `$SIDECAST_WASM`, or the one that the build puts into the clone.
 pub(crate) fn default_wasm() -> PathBuf {
     std::env::var_os("SIDECAST_WASM").map_or_else(|| in_clone("dist/sidecast.wasm"), |path| in_clone(Path::new(&path)))
@@ -36,6 +47,7 @@ pub(crate) struct Setup {
     log_format: Option<&'static str>,
     clusters: Vec<Value>,
     listeners: Vec<(String, Filter)>,
+    hops: Vec<Value>,
     dynamic: bool,
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
@@ -55,6 +67,7 @@ impl Setup {
             log_format: Some("%l %n %v"),
             clusters: Vec::new(),
             listeners: Vec::new(),
+            hops: Vec::new(),
             dynamic: false,
             whole: None,
             variables: Vec::new(),
@@ -118,6 +131,17 @@ impl Setup {
         self
     }
 
+    /// A cluster of one endpoint that speaks HTTP/2, behind a listener of this Envoy that is called over HTTP/1.1 by a path.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn http2_behind_a_hop(mut self, name: &str, address: SocketAddr, path: &Path) -> Self {
+        let behind = format!("{name}-behind");
+        self.hops.push(bootstrap::hop(name, &behind, path));
+        let mut cluster = bootstrap::cluster(&behind, Some(address), Protocol::Http2);
+        let options = "/typed_extension_protocol_options/envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        cluster.pointer_mut(options).unwrap()["common_http_protocol_options"] = json!({"max_requests_per_connection": 1});
+        self.cluster_json(cluster).cluster_json(bootstrap::hop_cluster(name, path))
+    }
+
     /// Listeners come from a file that can be replaced while Envoy runs.
     pub(crate) fn dynamic(self) -> Self {
         Self { dynamic: true, ..self }
@@ -154,7 +178,7 @@ impl Setup {
             filters.splice(0..0, self.before.iter().cloned());
             listener
         };
-        self.listeners.iter().map(resource).collect()
+        self.listeners.iter().map(resource).chain(self.hops.iter().cloned()).collect()
     }
 
     fn bootstrap(&self, directory: &TempDir) -> Value {

@@ -219,6 +219,26 @@ fn without_anything_to_wait_for_no_timer_runs() {
 }
 
 #[test]
+fn updates_define_statistics_of_new_targets_alone() {
+    let many =
+        |numbers: std::ops::Range<usize>| targets(&numbers.map(|number| target(&format!("t{number}"))).collect::<Vec<_>>());
+    let host = crate::wasm_host::Host::new();
+    let worker = host.worker(&many(0..32));
+    let defined = worker.definitions();
+    for update in 0..50 {
+        assert!(worker.configure(many(0..32 - update % 5).to_string()));
+        worker.pass(&host, Duration::from_secs(1));
+    }
+    assert_eq!(worker.definitions(), defined);
+    let before = host.stats().len();
+    assert!(worker.configure(many(1..33).to_string()));
+    assert_eq!(worker.definitions() - defined, host.stats().len() - before, "one more target");
+    worker.exchange(&Request::get("/"));
+    worker.answer_all(&Answer::upstream(200));
+    assert_eq!([1, 31, 32].map(|number| host.stat(&format!("t{number}"), "delivered")), [1; 3]);
+}
+
+#[test]
 fn statistics_are_defined_with_the_configuration_and_never_again() {
     let (host, worker) = mirroring();
     let defined = worker.definitions();

@@ -40,11 +40,10 @@ fn a_message_is_one_however_it_is_cut_into_chunks() {
 }
 
 #[test]
-fn anything_but_one_message_is_a_stream_and_is_let_go_of_as_soon_as_that_shows() {
+fn more_than_one_message_is_a_stream_and_is_let_go_of_as_soon_as_that_shows() {
     let (host, worker) = mirroring();
     let both = [MESSAGE, MESSAGE].concat();
-    let streams: [&[&[u8]]; 7] =
-        [&[], &[b""], &[&MESSAGE[..7]], &[&MESSAGE[..4], b""], &[&both], &[MESSAGE, &MESSAGE[..1]], &[&both[..9], &both[9..]]];
+    let streams: [&[&[u8]]; 3] = [&[&both], &[MESSAGE, &MESSAGE[..1]], &[&both[..9], &both[9..]]];
     for (count, chunks) in (1..).zip(streams) {
         worker.exchange(&chunks.iter().fold(call(), Request::body));
         assert_eq!((worker.call_outs().len(), dropped(&host, "audit")), (0, only("grpc_stream", count)), "{chunks:?}");
@@ -52,15 +51,37 @@ fn anything_but_one_message_is_a_stream_and_is_let_go_of_as_soon_as_that_shows()
     let stream = worker.begin(&call(), false);
     stream.chunk(MESSAGE, false);
     stream.chunk(MESSAGE, false);
-    assert_eq!(dropped(&host, "audit"), only("grpc_stream", 8));
+    assert_eq!(dropped(&host, "audit"), only("grpc_stream", 4));
     let tally = host.tally(|| {
         (0..10).for_each(|_| stream.chunk(MESSAGE, false));
         stream.answer(&Response::status(200));
         stream.close();
     });
     assert_eq!(tally.host_calls(), 0, "{tally:?}");
-    assert_eq!(dropped(&host, "audit"), only("grpc_stream", 8));
+    assert_eq!(dropped(&host, "audit"), only("grpc_stream", 4));
     assert_balanced(&host, "audit");
+}
+
+/// The client chooses the content type, and could escape an audit by it.
+#[test]
+fn what_is_no_message_is_copied_as_any_request_whatever_its_content_type_says() {
+    let bodies: [&[&[u8]]; 7] =
+        [&[], &[b""], &[b"{\"amount\":1}"], &[b"{", b"}"], &[&MESSAGE[..7]], &[&MESSAGE[..4], b""], &[b"\0\0\0\0\0", b"{}"]];
+    for after in ["request", "response"] {
+        let (host, worker) = mirroring_with(&audit_with(&json!({ "after": after })));
+        for chunks in bodies {
+            worker.exchange(&chunks.iter().fold(call(), Request::body).answer(Response::status(200)));
+            let call = worker.call_out();
+            assert_eq!((call.body(), call.header("te")), (&chunks.concat()[..], None), "{chunks:?}");
+            // Its answer is none of gRPC either.
+            call.answer(Answer::upstream(200));
+        }
+        // gRPC has no method but POST.
+        worker.exchange(&Request::get("/transfer").header("content-type", "application/grpc").answer(Response::status(200)));
+        worker.call_out().answer(Answer::upstream(200));
+        assert_eq!((host.stat("audit", "delivered"), dropped(&host, "audit")), (8, vec![]), "{after}");
+        assert_balanced(&host, "audit");
+    }
 }
 
 /// What the log says of an attempt that ended like this; empty if it was delivered.

@@ -55,6 +55,45 @@ fn two_workers_never_make_the_same_id() {
 }
 
 #[test]
+fn an_idempotency_key_that_is_empty_is_as_good_as_none() {
+    let plain = json!({});
+    let chosen = json!({"request": {"headers": {"set": {"x-a": "b"}}}});
+    let templated = json!({"request": {"headers": {"set": {"idempotency-key": "${header:x-none}"}}}});
+    for fields in [plain, chosen, templated] {
+        let (_host, worker) = mirroring_with(&targets(&[with(target("audit"), &fields)]));
+        for value in ["", "  "] {
+            let call = copy_of(&worker, &Request::post("/").header("idempotency-key", value));
+            let keys: Vec<_> = call.headers().iter().filter(|(name, _)| name == b"idempotency-key").collect();
+            assert_eq!(keys.len(), 1, "{keys:?}");
+            assert_random_uuid(call.header("idempotency-key").unwrap());
+        }
+    }
+}
+
+#[test]
+fn what_servers_take_for_our_own_headers_is_left_out() {
+    for fields in [json!({}), json!({"request": {"headers": {"set": {"x-a": "b"}}}})] {
+        let (_host, worker) = mirroring_with(&targets(&[with(target("audit"), &fields)]));
+        let forged = ["x_sidecast_target", "x-sidecast_loop", "x_sidecast-attempt", "x_envoy_retry_on", "proxy_authorization"];
+        let request = forged.iter().fold(Request::get("/"), |request, name| request.header(name, "forged"));
+        let call = copy_of(&worker, &request.header("x_other", "kept"));
+        assert_eq!(forged.map(|name| call.header(name)), [None; 5]);
+        assert_eq!((call.header("x_other"), call.header("x-sidecast-target")), (Some("kept"), Some("audit")));
+    }
+}
+
+#[test]
+fn an_authority_that_comes_to_nothing_is_the_primarys() {
+    let fields = json!({"request": {"authority": "${header:x-host}"}});
+    let (_host, worker) = mirroring_with(&targets(&[with(target("audit"), &fields)]));
+    let plain = copy_of(&worker, &Request::get("/"));
+    let primarys = plain.header(":authority").unwrap().to_owned();
+    assert!(!primarys.is_empty());
+    assert_eq!(copy_of(&worker, &Request::get("/").header("x-host", "")).header(":authority"), Some(&*primarys));
+    assert_eq!(copy_of(&worker, &Request::get("/").header("x-host", "other")).header(":authority"), Some("other"));
+}
+
+#[test]
 fn the_clients_idempotency_key_is_kept() {
     let (_host, worker) = mirroring();
     let call = copy_of(&worker, &Request::post("/").header("idempotency-key", "order-7"));

@@ -1,8 +1,8 @@
 //! Which requests a target gets.
 
 use crate::{
-    scene::{audit_with, mirroring, mirroring_with, target, targets, with},
-    wasm_host::{Request, Worker},
+    scene::{assert_balanced, audit_with, dropped, mirroring, mirroring_with, target, targets, with},
+    wasm_host::{Answer, Request, Response, Worker},
 };
 use serde_json::{json, Value};
 
@@ -62,14 +62,12 @@ fn each_target_has_its_own_rules() {
 }
 
 #[test]
-fn tunnels_and_upgrades_are_left_alone() {
+fn tunnels_are_left_alone() {
     let (host, worker) = mirroring();
-    let upgrade = Request::get("/chat").header("connection", "Upgrade").header("upgrade", "websocket");
     let tunnels = [
         Request::new("CONNECT", "/"),
         Request::new("CONNECT", "/").without(":path").without(":scheme"),
         Request::new("CONNECT", "/chat").header(":protocol", "websocket"),
-        upgrade,
     ];
     for tunnel in tunnels {
         let stream = worker.begin(&tunnel, false);
@@ -78,4 +76,46 @@ fn tunnels_and_upgrades_are_left_alone() {
     }
     assert_eq!(worker.call_outs().len(), 0);
     assert_eq!(host.stat("audit", "matched"), 0);
+}
+
+fn upgrade(method: &str) -> Request {
+    Request::new(method, "/chat").header("connection", "Upgrade").header("upgrade", "websocket")
+}
+
+#[test]
+fn an_upgrade_that_the_primary_takes_is_left_alone() {
+    let (host, worker) = mirroring();
+    let stream = worker.begin(&upgrade("GET"), false);
+    stream.begin_answer(&Response::status(101), false);
+    stream.chunk("frames", false);
+    stream.answer_chunk("frames", false);
+    stream.close();
+    assert_eq!((worker.call_outs().len(), host.stat("audit", "matched")), (0, 0));
+}
+
+#[test]
+fn an_upgrade_that_the_primary_answers_like_any_request_is_copied() {
+    let (host, worker) = mirroring();
+    let stream = worker.begin(&upgrade("GET"), false);
+    stream.answer(&Response::status(200));
+    stream.close();
+    let call = worker.call_out();
+    assert_eq!((call.header("upgrade"), call.header(":path")), (None, Some("/chat")));
+    call.answer(Answer::upstream(200));
+    assert_eq!((host.stat("audit", "matched"), host.stat("audit", "delivered")), (1, 1));
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn an_upgrade_whose_body_was_not_kept_or_whose_client_left_is_counted() {
+    let (host, worker) = mirroring();
+    let stream = worker.begin(&upgrade("POST").header("content-length", "3"), false);
+    stream.chunk("abc", false);
+    stream.answer(&Response::status(200));
+    stream.close();
+    worker.begin(&upgrade("GET"), false).close();
+    assert_eq!((worker.call_outs().len(), host.stat("audit", "matched")), (0, 2));
+    let expected = [("answered_early".to_owned(), 1), ("truncated".to_owned(), 1)];
+    assert_eq!(dropped(&host, "audit"), expected);
+    assert_balanced(&host, "audit");
 }

@@ -39,10 +39,12 @@ fn an_injected_fault_hits_the_chosen_call_only() {
     assert_eq!(tally.of("proxy_define_metric"), worker.definitions() as u64);
     let defined = worker.definitions();
     host.fail("proxy_define_metric", 3, 1, Status::INTERNAL_FAILURE);
-    assert!(!worker.configure(crate::scene::audit().to_string()));
+    // Of a target that it knows, it defines nothing.
+    let other = crate::scene::targets(&[crate::scene::target("other")]).to_string();
+    assert!(!worker.configure(other.as_str()));
     assert_eq!(worker.definitions(), defined + 3);
     host.heal();
-    assert!(worker.configure(crate::scene::audit().to_string()));
+    assert!(worker.configure(other));
 }
 
 /// A request and an answer that have everything that either can have; each map has its own value for `x-map`.

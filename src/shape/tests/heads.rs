@@ -133,7 +133,8 @@ fn a_trace_goes_on_whatever_is_forwarded_unless_it_is_removed() {
 
 #[test]
 fn a_grpc_request_keeps_what_grpc_needs_unless_its_body_is_another() {
-    let grpc = [&REQUEST[..4], &[("content-type", &b"application/grpc"[..]), ("te", b"trailers")]].concat();
+    let grpc = [&[(":method", &b"POST"[..])], &REQUEST[1..4], &[("content-type", &b"application/grpc"[..]), ("te", b"trailers")]]
+        .concat();
     for (config, te) in [
         (config(""), Some("trailers")),
         (asking(r#"{"headers":{"forward":"none"}}"#), Some("trailers")),

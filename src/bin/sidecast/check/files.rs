@@ -91,11 +91,12 @@ struct Checker<'f> {
 impl Checker<'_> {
     fn documents(&mut self, documents: &[Node], text: &Rc<Text>, is_outermost: bool) {
         let is_yaml = tree::from_json(&text.text).is_none();
+        let http2 = warn::Http2::of(documents);
         for document in documents {
             let found = find(document);
             for configuration in &found.configurations {
                 self.configurations += 1;
-                self.configuration(configuration, text, is_yaml);
+                self.configuration(configuration, text, is_yaml, &http2);
             }
             for (name, file) in found.files.iter().filter(|_| is_outermost) {
                 self.file_inside(name, file, text);
@@ -114,7 +115,7 @@ impl Checker<'_> {
         }
     }
 
-    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool) {
+    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool, http2: &warn::Http2<'_>) {
         let before = self.findings.len();
         match found.written {
             Written::Tree(config) => {
@@ -128,7 +129,7 @@ impl Checker<'_> {
                 let json = config.to_json();
                 self.problems(config, &json, text);
                 self.texts.push(json);
-                self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier));
+                self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier, http2));
                 self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
             }
             Written::Text(scalar) => {
@@ -138,7 +139,7 @@ impl Checker<'_> {
                 match &config {
                     Some(config) => {
                         self.problems(config, value, &inner);
-                        self.warnings(&inner, warn::of_configuration(config, value, &found.carrier));
+                        self.warnings(&inner, warn::of_configuration(config, value, &found.carrier, http2));
                     }
                     None => self.not_json_inside(value, &inner),
                 }

@@ -89,7 +89,9 @@ pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Prob
 
     let head = RequestHead::read(&asked.headers, &config.loop_guard);
     let left_alone = if head.tunnels {
-        Some("it opens a tunnel, or upgrades its connection")
+        Some("it opens a tunnel")
+    } else if head.upgrades {
+        Some("it asks for an upgrade: it is copied only if the primary does not switch protocols")
     } else if head.is_copy {
         Some("it is a copy already: it carries x-sidecast-loop")
     } else {

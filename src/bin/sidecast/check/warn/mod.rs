@@ -1,6 +1,7 @@
 //! What is legal but unwise.
 
 mod cluster;
+mod http2;
 mod plugin;
 mod route;
 mod secret;
@@ -12,6 +13,7 @@ use sidecast::config::problem::child_path;
 use sidecast::config::scalar::FromText;
 use sidecast::template::{Expression, Template};
 
+pub(super) use self::http2::Http2;
 use super::find::Carrier;
 use super::report::Severity;
 use super::tree::Node;
@@ -31,6 +33,8 @@ pub(super) enum Code {
     UnknownCluster,
     /// A target that gets the same requests by a route
     OwnCluster,
+    /// A target over HTTP/2, which can end Envoy if it breaks the protocol
+    Http2Target,
     /// Envoy answers requests of a target by itself before their body is there
     AnsweredEarly,
     /// A bootstrap that makes no labels of Sidecast's statistics
@@ -84,7 +88,7 @@ impl Warning {
 }
 
 /// Warnings about a configuration, `text` being what it is written in. It may have problems, too: what cannot be read is passed over.
-pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>) -> Vec<Warning> {
+pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Http2<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let names =
         carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
@@ -92,6 +96,7 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>)
         let path = format!("targets[{index}]");
         target::check(target, &path, &mut warnings);
         cluster::check(target, &path, carrier, &mut warnings);
+        http2.check(target, &path, &mut warnings);
         route::check(target, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         if carrier.is_kubernetes {
