@@ -1,7 +1,9 @@
 //! Values that are made of a JSON Schema: of its objects, lists, words, ranges, patterns and alternatives.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
+use jsonschema::Validator;
 use proptest::strategy::{Strategy, ValueTree};
 use proptest::string::string_regex;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
@@ -14,6 +16,8 @@ use crate::stock;
 pub(crate) struct Grammar<'d> {
     dice: &'d mut Dice,
     drawn: BTreeSet<String>,
+    /// Of texts, by what the schema says of them.
+    validators: BTreeMap<String, Rc<Validator>>,
 }
 
 /// The part of a schema that speaks of a value, where null is the other possibility.
@@ -97,7 +101,7 @@ pub(crate) fn part<'s>(schema: &'s Value, way: &[String]) -> Option<&'s Value> {
 
 impl<'d> Grammar<'d> {
     pub(crate) fn new(dice: &'d mut Dice) -> Self {
-        Self { dice, drawn: BTreeSet::new() }
+        Self { dice, drawn: BTreeSet::new(), validators: BTreeMap::new() }
     }
 
     /// A value of this schema. `way` leads to it in the document.
@@ -231,15 +235,21 @@ impl<'d> Grammar<'d> {
         }
     }
 
+    fn validator(&mut self, schema: &Value) -> Rc<Validator> {
+        let of_text: Map<String, Value> = ["pattern", "minLength", "maxLength"]
+            .iter()
+            .filter_map(|key| Some(((*key).to_owned(), schema.get(*key)?.clone())))
+            .collect();
+        let of_text = Value::Object(of_text);
+        let made = || Rc::new(jsonschema::validator_for(&of_text).unwrap());
+        Rc::clone(self.validators.entry(of_text.to_string()).or_insert_with(made))
+    }
+
     /// A text that the pattern allows: most often one that means something in this field.
     fn text(&mut self, schema: &Value, way: &str) -> String {
         let pattern = schema["pattern"].as_str();
-        let regex = pattern.map(|pattern| regex_lite::Regex::new(pattern).unwrap_or_else(|error| panic!("{pattern}: {error}")));
-        let fits = |text: &String| {
-            regex.as_ref().is_none_or(|regex| regex.is_match(text))
-                && text.len() as u64 >= schema["minLength"].as_u64().unwrap_or(0)
-                && text.len() as u64 <= schema["maxLength"].as_u64().unwrap_or(u64::MAX)
-        };
+        let validator = self.validator(schema);
+        let fits = |text: &String| validator.is_valid(&json!(text));
         for _ in 0..60 {
             let text = stock::text(self.dice, way);
             if fits(&text) {
