@@ -181,7 +181,7 @@ fn only_the_reasons_of_the_configuration_are_worth_a_letter() {
 #[test]
 fn an_authority_that_comes_to_nothing_is_that_of_the_cluster() {
     let dead_letter = DeadLetter { authority: template("${header:x-none}"), ..dead_letter() };
-    let headers = headers_of(&dead_letter.call(&letter(&request(), b"")).unwrap());
+    let headers = headers_of(&dead_letter.call(&letter(&request(), b""), &Places::new([]), &Work::unbounded()).unwrap());
     assert!(headers.contains(&(":authority".to_owned(), "dlq".to_owned())), "{headers:?}");
 }
 

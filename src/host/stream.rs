@@ -210,7 +210,7 @@ impl Stream {
     /// The request was answered before its end was seen. Targets that need no body get their copy, and so do all if the body is there: what is
     /// missing then is only the mark of its end.
     fn answered_early(&mut self, mirror: &mut Mirror, mut collected: Collected) -> Next {
-        if Messages::of(&collected.body) == Messages::Foreign {
+        if Messages::of(collected.body.bytes()) == Messages::Foreign {
             collected.set_plain();
         }
         if collected.length == Some(collected.body.len()) {

@@ -220,7 +220,7 @@ const HISTOGRAMS: [&str; 4] = ["latency_ms", "batch_items", "compare_primary_lat
 const CAUSES: [&str; 8] =
     ["status_4xx", "status_5xx", "status_other", "timeout", "reset", "connect_failure", "overflow_or_no_host", "not_sent"];
 
-const REASONS: [&str; 17] = [
+const REASONS: [&str; 18] = [
     "body_too_large",
     "truncated",
     "primary_failed",
