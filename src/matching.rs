@@ -48,6 +48,8 @@ pub enum Verdict {
     No,
     /// The body decides.
     ByBody,
+    /// Its patterns take more work than a request may cause, so it is not known.
+    TooMuchWork,
 }
 
 #[derive(Debug)]
@@ -75,21 +77,36 @@ impl Matcher {
 
     /// Whether the target wants a request whose headers have come.
     pub fn at_headers(&self, request: &Request<'_>) -> Verdict {
-        let wanted = self.wanted.as_ref().map_or(Verdict::Yes, |rules| rules.at_headers(request));
-        if wanted == Verdict::No {
-            return Verdict::No;
-        }
-        match self.except.as_ref().map_or(Verdict::No, |rules| rules.at_headers(request)) {
-            Verdict::Yes => Verdict::No,
-            Verdict::No => wanted,
-            Verdict::ByBody => Verdict::ByBody,
-        }
+        self.judge(request, |rules| rules.at_headers(request))
+    }
+
+    /// Whether the target wants a request that is complete; never [by its body](Verdict::ByBody).
+    pub fn at_end(&self, request: &Request<'_>) -> Verdict {
+        self.judge(request, |rules| if rules.hold(request) { Verdict::Yes } else { Verdict::No })
     }
 
     /// True when the target wants a request that is complete.
     pub fn wants(&self, request: &Request<'_>) -> bool {
-        self.wanted.as_ref().is_none_or(|rules| rules.hold(request))
-            && !self.except.as_ref().is_some_and(|rules| rules.hold(request))
+        self.at_end(request) == Verdict::Yes
+    }
+
+    fn judge(&self, request: &Request<'_>, look: impl Fn(&Rules) -> Verdict) -> Verdict {
+        // A rule that holds is enough. What was not tried matters only where none does.
+        let wanted = self.wanted.as_ref().map_or(Verdict::Yes, &look);
+        if request.was_left_untried() && wanted != Verdict::Yes {
+            return Verdict::TooMuchWork;
+        }
+        if wanted == Verdict::No {
+            return Verdict::No;
+        }
+        let excepted = self.except.as_ref().map_or(Verdict::No, &look);
+        let is_unknown = request.was_left_untried();
+        match excepted {
+            Verdict::Yes => Verdict::No,
+            _ if is_unknown => Verdict::TooMuchWork,
+            Verdict::No => wanted,
+            other => other,
+        }
     }
 
     /// The parameters of the query that its rules look at.

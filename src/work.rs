@@ -12,6 +12,9 @@ pub const BLOCK: usize = 2_048;
 /// A byte of a query, which is split, decoded and sorted.
 pub const QUERY_BYTE: usize = 8;
 
+/// A byte of text that a pattern is held against.
+pub const PATTERN_BYTE: usize = 16;
+
 /// Counts work, in bytes that are read or written.
 #[derive(Debug)]
 pub struct Work {

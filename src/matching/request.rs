@@ -1,13 +1,14 @@
 //! A request as rules see it. What takes work to read is read when a rule asks for it, once for all targets.
 
 use std::borrow::Cow;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 
 use super::body::BodyValues;
 use super::methods::MethodBits;
 use super::table::{Names, Table};
 use crate::capture::RequestHead;
 use crate::headers::HeaderMap;
+use crate::work::{Work, PATTERN_BYTE};
 
 /// Something that has a name, and is there once.
 pub(super) type Named<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
@@ -26,6 +27,10 @@ pub struct Request<'a> {
     query: &'a [u8],
     asked: &'a Parameters,
     parameters: OnceCell<Vec<Named<'a>>>,
+    /// What patterns cost, over the rules of all targets.
+    patterns: Work,
+    /// A pattern was not tried, because there was no work left for it.
+    left_untried: Cell<bool>,
 }
 
 impl<'a> Request<'a> {
@@ -42,7 +47,29 @@ impl<'a> Request<'a> {
             query: head.query,
             asked,
             parameters: OnceCell::new(),
+            patterns: Work::unbounded(),
+            left_untried: Cell::new(false),
         }
+    }
+
+    /// The same with a bound on the work of holding patterns against it, in the unit of [`Work`].
+    #[must_use]
+    pub fn with_max_work(self, max: usize) -> Self {
+        Self { patterns: Work::new(max), ..self }
+    }
+
+    /// True if a pattern may be held against a text of so many bytes. If not, that is [remembered](Self::was_left_untried).
+    pub(super) fn may_try_pattern(&self, bytes: usize) -> bool {
+        let may = self.patterns.spend(bytes.saturating_mul(PATTERN_BYTE)).is_ok();
+        if !may {
+            self.left_untried.set(true);
+        }
+        may
+    }
+
+    /// True if a pattern was not tried since this was last asked.
+    pub(super) fn was_left_untried(&self) -> bool {
+        self.left_untried.replace(false)
     }
 
     /// The same once it is complete.

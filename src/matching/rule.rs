@@ -118,18 +118,19 @@ impl Key<'_> {
 impl Rule {
     /// True when all conditions hold; those on the body only if that is there.
     pub(super) fn holds(&self, request: &Request<'_>) -> bool {
-        let path = || self.path.as_ref().is_none_or(|condition| condition.holds(request.path));
+        let path = || self.path.as_ref().is_none_or(|condition| condition.holds(request.path, request));
         let authority = || match &self.authority {
             None => true,
             Some(Condition::Present(present)) => request.authority().is_empty() != *present,
-            Some(condition) => !request.authority().is_empty() && condition.holds(request.authority()),
+            Some(condition) => !request.authority().is_empty() && condition.holds(request.authority(), request),
         };
         let headers = || self.headers.iter().all(|field| field.holds_of_header(request));
-        let parameters = || self.parameters.iter().all(|field| field.holds_among(request.parameters(), Condition::holds));
+        let parameters =
+            || self.parameters.iter().all(|field| field.holds_among(request.parameters(), request, Condition::holds));
         let body = || {
-            request
-                .body
-                .is_none_or(|body| self.values.iter().all(|field| field.holds_among(body.all(), Condition::holds_in_body)))
+            request.body.is_none_or(|body| {
+                self.values.iter().all(|field| field.holds_among(body.all(), request, Condition::holds_in_body))
+            })
         };
         self.has_method(request)
             && match self.path {
@@ -189,16 +190,21 @@ impl Field {
         let mut values = request.headers.get_all(self.name.as_bytes());
         match &self.condition {
             Condition::Present(false) => values.next().is_none(),
-            condition => values.any(|value| condition.holds(value)),
+            condition => values.any(|value| condition.holds(value, request)),
         }
     }
 
     /// The same among fields of which each is there once.
-    fn holds_among(&self, fields: &[Named<'_>], holds: fn(&Condition, &[u8]) -> bool) -> bool {
+    fn holds_among(
+        &self,
+        fields: &[Named<'_>],
+        request: &Request<'_>,
+        holds: fn(&Condition, &[u8], &Request<'_>) -> bool,
+    ) -> bool {
         let field = fields.iter().find(|(name, _)| **name == *self.name.as_bytes());
         match (&self.condition, field) {
             (Condition::Present(false), field) => field.is_none(),
-            (condition, Some((_, value))) => holds(condition, value),
+            (condition, Some((_, value))) => holds(condition, value, request),
             (_, None) => false,
         }
     }
@@ -225,30 +231,26 @@ impl Condition {
         Self::Regex { prefix: literal_prefix(pattern.text()), regex: pattern.0 }
     }
 
-    fn holds(&self, value: &[u8]) -> bool {
+    fn holds(&self, value: &[u8], request: &Request<'_>) -> bool {
         match self {
             Self::Exact(text) => value == text.as_bytes(),
             Self::Prefix(text) => value.starts_with(text.as_bytes()),
             Self::Suffix(text) => value.ends_with(text.as_bytes()),
-            // Patterns are about text; a value that is none matches no pattern.
-            Self::Regex { regex, prefix } => {
-                value.starts_with(prefix.as_bytes()) && std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text))
-            }
+            Self::Regex { regex, prefix } => value.starts_with(prefix.as_bytes()) && matches_text(regex, value, request),
             Self::Present(present) => *present,
         }
     }
 
     /// The same for a value of a body. What a text begins and ends with, and patterns, are about strings.
-    fn holds_in_body(&self, value: &[u8]) -> bool {
+    fn holds_in_body(&self, value: &[u8], request: &Request<'_>) -> bool {
         let string = || value.strip_prefix(STRING.as_bytes());
         match self {
             Self::Suffix(text) => string().is_some_and(|value| value.ends_with(text.as_bytes())),
             Self::Regex { regex, prefix } => {
-                let text =
-                    string().filter(|_| value.starts_with(prefix.as_bytes())).and_then(|text| std::str::from_utf8(text).ok());
-                text.is_some_and(|text| regex.is_match(text))
+                let text = string().filter(|_| value.starts_with(prefix.as_bytes()));
+                text.is_some_and(|text| matches_text(regex, text, request))
             }
-            _ => self.holds(value),
+            _ => self.holds(value, request),
         }
     }
 
@@ -280,6 +282,12 @@ impl Condition {
             other => other,
         }
     }
+}
+
+/// True if the pattern matches. Patterns are about text, so a value that is none matches no pattern. One for which the request has no work
+/// left is not tried.
+fn matches_text(regex: &Regex, value: &[u8], request: &Request<'_>) -> bool {
+    request.may_try_pattern(value.len()) && std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text))
 }
 
 impl From<raw::Rule> for Rule {

@@ -39,6 +39,44 @@ fn wants(fields: &str, method: &str, path: &str, headers: &[(&str, &[u8])]) -> b
     verdict == Verdict::Yes
 }
 
+/// 1,000 patterns that begin with no text of their own.
+fn many_patterns() -> String {
+    let rules: Vec<String> = (0..1_000).map(|number| format!(r#"{{"path":{{"regex":".*/{number}x"}}}}"#)).collect();
+    format!("[{}]", rules.join(","))
+}
+
+fn judged(fields: &str, path: &str, max_work: usize) -> (Verdict, Verdict) {
+    let config = configured(fields);
+    let headers = map("GET", path, &[("x-a", b"b")]);
+    let request = || Request::new(&head(&headers), &headers, &config.matched_parameters).with_max_work(max_work);
+    let matcher = &config.targets[0].matcher;
+    (matcher.at_headers(&request()), matcher.at_end(&request()))
+}
+
+#[test]
+fn patterns_are_held_against_no_more_text_than_the_work_of_a_request_allows() {
+    let long = format!("/{}", "a".repeat(58_000));
+    let default = 8 << 20;
+    assert_eq!(judged(&many_patterns(), &long, default).0, Verdict::TooMuchWork);
+    assert_eq!(judged(&many_patterns(), &long, default).1, Verdict::TooMuchWork);
+    assert_eq!(judged(&many_patterns(), "/orders/of/a/path/of/usual/length", default).0, Verdict::No);
+    assert_eq!(judged(&many_patterns(), "/orders/999x", default).0, Verdict::Yes);
+}
+
+#[test]
+fn what_was_not_tried_matters_only_where_no_other_rule_holds() {
+    let long = format!("/{}", "a".repeat(1_000));
+    let pattern = r#"{"path":{"regex":".*z"}}"#;
+    let header = r#"{"headers":[{"name":"x-a","exact":"b"}]}"#;
+    let both = |fields: &str| judged(fields, &long, 100).0;
+    assert_eq!(both(&format!("[{pattern}]")), Verdict::TooMuchWork);
+    assert_eq!(both(&format!("[{pattern},{header}]")), Verdict::Yes);
+    assert_eq!(both(&format!(r#""except":[{pattern}]"#)), Verdict::TooMuchWork);
+    assert_eq!(both(&format!(r#""except":[{pattern},{header}]"#)), Verdict::No);
+    assert_eq!(both(&format!(r#""match":[{pattern},{header}],"except":[{{"methods":["POST"]}}]"#)), Verdict::Yes);
+    assert_eq!(both(r#"[{"path":{"regex":"/b.*"}}]"#), Verdict::No, "the path does not begin as the pattern does");
+}
+
 macro_rules! cases {
     ($($name:ident: $rules:literal, $method:literal $path:literal $headers:expr => $wanted:literal;)*) => {
         $(#[test] fn $name() { assert_eq!(wants($rules, $method, $path, $headers), $wanted); })*

@@ -1,7 +1,7 @@
 //! No request, however it is built, holds a worker for long: the instructions of each callback are counted.
 
 use crate::{
-    scene::{assert_balanced, dropped, target, targets, with},
+    scene::{assert_balanced, dropped, only, target, targets, with},
     wasm_host::{Answer, Host, Level, Request, Response, Worker},
 };
 use flate2::{write::GzEncoder, Compression};
@@ -130,6 +130,20 @@ fn what_is_written_does_not_hold_a_worker_wherever_it_stands() {
     assert_short("in a path", &all(|_| json!({"request": {"path": "/x?a=${body_text}"}})), &control);
     assert_short("in a header", &all(|_| json!({"request": {"headers": {"set": {"x-a": "${body_text}"}}}})), &control);
     assert_short("in an authority", &all(|_| json!({"request": {"authority": "a${body_text}"}})), &control);
+}
+
+#[test]
+fn patterns_do_not_hold_a_worker_whatever_the_path() {
+    let path = format!("/{}", "a".repeat(58_000));
+    let rules = |target: usize| (0..100).map(|number| json!({"path": {"regex": format!(".*/{target}-{number}x")}})).collect();
+    let fields = |target: usize| json!({"match": Value::Array(rules(target))});
+    assert_short("patterns", &all(fields), &Request::get(&path));
+    let (host, worker) = counting(&targets(&[with(target("a"), &fields(0)), target("b")]));
+    let (matched, _) = (host.stat("a", "matched"), worker.exchange(&Request::get(&path)));
+    worker.answer_all(&Answer::upstream(200));
+    assert_eq!((host.stat("a", "matched") - matched, dropped(&host, "a")), (1, only("work_limit", 1)));
+    assert_eq!(dropped(&host, "b"), []);
+    assert_balanced(&host, "a");
 }
 
 #[test]

@@ -3,9 +3,9 @@
 use super::intake::{is_counted_later, Complete, Targets, Wanted};
 use super::Mirror;
 use crate::capture::RequestHead;
-use crate::matching::{BodyValues, Request};
+use crate::matching::{BodyValues, Request, Verdict};
 use crate::reading::Reading;
-use crate::stats::Metric;
+use crate::stats::{DropReason, Metric};
 
 impl Mirror {
     /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body
@@ -26,15 +26,19 @@ impl Mirror {
         };
         let head = RequestHead::read(headers, &self.config.loop_guard);
         let request = Request::new(&head, headers, &self.config.matched_parameters).with_body(&body);
+        let request = request.with_max_work(self.config.reading.max_work);
         let mut unwanted = Targets::default();
+        let mut overworked = Targets::default();
         for target in undecided.iter() {
-            if self.config.targets.get(target).is_some_and(|target| target.matcher.wants(&request)) {
-                self.count_decided(target, wanted.left_out.has(target));
-            } else {
-                unwanted.insert(target);
+            match self.config.targets.get(target).map(|target| target.matcher.at_end(&request)) {
+                Some(Verdict::Yes) => self.count_decided(target, wanted.left_out.has(target)),
+                Some(Verdict::TooMuchWork) => overworked.insert(target),
+                _ => unwanted.insert(target),
             }
         }
-        wanted.limited(|targets| targets.without(unwanted)).decided()
+        let asking = wanted.limited(|targets| targets.and(overworked));
+        self.give_up_incomplete(asking, &complete.head, DropReason::WorkLimit);
+        wanted.limited(|targets| targets.without(unwanted).without(overworked)).decided()
     }
 
     /// Counts a request that its body has decided, or that is given up before that.

@@ -18,7 +18,7 @@ use crate::outbox::{Charge, Offer};
 use crate::property;
 use crate::reading::Reading;
 use crate::stats::{DropReason, Metric};
-use crate::template::{Answered, Property};
+use crate::template::{text_of, Answered, Property};
 
 /// A body of so many bytes is a small one.
 const SMALL_BODY: usize = 16 << 10;
@@ -123,13 +123,19 @@ impl Mirror {
         let mut wanted = Wanted::default();
         let Self { config, lanes, random, .. } = self;
         let mut random = || u64::from_le_bytes(random.take(calls::random));
-        let request = Request::new(head, headers, &config.matched_parameters);
+        let request = Request::new(head, headers, &config.matched_parameters).with_max_work(config.reading.max_work);
+        let mut overworked = Targets::default();
         for (index, (target, lane)) in config.targets.iter().zip(lanes).enumerate() {
             let verdict = target.matcher.at_headers(&request);
             if verdict == Verdict::No {
                 continue;
             }
             let is_in = target.sample.as_ref().is_none_or(|sample| sample.admits(headers, &mut random));
+            if verdict == Verdict::TooMuchWork && is_in {
+                lane.metrics.add(Metric::Matched, 1);
+                overworked.insert(index);
+                continue;
+            }
             if verdict == Verdict::ByBody {
                 wanted.undecided.insert(index);
                 // The rules are held against all of the request then.
@@ -155,6 +161,12 @@ impl Mirror {
             wanted.needs.plain |= !target.reads.headers;
             wanted.needs.trace |= target.batch.is_none();
             wanted.reads = wanted.reads.and(target.reads);
+        }
+        if !overworked.is_empty() {
+            let correlation_id = headers.get_all(self.config.correlation_header.as_bytes()).next().map(text_of);
+            for target in overworked.iter() {
+                self.give_up_unsent(target, None, correlation_id.as_deref().unwrap_or_default(), DropReason::WorkLimit);
+            }
         }
         wanted
     }

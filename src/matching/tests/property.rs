@@ -279,6 +279,7 @@ fn wanted(matcher: &Matcher, request: &Asked) -> (bool, Vec<(usize, usize)>) {
         Verdict::Yes => assert!(wants, "what was wanted at the headers is wanted"),
         Verdict::No => assert!(!wants, "what was not wanted at the headers is not wanted"),
         Verdict::ByBody => {}
+        Verdict::TooMuchWork => panic!("there is no bound"),
     }
     let looked_at = RefCell::new(Vec::new());
     let lists = matcher.wanted.iter().chain(&matcher.except).flat_map(|rules| [&rules.plain, &rules.wholes]);

@@ -32,7 +32,8 @@ fn collect(section: &Value, path: &str, field: &str, sections: &mut Vec<String>)
             path => format!("in the `{path}` beside `targets`"),
         });
     }
-    for (name, value) in fields {
+    // The rules of `except` are those of `match`.
+    for (name, value) in fields.iter().filter(|(name, _)| *name != "except") {
         let path = child_path(path, name);
         collect(value, &path, field, sections);
         if let Some(items) = given(value).get("items") {
@@ -58,7 +59,7 @@ mod tests {
         assert_eq!(of("drain_timeout").unwrap(), "`drain_timeout` belongs at the outermost level");
         assert_eq!(of("max_buffered_bytes").unwrap(), "`max_buffered_bytes` belongs in the `limits` beside `targets`");
         assert_eq!(of("max_attempts").unwrap(), "`max_attempts` belongs in `targets[].retry`");
-        assert_eq!(of("present").unwrap(), "`present` belongs in `targets[].match[].headers[]`");
+        assert_eq!(of("pointer").unwrap(), "`pointer` belongs in `targets[].match[].body[]`");
         assert_eq!(of("cluster").unwrap(), "`cluster` belongs in `targets[]` or in `targets[].dead_letter`");
         assert_eq!(
             of("path").unwrap(),
@@ -70,6 +71,7 @@ mod tests {
     fn of_no_field_and_of_one_of_many_sections_nothing_is_told() {
         assert_eq!(of("max_atempts"), None);
         assert_eq!(of("percent"), None);
+        assert_eq!(of("present"), None);
         assert_eq!(of(""), None);
     }
 }

@@ -23,14 +23,20 @@ pub(super) enum Matches {
     Unread(&'static str, &'static str),
 }
 
+const PATTERNS: Matches =
+    Matches::Unread("dropped.work_limit", "its patterns are held against more text than `limits.max_work_bytes` allows");
+
 /// Holds the rules of a target against a request.
 pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked: &Asked<'_>, head: &RequestHead<'_>) -> Matches {
     let rules = raw.rules.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
     let except = raw.except.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
-    let request = Request::new(head, &asked.headers, &config.matched_parameters);
+    let request = Request::new(head, &asked.headers, &config.matched_parameters).with_max_work(config.reading.max_work);
     let verdict = target.matcher.at_headers(&request);
     if verdict == Verdict::Yes {
         return Matches::Yes(None);
+    }
+    if verdict == Verdict::TooMuchWork {
+        return PATTERNS;
     }
     let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), config);
     captured.keep_all(asked.headers.clone());
@@ -52,8 +58,12 @@ pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked
         Err(_) => BodyValues::default(),
     };
     let request = request.with_body(&body);
-    if verdict == Verdict::ByBody && target.matcher.wants(&request) {
-        return Matches::Yes(Some("its body decides: it is wanted".to_owned()));
+    if verdict == Verdict::ByBody {
+        match target.matcher.at_end(&request) {
+            Verdict::Yes => return Matches::Yes(Some("its body decides: it is wanted".to_owned())),
+            Verdict::TooMuchWork => return PATTERNS,
+            Verdict::No | Verdict::ByBody => {}
+        }
     }
     let tried = Tried { asked, head, body: &body };
     if let Some(place) = except.iter().position(|rule| tried.holds(rule)) {
