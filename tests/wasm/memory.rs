@@ -132,11 +132,11 @@ fn uploads_that_are_half_sent_hold_what_is_charged() {
 fn requests_that_are_complete_find_room_beside_uploads_that_are_not() {
     let (host, worker) = bounded(&json!({}));
     let mut streams = Vec::new();
-    for _ in 0..112 {
+    // Without a bound of their own, these fill all of the room.
+    for _ in 0..260 {
         let stream = worker.begin(&Request::post("/"), false);
-        for _ in 0..20 {
-            stream.chunk(vec![b'x'; 30_000], false);
-        }
+        stream.chunk(vec![b'x'; 16_000], false);
+        stream.chunk(vec![b'x'; 500], false);
         streams.push(stream);
     }
     let before = host.stat("a", "dropped.buffer_full");
