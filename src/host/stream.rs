@@ -274,6 +274,8 @@ fn out_of_order() -> Next {
 }
 
 /// What the headers of a request say.
+// It is taken apart at once, so a box would be an allocation for nothing.
+#[allow(clippy::large_enum_variant)]
 enum Begun {
     /// No target wants it.
     Unwanted,
