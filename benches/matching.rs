@@ -6,11 +6,11 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sidecast::capture::RequestHead;
+use sidecast::rewrite::capture::RequestHead;
 use sidecast::config::Config;
-use sidecast::headers::{HeaderMap, Pairs};
-use sidecast::loop_guard::LoopGuard;
-use sidecast::matching::{self, Verdict};
+use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::http::loop_mark::LoopGuard;
+use sidecast::select::{self, Verdict};
 
 const ROUNDS: usize = 40;
 const RULES: usize = 1_000;

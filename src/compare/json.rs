@@ -9,7 +9,7 @@ use super::number;
 use super::unordered::odd_entries;
 use super::{Reason, Settings, Side};
 use crate::json::{self, Items, Kind, Members, Node, Places, Trail};
-use crate::work::{Work, PLACE};
+use crate::http::work::{Work, PLACE};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
 ///

@@ -15,9 +15,9 @@ use serde::Serialize;
 pub use difference::{Difference, DifferenceKind, Differences};
 
 use crate::config::raw_shape;
-use crate::encoding::{self, Undecodable};
+use crate::http::content_coding::{self, Undecodable};
 use crate::json::Places;
-use crate::work::Work;
+use crate::http::work::Work;
 
 /// A number of JSON in a form that all numbers of its worth have, however they are spelled.
 pub fn canonical(number: &str) -> String {

@@ -7,8 +7,8 @@ use regex_lite::{Regex, RegexBuilder};
 
 use super::problem::{found, Problems};
 use super::scalar::FromText;
-use crate::header_names::{objection, Use};
-use crate::shape::{Piece, Substitution};
+use crate::http::header_names::{objection, Use};
+use crate::rewrite::shape::{Piece, Substitution};
 use crate::template::check_path;
 
 /// The compiled form of one pattern may take this many bytes in every worker.

@@ -7,8 +7,8 @@ use super::problem::{found, Problems};
 use super::raw_shape::SetHeaders;
 use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR};
 use super::templates::{AuthorityTemplate, PathTemplate};
-use crate::outcome::RetryOn;
-use crate::stats::DropReason;
+use crate::delivery::outcome::RetryOn;
+use crate::observe::metrics::DropReason;
 use crate::template::JsonTemplate;
 
 /// `retry`.

@@ -10,7 +10,7 @@ use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
-use crate::shape::{Piece, Substitution};
+use crate::rewrite::shape::{Piece, Substitution};
 use crate::template::{JsonTemplate, Template};
 
 /// `sample`.

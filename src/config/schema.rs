@@ -18,9 +18,9 @@ use super::raw::{Document, ExactValue};
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
-use crate::header_names::{refused_pattern, Use};
-use crate::outcome::RetryOn;
-use crate::shape::Substitution;
+use crate::http::header_names::{refused_pattern, Use};
+use crate::delivery::outcome::RetryOn;
+use crate::rewrite::shape::Substitution;
 use crate::template::{JsonTemplate, Template};
 
 /// The schema of a whole configuration.

@@ -8,10 +8,10 @@ use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::{NonEmpty, Text};
 use super::templates::PathTemplate;
 use super::{bytes, Target};
-use crate::batch::{self, Format};
+use crate::delivery::batch::{self, Format};
 use crate::json::Places;
-use crate::redact::Redaction;
-use crate::shape::{BodyShape, Content, Forward, HeadShape, PathShape, Shape};
+use crate::rewrite::redact::Redaction;
+use crate::rewrite::shape::{BodyShape, Content, Forward, HeadShape, PathShape, Shape};
 use crate::template::{Env, Expression, Template};
 
 /// The answers of the primary that a target waits for, if it waits.

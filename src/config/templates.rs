@@ -5,7 +5,7 @@ use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
 use super::problem::{child_path, Problems};
 use super::scalar::{FromText, MAX_WHOLE_DOUBLE};
-use crate::property;
+use crate::template::property;
 use crate::template::{check_path, fits_authority, variable, Env, Expression, JsonTemplate, Template};
 
 /// A template of a path, with or without a query.

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use super::abi::{self, Status};
 use super::unexpected::{self, Unexpected};
-use crate::headers::HeaderMap;
-use crate::log_event::Level;
-use crate::outcome::Refusal;
-use crate::stats::Kind;
+use crate::http::headers::HeaderMap;
+use crate::observe::log_event::Level;
+use crate::delivery::outcome::Refusal;
+use crate::observe::metrics::Kind;
 
 /// A host call answered with a status that is no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

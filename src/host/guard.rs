@@ -6,9 +6,9 @@ use super::calls;
 use super::journal;
 use super::metrics::TargetMetrics;
 use super::unexpected;
-use crate::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
-use crate::outcome::Cause;
-use crate::stats::Metric;
+use crate::delivery::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
+use crate::delivery::outcome::Cause;
+use crate::observe::metrics::Metric;
 
 /// One worker's side of a target's circuit breaker; without settings, everything passes.
 pub(super) struct Guard {

@@ -5,7 +5,7 @@ use std::cell::{Cell, RefCell};
 use rustc_hash::FxHashMap;
 
 use super::calls::{self, HostError};
-use crate::stats::{Kind, Metric, BUILD_INFO};
+use crate::observe::metrics::{Kind, Metric, BUILD_INFO};
 
 thread_local! {
     /// The ids of all targets that this VM has defined. Envoy keeps each definition as long as the VM, also one of a name that it has already, so

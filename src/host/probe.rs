@@ -4,7 +4,7 @@
 use super::calls::{self, HostError};
 use super::metrics::BuildInfo;
 use super::unexpected;
-use crate::outcome::Refusal;
+use crate::delivery::outcome::Refusal;
 
 /// The status of a call that Envoy refuses as such.
 const REFUSED: u32 = 10;

@@ -8,13 +8,13 @@ use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
 use super::unexpected::{self, Unexpected};
-use crate::capture::{CapturedHead, RequestHead};
-use crate::growing::Growing;
-use crate::grpc::Messages;
-use crate::headers::HeaderMap;
-use crate::outbox::Charge;
-use crate::reading::Reading;
-use crate::stats::DropReason;
+use crate::rewrite::capture::{CapturedHead, RequestHead};
+use crate::http::body_buffer::Growing;
+use crate::http::grpc::Messages;
+use crate::http::headers::HeaderMap;
+use crate::delivery::admission::Charge;
+use crate::rewrite::reading::Reading;
+use crate::observe::metrics::DropReason;
 use crate::template::Answered;
 
 /// Where a request stands.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::{calls, journal};
-use crate::stats::{Kind, UNEXPECTED};
+use crate::observe::metrics::{Kind, UNEXPECTED};
 
 thread_local! {
     /// The counter, once it is defined.

@@ -16,8 +16,8 @@ use std::ops::Range;
 pub use places::{Places, Trail};
 
 use self::string::Strings;
-use crate::reading::Unread;
-use crate::work::{Work, PLACE};
+use crate::rewrite::reading::Unread;
+use crate::http::work::{Work, PLACE};
 
 /// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
 pub const MAX_DEPTH: usize = 128;

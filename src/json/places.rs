@@ -2,7 +2,7 @@
 
 use super::{index, Node};
 use crate::config::names::Pointer;
-use crate::work::{Work, PLACE};
+use crate::http::work::{Work, PLACE};
 
 /// Pointers, in which a segment `*` stands for every key or index, put together so that one walk follows all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]

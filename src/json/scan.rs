@@ -2,7 +2,7 @@
 
 use super::string::Strings;
 use super::{Token, MAX_DEPTH};
-use crate::work::{Work, PLACE};
+use crate::http::work::{Work, PLACE};
 
 /// Puts the tokens of a text on a tape, and tells whether there is white space between them; none if it is no JSON.
 pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {

@@ -9,10 +9,10 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::Expression;
-use crate::headers::HeaderMap;
+use crate::http::headers::HeaderMap;
 use crate::json::{Kind, Node};
-use crate::reading::{Body, Query};
-use crate::work::Work;
+use crate::rewrite::reading::{Body, Query};
+use crate::http::work::Work;
 
 /// The primary's answer, as far as expressions speak of it.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sidecast::batch::{Batch, Collector, Format, Item, Settings};
-use sidecast::headers::Pairs;
+use sidecast::delivery::batch::{Batch, Collector, Format, Item, Settings};
+use sidecast::http::headers::Pairs;
 use sidecast::json;
 
 use crate::choices::Choices;

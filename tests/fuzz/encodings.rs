@@ -5,7 +5,7 @@ use std::io::{Read, Write};
 use flate2::read::{MultiGzDecoder, ZlibDecoder};
 use flate2::write::{DeflateEncoder, ZlibEncoder};
 use flate2::{Compression, Crc, GzBuilder};
-use sidecast::encoding::{decode, Undecodable};
+use sidecast::http::content_coding::{decode, Undecodable};
 
 use crate::choices::Choices;
 use crate::hold;

@@ -1,6 +1,6 @@
 //! Framing of gRPC: one message to the byte is told from all else.
 
-use sidecast::grpc::{http_status, is_grpc, Messages};
+use sidecast::http::grpc::{http_status, is_grpc, Messages};
 
 use crate::choices::Choices;
 use crate::hold;

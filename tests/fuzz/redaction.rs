@@ -5,7 +5,7 @@ use serde_json::Value;
 use sidecast::config::names::Pointer;
 use sidecast::config::scalar::FromText;
 use sidecast::json;
-use sidecast::redact::Redaction;
+use sidecast::rewrite::redact::Redaction;
 
 use crate::choices::Choices;
 use crate::document::{pointers, spelled, Doc, DOUBLES, NUMBERS};

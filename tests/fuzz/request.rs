@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use sidecast::capture::{CapturedHead, Needs, RequestHead};
+use sidecast::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::Config;
-use sidecast::headers::{HeaderMap, Pairs};
-use sidecast::reading::{Reading, Terms};
-use sidecast::shape::{Attempt, Source, Unfit};
+use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::rewrite::reading::{Reading, Terms};
+use sidecast::rewrite::shape::{Attempt, Source, Unfit};
 use sidecast::template::{Answered, Property};
 use uuid::Uuid;
 

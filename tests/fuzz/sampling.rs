@@ -4,8 +4,8 @@ use sha2::{Digest, Sha256};
 use sidecast::config::names::ReadHeader;
 use sidecast::config::raw_shape::{Sample, SampleKey};
 use sidecast::config::scalar::{Percent, Text};
-use sidecast::headers::{HeaderMap, Pairs};
-use sidecast::sampling::Sampling;
+use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::select::sampling::Sampling;
 
 use crate::choices::Choices;
 use crate::hold;

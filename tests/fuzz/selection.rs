@@ -2,8 +2,8 @@
 
 use regex_lite::Regex;
 use serde_json::{json, Map, Value};
-use sidecast::capture::RequestHead;
-use sidecast::matching::{Request, Verdict};
+use sidecast::rewrite::capture::RequestHead;
+use sidecast::select::{Request, Verdict};
 
 use crate::choices::Choices;
 use crate::hold;

@@ -1,7 +1,7 @@
 //! Whole requests as targets receive them: what must not leave does not, and what ties a copy to its primary does.
 
 use serde_json::{json, Value};
-use sidecast::shape::Unfit;
+use sidecast::rewrite::shape::Unfit;
 
 use crate::choices::Choices;
 use crate::document::{pointers, spelled, Doc, NUMBERS};

@@ -4,7 +4,7 @@ use serde_json::{json, Map, Value};
 
 use crate::choices::Choices;
 use crate::document::{spelled, Doc, DOUBLES};
-use sidecast::shape::Unfit;
+use sidecast::rewrite::shape::Unfit;
 
 use crate::hold;
 use crate::request::{configured, only, sent, value, Request, TOKEN};

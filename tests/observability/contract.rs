@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use sidecast::stats::{Kind, Metric, BUILD_INFO, UNEXPECTED};
+use sidecast::observe::metrics::{Kind, Metric, BUILD_INFO, UNEXPECTED};
 
 use crate::prometheus::{Api, Sample};
 use crate::stage::Stage;

@@ -101,7 +101,7 @@ async fn it_names_only_metrics_that_envoy_has_and_needs_no_rules() {
 fn every_statistic_stands_in_a_panel() {
     let dashboard = dashboard();
     let named: BTreeSet<String> = queries(&dashboard).iter().flat_map(|(_, query)| promql::metrics(query)).collect();
-    for metric in sidecast::stats::Metric::ALL {
+    for metric in sidecast::observe::metrics::Metric::ALL {
         let full = metric.full_name("t");
         let name = full.strip_prefix("sidecast.t.").unwrap();
         let labelled = ["dropped", "attempt_failures"].into_iter().find(|labelled| name.starts_with(&format!("{labelled}.")));

@@ -203,5 +203,5 @@ fn the_documentation_names_every_event_and_field() {
             assert!(row.contains(&format!("`{field}`")), "{event}: {field}");
         }
     }
-    assert!(EVENTS.len() == sidecast::log_event::Event::COUNT);
+    assert!(EVENTS.len() == sidecast::observe::log_event::Event::COUNT);
 }

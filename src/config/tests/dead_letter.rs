@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use super::{env, of_target};
 use crate::config::Config;
-use crate::dead_letter::{DeadLetter, Letter};
-use crate::headers::HeaderMap;
+use crate::delivery::dead_letter::{DeadLetter, Letter};
+use crate::http::headers::HeaderMap;
 use crate::json::Places;
-use crate::stats::DropReason;
-use crate::work::Work;
+use crate::observe::metrics::DropReason;
+use crate::http::work::Work;
 
 /// The problems of a configuration whose dead letter has these fields besides its cluster.
 fn of_dead_letter(fields: &str) -> Vec<String> {

@@ -1,8 +1,8 @@
 //! What `sample`, `request`, `batch` and `compare` may say, and what holds when they say nothing.
 
 use super::*;
-use crate::batch::Format;
-use crate::shape::{Content, Forward};
+use crate::delivery::batch::Format;
+use crate::rewrite::shape::{Content, Forward};
 
 fn target(fields: &str) -> Target {
     let text = format!(r#"{{"targets":[{{"name":"t","cluster":"c",{fields}}}]}}"#);

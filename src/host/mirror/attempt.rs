@@ -6,18 +6,18 @@ use std::time::Duration;
 use super::deferred::Deferred;
 use super::delivery::{Batch, Delivery, InFlight, Load};
 use super::{signed, Mirror, UnderWay};
-use crate::batch::Format;
-use crate::breaker::{Admission, Sample};
-use crate::grpc;
+use crate::delivery::batch::Format;
+use crate::delivery::breaker::{Admission, Sample};
+use crate::http::grpc;
 use crate::host::calls::{self, number, Buffer};
 use crate::host::journal::{self, Report};
-use crate::log_event::Event;
-use crate::outbox::{Charge, Weigh};
-use crate::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
-use crate::reading::{Reading, Terms};
-use crate::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::shape::{Attempt, Call, Source};
-use crate::stats::{DropReason, Metric};
+use crate::observe::log_event::Event;
+use crate::delivery::admission::{Charge, Weigh};
+use crate::delivery::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
+use crate::rewrite::reading::{Reading, Terms};
+use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
+use crate::rewrite::shape::{Attempt, Call, Source};
+use crate::observe::metrics::{DropReason, Metric};
 
 /// How much of an answer of Envoy's own is read to learn what happened.
 const ENVOYS_TEXT: usize = 512;

@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::delivery::{Batch, BatchItem, Delivery, Load};
 use super::intake::{is_counted_later, Complete, Now};
 use super::{signed, Mirror};
-use crate::arrivals::{self, Arrivals};
-use crate::batch::{self, Collector, Completed, Settings};
+use crate::delivery::arrivals::{self, Arrivals};
+use crate::delivery::batch::{self, Collector, Completed, Settings};
 use crate::config::Target;
-use crate::headers::Pairs;
+use crate::http::headers::Pairs;
 use crate::host::calls;
-use crate::ids::random_id;
-use crate::outbox::Charge;
-use crate::reading::Reading;
-use crate::shape::{Attempt, Source};
-use crate::stats::{DropReason, Metric};
+use crate::engine::ids::random_id;
+use crate::delivery::admission::Charge;
+use crate::rewrite::reading::Reading;
+use crate::rewrite::shape::{Attempt, Source};
+use crate::observe::metrics::{DropReason, Metric};
 
 /// What one target's batches are made of.
 pub(super) struct Batching {

@@ -12,10 +12,10 @@ use super::{signed, Delivery, Mirror};
 use crate::compare::{compare_within, Answer, Unavailable, Verdict};
 use crate::host::calls::{self, Buffer};
 use crate::host::journal;
-use crate::outbox::Charge;
-use crate::outcome::Cause;
-use crate::stats::Metric;
-use crate::work::Work;
+use crate::delivery::admission::Charge;
+use crate::delivery::outcome::Cause;
+use crate::observe::metrics::Metric;
+use crate::http::work::Work;
 
 /// One target's comparison for one request; a clone is the same one.
 #[derive(Clone)]

@@ -2,10 +2,10 @@
 
 use super::intake::{is_counted_later, Complete, Targets, Wanted};
 use super::Mirror;
-use crate::capture::RequestHead;
-use crate::matching::{BodyValues, Request, Verdict};
-use crate::reading::Reading;
-use crate::stats::{DropReason, Metric};
+use crate::rewrite::capture::RequestHead;
+use crate::select::{BodyValues, Request, Verdict};
+use crate::rewrite::reading::Reading;
+use crate::observe::metrics::{DropReason, Metric};
 
 impl Mirror {
     /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body

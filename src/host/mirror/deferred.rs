@@ -8,7 +8,7 @@ use super::comparison::Pair;
 use super::delivery::{Burden, Delivery};
 use super::given_up::GivenUp;
 use super::Mirror;
-use crate::stats::{DropReason, Metric};
+use crate::observe::metrics::{DropReason, Metric};
 
 /// A callback begins nothing further that takes work once it has done this part of what one request may cause.
 const SHARE: usize = 4;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::comparison::Comparison;
-use crate::batch;
-use crate::breaker::Permit;
-use crate::capture::CapturedHead;
-use crate::headers::Pairs;
-use crate::outbox::{Charge, Weigh};
-use crate::outcome::Cause;
+use crate::delivery::batch;
+use crate::delivery::breaker::Permit;
+use crate::rewrite::capture::CapturedHead;
+use crate::http::headers::Pairs;
+use crate::delivery::admission::{Charge, Weigh};
+use crate::delivery::outcome::Cause;
 use crate::template::Answered;
 
 /// One call on its way to one target.

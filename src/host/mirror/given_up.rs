@@ -8,16 +8,16 @@ use super::attempt::{Form, NoCall};
 use super::deferred::Deferred;
 use super::delivery::{Burden, Delivery, Load};
 use super::{signed, Mirror, TargetLane, UnderWay};
-use crate::dead_letter::{Call, Letter};
-use crate::headers::HeaderMap;
+use crate::delivery::dead_letter::{Call, Letter};
+use crate::http::headers::HeaderMap;
 use crate::host::calls;
 use crate::host::journal::{self, Report};
-use crate::log_event::{Event, LetterEnd};
-use crate::outbox::{Offer, Weigh};
-use crate::outcome::{Cause, End, Refusal};
-use crate::shape::Unfit;
-use crate::stats::{DropReason, Metric};
-use crate::work::Work;
+use crate::observe::log_event::{Event, LetterEnd};
+use crate::delivery::admission::{Offer, Weigh};
+use crate::delivery::outcome::{Cause, End, Refusal};
+use crate::rewrite::shape::Unfit;
+use crate::observe::metrics::{DropReason, Metric};
+use crate::http::work::Work;
 
 /// A request that was given up, before its letter is written.
 pub(super) struct GivenUp {

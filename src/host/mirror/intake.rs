@@ -8,16 +8,16 @@ use std::time::Duration;
 use super::comparison::Comparison;
 use super::delivery::{Delivery, Load, One};
 use super::Mirror;
-use crate::capture::{CapturedHead, Needs, RequestHead};
+use crate::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use crate::config::{Reads, Target};
-use crate::headers::HeaderMap;
+use crate::http::headers::HeaderMap;
 use crate::host::calls;
-use crate::ids::random_id;
-use crate::matching::{Request, Verdict};
-use crate::outbox::{Charge, Offer};
-use crate::property;
-use crate::reading::Reading;
-use crate::stats::{DropReason, Metric};
+use crate::engine::ids::random_id;
+use crate::select::{Request, Verdict};
+use crate::delivery::admission::{Charge, Offer};
+use crate::template::property;
+use crate::rewrite::reading::Reading;
+use crate::observe::metrics::{DropReason, Metric};
 use crate::template::{text_of, Answered, Property};
 
 /// A body of so many bytes is a small one.

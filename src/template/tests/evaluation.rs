@@ -7,10 +7,10 @@ use uuid::Uuid;
 
 use super::*;
 use crate::config::problem::Problems;
-use crate::headers::{HeaderMap, Pairs};
+use crate::http::headers::{HeaderMap, Pairs};
 use crate::json::Places;
-use crate::reading::{Body, Document, Read};
-use crate::work::Work;
+use crate::rewrite::reading::{Body, Document, Read};
+use crate::http::work::Work;
 
 const BODY: &str = r#"{"a b":"x\"y","n":1.50,"big":18446744073709551615,"list":[10,{"/~":true}],"null":null}"#;
 const LETTER: &[u8] = br#"{"version":1}"#;

@@ -3,7 +3,7 @@
 use std::io::Read;
 use std::str::FromStr;
 
-use sidecast::headers::{HeaderMap, Pairs};
+use sidecast::http::headers::{HeaderMap, Pairs};
 use sidecast::template::Answered;
 
 use super::made::REQUEST_ID;

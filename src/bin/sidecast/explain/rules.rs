@@ -2,14 +2,14 @@
 
 use std::fmt::Display;
 
-use sidecast::capture::{CapturedHead, Needs, RequestHead};
+use sidecast::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::raw::{self, BodyRule, ExactValue, PathRule, Rule};
 use sidecast::config::raw_match::TextCondition;
 use sidecast::config::scalar::NonEmpty;
 use sidecast::config::{Config, Target};
-use sidecast::headers::HeaderMap;
-use sidecast::matching::{BodyValues, Matcher, Parameters, Request, Verdict};
-use sidecast::reading::{Reading, Unread};
+use sidecast::http::headers::HeaderMap;
+use sidecast::select::{BodyValues, Matcher, Parameters, Request, Verdict};
+use sidecast::rewrite::reading::{Reading, Unread};
 
 use super::request::Asked;
 

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use data_encoding::BASE64;
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 use serde::Serialize;
-use sidecast::headers::HeaderMap;
-use sidecast::shape::Call;
+use sidecast::http::headers::HeaderMap;
+use sidecast::rewrite::shape::Call;
 use sidecast::template::{fits_authority, text_of};
 
 /// What is encoded of a value in a path.

@@ -6,14 +6,14 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
-use sidecast::batch::Format;
-use sidecast::capture::{CapturedHead, Needs, RequestHead};
+use sidecast::delivery::batch::Format;
+use sidecast::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::problem::Problems;
 use sidecast::config::raw::Document;
 use sidecast::config::{raw, Config, Reads, Target};
-use sidecast::grpc::Messages;
-use sidecast::reading::Reading;
-use sidecast::shape::{Attempt, Source, Unfit};
+use sidecast::http::grpc::Messages;
+use sidecast::rewrite::reading::Reading;
+use sidecast::rewrite::shape::{Attempt, Source, Unfit};
 use sidecast::template::Property;
 
 use super::made;

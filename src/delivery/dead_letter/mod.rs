@@ -1,0 +1,232 @@
+//! What becomes of a request that is given up: one POST to a cluster that keeps it.
+//!
+//! The default body, the envelope, holds the request as the target would have received it, and what became of it. Header names
+//! and values that are not UTF-8 are read as ISO-8859-1; a body that is not UTF-8 is base64.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use data_encoding::BASE64;
+use serde::{Serialize, Serializer};
+use uuid::Uuid;
+
+use crate::http::headers::{HeaderMap, Pairs};
+use crate::json::Places;
+use crate::http::loop_mark;
+use crate::delivery::outcome::Cause;
+use crate::rewrite::reading::{Body, Document, Query, Read};
+use crate::rewrite::shape::Unfit;
+use crate::observe::metrics::DropReason;
+use crate::template::{fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
+use crate::http::trace_context::TRACEPARENT;
+use crate::http::work::Work;
+
+/// Where a target's dead letters go, and in which form.
+#[derive(Clone, Debug)]
+pub struct DeadLetter {
+    /// The Envoy cluster that gets them.
+    pub cluster: String,
+    /// How long the call may take.
+    pub timeout: Duration,
+    /// The path they are posted to.
+    pub path: Template,
+    /// The authority of the call.
+    pub authority: Template,
+    /// Headers of the call besides, or in place of, `content-type`; names in lower case.
+    pub headers: Vec<(String, Template)>,
+    /// For which reasons.
+    pub on: Vec<DropReason>,
+    /// In place of the envelope.
+    pub body: Option<JsonTemplate>,
+}
+
+/// A request that is given up.
+#[derive(Clone, Copy, Debug)]
+pub struct Letter<'a> {
+    /// The delivery's id.
+    pub id: Uuid,
+    /// The target's name.
+    pub target: &'a str,
+    /// Why it is given up.
+    pub reason: DropReason,
+    /// How many attempts were made.
+    pub attempts: u32,
+    /// What became of the last one.
+    pub last_outcome: Option<Cause>,
+    /// When the request was complete, since 1970.
+    pub received_at: Duration,
+    /// When it was given up, since 1970.
+    pub given_up_at: Duration,
+    /// What ties it to the primary.
+    pub correlation_id: &'a str,
+    /// The headers that the target would have received, pseudo headers included.
+    pub headers: &'a HeaderMap,
+    /// The body that the target would have received.
+    pub body: &'a [u8],
+    /// The primary's answer; none when it is not waited for.
+    pub answered: Option<&'a Answered>,
+    /// The properties that templates name.
+    pub properties: &'a [Property],
+}
+
+/// The call that delivers a letter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Call {
+    /// Its headers, serialized for the host.
+    pub headers: Vec<u8>,
+    /// Its body.
+    pub body: Vec<u8>,
+}
+
+impl DeadLetter {
+    /// The authority where none is configured: the cluster's name, or the host in it if it has Istio's form
+    /// `outbound|8080||host`.
+    pub fn default_authority(cluster: &str) -> Template {
+        let host = cluster.rsplit('|').next().unwrap_or_default();
+        Template::literal(host.chars().filter(|char| fits_authority(*char)).collect())
+    }
+
+    /// True if a request that is given up for that reason is worth a letter.
+    pub fn wants(&self, reason: DropReason) -> bool {
+        self.on.contains(&reason)
+    }
+
+    /// All templates that stand in it.
+    pub fn templates(&self) -> impl Iterator<Item = &Template> {
+        let line = [&self.path, &self.authority].into_iter().chain(self.headers.iter().map(|(_, value)| value));
+        line.chain(self.body.iter().flat_map(JsonTemplate::templates))
+    }
+
+    /// Reads the environment variables of all templates.
+    pub fn resolve_env(&mut self, env: Env<'_>) {
+        self.path.resolve_env(env);
+        self.authority.resolve_env(env);
+        self.headers.iter_mut().for_each(|(_, value)| value.resolve_env(env));
+        self.body.iter_mut().for_each(|body| body.resolve_env(env));
+    }
+
+    /// The call for a letter. It carries the mark of the request's own copy, so that no filter on its way copies it.
+    ///
+    /// # Errors
+    /// It takes more work to write than one request may cause, or its path is not to be sent.
+    pub fn call(&self, letter: &Letter<'_>, pointers: &Places, work: &Work) -> Result<Call, Unfit> {
+        work.spend(letter.body.len().saturating_mul(2).saturating_add(letter.headers.size()))?;
+        let envelope = letter.envelope();
+        work.spend(envelope.len())?;
+        let reads_body = !letter.body.is_empty() && self.templates().any(Template::reads_body_as_json);
+        let text = if reads_body { std::str::from_utf8(letter.body).ok() } else { None };
+        let document = text.map(|text| Document::new(text.into()));
+        let query = Query::default();
+        let values = Values::new(Facts {
+            headers: letter.headers,
+            body: document.as_ref().map_or(Body::Raw(letter.body), |document| Body::Read(Read::new(document, pointers, work))),
+            query: &query,
+            work,
+            target: letter.target,
+            delivery_id: letter.id,
+            correlation_id: letter.correlation_id,
+            attempt: letter.attempts,
+            now: letter.given_up_at,
+            answered: letter.answered,
+            properties: letter.properties,
+            dead_letter: Some(&envelope),
+            shows_variables: true,
+        });
+        let mut headers = Pairs::with_capacity(5, 256);
+        headers.push(b":method", b"POST");
+        headers.push(b":path", &self.path.path(&values)?);
+        let mut authority = self.authority.text(&values, Place::Authority);
+        if authority.is_empty() {
+            authority = Self::default_authority(&self.cluster).text(&values, Place::Authority);
+        }
+        headers.push(b":authority", authority.as_bytes());
+        if !self.headers.iter().any(|(name, _)| name == CONTENT_TYPE) {
+            headers.push(CONTENT_TYPE.as_bytes(), b"application/json");
+        }
+        for (name, value) in &self.headers {
+            headers.push(name.as_bytes(), value.text(&values, Place::Header).trim_ascii().as_bytes());
+        }
+        for mark in letter.headers.get_all(loop_guard::HEADER.as_bytes()) {
+            headers.push(loop_guard::HEADER.as_bytes(), mark);
+        }
+        let body = self.body.as_ref().map(|template| template.json(&values));
+        // What was too much was left out.
+        work.spend(0)?;
+        Ok(Call { headers: headers.serialize_with(&Pairs::default()), body: body.unwrap_or(envelope) })
+    }
+}
+
+const CONTENT_TYPE: &str = "content-type";
+
+impl Letter<'_> {
+    /// The envelope: JSON.
+    pub fn envelope(&self) -> Vec<u8> {
+        let header = |name: &'static [u8]| self.headers.get_all(name).next().map(text_of);
+        let (body, body_base64) = match std::str::from_utf8(self.body) {
+            Ok(text) => (Some(text), None),
+            Err(_) => (None, Some(BASE64.encode(self.body))),
+        };
+        let envelope = Envelope {
+            version: 1,
+            id: self.id.to_string(),
+            target: self.target,
+            reason: self.reason.name(),
+            attempts: self.attempts,
+            last_outcome: self.last_outcome.map(Cause::label),
+            received_at: rfc3339(self.received_at),
+            given_up_at: rfc3339(self.given_up_at),
+            correlation_id: self.correlation_id,
+            traceparent: header(TRACEPARENT),
+            request: Request {
+                method: header(b":method"),
+                path: header(b":path"),
+                authority: header(b":authority"),
+                headers: Fields(self.headers),
+                body,
+                body_base64,
+            },
+        };
+        // Text and numbers always serialize.
+        serde_json::to_vec(&envelope).unwrap_or_default()
+    }
+}
+
+#[derive(Serialize)]
+struct Envelope<'a> {
+    version: u32,
+    id: String,
+    target: &'a str,
+    reason: &'a str,
+    attempts: u32,
+    last_outcome: Option<Cow<'a, str>>,
+    received_at: String,
+    given_up_at: String,
+    correlation_id: &'a str,
+    traceparent: Option<Cow<'a, str>>,
+    request: Request<'a>,
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    method: Option<Cow<'a, str>>,
+    path: Option<Cow<'a, str>>,
+    authority: Option<Cow<'a, str>>,
+    headers: Fields<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    body_base64: Option<String>,
+}
+
+/// Headers as a list of names and values, in their order and less the pseudo headers.
+struct Fields<'a>(&'a HeaderMap);
+
+impl Serialize for Fields<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let fields = self.0.iter().filter(|(name, _)| !name.starts_with(b":"));
+        serializer.collect_seq(fields.map(|(name, value)| (text_of(name), text_of(value))))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,15 @@
+//! The life of a copy once a target wants it: admission, batches, rate, circuit breaker, outcome, retries, dead letters. Small types, each pure:
+//! time and randomness are arguments.
+//!
+//! Uses `rewrite`, `template`, `json` and `http`. Begin with [`outcome`].
+
+pub mod admission;
+pub mod arrivals;
+pub mod backoff;
+pub mod batch;
+pub mod breaker;
+pub mod dead_letter;
+pub mod outcome;
+pub mod rate_limit;
+pub mod retry;
+pub mod retry_budget;

@@ -1,0 +1,437 @@
+//! What became of an attempt: the end of a call-out, read as delivered, worth another try, or final.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use crate::config::names::StatusPattern;
+use crate::http::grpc;
+use crate::observe::metrics::{DropReason, FailureCause};
+
+/// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
+
+/// How a call-out ended, as the host tells it.
+#[derive(Clone, Copy, Debug)]
+pub enum End<'a> {
+    /// An answer came.
+    Answer {
+        /// Its `:status`; none when that is no number.
+        status: Option<u16>,
+        /// It carries `x-envoy-upstream-service-time`: Envoy adds that to what a server sent, not to what it made itself.
+        from_upstream: bool,
+        /// The beginning of its body, or of its `grpc-message`; looked at only when Envoy made the answer.
+        text: &'a [u8],
+        /// The `grpc-status` of an answer to a gRPC request; none for other requests, and for answers that are not of status 200.
+        grpc: Option<u32>,
+    },
+    /// A callback without headers: Envoy's timer ran out or the connection broke after the answer had begun, or the answer was
+    /// too long for Envoy to hold.
+    NoAnswer {
+        /// From the start of the attempt until now.
+        elapsed: Duration,
+        /// What the attempt was given.
+        timeout: Duration,
+    },
+    /// Envoy did not take the call.
+    Refused(Refusal),
+}
+
+/// Why a call was not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// There is no such cluster.
+    UnknownCluster,
+    /// No host of the cluster can be used, or its own thresholds are reached.
+    NoHealthyUpstream,
+    /// The request has more headers than Envoy takes.
+    HeadersTooLarge,
+    /// There is no room for it within the limits; never asked of Envoy.
+    NoRoom,
+    /// Its path would lead elsewhere than what is configured says; never asked of Envoy.
+    UnsafePath,
+    /// The host answered in a way that it does not document.
+    HostError,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Outcome {
+    /// What it means for the delivery.
+    pub verdict: Verdict,
+    /// What happened.
+    pub cause: Cause,
+}
+
+impl Outcome {
+    /// Something that the host does not document.
+    pub const HOST_ERROR: Self = Self { verdict: Verdict::Permanent, cause: Cause::HostError };
+
+    /// Why its delivery is given up, if this was the last attempt, and failed.
+    pub fn drop_reason(self) -> DropReason {
+        match (self.verdict, self.cause) {
+            (Verdict::Retryable, _) => DropReason::RetriesExhausted,
+            (_, Cause::UnknownCluster) => DropReason::UnknownCluster,
+            _ => DropReason::NotRetryable,
+        }
+    }
+}
+
+/// What an outcome means for its delivery.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is done.
+    Delivered,
+    /// Another attempt may succeed.
+    Retryable,
+    /// No further attempt would.
+    Permanent,
+}
+
+/// What happened to an attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cause {
+    /// The target answered with this status.
+    Status(u16),
+    /// The target answered with this gRPC status.
+    Grpc(u32),
+    /// The target answered with something that is no status.
+    InvalidStatus,
+    /// The time was up.
+    Timeout,
+    /// The connection broke, or what came was no HTTP, or was too long.
+    Reset,
+    /// No connection came about.
+    ConnectFailure,
+    /// No host of the cluster could be used, or its own thresholds were reached.
+    NoHealthyUpstream,
+    /// There is no such cluster.
+    UnknownCluster,
+    /// The request has more headers than Envoy takes.
+    HeadersTooLarge,
+    /// There was no room for it within the limits.
+    NoRoom,
+    /// Its path would have led elsewhere than what is configured says.
+    UnsafePath,
+    /// The host answered in a way that it does not document.
+    HostError,
+}
+
+impl Cause {
+    /// The status of the target's answer, if there was one; that of HTTP which a gRPC status stands for.
+    pub fn status(self) -> Option<u16> {
+        match self {
+            Self::Status(status) => Some(status),
+            Self::Grpc(code) => Some(grpc::http_status(code)),
+            _ => None,
+        }
+    }
+
+    /// What it counts as, where it is a failure.
+    pub fn failure(self) -> FailureCause {
+        match self {
+            Self::Status(_) | Self::Grpc(_) => match self.status() {
+                Some(400..=499) => FailureCause::Status4xx,
+                Some(500..=599) => FailureCause::Status5xx,
+                _ => FailureCause::StatusOther,
+            },
+            Self::InvalidStatus => FailureCause::StatusOther,
+            Self::Timeout => FailureCause::Timeout,
+            Self::Reset => FailureCause::Reset,
+            Self::ConnectFailure => FailureCause::ConnectFailure,
+            Self::NoHealthyUpstream => FailureCause::OverflowOrNoHost,
+            Self::UnknownCluster | Self::HeadersTooLarge | Self::NoRoom | Self::UnsafePath | Self::HostError => {
+                FailureCause::NotSent
+            }
+        }
+    }
+
+    /// The word for it in logs.
+    pub fn label(self) -> Cow<'static, str> {
+        match self {
+            Self::Status(status) => format!("status_{status}").into(),
+            Self::Grpc(code) => format!("grpc_{code}").into(),
+            Self::InvalidStatus => "invalid_status".into(),
+            Self::Timeout => "timeout".into(),
+            Self::Reset => "reset".into(),
+            Self::ConnectFailure => "connect_failure".into(),
+            Self::NoHealthyUpstream => "no_healthy_upstream".into(),
+            Self::UnknownCluster => "unknown_cluster".into(),
+            Self::HeadersTooLarge => "headers_too_large".into(),
+            Self::NoRoom => "no_room".into(),
+            Self::UnsafePath => "unsafe_path".into(),
+            Self::HostError => "host_error".into(),
+        }
+    }
+}
+
+/// A failure after which another attempt may succeed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RetryOn {
+    /// An answer of this status.
+    Status(StatusPattern),
+    /// The connection broke.
+    Reset,
+    /// The time was up.
+    Timeout,
+    /// No connection came about.
+    ConnectFailure,
+    /// No host could be used.
+    NoHealthyUpstream,
+}
+
+impl RetryOn {
+    /// All that passes by itself as a rule.
+    pub fn defaults() -> Vec<Self> {
+        let server_errors = Self::Status(StatusPattern::class(5));
+        let too_many_requests = Self::Status(StatusPattern::one(429));
+        vec![server_errors, too_many_requests, Self::Reset, Self::Timeout, Self::ConnectFailure, Self::NoHealthyUpstream]
+    }
+
+    fn covers(self, cause: Cause) -> bool {
+        match (self, cause) {
+            (Self::Status(pattern), cause) => cause.status().is_some_and(|status| pattern.covers(status)),
+            (Self::Reset, Cause::Reset)
+            | (Self::Timeout, Cause::Timeout)
+            | (Self::ConnectFailure, Cause::ConnectFailure)
+            | (Self::NoHealthyUpstream, Cause::NoHealthyUpstream) => true,
+            _ => false,
+        }
+    }
+}
+
+/// What a target's answers mean.
+#[derive(Clone, Debug)]
+pub struct Policy {
+    success: Vec<StatusPattern>,
+    retry_on: Vec<RetryOn>,
+    failures: Vec<StatusPattern>,
+}
+
+impl Policy {
+    /// Answers with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass; for the circuit breaker, answers
+    /// with one of the statuses of `failures` say that the target fails.
+    pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>, failures: Vec<StatusPattern>) -> Self {
+        Self { success, retry_on, failures }
+    }
+
+    /// Whether the target failed, for its circuit breaker: by its status, or by not answering. None when the attempt says nothing about the
+    /// target. What counts as delivered is no failure, whatever its status.
+    pub fn target_failed(&self, outcome: Outcome) -> Option<bool> {
+        match (outcome.verdict, outcome.cause) {
+            (Verdict::Delivered, _) => Some(false),
+            // A status that does not exist is as good as none.
+            (_, cause @ (Cause::Status(_) | Cause::Grpc(_))) => cause
+                .status()
+                .map(|status| !(100..600).contains(&status) || self.failures.iter().any(|pattern| pattern.covers(status))),
+            (_, Cause::InvalidStatus | Cause::Timeout | Cause::Reset | Cause::ConnectFailure | Cause::NoHealthyUpstream) => {
+                Some(true)
+            }
+            (_, Cause::UnknownCluster | Cause::HeadersTooLarge | Cause::NoRoom | Cause::UnsafePath | Cause::HostError) => None,
+        }
+    }
+
+    /// Reads the end of a call-out. An answer that Envoy made in place of the target never counts as delivered, whatever its
+    /// status.
+    pub fn judge(&self, end: End<'_>) -> Outcome {
+        let cause = match end {
+            End::Answer { status: None, .. } => Cause::InvalidStatus,
+            End::Answer { status: Some(status), from_upstream, text, grpc } => {
+                let answered = grpc.map_or(Cause::Status(status), Cause::Grpc);
+                // In answers to gRPC requests, Envoy puts its own status into `grpc-status`.
+                let status = answered.status().unwrap_or(status);
+                made_by_envoy(status, from_upstream, text).unwrap_or(answered)
+            }
+            End::NoAnswer { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
+            End::NoAnswer { .. } => Cause::Reset,
+            End::Refused(Refusal::UnknownCluster) => Cause::UnknownCluster,
+            End::Refused(Refusal::NoHealthyUpstream) => Cause::NoHealthyUpstream,
+            End::Refused(Refusal::HeadersTooLarge) => Cause::HeadersTooLarge,
+            End::Refused(Refusal::NoRoom) => Cause::NoRoom,
+            End::Refused(Refusal::UnsafePath) => Cause::UnsafePath,
+            End::Refused(Refusal::HostError) => Cause::HostError,
+        };
+        Outcome { verdict: self.verdict(cause), cause }
+    }
+
+    fn succeeds(&self, cause: Cause) -> bool {
+        cause.status().is_some_and(|status| self.success.iter().any(|pattern| pattern.covers(status)))
+    }
+
+    fn verdict(&self, cause: Cause) -> Verdict {
+        match cause {
+            cause if self.succeeds(cause) => Verdict::Delivered,
+            _ if self.retry_on.iter().any(|failure| failure.covers(cause)) => Verdict::Retryable,
+            _ => Verdict::Permanent,
+        }
+    }
+}
+
+/// True for statuses with which Envoy answers in place of a target.
+pub fn may_be_made_by_envoy(status: u16) -> bool {
+    matches!(status, 502..=504)
+}
+
+/// What an answer of Envoy's own stands for: 504 for a timeout, 503 for no or a broken connection, 502 for an answer that was
+/// no HTTP (`source/common/router/router.cc`). Its body names the reset.
+fn made_by_envoy(status: u16, from_upstream: bool, text: &[u8]) -> Option<Cause> {
+    if from_upstream || !may_be_made_by_envoy(status) {
+        return None;
+    }
+    let says = |words: &str| text.windows(words.len()).any(|window| window == words.as_bytes());
+    Some(match status {
+        504 => Cause::Timeout,
+        _ if says("request timeout") => Cause::Timeout,
+        _ if says("connection failure") || says("connection timeout") => Cause::ConnectFailure,
+        _ if says("no healthy upstream") || says("overflow") => Cause::NoHealthyUpstream,
+        _ => Cause::Reset,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn policy(success: &[&str], failures: &[&str]) -> Policy {
+        let patterns = |texts: &[&str]| texts.iter().map(|text| StatusPattern::parse(text).unwrap()).collect();
+        Policy::new(patterns(success), RetryOn::defaults(), patterns(failures))
+    }
+
+    fn judge(success: &[&str], end: End<'_>) -> Outcome {
+        policy(success, &["5xx", "429"]).judge(end)
+    }
+
+    fn upstream(status: u16) -> End<'static> {
+        End::Answer { status: Some(status), from_upstream: true, text: b"", grpc: None }
+    }
+
+    fn envoy(status: u16, text: &'static str) -> End<'static> {
+        End::Answer { status: Some(status), from_upstream: false, text: text.as_bytes(), grpc: None }
+    }
+
+    fn grpc(code: u32, from_upstream: bool, text: &'static str) -> End<'static> {
+        End::Answer { status: Some(200), from_upstream, text: text.as_bytes(), grpc: Some(code) }
+    }
+
+    fn cut(elapsed_ms: u64, timeout_ms: u64) -> End<'static> {
+        End::NoAnswer { elapsed: Duration::from_millis(elapsed_ms), timeout: Duration::from_millis(timeout_ms) }
+    }
+
+    macro_rules! cases {
+        ($($name:ident: $end:expr => $verdict:ident, $cause:expr;)*) => {
+            $(#[test] fn $name() {
+                assert_eq!(judge(&["2xx", "3xx"], $end), Outcome { verdict: Verdict::$verdict, cause: $cause });
+            })*
+        };
+    }
+
+    cases! {
+        a_success_is_delivered: upstream(204) => Delivered, Cause::Status(204);
+        a_redirect_is_delivered: upstream(301) => Delivered, Cause::Status(301);
+        a_client_error_is_final: upstream(404) => Permanent, Cause::Status(404);
+        too_many_requests_is_worth_a_try: upstream(429) => Retryable, Cause::Status(429);
+        a_server_error_is_worth_a_try: upstream(500) => Retryable, Cause::Status(500);
+        the_targets_own_503_is_its_answer: upstream(503) => Retryable, Cause::Status(503);
+        the_targets_own_504_is_no_timeout: upstream(504) => Retryable, Cause::Status(504);
+        a_refused_connection: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
+        a_connection_that_takes_too_long: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: connection timeout") => Retryable, Cause::ConnectFailure;
+        a_reset_before_headers: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: connection termination") => Retryable, Cause::Reset;
+        the_clusters_thresholds: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: overflow") => Retryable, Cause::NoHealthyUpstream;
+        no_host: envoy(503, "no healthy upstream") => Retryable, Cause::NoHealthyUpstream;
+        garbage: envoy(502, "upstream connect error or disconnect/reset before headers. reset reason: protocol error") => Retryable, Cause::Reset;
+        a_timeout_before_headers: envoy(504, "upstream request timeout") => Retryable, Cause::Timeout;
+        a_timeout_after_headers: cut(2_000, 2_000) => Retryable, Cause::Timeout;
+        a_timer_that_ends_early: cut(1_980, 2_000) => Retryable, Cause::Timeout;
+        a_reset_after_headers: cut(1_979, 2_000) => Retryable, Cause::Reset;
+        a_grpc_call_that_went_well: grpc(0, true, "") => Delivered, Cause::Grpc(0);
+        a_grpc_service_that_is_unavailable: grpc(14, true, "") => Retryable, Cause::Grpc(14);
+        a_grpc_service_that_has_enough: grpc(8, true, "") => Retryable, Cause::Grpc(8);
+        a_grpc_argument_that_is_invalid: grpc(3, true, "") => Permanent, Cause::Grpc(3);
+        a_grpc_deadline_that_the_service_saw: grpc(4, true, "") => Retryable, Cause::Grpc(4);
+        a_grpc_connection_that_is_refused: grpc(14, false, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
+        a_grpc_timeout_of_envoys: grpc(14, false, "upstream request timeout") => Retryable, Cause::Timeout;
+        a_grpc_cluster_without_hosts: grpc(14, false, "no healthy upstream") => Retryable, Cause::NoHealthyUpstream;
+        an_unknown_cluster: End::Refused(Refusal::UnknownCluster) => Permanent, Cause::UnknownCluster;
+        a_cluster_without_hosts: End::Refused(Refusal::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
+        too_many_headers: End::Refused(Refusal::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
+        a_host_that_surprises: End::Refused(Refusal::HostError) => Permanent, Cause::HostError;
+        an_answer_without_a_status: End::Answer { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
+    }
+
+    #[test]
+    fn a_breaker_is_told_what_the_target_did_and_nothing_else() {
+        let policy = policy(&["2xx", "503"], &["5xx", "429"]);
+        let failure = |end| policy.target_failed(policy.judge(end));
+        for (status, failed) in [
+            (200, false),
+            (404, false),
+            (428, false),
+            (429, true),
+            (499, false),
+            (500, true),
+            (599, true),
+            (600, true),
+            (999, true),
+        ] {
+            assert_eq!(failure(upstream(status)), Some(failed), "{status}");
+        }
+        assert_eq!(failure(upstream(503)), Some(false), "what counts as delivered");
+        assert_eq!(failure(envoy(503, "connection failure")), Some(true));
+        assert_eq!((failure(cut(2_000, 2_000)), failure(cut(1, 2_000))), (Some(true), Some(true)));
+        assert_eq!(failure(End::Refused(Refusal::NoHealthyUpstream)), Some(true));
+        for refusal in [Refusal::UnknownCluster, Refusal::HeadersTooLarge, Refusal::HostError] {
+            assert_eq!(failure(End::Refused(refusal)), None, "{refusal:?}");
+        }
+    }
+
+    #[test]
+    fn which_answers_are_failures_can_be_said() {
+        let policy = policy(&["2xx", "404"], &["4xx"]);
+        let failure = |end| policy.target_failed(policy.judge(end));
+        for (status, failed) in [(200, false), (401, true), (404, false), (410, true), (429, true), (500, false)] {
+            assert_eq!(failure(upstream(status)), Some(failed), "{status}");
+        }
+        assert_eq!(failure(grpc(16, true, "")), Some(true), "UNAUTHENTICATED stands for 401");
+        assert_eq!(failure(grpc(13, true, "")), Some(false), "INTERNAL stands for 500");
+        assert_eq!(failure(envoy(503, "connection failure")), Some(true), "no answer is a failure in any case");
+    }
+
+    #[test]
+    fn a_log_tells_statuses_of_http_from_those_of_grpc() {
+        let label = |end| judge(&["2xx"], end).cause.label().into_owned();
+        assert_eq!(label(upstream(204)), "status_204");
+        assert_eq!(label(grpc(14, true, "")), "grpc_14");
+        assert_eq!(label(grpc(0, true, "")), "grpc_0");
+        assert_eq!(label(cut(2_000, 2_000)), "timeout");
+    }
+
+    #[test]
+    fn a_failure_is_given_up_for_its_reason() {
+        let reason = |end| judge(&["2xx"], end).drop_reason();
+        assert_eq!(reason(upstream(503)), DropReason::RetriesExhausted);
+        assert_eq!(reason(upstream(404)), DropReason::NotRetryable);
+        assert_eq!(reason(End::Refused(Refusal::UnknownCluster)), DropReason::UnknownCluster);
+    }
+
+    #[test]
+    fn what_may_pass_can_be_said() {
+        let success = vec![StatusPattern::class(2)];
+        let policy = Policy::new(success, vec![RetryOn::Status(StatusPattern::one(404)), RetryOn::Timeout], Vec::new());
+        assert_eq!(policy.judge(upstream(404)).verdict, Verdict::Retryable);
+        assert_eq!(policy.judge(envoy(504, "")).verdict, Verdict::Retryable);
+        assert_eq!(policy.judge(upstream(503)).verdict, Verdict::Permanent);
+        assert_eq!(policy.judge(cut(1, 2_000)).verdict, Verdict::Permanent);
+    }
+
+    #[test]
+    fn an_answer_of_envoys_own_is_never_delivered() {
+        assert_eq!(judge(&["503", "504"], envoy(503, "")).verdict, Verdict::Retryable);
+        assert_eq!(judge(&["503", "504"], envoy(504, "")).verdict, Verdict::Retryable);
+        assert_eq!(judge(&["503"], upstream(503)).verdict, Verdict::Delivered);
+    }
+
+    #[test]
+    fn what_counts_as_success_can_be_said() {
+        assert_eq!(judge(&["404"], upstream(404)).verdict, Verdict::Delivered);
+        assert_eq!(judge(&["404"], upstream(200)).verdict, Verdict::Permanent);
+    }
+}

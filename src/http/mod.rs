@@ -1,0 +1,13 @@
+//! HTTP as Envoy hands it over: header maps in their serialized form, content codings, gRPC framing, trace context, the loop mark, and the
+//! count of work that reading costs.
+//!
+//! Uses no other room. Begin with [`headers`].
+
+pub mod body_buffer;
+pub mod content_coding;
+pub mod grpc;
+pub mod header_names;
+pub mod headers;
+pub mod loop_mark;
+pub mod trace_context;
+pub mod work;
