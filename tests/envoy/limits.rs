@@ -154,11 +154,9 @@ async fn small_requests_are_delivered_beside_uploads_that_never_end() {
         upload.write_all(&half).await.unwrap();
         uploads.push(upload);
     }
-    eventually(PATIENCE, "uploads to be given up", async || {
-        match scene.envoy.stats().await.of("audit", "dropped.buffer_full") {
-            0 => Err("none is".to_owned()),
-            _ => Ok(()),
-        }
+    eventually(PATIENCE, "uploads to be given up", async || match scene.envoy.stats().await.of("audit", "dropped.buffer_full") {
+        0 => Err("none is".to_owned()),
+        _ => Ok(()),
     })
     .await;
     let client = scene.client();

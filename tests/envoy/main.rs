@@ -23,6 +23,7 @@ mod dead_letters;
 mod drain;
 #[cfg(feature = "cli")]
 mod explain;
+mod growth;
 mod grpc;
 mod grpc_mirroring;
 mod harness;
