@@ -109,7 +109,11 @@ fn stories(bound: usize) -> Vec<Story> {
         Story {
             fills: false,
             requests: 300,
-            ..story("a batch of items from padded bodies", json!({"batch": {"max_items": 1_000, "max_delay": "1h"}}), padded)
+            ..story(
+                "a batch of items from padded bodies",
+                json!({"batch": {"max_items": 1_000, "max_delay": "1h", "format": "ndjson"}}),
+                padded,
+            )
         },
         story(
             "batches that wait",

@@ -159,11 +159,16 @@ async fn small_requests_are_delivered_beside_uploads_that_never_end() {
         _ => Ok(()),
     })
     .await;
+    // They are held for a while, too.
+    let gate = Gate::shut();
+    scene.targets.iter().for_each(|target| target.behave(Behaviour::Gated(gate.clone(), Answer::status(200))));
     let client = scene.client();
+    let order = noise(8_000);
     for index in 0..200 {
-        assert_eq!(client.post(&format!("/small/{index}"), "an order").await.status, 200);
+        assert_eq!(client.post(&format!("/small/{index}"), order.clone()).await.status, 200);
         assert_eq!(client.get(&format!("/small/{index}")).await.status, 200);
     }
+    gate.open();
     drop(uploads);
     for (name, target) in ["audit", "other"].into_iter().zip(&scene.targets) {
         let stats = scene.envoy.settled_at(name, 512).await;

@@ -28,6 +28,7 @@ mod grpc;
 mod grpc_mirroring;
 mod harness;
 mod headers;
+mod hold;
 mod isolation;
 mod letter;
 mod limits;
