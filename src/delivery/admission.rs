@@ -188,6 +188,36 @@ impl ByteBudget {
     }
 }
 
+/// Requests that are not complete, by number, in the order in which they came.
+#[derive(Debug, Default)]
+pub struct Incomplete {
+    numbers: VecDeque<u32>,
+    /// At this length it looks for those that have ended.
+    look_at: usize,
+}
+
+impl Incomplete {
+    /// Adds the newest. Now and then it forgets those that have ended, so that it is never much longer than twice what it was.
+    pub fn push(&mut self, number: u32, is_incomplete: impl Fn(u32) -> bool) {
+        if self.numbers.len() >= self.look_at {
+            self.numbers.retain(|number| is_incomplete(*number));
+            self.look_at = self.numbers.len().saturating_mul(2).max(64);
+        }
+        self.numbers.push_back(number);
+    }
+
+    /// Takes the oldest but for this one. It may have ended.
+    pub fn pop(&mut self, except: u32) -> Option<u32> {
+        let oldest = self.numbers.pop_front()?;
+        if oldest != except {
+            return Some(oldest);
+        }
+        let next = self.numbers.pop_front();
+        self.numbers.push_front(oldest);
+        next
+    }
+}
+
 impl Charge {
     /// How many bytes it is for.
     pub fn bytes(&self) -> usize {
@@ -210,6 +240,21 @@ impl Drop for Charge {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn what_has_ended_is_forgotten_and_the_oldest_is_taken_first() {
+        let mut incomplete = Incomplete::default();
+        for number in 0..10_000 {
+            incomplete.push(number, |other| other % 1_000 == 0);
+            assert!(incomplete.numbers.len() <= 64 + 2 * 10, "{}", incomplete.numbers.len());
+        }
+        assert_eq!([incomplete.pop(9_999), incomplete.pop(9_999)], [Some(0), Some(1_000)]);
+        // The one at hand is not taken, whatever its age.
+        assert_eq!([incomplete.pop(2_000), incomplete.pop(2_000), incomplete.pop(0)], [Some(3_000), Some(4_000), Some(2_000)]);
+        let mut single = Incomplete::default();
+        single.push(7, |_| true);
+        assert_eq!([single.pop(7), single.pop(8), single.pop(8)], [None, Some(7), None]);
+    }
 
     impl Weigh for usize {
         fn weight(&self) -> usize {

@@ -29,9 +29,9 @@ impl Guard {
         let mut guard =
             Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None, refused: None };
         let mut state = State::Closed;
-        if let Some(breaker) = &guard.breaker {
+        if let Some(breaker) = &mut guard.breaker {
             guard.refused = unexpected::quietly(|| guard.shared.seed());
-            state = breaker.state(&mut guard.shared);
+            state = breaker.join(&mut guard.shared);
         }
         guard.show(state, metrics);
         guard
@@ -81,8 +81,11 @@ impl Guard {
         self.shared.key == other.shared.key
     }
 
-    /// Shows a breaker that nobody uses any more as closed.
+    /// This worker does not use the breaker any more. It is shown as closed, which it is should the target come back.
     pub(super) fn leave(&mut self, metrics: &TargetMetrics) {
+        if let Some(breaker) = &self.breaker {
+            breaker.leave(&mut self.shared);
+        }
         self.show(State::Closed, metrics);
     }
 

@@ -11,11 +11,14 @@ use super::mirror::Mirror;
 use super::probe;
 use super::unexpected::{self, Unexpected};
 use crate::config::Config;
+use crate::outbox::Incomplete;
 
 /// A root context: without a mirror until it is configured.
 #[derive(Default)]
 pub(super) struct Root {
-    mirror: Option<Mirror>,
+    pub(super) mirror: Option<Mirror>,
+    /// Its requests that are not complete.
+    pub(super) incomplete: Incomplete,
     draining: bool,
     info: Option<BuildInfo>,
     /// Tells the configuration in force from others.

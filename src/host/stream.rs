@@ -1,6 +1,7 @@
 //! One request on its way to the primary: looked at once, copied chunk by chunk, handed to its root when it is complete, or when its
 //! answer is known. It is never held back.
 
+use std::mem::size_of;
 use std::rc::Rc;
 
 use super::calls::{self, number, Buffer};
@@ -21,8 +22,8 @@ use crate::template::Answered;
 pub(super) enum Stream {
     /// Nothing of it has been seen.
     New,
-    /// It asks for an upgrade, and the answer will tell what it is. Its headers, and the bytes taken for them.
-    Upgrading(HeaderMap, Charge),
+    /// It asks for an upgrade, and the answer will tell what it is.
+    Upgrading(HeaderMap, Upload),
     /// Its body is being copied.
     Collecting(Collected),
     /// It is complete, and somebody waits for its answer.
@@ -32,6 +33,8 @@ pub(super) enum Stream {
 /// Whether there is more to see of a stream. One that nobody wants, or that was handed over, is forgotten.
 pub(super) enum Next {
     GoOn,
+    /// It has begun to be kept.
+    Incomplete,
     Forget,
 }
 
@@ -42,11 +45,26 @@ pub(super) struct Collected {
     body: Growing,
     /// How long the body is going to be, if the request says so.
     length: Option<usize>,
-    /// Bytes taken from the worker's budget for it.
-    charge: Charge,
-    /// The same among those of all requests that are not complete.
-    upload: Charge,
+    upload: Upload,
     answer: AnswerCopy,
+}
+
+/// Bytes taken for a request that is not complete.
+pub(super) struct Upload {
+    /// From the worker's budget.
+    charge: Charge,
+    /// The same bytes, from the part of it that such requests get.
+    part: Charge,
+}
+
+impl Upload {
+    fn nothing(mirror: &Mirror) -> Self {
+        Self { charge: mirror.budget.nothing(), part: mirror.uploads.nothing() }
+    }
+
+    fn grow(&mut self, mirror: &mut Mirror, bytes: usize) -> bool {
+        mirror.grow_upload(&mut self.charge, &mut self.part, bytes)
+    }
 }
 
 /// What waits for the primary's answer.
@@ -66,13 +84,14 @@ impl Stream {
         let Ok(headers) = calls::request_headers() else {
             return Next::Forget;
         };
-        let mut begun = begin(mirror, headers, !end_of_stream);
+        let mut begun = begin(mirror, headers, !end_of_stream, end_of_stream);
         if let Begun::Upgrade(headers) = begun {
-            if let Some(charge) = mirror.charge(headers.size()) {
-                *self = Self::Upgrading(headers, charge);
-                return Next::GoOn;
+            let mut upload = Upload::nothing(mirror);
+            if upload.grow(mirror, headers.size().saturating_add(size_of::<Self>())) {
+                *self = Self::Upgrading(headers, upload);
+                return Next::Incomplete;
             }
-            begun = begin(mirror, headers, false);
+            begun = begin(mirror, headers, false, false);
         }
         let Begun::Wanted(collected) = begun else {
             return Next::Forget;
@@ -81,8 +100,13 @@ impl Stream {
         if end_of_stream {
             self.complete(mirror)
         } else {
-            Next::GoOn
+            Next::Incomplete
         }
+    }
+
+    /// True for a request that is not complete, and for which something is held.
+    pub(super) fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Upgrading(..) | Self::Collecting(_))
     }
 
     pub(super) fn body(&mut self, mirror: &mut Mirror, size: usize, end_of_stream: bool) -> Next {
@@ -92,7 +116,7 @@ impl Stream {
             Self::Upgrading(..) => return Next::GoOn,
             _ => return out_of_order(),
         };
-        match append(mirror, collected, size) {
+        match append(mirror, collected, size, end_of_stream) {
             Ok(()) if end_of_stream => self.complete(mirror),
             Ok(()) => Next::GoOn,
             Err(reason) => self.give_up(mirror, reason),
@@ -120,9 +144,9 @@ impl Stream {
                 Messages::Foreign | Messages::Incomplete => collected.set_plain(),
             }
         }
-        let Collected { wanted, head, body, charge, mut answer, upload, .. } = collected;
+        let Collected { wanted, head, body, upload: Upload { charge, part }, mut answer, .. } = collected;
         // It is complete now.
-        drop(upload);
+        drop(part);
         let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
         let reading = Reading::new(&complete.head, &complete.body, &mirror.config.reading);
         let wanted = mirror.decide(wanted, &complete, &reading);
@@ -159,12 +183,12 @@ impl Stream {
     /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose answer came before
     /// the end of its body.
     fn upgrade_answered(&mut self, mirror: &mut Mirror, has_switched: bool) -> Next {
-        let Self::Upgrading(headers, charge) = std::mem::replace(self, Self::New) else {
+        let Self::Upgrading(headers, upload) = std::mem::replace(self, Self::New) else {
             return Next::GoOn;
         };
-        drop(charge);
+        drop(upload);
         // Nothing is counted of one that switched.
-        let begun = if has_switched { Begun::Unwanted } else { begin(mirror, headers, false) };
+        let begun = if has_switched { Begun::Unwanted } else { begin(mirror, headers, false, false) };
         let Begun::Wanted(mut collected) = begun else {
             return Next::Forget;
         };
@@ -218,7 +242,8 @@ impl Stream {
             self.complete(mirror);
             return self.done(mirror);
         }
-        let Collected { wanted, head, charge, answer, .. } = collected;
+        let Collected { wanted, head, upload: Upload { charge, part }, answer, .. } = collected;
+        drop(part);
         let (bodiless, others) = mirror.by_need_of_body(wanted);
         mirror.give_up_answered_early(others, &head, answer.status());
         let complete = Complete { head: Rc::new(head), body: Rc::default(), answered: None };
@@ -228,7 +253,11 @@ impl Stream {
         Next::Forget
     }
 
-    fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
+    /// Gives up a request that is not complete.
+    pub(super) fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
+        if let Self::Upgrading(..) = self {
+            self.upgrade_answered(mirror, false);
+        }
         match std::mem::replace(self, Self::New) {
             Self::Collecting(collected) => give_up(mirror, collected, reason),
             _ => Next::Forget,
@@ -261,8 +290,8 @@ impl Waiting {
 }
 
 fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) -> Next {
-    let Collected { wanted, head, charge, .. } = collected;
-    drop(charge);
+    let Collected { wanted, head, upload, .. } = collected;
+    drop(upload);
     mirror.give_up_incomplete(wanted, &head, reason);
     Next::Forget
 }
@@ -284,8 +313,8 @@ enum Begun {
     Wanted(Collected),
 }
 
-/// Looks at a request. Only one that `may_upgrade` is taken for an upgrade.
-fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool) -> Begun {
+/// Looks at a request. Only one that `may_upgrade` is taken for an upgrade. One that `is_complete` is not held among those that are not.
+fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool, is_complete: bool) -> Begun {
     let head = RequestHead::read(&headers, &mirror.config.loop_guard);
     if head.tunnels {
         return Begun::Unwanted;
@@ -307,27 +336,31 @@ fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool) -> Begun {
     if wanted.reads.headers {
         head.keep_all(headers);
     }
-    let Some(charge) = mirror.charge(head.size()) else {
+    let mut upload = Upload::nothing(mirror);
+    let size = head.size().saturating_add(size_of::<Stream>());
+    let has_room = if is_complete { mirror.grow(&mut upload.charge, size) } else { upload.grow(mirror, size) };
+    if !has_room {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return Begun::Unwanted;
-    };
-    let upload = mirror.uploads.nothing();
-    Begun::Wanted(Collected { wanted, head, body: Growing::default(), length, charge, upload, answer })
+    }
+    Begun::Wanted(Collected { wanted, head, body: Growing::default(), length, upload, answer })
 }
 
-/// Copies a chunk.
-fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize) -> Result<(), DropReason> {
+/// Copies a chunk. With the last one the request is complete.
+fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize, is_last: bool) -> Result<(), DropReason> {
     if size == 0 {
         return Ok(());
     }
     if collected.body.len().saturating_add(size) > mirror.config.max_body_bytes {
         return Err(DropReason::BodyTooLarge);
     }
-    let Collected { body, charge, upload, .. } = collected;
-    let mut more = body.better(size, mirror.config.max_body_bytes);
-    if !mirror.grow_upload(charge, upload, more) {
-        more = body.least(size);
-        if !mirror.grow_upload(charge, upload, more) {
+    let Collected { body, upload, .. } = collected;
+    let least = body.least(size);
+    let mut more = if is_last { least } else { body.better(size, mirror.config.max_body_bytes) };
+    let mut grow = |more| if is_last { mirror.grow(&mut upload.charge, more) } else { upload.grow(mirror, more) };
+    if !grow(more) {
+        more = least;
+        if !grow(more) {
             return Err(DropReason::BufferFull);
         }
     }

@@ -10,6 +10,10 @@ use super::mirror::Mirror;
 use super::root::Root;
 use super::stream::{Next, Stream};
 use super::unexpected::{self, Unexpected};
+use crate::stats::DropReason;
+
+/// How many requests are given up at most before the next one is looked at: what they take must not hold the worker for long.
+const RELIEVED_AT_ONCE: usize = 32;
 
 thread_local! {
     static VM: RefCell<Vm> = RefCell::new(Vm::default());
@@ -48,11 +52,45 @@ impl Vm {
     }
 
     pub(super) fn request_headers(&mut self, context: u32, end_of_stream: bool) {
-        self.advance(context, |stream, mirror| stream.headers(mirror, end_of_stream));
+        let next = self.advance(context, |stream, mirror| stream.headers(mirror, end_of_stream));
+        if let Next::Incomplete = next {
+            self.relieve(context, true);
+        }
     }
 
     pub(super) fn request_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
         self.advance(context, |stream, mirror| stream.body(mirror, size, end_of_stream));
+        if !end_of_stream {
+            self.relieve(context, false);
+        }
+    }
+
+    /// Gives up the oldest of the requests that are not complete, as long as all of them take too much. Never the one at hand.
+    fn relieve(&mut self, context: u32, is_new: bool) {
+        let Self { roots, streams } = self;
+        let parent = streams.get(&context).map(|(parent, _)| *parent);
+        let Some(root) = parent.and_then(|parent| roots.get_mut(&parent)) else {
+            return;
+        };
+        let is_incomplete = |id: u32| streams.get(&id).is_some_and(|(_, stream)| stream.is_incomplete());
+        if is_new {
+            root.incomplete.push(context, is_incomplete);
+        }
+        let Root { mirror: Some(mirror), incomplete, .. } = root else {
+            return;
+        };
+        for _ in 0..RELIEVED_AT_ONCE {
+            if !mirror.has_too_many_uploads() {
+                return;
+            }
+            let Some(oldest) = incomplete.pop(context) else {
+                return;
+            };
+            if let Some((_, stream)) = streams.get_mut(&oldest).filter(|(_, stream)| stream.is_incomplete()) {
+                stream.give_up(mirror, DropReason::BufferFull);
+                streams.remove(&oldest);
+            }
+        }
     }
 
     pub(super) fn request_trailers(&mut self, context: u32) {
@@ -72,9 +110,9 @@ impl Vm {
     }
 
     /// Lets a stream take a step; forgets it unless it says that it goes on.
-    fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror) -> Next) {
+    fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror) -> Next) -> Next {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {
-            return;
+            return Next::Forget;
         };
         let root = self.roots.get_mut(parent);
         let mirror = root.and_then(|root| {
@@ -88,6 +126,7 @@ impl Vm {
         if let Next::Forget = next {
             self.streams.remove(&context);
         }
+        next
     }
 
     pub(super) fn call_ended(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {

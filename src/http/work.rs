@@ -13,7 +13,7 @@ pub const BLOCK: usize = 2_048;
 pub const QUERY_BYTE: usize = 8;
 
 /// A byte of text that a pattern is held against.
-pub const PATTERN_BYTE: usize = 16;
+pub const PATTERN_BYTE: usize = 24;
 
 /// Counts work, in bytes that are read or written.
 #[derive(Debug)]

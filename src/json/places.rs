@@ -90,7 +90,8 @@ impl Places {
             if work.spend(key.written().len().saturating_add(PLACE)).is_err() {
                 return;
             }
-            if let Ok(child) = step.keys.binary_search_by(|(other, _)| other.as_str().cmp(&key.text())) {
+            let key = key.text();
+            if let Ok(child) = step.keys.binary_search_by(|(other, _)| other.as_str().cmp(&key)) {
                 if let Some(last) = children.get_mut(child) {
                     *last = Some(value);
                 }

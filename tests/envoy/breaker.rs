@@ -358,3 +358,25 @@ async fn what_waits_for_the_breaker_holds_its_place_and_is_given_up_when_it_woul
     })
     .await;
 }
+
+#[tokio::test]
+async fn a_target_that_is_taken_out_and_put_back_begins_closed() {
+    let configuration = breaking(&json!({"consecutive_failures": 3, "open_for": "1h"}));
+    let scene = Scene::updatable(["audit", "other"], configuration.clone()).await;
+    let (envoy, audit) = (&scene.envoy, &scene.targets[0]);
+    audit.behave(answering(503));
+    Crowd::of(envoy, "main").send_one_by_one(12, envoy).await;
+    assert_eq!(account(&envoy.stats().await), [OPEN, 1, 3, 9]);
+    for next in [json!({"targets": [target("other")]}), configuration] {
+        scene.update(&next);
+        for draining in [1, 0] {
+            envoy.draining(draining).await;
+        }
+    }
+    audit.behave(answering(200));
+    let mut crowd = Crowd::of(envoy, "main");
+    crowd.sent = 12;
+    let stats = crowd.send_one_by_one(24, envoy).await;
+    assert_eq!(account(&stats), [CLOSED, 1, 27, 9]);
+    assert_both_workers_took_part(&stats);
+}

@@ -3,10 +3,13 @@
 use bytes::Bytes;
 use hyper::body::Frame;
 use serde_json::json;
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
 
 use crate::scene::{everything_to, noise, target, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::client::{chunked, full, pieces};
+use crate::support::eventually::{eventually, PATIENCE};
 
 fn dropped(reason: &str, count: u64) -> std::collections::BTreeMap<String, u64> {
     [(reason.to_owned(), count)].into()
@@ -136,4 +139,41 @@ async fn an_early_answer_to_a_whole_request_is_no_truncation() {
     assert_eq!(client.send(request).await.status, 403);
     assert_eq!(scene.target().take_one().await.body(), "small");
     scene.envoy.settled_at("audit", 1).await;
+}
+
+#[tokio::test]
+async fn small_requests_are_delivered_beside_uploads_that_never_end() {
+    const LENGTH: usize = 600_000;
+    let scene = Scene::set_up(["audit", "other"], everything_to(&["audit", "other"]), |setup| setup.concurrency(1)).await;
+    let head = format!("POST /upload HTTP/1.1\r\nhost: a\r\ncontent-length: {LENGTH}\r\n\r\n");
+    let half = [head.as_bytes(), &noise(LENGTH - 1)].concat();
+    // More than the worker may hold: 64 MiB.
+    let mut uploads = Vec::new();
+    for _ in 0..112 {
+        let mut upload = TcpStream::connect(scene.envoy.address("main")).await.unwrap();
+        upload.write_all(&half).await.unwrap();
+        uploads.push(upload);
+    }
+    eventually(PATIENCE, "uploads to be given up", async || match scene.envoy.stats().await.of("audit", "dropped.buffer_full") {
+        0 => Err("none is".to_owned()),
+        _ => Ok(()),
+    })
+    .await;
+    // They are held for a while, too.
+    let gate = Gate::shut();
+    scene.targets.iter().for_each(|target| target.behave(Behaviour::Gated(gate.clone(), Answer::status(200))));
+    let client = scene.client();
+    let order = noise(8_000);
+    for index in 0..200 {
+        assert_eq!(client.post(&format!("/small/{index}"), order.clone()).await.status, 200);
+        assert_eq!(client.get(&format!("/small/{index}")).await.status, 200);
+    }
+    gate.open();
+    drop(uploads);
+    for (name, target) in ["audit", "other"].into_iter().zip(&scene.targets) {
+        let stats = scene.envoy.settled_at(name, 512).await;
+        assert_eq!(stats.of(name, "delivered"), 400, "{:?}", stats.target(name));
+        assert_eq!(stats.of(name, "dropped.buffer_full") + stats.of(name, "dropped.truncated"), 112);
+        assert!(target.take(400).await.iter().all(|copy| copy.path.starts_with("/small/")));
+    }
 }

@@ -23,10 +23,12 @@ mod dead_letters;
 mod drain;
 #[cfg(feature = "cli")]
 mod explain;
+mod growth;
 mod grpc;
 mod grpc_mirroring;
 mod harness;
 mod headers;
+mod hold;
 mod isolation;
 mod letter;
 mod limits;

@@ -119,3 +119,45 @@ async fn a_filter_that_is_taken_out_of_one_of_two_listeners_still_finishes_what_
     let stats = envoy.settled_at("audit", 3).await;
     assert_eq!(stats.of("audit", "delivered"), 3, "{:?}", stats.target("audit"));
 }
+
+/// How many updates the next test makes. More of them make it sharper: `SIDECAST_UPDATES=1400`.
+fn updates() -> u32 {
+    std::env::var("SIDECAST_UPDATES").map_or(90, |updates| updates.parse().unwrap())
+}
+
+#[tokio::test]
+async fn updates_add_nothing_to_memory() {
+    const TARGETS: usize = 32;
+    /// What an update may add in the mean. Defining the metrics of all targets once more would add 110 KiB and more.
+    const ALLOWED: u64 = 30 * 1024;
+    let names: Vec<String> = (0..TARGETS).map(|index| format!("t{index}")).collect();
+    let mut configuration = everything_to(&names.iter().map(String::as_str).collect::<Vec<_>>());
+    for target in configuration["targets"].as_array_mut().unwrap() {
+        target["cluster"] = "audit".into();
+    }
+    let scene = Scene::set_up(["audit"], configuration.clone(), |setup| setup.dynamic().concurrency(4).wasm_level("warn")).await;
+    let envoy = &scene.envoy;
+    let taken = async || envoy.stats().await.find("listener_manager.lds.update_success").unwrap();
+    let (mut memory, updates) = (Vec::new(), updates());
+    for update in 1..=updates {
+        let before = taken().await;
+        configuration["limits"] = json!({"max_body_bytes": 1_000_000 + update});
+        scene.update(&configuration);
+        eventually(PATIENCE, "the update to be taken", async || match taken().await {
+            seen if seen > before => Ok(()),
+            seen => Err(format!("{seen} updates")),
+        })
+        .await;
+        // Requests make the workers use it.
+        assert_eq!(scene.client().get("/").await.status, 200);
+        if update % (updates / 3) == 0 {
+            envoy.draining(0).await;
+            memory.push(envoy.memory().await);
+        }
+    }
+    println!("{updates} updates: {memory:?}");
+    let [first, .., last] = memory[..] else { panic!("{memory:?}") };
+    let bound = ALLOWED * u64::from(updates / 3 * 2);
+    assert!(last.allocated <= first.allocated + bound, "{first:?}, {last:?}");
+    assert!(last.resident <= first.resident + bound, "{first:?}, {last:?}");
+}

@@ -149,7 +149,7 @@ fn a_body_over_the_cap_is_counted_once_and_waits_for_nothing() {
 #[test]
 fn what_waits_takes_bytes_and_no_places_and_gives_them_back() {
     let target = json!({"after": "response", "limits": {"max_in_flight": 1, "max_queued": 0}});
-    let limits = json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 4_000}});
+    let limits = json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 5_800}});
     let (host, worker) = mirroring_with(&with(audit_with(&target), &limits));
     host.set_log_level(crate::wasm_host::Level::Critical);
     let large = Request::post("/").body(vec![b'x'; 1_000]);
@@ -187,7 +187,7 @@ fn what_is_kept_of_the_answer_takes_bytes_too() {
         "request": {"headers": {"set": {"x-seen": "${response:header:x-seen}"}}},
         "limits": {"max_in_flight": 1, "max_queued": 1_000},
     });
-    let limits = json!({"limits": {"max_body_bytes": "1KiB", "max_buffered_bytes": "64KiB"}});
+    let limits = json!({"limits": {"max_body_bytes": "1KiB", "max_buffered_bytes": "68KiB"}});
     let (host, worker) = mirroring_with(&with(audit_with(&target), &limits));
     for _ in 0..20 {
         worker.exchange(&order().answer(Response::status(200).header("x-long", "x".repeat(16_000))));

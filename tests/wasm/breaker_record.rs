@@ -263,22 +263,49 @@ fn a_worker_that_comes_later_finds_the_state_and_one_that_goes_leaves_it() {
     assert_eq!(state(&host), 0);
 }
 
-#[test]
-fn a_target_that_is_taken_out_and_put_back_is_as_open_as_before() {
-    let (host, first, second) = two_workers(&quick());
-    open(&host, &first);
-    for worker in [&first, &second] {
+/// Takes the target out of the configuration of these workers.
+fn take_out(workers: &[&Worker]) {
+    for worker in workers {
         assert!(worker.configure(targets(&[target("other")]).to_string()));
     }
-    for worker in [&first, &second] {
+}
+
+fn put_back(workers: &[&Worker]) {
+    for worker in workers {
         assert!(worker.configure(quick().to_string()));
     }
-    is_blocked(&host, &second);
-    assert_eq!(state(&host), 2);
-    host.advance(SECOND);
-    succeeds(&first);
+}
+
+#[test]
+fn a_target_that_is_taken_out_and_put_back_begins_closed() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    take_out(&[&first, &second]);
+    put_back(&[&first, &second]);
     assert_eq!(state(&host), 0);
+    // Failures of before do not count.
+    fails(&second);
+    succeeds(&first);
     succeeds(&second);
+    assert_eq!((state(&host), host.stat("audit", "breaker.opened")), (0, 1));
+    open(&host, &second);
+    is_blocked(&host, &first);
+    assert_balanced(&host, "audit");
+}
+
+#[test]
+fn a_worker_that_still_drains_a_target_keeps_its_breaker_open() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    take_out(&[&first]);
+    is_blocked(&host, &second);
+    take_out(&[&second]);
+    put_back(&[&second]);
+    succeeds(&second);
+    put_back(&[&first]);
+    // It joins a breaker that is in use.
+    open(&host, &second);
+    is_blocked(&host, &first);
     assert_balanced(&host, "audit");
 }
 

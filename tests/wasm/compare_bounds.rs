@@ -125,7 +125,7 @@ fn a_copy_that_is_lost_is_counted_once_and_leaves_nothing_behind() {
 #[test]
 fn a_copy_for_which_the_bytes_do_not_suffice_is_not_comparable_while_another_is() {
     let both = ["a", "b"].map(|name| with(target(name), &json!({"compare": {}})));
-    let limits = json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 1_500}});
+    let limits = json!({"limits": {"max_body_bytes": 1_000, "max_buffered_bytes": 2_100}});
     let (host, worker) = mirroring_with(&with(targets(&both), &limits));
     exchange(&worker, &"x".repeat(900));
     assert_eq!(dropped(&host, "b"), only("buffer_full", 1));

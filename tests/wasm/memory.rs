@@ -1,8 +1,9 @@
 //! What is held is what is charged: the module's memory does not grow by more than the bound says, whatever is held.
 
 use crate::{
-    scene::{dropped, target, targets, with},
-    wasm_host::{Answer, Host, Level, Request, Response, Worker},
+    compare::answered,
+    scene::{assert_balanced, dropped, target, targets, with},
+    wasm_host::{Answer, Host, Level, Request, Response, Stream, Worker},
 };
 use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
@@ -147,6 +148,44 @@ fn requests_that_are_complete_find_room_beside_uploads_that_are_not() {
         worker.answer_all(&Answer::upstream(200));
     }
     assert_eq!((host.stat("a", "delivered"), host.stat("a", "dropped.buffer_full")), (400, before));
+}
+
+/// Requests that are begun and not ended, however small they are and whatever they hold, leave room for those that end.
+#[test]
+fn no_number_of_unfinished_requests_drops_one_that_ends() {
+    let kinds: [fn(&Worker) -> Stream; 4] = [
+        |worker| worker.begin(&Request::post("/"), false),
+        |worker| worker.begin(&Request::post("/").header("cookie", "x".repeat(50_000)), false),
+        |worker| {
+            let stream = worker.begin(&Request::post("/"), false);
+            stream.chunk(vec![b'x'; 3_000], false);
+            stream
+        },
+        |worker| worker.begin(&Request::get("/").header("connection", "upgrade").header("upgrade", "websocket"), false),
+    ];
+    // Headers are kept whole for it.
+    let fields = with(waiting(), &json!({"request": {"headers": {"set": {"x-a": "${header:cookie}"}}}}));
+    for (kind, begin) in kinds.into_iter().enumerate() {
+        let (host, worker) = bounded(&fields);
+        let before = worker.memory_size();
+        let unfinished: Vec<_> = (0..12_000).map(|_| begin(&worker)).collect();
+        let given_up = host.stat("a", "dropped.buffer_full");
+        assert!(given_up > 1_000, "{kind}: {given_up}");
+        for _ in 0..200 {
+            let stream = worker.begin(&Request::post("/"), false);
+            stream.chunk(vec![b'y'; 500], false);
+            stream.chunk(vec![b'y'; 500], true);
+            answered(stream, &Response::status(200));
+            answered(worker.send(&Request::get("/")), &Response::status(200));
+            worker.answer_all(&Answer::upstream(200));
+        }
+        assert_eq!(host.stat("a", "delivered"), 400, "{kind}");
+        assert_eq!(dropped(&host, "a").into_iter().map(|(reason, _)| reason).collect::<Vec<_>>(), ["buffer_full"], "{kind}");
+        let grown = worker.memory_size() - before;
+        assert!(grown < ALLOWED, "{kind}: {grown}");
+        unfinished.into_iter().for_each(Stream::close);
+        assert_balanced(&host, "a");
+    }
 }
 
 #[test]

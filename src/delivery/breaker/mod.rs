@@ -28,6 +28,9 @@
 //! Two configurations may share a breaker: two listeners, or the old one and the new one while an update drains. They count all outcomes
 //! together, each in a window of its own width, and each judges by its own thresholds. Whichever opens the breaker opens it for both.
 //!
+//! A worker that lets go of a target marks the record as left. The next attempt takes the mark away. If its configuration came after the mark,
+//! the target was put back, and the breaker begins closed. Otherwise another worker still uses it, and it stays as it is.
+//!
 //! Times are of the host's monotonic clock, which is one for all workers of a process, and shared data does not outlive the process:
 //! nobody can set it. Should a time lie ahead of the clock all the same, the breaker does what it would do if its time were over.
 //!
@@ -69,6 +72,8 @@ pub struct Breaker {
     generation: u32,
     /// The record held failures when it was last read.
     suspicious: bool,
+    /// The breaker was in use when this side of it was made, or has been asked by it.
+    has_joined: bool,
     kept: Kept,
     /// When outcomes were last added to the record.
     published: u64,
@@ -102,12 +107,14 @@ impl Kept {
 impl Breaker {
     /// A breaker that knows nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, generation: 0, suspicious: true, kept: Kept::default(), published: 0 }
+        Self { settings, generation: 0, suspicious: true, has_joined: true, kept: Kept::default(), published: 0 }
     }
 
-    /// Where the breaker stands.
-    pub fn state(&self, store: &mut impl Store) -> State {
-        store.read().map_or(State::Closed, |(record, _)| record.state())
+    /// Joins the breaker of the other workers, or makes ready to begin a new one. Tells where it stands.
+    pub fn join(&mut self, store: &mut impl Store) -> State {
+        let record = store.read().map(|(record, _)| record);
+        self.has_joined = record.is_none_or(|record| !record.is_left);
+        record.filter(|_| self.has_joined).map_or(State::Closed, |record| record.state())
     }
 
     /// Asks whether an attempt may be made now, which is any time of a clock that all workers share. Tells where the breaker stands, and
@@ -118,6 +125,11 @@ impl Breaker {
             let Some((record, version)) = store.read() else {
                 return (Admission::Pass(Permit::Unseen), State::Closed, None);
             };
+            if record.is_left {
+                store.write(&self.taken_up(&record), version);
+                continue;
+            }
+            self.has_joined = true;
             let (next, transition) = match self.look(&record, now) {
                 Look::Pass => return (Admission::Pass(Permit::Counted(record.generation)), State::Closed, None),
                 Look::Deny(wait) => return (self.denied(wait), record.state(), None),
@@ -130,6 +142,27 @@ impl Breaker {
         }
         // Others were faster each time, so there are probes.
         (self.denied(Wait::Probes(PUBLISH_EVERY)), State::HalfOpen, None)
+    }
+
+    /// A record that was left, for an attempt that asks.
+    fn taken_up(&self, record: &Record) -> Record {
+        if self.has_joined {
+            return Record { is_left: false, ..*record };
+        }
+        // The generation goes on: what was begun before says nothing about this breaker.
+        Record { generation: record.enter(Phase::default()).generation, ..Record::default() }
+    }
+
+    /// This worker lets go of the target.
+    pub fn leave(&self, store: &mut impl Store) {
+        for _ in 0..TRIES {
+            let Some((record, version)) = store.read() else {
+                return;
+            };
+            if record.is_left || store.write(&Record { is_left: true, ..record }, version) {
+                return;
+            }
+        }
     }
 
     /// What the next attempt would find, for those who wait; it takes no probe's place.

@@ -345,7 +345,7 @@ proptest! {
                 Slow::HalfOpen { .. } => State::HalfOpen,
                 Slow::Open { .. } => State::Open,
             };
-            prop_assert_eq!(workers[0].state(&mut shared), wanted);
+            prop_assert_eq!(workers[0].join(&mut shared), wanted);
         }
     }
 

@@ -1,6 +1,6 @@
 //! What all workers know of a target's circuit breaker: a few hundred bytes in shared data.
 //!
-//! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), the number of windows (1), one byte unused, generation (4), two
+//! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), the number of windows (1), 1 if it was left (1), generation (4), two
 //! numbers of the phase (4 each), a time of the phase (8), then the [`Windows`]. Bytes of another length, with another magic, or with
 //! a phase that does not exist, are not a record: whoever reads them takes the breaker for closed.
 
@@ -21,6 +21,8 @@ pub struct Record {
     pub(super) doublings: u8,
     /// Outcomes of the closed phase.
     pub(super) windows: Windows,
+    /// A worker let go of its target, and no attempt has asked since.
+    pub(super) is_left: bool,
 }
 
 /// Where a breaker stands, with what belongs to that.
@@ -68,7 +70,7 @@ impl Record {
         };
         let fields: [&[u8]; 6] = [
             &MAGIC,
-            &[phase, self.doublings, self.windows.count(), 0],
+            &[phase, self.doublings, self.windows.count(), u8::from(self.is_left)],
             &self.generation.to_le_bytes(),
             &first.to_le_bytes(),
             &second.to_le_bytes(),
@@ -86,7 +88,7 @@ impl Record {
     /// The record that the bytes stand for, if they do.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<4>()?;
-        let ([phase, doublings, windows, _], rest) = rest.split_first_chunk::<4>()?;
+        let ([phase, doublings, windows, is_left], rest) = rest.split_first_chunk::<4>()?;
         let (generation, rest) = rest.split_first_chunk::<4>()?;
         let (first, rest) = rest.split_first_chunk::<4>()?;
         let (second, rest) = rest.split_first_chunk::<4>()?;
@@ -102,6 +104,7 @@ impl Record {
             return None;
         }
         let windows = Windows::decode(*windows, rest)?;
-        Some(Self { generation: u32::from_le_bytes(*generation), phase, doublings: *doublings, windows })
+        let generation = u32::from_le_bytes(*generation);
+        Some(Self { generation, phase, doublings: *doublings, windows, is_left: *is_left == 1 })
     }
 }

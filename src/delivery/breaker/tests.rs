@@ -117,7 +117,7 @@ impl Workers {
     }
 
     fn state(&mut self) -> State {
-        self.breakers[0].state(&mut self.shared)
+        self.breakers[0].join(&mut self.shared)
     }
 }
 
@@ -590,4 +590,36 @@ fn an_outlook_takes_no_place() {
     workers.attempt(0, false);
     workers.attempt(0, false);
     assert_eq!(look(&mut workers), Outlook::Closed);
+}
+
+#[test]
+fn a_target_that_comes_back_begins_closed_and_empty() {
+    let mut workers = Workers::opened(settings());
+    let late = {
+        let mut half_open = Workers::opened(settings());
+        half_open.now += 5_000;
+        half_open.permit(0)
+    };
+    workers.breakers[0].leave(&mut workers.shared);
+    workers.breakers[1].leave(&mut workers.shared);
+    let settings = Settings { consecutive_failures: 2, ..settings() };
+    workers.breakers = vec![Breaker::new(settings), Breaker::new(settings)];
+    for breaker in &mut workers.breakers {
+        assert_eq!(breaker.join(&mut workers.shared), State::Closed);
+    }
+    assert_eq!(workers.attempt(0, true), None);
+    // A probe of before decides nothing.
+    assert_eq!(workers.end(1, late, true), None);
+    assert!(matches!(workers.attempt(1, true), Some(Transition::Opened(..))));
+}
+
+#[test]
+fn a_worker_that_lets_go_changes_nothing_for_those_that_stay() {
+    let mut workers = Workers::opened(settings());
+    workers.breakers[0].leave(&mut workers.shared);
+    assert!(workers.is_denied(1));
+    // Whoever comes now joins a breaker in use.
+    workers.breakers[0] = Breaker::new(settings());
+    assert_eq!(workers.state(), State::Open);
+    assert!(workers.is_denied(0));
 }

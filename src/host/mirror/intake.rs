@@ -20,9 +20,6 @@ use crate::rewrite::reading::Reading;
 use crate::observe::metrics::{DropReason, Metric};
 use crate::template::{text_of, Answered, Property};
 
-/// A body of so many bytes is a small one.
-const SMALL_BODY: usize = 16 << 10;
-
 /// Targets of a configuration, a bit each: there are at most 32.
 #[derive(Clone, Copy, Default)]
 pub(in crate::host) struct Targets(u32);
@@ -185,14 +182,19 @@ impl Mirror {
         captured
     }
 
-    /// Takes bytes for a body that is not complete. Many of them must not take the room of requests that are: together they get half of it. A
-    /// small one gets more, because it may be about to be complete, and one that is alone as much as there is.
+    /// Takes bytes for a request that is not complete. Together such requests get three quarters of the room, and one that is alone as much as
+    /// there is.
     pub(in crate::host) fn grow_upload(&mut self, charge: &mut Charge, upload: &mut Charge, bytes: usize) -> bool {
         let own = upload.bytes().saturating_add(bytes);
         let all = self.uploads.used().saturating_add(bytes);
-        let limit = self.config.max_buffered_bytes;
-        let fits = all == own || all <= limit / 2 || (own <= SMALL_BODY && all <= limit / 4 * 3);
+        let fits = all == own || all <= self.config.max_buffered_bytes / 4 * 3;
         fits && self.grow(charge, bytes) && self.uploads.grow(upload, bytes)
+    }
+
+    /// True while requests that are not complete take more than half of the room. The oldest of them have to go: whoever sends a request and does
+    /// not end it must not take the room of those that do.
+    pub(in crate::host) fn has_too_many_uploads(&self) -> bool {
+        self.uploads.used() > self.config.max_buffered_bytes / 2
     }
 
     /// Takes a complete request in for each of these targets. All of them share its head and body.

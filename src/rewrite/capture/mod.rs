@@ -251,7 +251,7 @@ impl CapturedHead {
         };
         let properties = self.properties.iter().map(of).fold(0, usize::saturating_add);
         let headers = self.kept.capacity().saturating_add(self.all().size());
-        headers.saturating_add(properties).saturating_add(self.correlation_id().len())
+        headers.saturating_add(properties).saturating_add(self.correlation_id().len()).saturating_add(size_of::<Self>())
     }
 }
 
