@@ -52,7 +52,7 @@ fn measure<const N: usize>(matchers: [&Config; N], requests: &[Request]) -> [f64
     let guard = LoopGuard::new(None);
     let heads: Vec<RequestHead<'_>> = requests.iter().map(|request| RequestHead::read(&request.headers, &guard)).collect();
     let ask = |config: &Config, (head, request): (&RequestHead<'_>, &Request)| {
-        let request = matching::Request::new(black_box(head), black_box(&request.headers), &config.matched_parameters);
+        let request = select::Request::new(black_box(head), black_box(&request.headers), &config.matched_parameters);
         black_box(config).targets[0].matcher.at_headers(&request) == Verdict::Yes
     };
     let pairs = || heads.iter().zip(requests);

@@ -212,7 +212,7 @@ impl<'a> Answer<'a> {
     }
 
     fn decoded(&self, body: &'a [u8], max: usize, work: &Work) -> Result<Cow<'a, [u8]>, Reason> {
-        encoding::decode_within(self.coding(), body, max, work).map_err(|undecodable| match undecodable {
+        content_coding::decode_within(self.coding(), body, max, work).map_err(|undecodable| match undecodable {
             Undecodable::UnknownCoding => Reason::UnknownEncoding,
             Undecodable::TooLong => Reason::BodyTooLarge,
             Undecodable::TooManyBlocks | Undecodable::Corrupt => Reason::BadEncoding,

@@ -136,7 +136,7 @@ impl Config {
         let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
         Redaction::number_all(targets.iter_mut().filter_map(|target| target.shape.body.redact.as_mut()));
         let max_work = raw.limits.max_work();
-        let matched_pointers = matching::each_once(targets.iter().flat_map(|target| target.matcher.pointers()));
+        let matched_pointers = select::each_once(targets.iter().flat_map(|target| target.matcher.pointers()));
         Self {
             reading: Terms {
                 max_body: bytes(raw.limits.max_body_bytes.0),

@@ -11,7 +11,7 @@ use super::mirror::Mirror;
 use super::probe;
 use super::unexpected::{self, Unexpected};
 use crate::config::Config;
-use crate::outbox::Incomplete;
+use crate::delivery::admission::Incomplete;
 
 /// A root context: without a mirror until it is configured.
 #[derive(Default)]

@@ -74,7 +74,7 @@ pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
 fn has_another_meaning(name: &[u8]) -> bool {
     describes_body(name)
         || matches!(name, TRACEPARENT | TRACESTATE | b"idempotency-key" | b"set-cookie")
-        || name == loop_guard::HEADER.as_bytes()
+        || name == loop_mark::HEADER.as_bytes()
 }
 
 /// The names of [`objection`], as a regular expression of JSON Schema; names have no case.

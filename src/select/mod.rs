@@ -17,6 +17,7 @@ mod literal;
 mod methods;
 mod request;
 mod rule;
+pub mod sampling;
 mod table;
 #[cfg(test)]
 mod tests;

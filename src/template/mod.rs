@@ -7,6 +7,7 @@ mod expression;
 mod json;
 mod path;
 mod place;
+pub mod property;
 mod values;
 
 pub use expression::Expression;

@@ -146,8 +146,8 @@ impl DeadLetter {
         for (name, value) in &self.headers {
             headers.push(name.as_bytes(), value.text(&values, Place::Header).trim_ascii().as_bytes());
         }
-        for mark in letter.headers.get_all(loop_guard::HEADER.as_bytes()) {
-            headers.push(loop_guard::HEADER.as_bytes(), mark);
+        for mark in letter.headers.get_all(loop_mark::HEADER.as_bytes()) {
+            headers.push(loop_mark::HEADER.as_bytes(), mark);
         }
         let body = self.body.as_ref().map(|template| template.json(&values));
         // What was too much was left out.

@@ -65,7 +65,7 @@ impl<'a> RequestHead<'a> {
                 b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
                 b"content-type" => head.is_grpc = grpc::is_grpc(value),
                 TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),
-                _ if name == loop_guard::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),
+                _ if name == loop_mark::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),
                 _ => {}
             }
         }

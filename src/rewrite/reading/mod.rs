@@ -153,7 +153,7 @@ impl<'a> Reading<'a> {
 
     fn decode(&self) -> Result<Document<'a>, Unread> {
         let coding = self.head.all().get_all(b"content-encoding").next().unwrap_or_default();
-        let text = match encoding::decode_within(coding, self.body, self.terms.max_body, &self.work) {
+        let text = match content_coding::decode_within(coding, self.body, self.terms.max_body, &self.work) {
             Ok(Cow::Borrowed(body)) => Cow::Borrowed(std::str::from_utf8(body).map_err(|_| Unread::NotJson)?),
             Ok(Cow::Owned(body)) => Cow::Owned(String::from_utf8(body).map_err(|_| Unread::NotJson)?),
             Err(Undecodable::TooMuchWork) => return Err(Unread::TooMuchWork),

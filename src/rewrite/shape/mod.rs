@@ -288,7 +288,7 @@ impl Added {
             1 => pairs.push(b"x-sidecast-attempt", b"1"),
             later => pairs.push(b"x-sidecast-attempt", later.to_string().as_bytes()),
         }
-        pairs.push(loop_guard::HEADER.as_bytes(), guard.mark(id).as_bytes());
+        pairs.push(loop_mark::HEADER.as_bytes(), guard.mark(id).as_bytes());
         Self(pairs)
     }
 
