@@ -33,7 +33,7 @@ help:
 	@echo 'make envoy         the Envoy that the tests run, in target/envoy'
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
-	@echo 'make lint          formatting, clippy, documentation and the boundaries of the core, all as errors'
+	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
 	@echo

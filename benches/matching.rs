@@ -6,10 +6,10 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use sidecast::rewrite::capture::RequestHead;
 use sidecast::config::Config;
 use sidecast::http::headers::{HeaderMap, Pairs};
 use sidecast::http::loop_mark::LoopGuard;
+use sidecast::http::request_head::RequestHead;
 use sidecast::select::{self, Verdict};
 
 const ROUNDS: usize = 40;

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Formatting, clippy, documentation, the boundaries of the core, and the syntax of the scripts: all errors.
+# Formatting, clippy, documentation, the rooms of the source, and the syntax of the scripts: all errors.
 set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
@@ -29,11 +29,8 @@ say "dependencies: licences, sources and wildcards"
 scripts/setup-tool.sh cargo-deny 0.20.2
 "${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny" --locked --all-features check licenses bans sources
 
-say "boundaries: only src/host/ and src/lib.rs touch the host"
-if found=$(grep -rnE --include='*.rs' 'proxy_wasm|extern "C"|\bunsafe\b' src |
-  grep -vE '^src/(host/|lib\.rs:)' | grep -vE '^[^:]+:[0-9]+:[[:space:]]*//'); then
-  die "the core names the host or is unsafe:"$'\n'"$found"
-fi
+say "rooms: imports go one way, unsafe code stands in one"
+python3 -B scripts/check-rooms.py
 
 say "scripts"
 for script in scripts/*.sh envoy/examples/*/*.sh .ci/run; do

@@ -17,8 +17,9 @@
 //!                  └─────────── open, full, too old ───────► given up ──► dead_letter ──► call-out
 //! ```
 //!
-//! Everything but `host` is pure: it takes the time, random bytes and plain data as arguments and returns values. `host`
-//! alone talks to Envoy, and exists only in the compiled filter.
+//! Each room is a module here, and uses the ones below it alone: `host` (and the command-line tool), `engine`, `config`, `policy`, `observe`, `compare`,
+//! `delivery`, `rewrite`, `select`, `template`, `json`, `http`. All but `host` are pure: they take the time, random bytes and plain data as arguments and
+//! return values. `host` alone talks to Envoy, and exists only in the compiled filter.
 
 pub mod compare;
 pub mod config;
@@ -27,6 +28,7 @@ pub mod engine;
 pub mod http;
 pub mod json;
 pub mod observe;
+pub mod policy;
 pub mod rewrite;
 pub mod select;
 pub mod template;

@@ -5,11 +5,11 @@ use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use super::difference::{value_text, Difference, DifferenceKind, Differences, Path};
-use super::number;
 use super::unordered::odd_entries;
 use super::{Reason, Settings, Side};
-use crate::json::{self, Items, Kind, Members, Node, Places, Trail};
 use crate::http::work::{Work, PLACE};
+use crate::json::number;
+use crate::json::{self, Items, Kind, Members, Node, Places, Trail};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
 ///

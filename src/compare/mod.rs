@@ -5,7 +5,6 @@
 
 mod difference;
 mod json;
-mod number;
 mod unordered;
 
 use std::borrow::Cow;
@@ -14,15 +13,9 @@ use serde::Serialize;
 
 pub use difference::{Difference, DifferenceKind, Differences};
 
-use crate::config::raw_shape;
 use crate::http::content_coding::{self, Undecodable};
-use crate::json::Places;
 use crate::http::work::Work;
-
-/// A number of JSON in a form that all numbers of its worth have, however they are spelled.
-pub fn canonical(number: &str) -> String {
-    number::canonical(number)
-}
+use crate::json::Places;
 
 /// How a target's answers are compared.
 #[derive(Clone, Debug)]
@@ -50,23 +43,6 @@ pub enum BodyMode {
     Exact,
     /// Not at all.
     None,
-}
-
-impl From<raw_shape::Compare> for Settings {
-    fn from(raw: raw_shape::Compare) -> Self {
-        Self {
-            percent: raw.percent.0,
-            status: raw.status,
-            body: match raw.body {
-                raw_shape::CompareBody::Json => BodyMode::Json,
-                raw_shape::CompareBody::Exact => BodyMode::Exact,
-                raw_shape::CompareBody::None => BodyMode::None,
-            },
-            ignore: Places::new(raw.ignore.into_iter().map(|pointer| pointer.0)),
-            unordered: (!raw.unordered.is_empty()).then(|| Places::new(raw.unordered.into_iter().map(|pointer| pointer.0))),
-            log_values: raw.log_values,
-        }
-    }
 }
 
 impl Settings {

@@ -13,7 +13,7 @@ const MAX_BODY: usize = 1 << 20;
 
 fn settings(text: &str) -> Settings {
     let value: Value = serde_json::from_str(text).unwrap();
-    deserr::deserialize::<raw_shape::Compare, _, crate::config::problem::Problems>(value).unwrap().into()
+    deserr::deserialize::<crate::config::raw_shape::Compare, _, crate::config::problem::Problems>(value).unwrap().into()
 }
 
 fn answer<'a>(content_type: &'a str, body: &'a [u8]) -> Answer<'a> {
@@ -334,6 +334,6 @@ proptest! {
     }
 }
 
-fn pointer_of(text: &str) -> crate::config::names::Pointer {
-    crate::config::scalar::FromText::from_text(text).unwrap()
+fn pointer_of(text: &str) -> crate::json::Pointer {
+    text.parse().unwrap()
 }

@@ -7,7 +7,7 @@ use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash, Hasher};
 
 use super::json::{sorted, Trails, NUMBER};
-use super::number;
+use crate::json::number;
 use crate::json::{Items, Kind, Node};
 
 /// Stands before a value or behind the last part of one, so that no two meanings are written alike.

@@ -15,7 +15,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use super::problem::{child_path, Problems};
-use super::scalar::MAX_WHOLE_DOUBLE;
+use crate::json::MAX_WHOLE_DOUBLE;
 
 /// Parses one document, collecting repeated keys as problems.
 ///

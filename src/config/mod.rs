@@ -22,93 +22,28 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use self::names::{Pointer, StatusPattern};
 use self::problem::Problems;
 use self::raw_delivery::BreakerMode;
-use self::scalar::FromText;
-use crate::delivery::backoff::Backoff;
-use crate::delivery::batch;
-use crate::delivery::breaker;
-use crate::delivery::retry_budget::RetryBudget;
+use self::scalar::NonEmpty;
 use crate::compare::{self, BodyMode};
+use crate::delivery::backoff::Backoff;
+use crate::delivery::breaker;
 use crate::delivery::dead_letter::DeadLetter;
-use crate::http::loop_mark::LoopGuard;
-use crate::select::{self, Matcher, Parameters};
+use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::{Policy, RetryOn};
 use crate::delivery::rate_limit::TokenBucket;
+use crate::delivery::retry::RetryPolicy;
+use crate::delivery::retry_budget::RetryBudget;
+use crate::http::loop_mark::LoopGuard;
+pub use crate::policy::{Config, Reads, Target};
+use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::redact::Redaction;
-use crate::delivery::retry::RetryPolicy;
+use crate::select::condition::Conditions;
 use crate::select::sampling::Sampling;
-use crate::rewrite::shape::Shape;
-use crate::observe::metrics::DropReason;
+use crate::select::{self, Matcher, Parameters};
 use crate::template::{Env, Expression, Template};
-
-/// A configuration that is whole and valid.
-#[derive(Debug)]
-pub struct Config {
-    /// Where copies go; 1 to 32.
-    pub targets: Vec<Target>,
-    /// The longest body that is copied, in bytes.
-    pub max_body_bytes: usize,
-    /// Bytes one worker may hold, over all targets.
-    pub max_buffered_bytes: usize,
-    /// How long copies under way may go on once the configuration is replaced.
-    pub drain_timeout: Duration,
-    /// The header of the correlation id, in lower case.
-    pub correlation_header: Rc<str>,
-    /// Copies carry a child of the client's `traceparent`.
-    pub traceparent: bool,
-    /// Tells copies from requests.
-    pub loop_guard: LoopGuard,
-    /// The properties of Envoy that templates name, each once.
-    pub properties: Vec<Vec<String>>,
-    /// Under which terms requests are read.
-    pub reading: Terms,
-    /// The parameters of queries that rules look at.
-    pub matched_parameters: Parameters,
-    /// The places in bodies that rules look at, each once.
-    pub matched_pointers: Vec<Pointer>,
-}
-
-/// One target.
-#[derive(Debug)]
-pub struct Target {
-    /// Its label in metrics and logs.
-    pub name: String,
-    /// The Envoy cluster that gets the copies.
-    pub cluster: String,
-    /// Which requests it wants.
-    pub matcher: Matcher,
-    /// Which part of them it gets; none: all.
-    pub sample: Option<Sampling>,
-    /// For which answers of the primary it gets them; none: it does not wait for one.
-    pub after: Option<Vec<StatusPattern>>,
-    /// What it receives of them.
-    pub shape: Shape,
-    /// How requests are put together to one call; none: each is one of its own.
-    pub batch: Option<batch::Settings>,
-    /// How its answers are held against the primary's; none: not at all.
-    pub compare: Option<compare::Settings>,
-    /// What has to be kept for it.
-    pub reads: Reads,
-    /// What an answer means.
-    pub policy: Policy,
-    /// When a delivery is attempted again; none: never.
-    pub retry: Option<RetryPolicy>,
-    /// Where a delivery goes that is given up; none: nowhere.
-    pub dead_letter: Option<DeadLetter>,
-    /// How long one attempt may take; 1 ms to 1 h.
-    pub timeout: Duration,
-    /// Copies under way at once, in one worker.
-    pub max_in_flight: usize,
-    /// Copies waiting for a place, in one worker.
-    pub max_queued: usize,
-    /// Copies a second, in one worker; none: no bound.
-    pub rate: Option<TokenBucket>,
-    /// When the target is spared; none: never.
-    pub breaker: Option<breaker::Settings>,
-}
+use std::str::FromStr;
 
 impl Config {
     /// Reads a configuration. `env` gives the variables that `${env:...}` stands for.
@@ -150,11 +85,14 @@ impl Config {
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
             max_buffered_bytes: bytes(raw.limits.max_buffered_bytes.0),
             drain_timeout: Duration::from_millis(raw.drain_timeout.0),
-            correlation_header: raw.correlation.header.0 .0.into(),
-            traceparent: raw.correlation.traceparent,
+            correlation: Correlation { header: raw.correlation.header.0 .0.into(), traceparent: raw.correlation.traceparent },
             loop_guard: LoopGuard::new(secret),
         }
     }
+}
+
+fn conditions(rules: NonEmpty<raw::Rule>) -> Vec<Conditions> {
+    rules.0.into_iter().map(Conditions::from).collect()
 }
 
 impl Target {
@@ -170,7 +108,7 @@ impl Target {
             rate: raw.limits.rate.map(token_bucket),
             name: raw.name.0 .0,
             cluster: raw.cluster.0 .0,
-            matcher: Matcher::new(raw.rules.map(|rules| rules.0), raw.except.map(|rules| rules.0)),
+            matcher: Matcher::new(raw.rules.map(conditions), raw.except.map(conditions)),
             sample: raw.sample.map(Sampling::from),
             after: shaping::after(raw.after, raw.statuses),
             shape: shaping::shape(raw.request, env),
@@ -204,38 +142,6 @@ impl Target {
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),
             answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
             answer_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
-        }
-    }
-}
-
-/// What has to be kept of a request and its answer besides its body and the headers that every copy carries.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
-    /// All headers as they came.
-    pub headers: bool,
-    /// Its body: without it there is no copy.
-    pub body: bool,
-    /// Properties of Envoy.
-    pub properties: bool,
-    /// When it was complete.
-    pub time: bool,
-    /// The headers of the primary's answer.
-    pub answer_headers: bool,
-    /// The body of the primary's answer, if the answer is compared.
-    pub answer_body: bool,
-}
-
-impl Reads {
-    /// What has to be kept for one or the other.
-    #[must_use]
-    pub fn and(self, other: Self) -> Self {
-        Self {
-            headers: self.headers || other.headers,
-            body: self.body || other.body,
-            properties: self.properties || other.properties,
-            time: self.time || other.time,
-            answer_headers: self.answer_headers || other.answer_headers,
-            answer_body: self.answer_body || other.answer_body,
         }
     }
 }
@@ -306,7 +212,7 @@ fn bytes(bound: u64) -> usize {
 /// The loop guard's secret, its variables put in. A secret that is no template is left to the grammar to report.
 fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<String> {
     let text = document.get("loop_guard")?.get("secret")?.as_str()?;
-    let secret = Template::from_text(text).ok()?.with_env(env);
+    let secret = Template::from_str(text).ok()?.with_env(env);
     let expected = match secret {
         Ok(secret) if !secret.is_empty() => return Some(secret),
         Ok(_) => "expected some text, found none".to_owned(),

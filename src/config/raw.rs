@@ -2,14 +2,17 @@
 
 use deserr::{Deserr, ValuePointerRef};
 
-use super::names::{ClusterName, CorrelationHeader, StatusPattern, TargetName};
+use super::names::{ClusterName, TargetName};
 use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
-pub use super::raw_match::{AuthorityRule, BodyRule, ExactValue, HeaderRule, PathRule, QueryRule, Rule};
+pub use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule, Rule};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
 use super::scalar::{Millis, NonEmpty, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
+use crate::http::names::CorrelationHeader;
+use crate::http::status::StatusPattern;
+pub use crate::select::condition::ExactValue;
 use crate::template::Template;
 
 /// The configuration of the Sidecast filter.

@@ -3,8 +3,10 @@
 use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
 use super::problem::{found, Problems};
-use super::raw_match::{AuthorityRule, BodyRule, ExactValue, HeaderRule, PathRule, QueryRule};
-use super::scalar::{FromText, Text};
+use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule};
+use super::scalar::Text;
+use crate::select::condition::ExactValue;
+use std::str::FromStr;
 
 /// What a condition is about.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -93,8 +95,8 @@ impl<'l> Fields<'l> {
     }
 
     /// A text of one of the fields as what it has to be.
-    fn typed<T: FromText>(&mut self, field: &str, text: Option<String>) -> Option<Text<T>> {
-        match T::from_text(&text?) {
+    fn typed<T: FromStr<Err = String>>(&mut self, field: &str, text: Option<String>) -> Option<Text<T>> {
+        match T::from_str(&text?) {
             Ok(typed) => Some(Text(typed)),
             Err(expected) => {
                 self.problems.extend(Problems::at(self.location.push_key(field), expected));
@@ -104,7 +106,7 @@ impl<'l> Fields<'l> {
     }
 
     /// What the condition is about.
-    fn subject<T: FromText>(&mut self) -> Option<Text<T>> {
+    fn subject<T: FromStr<Err = String>>(&mut self) -> Option<Text<T>> {
         let field = self.kind.subject().unwrap_or_default();
         if self.subject.is_none() {
             self.problems.extend(Problems::at(self.location.push_key(field), "missing, but required"));
@@ -113,7 +115,7 @@ impl<'l> Fields<'l> {
         self.typed(field, text)
     }
 
-    fn regex<T: FromText>(&mut self) -> Option<Text<T>> {
+    fn regex<T: FromStr<Err = String>>(&mut self) -> Option<Text<T>> {
         let text = self.regex.take();
         self.typed("regex", text)
     }

@@ -2,13 +2,14 @@
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
-use super::names::{ClusterName, StatusPattern};
+use super::names::ClusterName;
 use super::problem::{found, Problems};
 use super::raw_shape::SetHeaders;
 use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR};
 use super::templates::{AuthorityTemplate, PathTemplate};
+use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::RetryOn;
-use crate::observe::metrics::DropReason;
+use crate::http::status::StatusPattern;
 use crate::template::JsonTemplate;
 
 /// `retry`.

@@ -2,11 +2,15 @@
 
 use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 
-use super::names::{AbsolutePath, AuthorityPattern, Method, ParameterName, Pattern, ReadHeader, SinglePointer};
+use super::names::{AbsolutePath, ParameterName};
 use super::problem::{found, Problems};
 use super::scalar::{NonEmpty, Text};
 #[cfg(feature = "cli")]
 use super::schema;
+use crate::http::names::{Method, ReadHeader};
+use crate::json::SinglePointer;
+use crate::select::condition::{Conditions, ExactValue, TextCondition};
+use crate::select::pattern::{AuthorityPattern, Pattern};
 
 /// A rule: all of its conditions hold, at least one.
 #[derive(Clone, Debug, Default, Deserr)]
@@ -62,21 +66,6 @@ pub struct PathRule {
     pub prefix: Option<Text<AbsolutePath>>,
     /// It matches as a whole.
     pub regex: Option<Text<Pattern>>,
-}
-
-/// A condition on text, however it is called.
-#[derive(Clone, Debug, Default)]
-pub struct TextCondition {
-    /// It is this.
-    pub exact: Option<String>,
-    /// It starts with this.
-    pub prefix: Option<String>,
-    /// It ends with this.
-    pub suffix: Option<String>,
-    /// It matches as a whole.
-    pub regex: Option<Pattern>,
-    /// It is there, or it is not.
-    pub present: Option<bool>,
 }
 
 /// A condition on the authority: exactly one of the fields.
@@ -186,19 +175,6 @@ pub struct BodyRule {
     pub present: Option<bool>,
 }
 
-/// `exact` of a condition on the body.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ExactValue {
-    /// null.
-    Null,
-    /// `true` or `false`.
-    Flag(bool),
-    /// A number as JSON writes it.
-    Number(String),
-    /// A string.
-    Text(String),
-}
-
 impl Deserr<Problems> for ExactValue {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         Ok(match value {
@@ -220,5 +196,30 @@ impl From<BodyRule> for TextCondition {
     fn from(rule: BodyRule) -> Self {
         let BodyRule { prefix, suffix, regex, present, .. } = rule;
         Self { exact: None, prefix, suffix, regex: regex.map(|regex| regex.0), present }
+    }
+}
+
+impl From<PathRule> for TextCondition {
+    fn from(rule: PathRule) -> Self {
+        let PathRule { exact, prefix, regex } = rule;
+        let text = |path: Option<Text<AbsolutePath>>| path.map(|path| path.0 .0);
+        Self { exact: text(exact), prefix: text(prefix), regex: regex.map(|regex| regex.0), ..Self::default() }
+    }
+}
+
+impl From<Rule> for Conditions {
+    fn from(rule: Rule) -> Self {
+        let Rule { methods, path, authority, query, headers, body } = rule;
+        let query = query.map_or_else(Vec::new, |query| query.0);
+        let headers = headers.map_or_else(Vec::new, |headers| headers.0);
+        let body = body.map_or_else(Vec::new, |body| body.0);
+        Self {
+            methods: methods.map(|methods| methods.0.into_iter().map(|method| method.0).collect()),
+            path: path.map(TextCondition::from),
+            authority: authority.map(TextCondition::from),
+            query: query.into_iter().map(|rule| (rule.name.0 .0.clone(), rule.into())).collect(),
+            headers: headers.into_iter().map(|rule| (rule.name.0 .0.clone(), rule.into())).collect(),
+            body: body.into_iter().map(|rule| (rule.pointer.0 .0.clone(), rule.exact.clone(), rule.into())).collect(),
+        }
     }
 }

@@ -4,14 +4,17 @@ use std::collections::BTreeMap;
 
 use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
-use super::names::{AbsolutePath, Method, PartPattern, Pointer, ReadHeader, RewrittenPath, SentHeader};
+use super::names::{AbsolutePath, PartPattern, RewrittenPath};
 use super::problem::{found, Problems};
-use super::scalar::{FromText, Millis, Percent, Size, Text, Whole, HOUR};
+use super::scalar::{Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
+use crate::http::names::{Method, ReadHeader, SentHeader};
+use crate::json::Pointer;
 use crate::rewrite::shape::{Piece, Substitution};
 use crate::template::{JsonTemplate, Template};
+use std::str::FromStr;
 
 /// `sample`.
 #[derive(Debug, Deserr)]
@@ -189,7 +192,7 @@ impl Deserr<Problems> for SetHeaders {
         let mut headers = BTreeMap::new();
         for (key, value) in entries.into_iter() {
             let place = location.push_key(&key);
-            let name = SentHeader::from_text(&key).map_err(|expected| Problems::at(place, expected));
+            let name = SentHeader::from_str(&key).map_err(|expected| Problems::at(place, expected));
             let text = Text::<HeaderTemplate>::deserialize_from_value(value.into_value(), place);
             match (name, text) {
                 (Ok(name), Ok(text)) => {

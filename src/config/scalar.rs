@@ -1,5 +1,6 @@
 //! The scalar types of the configuration: each knows its range, its syntax and how to say what was expected.
 
+use std::str::FromStr;
 use std::time::Duration;
 
 use deserr::{Deserr, IntoValue, Sequence, Value, ValuePointerRef};
@@ -7,8 +8,7 @@ use fundu::{DurationParser, TimeUnit};
 
 use super::problem::{found, Problems};
 
-/// Doubles hold every whole number up to here; Struct numbers are doubles.
-pub(crate) const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
+use crate::json::MAX_WHOLE_DOUBLE;
 
 /// A whole number from `MIN` to `MAX`. A double without a fraction counts: `3.0`, `1e6`; and text that is such a number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -137,23 +137,14 @@ impl Deserr<Problems> for Rate {
     }
 }
 
-/// Text that `T` accepts. The rule and its words are those of `T`.
-pub trait FromText: Sized {
-    /// Parses the text.
-    ///
-    /// # Errors
-    /// What was expected, without the path.
-    fn from_text(text: &str) -> Result<Self, String>;
-}
-
 /// A string that is parsed by the rule of `T`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<T>(pub T);
 
-impl<T: FromText> Deserr<Problems> for Text<T> {
+impl<T: FromStr<Err = String>> Deserr<Problems> for Text<T> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match &value {
-            Value::String(text) => T::from_text(text).map(Self).map_err(|expected| Problems::at(location, expected)),
+            Value::String(text) => T::from_str(text).map(Self).map_err(|expected| Problems::at(location, expected)),
             other => Err(Problems::at(location, format!("expected a string, found {}", found(other)))),
         }
     }

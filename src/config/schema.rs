@@ -10,17 +10,18 @@ use schemars::{json_schema, JsonSchema, Schema, SchemaGenerator};
 use serde::{Serialize, Serializer};
 use serde_json::{json, Value};
 
-use super::names::{
-    AbsolutePath, AuthorityPattern, ClusterName, CorrelationHeader, Method, ParameterName, PartPattern, Pattern, Pointer,
-    ReadHeader, RewrittenPath, SentHeader, SinglePointer, StatusPattern, TargetName,
-};
+use super::names::{AbsolutePath, ClusterName, ParameterName, PartPattern, RewrittenPath, TargetName};
 use super::raw::{Document, ExactValue};
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
-use crate::http::header_names::{refused_pattern, Use};
 use crate::delivery::outcome::RetryOn;
+use crate::http::header_names::{refused_pattern, Use};
+use crate::http::names::{CorrelationHeader, Method, ReadHeader, SentHeader};
+use crate::http::status::StatusPattern;
+use crate::json::{Pointer, SinglePointer};
 use crate::rewrite::shape::Substitution;
+use crate::select::pattern::{AuthorityPattern, Pattern};
 use crate::template::{JsonTemplate, Template};
 
 /// The schema of a whole configuration.

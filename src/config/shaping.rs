@@ -2,16 +2,20 @@
 
 use std::time::Duration;
 
-use super::names::{Pointer, StatusPattern};
 use super::raw::After;
 use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::{NonEmpty, Text};
 use super::templates::PathTemplate;
 use super::{bytes, Target};
-use crate::delivery::batch::{self, Format};
+use crate::compare;
+use crate::delivery::batch::{self};
+use crate::http::status::StatusPattern;
 use crate::json::Places;
+use crate::json::Pointer;
+use crate::rewrite::items::Format;
 use crate::rewrite::redact::Redaction;
 use crate::rewrite::shape::{BodyShape, Content, Forward, HeadShape, PathShape, Shape};
+use crate::select::sampling::Sampling;
 use crate::template::{Env, Expression, Template};
 
 /// The answers of the primary that a target waits for, if it waits.
@@ -102,4 +106,27 @@ pub(super) fn properties(targets: &[Target]) -> Vec<Vec<String>> {
         }
     }
     properties
+}
+
+impl From<super::raw_shape::Compare> for compare::Settings {
+    fn from(raw: super::raw_shape::Compare) -> Self {
+        Self {
+            percent: raw.percent.0,
+            status: raw.status,
+            body: match raw.body {
+                super::raw_shape::CompareBody::Json => compare::BodyMode::Json,
+                super::raw_shape::CompareBody::Exact => compare::BodyMode::Exact,
+                super::raw_shape::CompareBody::None => compare::BodyMode::None,
+            },
+            ignore: Places::new(raw.ignore.into_iter().map(|pointer| pointer.0)),
+            unordered: (!raw.unordered.is_empty()).then(|| Places::new(raw.unordered.into_iter().map(|pointer| pointer.0))),
+            log_values: raw.log_values,
+        }
+    }
+}
+
+impl From<super::raw_shape::Sample> for Sampling {
+    fn from(raw: super::raw_shape::Sample) -> Self {
+        Self::new(raw.percent.0, raw.key.map(|key| key.header.0 .0))
+    }
 }

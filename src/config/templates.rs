@@ -4,17 +4,20 @@
 use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
 use super::problem::{child_path, Problems};
-use super::scalar::{FromText, MAX_WHOLE_DOUBLE};
+use crate::json::MAX_WHOLE_DOUBLE;
 use crate::template::property;
 use crate::template::{check_path, fits_authority, variable, Env, Expression, JsonTemplate, Template};
+use std::str::FromStr;
 
 /// A template of a path, with or without a query.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PathTemplate(pub Template);
 
-impl FromText for PathTemplate {
-    fn from_text(text: &str) -> Result<Self, String> {
-        let template = Template::from_text(text)?;
+impl FromStr for PathTemplate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let template = Template::from_str(text)?;
         let legal = template.literals().all(|literal| literal.chars().all(|char| char.is_ascii_graphic() && char != '#'));
         if !(template.leading_literal().starts_with('/') && legal) {
             return Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".to_owned());
@@ -31,9 +34,11 @@ impl FromText for PathTemplate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuthorityTemplate(pub Template);
 
-impl FromText for AuthorityTemplate {
-    fn from_text(text: &str) -> Result<Self, String> {
-        let template = Template::from_text(text)?;
+impl FromStr for AuthorityTemplate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let template = Template::from_str(text)?;
         if !text.is_empty() && template.literals().all(|literal| literal.chars().all(fits_authority)) {
             Ok(Self(template))
         } else {
@@ -46,9 +51,11 @@ impl FromText for AuthorityTemplate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTemplate(pub Template);
 
-impl FromText for HeaderTemplate {
-    fn from_text(text: &str) -> Result<Self, String> {
-        let template = Template::from_text(text)?;
+impl FromStr for HeaderTemplate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let template = Template::from_str(text)?;
         if template.literals().any(|literal| literal.contains(|char: char| char.is_ascii_control() && char != '\t')) {
             return Err("expected the value of a header, without control characters".to_owned());
         }
@@ -81,7 +88,7 @@ fn push<V: IntoValue>(template: &mut JsonTemplate, value: Value<V>, location: Va
             template.push_json(&(number as i64).to_string());
         }
         Value::Float(number) => template.push_json(&serde_json::to_string(&number).unwrap_or_default()),
-        Value::String(text) => match Template::from_text(&text) {
+        Value::String(text) => match Template::from_str(&text) {
             Ok(text) => template.push_template(text),
             Err(expected) => problems.extend(Problems::at(location, expected)),
         },
@@ -174,7 +181,7 @@ fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option
 fn walk(value: &serde_json::Value, path: &str, problem: &dyn Fn(&Expression) -> Option<String>, problems: &mut Problems) {
     match value {
         serde_json::Value::String(text) => {
-            let template = Template::from_text(text).unwrap_or_default();
+            let template = Template::from_str(text).unwrap_or_default();
             template.expressions().filter_map(problem).for_each(|problem| problems.push(path, problem));
         }
         serde_json::Value::Array(entries) => {

@@ -1,6 +1,8 @@
 use std::collections::BTreeMap;
 
 use super::*;
+use crate::delivery::batch;
+use crate::rewrite::items::Format;
 use proptest::prelude::*;
 use prost::Message;
 use prost_types::value::Kind;
@@ -95,12 +97,8 @@ fn the_whole_grammar_is_read() {
     let [audit, analytics] = &config.targets[..] else { panic!("{config:?}") };
     assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after.is_none());
     assert_eq!(audit.reads, Reads { headers: true, body: true, answer_body: true, ..Reads::default() });
-    let batch = batch::Settings {
-        max_items: 100,
-        max_bytes: 256 << 10,
-        max_delay: Duration::from_millis(20),
-        format: batch::Format::JsonArray,
-    };
+    let batch =
+        batch::Settings { max_items: 100, max_bytes: 256 << 10, max_delay: Duration::from_millis(20), format: Format::JsonArray };
     assert_eq!(analytics.batch, Some(batch));
     let after = analytics.after.as_ref().unwrap();
     let covered = [200, 201, 204, 302].map(|status| after.iter().any(|pattern| pattern.covers(status)));
@@ -114,12 +112,8 @@ fn the_whole_grammar_is_read() {
 fn a_target_that_waits_for_the_answer_wants_a_success_and_a_batch_has_the_documented_bounds() {
     let text = r#"{"targets":[{"name":"t","cluster":"c","after":"response","batch":{}}]}"#;
     let target = Config::parse(text.as_bytes(), &env).unwrap().targets.remove(0);
-    let batch = batch::Settings {
-        max_items: 100,
-        max_bytes: 256 << 10,
-        max_delay: Duration::from_millis(20),
-        format: batch::Format::JsonArray,
-    };
+    let batch =
+        batch::Settings { max_items: 100, max_bytes: 256 << 10, max_delay: Duration::from_millis(20), format: Format::JsonArray };
     assert_eq!(target.batch, Some(batch));
     let covered = [199, 200, 299, 300].map(|status| target.after.iter().flatten().any(|pattern| pattern.covers(status)));
     assert_eq!(covered, [false, true, true, false]);
@@ -130,8 +124,8 @@ fn the_defaults_are_the_documented_ones() {
     let config = Config::parse(br#"{"targets":[{"name":"t","cluster":"c"}]}"#, &env).unwrap();
     assert_eq!(config.max_body_bytes, 1 << 20);
     assert_eq!(config.max_buffered_bytes, 64 << 20);
-    assert_eq!(&*config.correlation_header, "x-request-id");
-    assert!(config.traceparent);
+    assert_eq!(&*config.correlation.header, "x-request-id");
+    assert!(config.correlation.traceparent);
     let target = &config.targets[0];
     assert_eq!((target.name.as_str(), target.cluster.as_str()), ("t", "c"));
     assert_eq!(target.timeout, Duration::from_secs(2));
@@ -154,8 +148,8 @@ fn what_is_written_is_what_is_in_force() {
     assert_eq!((config.targets[0].max_in_flight, config.targets[0].max_queued), (3, 1_000));
     assert_eq!(config.targets[1].timeout, Duration::from_secs(120));
     assert_eq!((config.max_body_bytes, config.max_buffered_bytes), (65_536, 1_000_000));
-    assert_eq!(&*config.correlation_header, "x-correlation-id");
-    assert!(!config.traceparent);
+    assert_eq!(&*config.correlation.header, "x-correlation-id");
+    assert!(!config.correlation.traceparent);
     assert!(config.loop_guard.recognises(LoopGuard::new(Some("a-s3cret")).mark("id").as_bytes()));
 }
 

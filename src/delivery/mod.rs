@@ -9,6 +9,7 @@ pub mod backoff;
 pub mod batch;
 pub mod breaker;
 pub mod dead_letter;
+pub mod drop_reason;
 pub mod outcome;
 pub mod rate_limit;
 pub mod retry;

@@ -3,9 +3,9 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::config::names::StatusPattern;
+use crate::delivery::drop_reason::{DropReason, FailureCause};
 use crate::http::grpc;
-use crate::observe::metrics::{DropReason, FailureCause};
+use crate::http::status::StatusPattern;
 
 /// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
 const TIMER_SLACK: Duration = Duration::from_millis(20);

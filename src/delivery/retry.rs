@@ -3,8 +3,8 @@
 use std::time::{Duration, SystemTime};
 
 use crate::delivery::backoff::Backoff;
+use crate::delivery::drop_reason::DropReason;
 use crate::delivery::retry_budget::RetryBudget;
-use crate::observe::metrics::DropReason;
 
 /// When a target's deliveries are attempted again.
 #[derive(Clone, Debug)]

@@ -8,9 +8,9 @@ use std::time::Duration;
 
 use super::abi::{self, Status};
 use super::unexpected::{self, Unexpected};
+use crate::delivery::outcome::Refusal;
 use crate::http::headers::HeaderMap;
 use crate::observe::log_event::Level;
-use crate::delivery::outcome::Refusal;
 use crate::observe::metrics::Kind;
 
 /// A host call answered with a status that is no success.

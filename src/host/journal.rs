@@ -8,11 +8,11 @@ use uuid::Uuid;
 use super::calls;
 use super::mirror::BatchItem;
 use super::unexpected::Unexpected;
-use crate::delivery::breaker::Transition;
 use crate::compare::Verdict;
-use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Throttle, Topic};
+use crate::delivery::breaker::Transition;
+use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::Cause;
-use crate::observe::metrics::DropReason;
+use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Throttle, Topic};
 
 thread_local! {
     /// Of the whole VM, so of the worker: a new configuration does not raise the bound.

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::calls::{self, number, Buffer};
 use super::mirror::{Mirror, Reply, Wanted};
 use crate::compare::Unavailable;
+use crate::delivery::admission::Charge;
 use crate::http::body_buffer::Growing;
 use crate::http::grpc;
 use crate::http::headers::HeaderMap;
-use crate::delivery::admission::Charge;
 
 /// Envoy's response flags that say that an answer is missing, cut off, or Envoy's own in the place of one that came too late
 /// (`envoy/stream_info/stream_info.h`, `CoreResponseFlag`): upstream request timeout, local reset, upstream remote reset, upstream connection

@@ -9,13 +9,14 @@ use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
 use super::unexpected::{self, Unexpected};
-use crate::rewrite::capture::{CapturedHead, RequestHead};
+use crate::delivery::admission::Charge;
+use crate::delivery::drop_reason::DropReason;
 use crate::http::body_buffer::Growing;
 use crate::http::grpc::Messages;
 use crate::http::headers::HeaderMap;
-use crate::delivery::admission::Charge;
+use crate::http::request_head::RequestHead;
+use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
-use crate::observe::metrics::DropReason;
 use crate::template::Answered;
 
 /// Where a request stands.

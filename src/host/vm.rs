@@ -10,7 +10,7 @@ use super::mirror::Mirror;
 use super::root::Root;
 use super::stream::{Next, Stream};
 use super::unexpected::{self, Unexpected};
-use crate::observe::metrics::DropReason;
+use crate::delivery::drop_reason::DropReason;
 
 /// How many requests are given up at most before the next one is looked at: what they take must not hold the worker for long.
 const RELIEVED_AT_ONCE: usize = 32;

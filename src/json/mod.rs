@@ -6,18 +6,47 @@
 //! are decoded when somebody asks for them. Nothing recurses over the nesting, which is bounded all the same: what works on the
 //! values may.
 
+mod document;
+pub mod number;
 mod places;
+mod pointer;
 mod scan;
 mod string;
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+pub use document::{Body, Document, Read};
+pub use number::canonical;
 pub use places::{Places, Trail};
+pub use pointer::{Pointer, SinglePointer};
 
 use self::string::Strings;
-use crate::rewrite::reading::Unread;
-use crate::http::work::{Work, PLACE};
+use crate::http::work::{TooMuch, Work, PLACE};
+
+/// Doubles hold every whole number up to here.
+pub const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
+
+/// Why something cannot be read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// The body is no JSON, or is encoded in a way that is not read here.
+    NotJson,
+    /// It takes more work than a request may cause.
+    TooMuchWork,
+}
+
+impl From<TooMuch> for Unread {
+    fn from(_: TooMuch) -> Self {
+        Self::TooMuchWork
+    }
+}
+
+impl From<NotJson> for Unread {
+    fn from(_: NotJson) -> Self {
+        Self::NotJson
+    }
+}
 
 /// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
 pub const MAX_DEPTH: usize = 128;

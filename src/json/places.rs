@@ -1,7 +1,6 @@
 //! Places in a JSON text that pointers name.
 
-use super::{index, Node};
-use crate::config::names::Pointer;
+use super::{index, Node, Pointer};
 use crate::http::work::{Work, PLACE};
 
 /// Pointers, in which a segment `*` stands for every key or index, put together so that one walk follows all of them.

@@ -4,7 +4,7 @@
 use serde::Serialize;
 
 use crate::compare::Verdict;
-use crate::observe::metrics::DropReason;
+use crate::delivery::drop_reason::DropReason;
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

@@ -1,5 +1,7 @@
 //! The names of all statistics. Envoy puts `wasmcustom.` before them.
 
+use crate::delivery::drop_reason::{DropReason, FailureCause};
+
 /// A gauge: how many roots run this version, which follows after a dot.
 pub const BUILD_INFO: &str = "sidecast_build_info";
 /// A counter: events that the code takes for impossible, host calls that fail among them.
@@ -14,68 +16,6 @@ pub enum Kind {
     Gauge = 1,
     /// A distribution.
     Histogram = 2,
-}
-
-/// Why a matched request was not delivered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DropReason {
-    /// Its body is longer than `limits.max_body_bytes`.
-    BodyTooLarge,
-    /// The client left before it was complete.
-    Truncated,
-    /// The target's queue had no place.
-    QueueFull,
-    /// The worker's bytes were used up.
-    BufferFull,
-    /// The last attempt failed in a way that might have passed.
-    RetriesExhausted,
-    /// An attempt failed for good.
-    NotRetryable,
-    /// It got older than `retry.expire_after`.
-    Expired,
-    /// Envoy knows no such cluster.
-    UnknownCluster,
-    /// The target's circuit breaker was open.
-    CircuitOpen,
-    /// The target's rate was used up.
-    RateLimited,
-    /// The filter that held it went away.
-    Shutdown,
-    /// The primary gave no answer of the kind that the target waits for.
-    PrimaryFailed,
-    /// Its body is no JSON, and has to be read.
-    BodyNotJson,
-    /// It is a gRPC request with more than one message.
-    GrpcStream,
-    /// It was answered, by Envoy or by the primary, before its body was complete.
-    AnsweredEarly,
-    /// An attempt failed in a way that might have passed, and the target's retry budget was used up.
-    RetryBudget,
-    /// It takes more work than `limits.max_work_bytes`.
-    WorkLimit,
-    /// The path that its target asks for would lead elsewhere.
-    UnsafePath,
-}
-
-/// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureCause {
-    /// The target answered 4xx.
-    Status4xx,
-    /// The target answered 5xx.
-    Status5xx,
-    /// The target answered with another status that is no success, or with none.
-    StatusOther,
-    /// The time was up.
-    Timeout,
-    /// The connection broke.
-    Reset,
-    /// No connection came about.
-    ConnectFailure,
-    /// Envoy refused the call: a threshold of the cluster is reached, or the cluster has no healthy host. Envoy does not tell which.
-    OverflowOrNoHost,
-    /// The call could not be made at all.
-    NotSent,
 }
 
 /// Every statistic of a target.
@@ -123,60 +63,6 @@ pub enum Metric {
     ComparePrimaryLatencyMs,
     /// How long the target took for them, in milliseconds.
     CompareTargetLatencyMs,
-}
-
-impl DropReason {
-    /// The reason as it stands in names and logs.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::BodyTooLarge => "body_too_large",
-            Self::Truncated => "truncated",
-            Self::QueueFull => "queue_full",
-            Self::BufferFull => "buffer_full",
-            Self::RetriesExhausted => "retries_exhausted",
-            Self::NotRetryable => "not_retryable",
-            Self::Expired => "expired",
-            Self::UnknownCluster => "unknown_cluster",
-            Self::CircuitOpen => "circuit_open",
-            Self::RateLimited => "rate_limited",
-            Self::Shutdown => "shutdown",
-            Self::PrimaryFailed => "primary_failed",
-            Self::BodyNotJson => "body_not_json",
-            Self::GrpcStream => "grpc_stream",
-            Self::AnsweredEarly => "answered_early",
-            Self::RetryBudget => "retry_budget",
-            Self::WorkLimit => "work_limit",
-            Self::UnsafePath => "unsafe_path",
-        }
-    }
-}
-
-impl FailureCause {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Status4xx,
-        Self::Status5xx,
-        Self::StatusOther,
-        Self::Timeout,
-        Self::Reset,
-        Self::ConnectFailure,
-        Self::OverflowOrNoHost,
-        Self::NotSent,
-    ];
-
-    /// The cause as it stands in names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status4xx => "status_4xx",
-            Self::Status5xx => "status_5xx",
-            Self::StatusOther => "status_other",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::ConnectFailure => "connect_failure",
-            Self::OverflowOrNoHost => "overflow_or_no_host",
-            Self::NotSent => "not_sent",
-        }
-    }
 }
 
 impl Metric {

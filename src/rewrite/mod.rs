@@ -3,6 +3,7 @@
 //! Uses `template`, `json` and `http`. Begin with [`shape`].
 
 pub mod capture;
+pub mod items;
 pub mod reading;
 pub mod redact;
 pub mod shape;

@@ -2,9 +2,7 @@
 
 use super::request::Named;
 use super::table::Table;
-use crate::config::names::Pointer;
-use crate::json::{Kind, Node};
-use crate::rewrite::reading::{Reading, Unread};
+use crate::json::{Kind, Node, Pointer, Read, Unread};
 
 /// What comes before the text of a string: values of different types never are the same bytes.
 pub(super) const STRING: &str = "s";
@@ -16,16 +14,15 @@ pub struct BodyValues {
 }
 
 impl BodyValues {
-    /// The values at these places in the body of a request. An empty body has none.
+    /// The values at these places in the body of a request; none if it is empty.
     ///
     /// # Errors
     /// The body is no JSON, is encoded in a way that is not read here, or takes too much work.
-    pub fn read(pointers: &[Pointer], reading: &Reading<'_>) -> Result<Self, Unread> {
+    pub fn read(pointers: &[Pointer], body: Option<Read<'_>>) -> Result<Self, Unread> {
         let mut values = Self::default();
-        if reading.body().is_empty() {
+        let Some(body) = body else {
             return Ok(values);
-        }
-        let body = reading.look_into(reading.decoded()?);
+        };
         body.root()?;
         for pointer in pointers {
             if let Some(value) = body.at(pointer)? {
@@ -90,7 +87,7 @@ pub(super) fn of_text(text: &str) -> String {
 }
 
 pub(super) fn of_number(number: &str) -> String {
-    format!("n{}", crate::compare::canonical(number))
+    format!("n{}", crate::json::canonical(number))
 }
 
 pub(super) fn of_flag(flag: bool) -> String {

@@ -1,13 +1,13 @@
 //! Patterns out of every form of the grammar: rules with them, filed, against trying each.
 
 use super::*;
-use crate::rewrite::capture::RequestHead;
-use crate::config::names::Pattern;
-use crate::config::scalar::FromText;
 use crate::config::Config;
 use crate::http::headers::{HeaderMap, Pairs};
-use crate::json;
 use crate::http::loop_mark::LoopGuard;
+use crate::http::request_head::RequestHead;
+use crate::json;
+use crate::select::pattern::Pattern;
+use std::str::FromStr;
 
 use proptest::prelude::*;
 use serde_json::json as value;
@@ -86,7 +86,7 @@ pub(super) fn piece() -> impl Strategy<Value = String> {
 fn pattern() -> impl Strategy<Value = Pattern> {
     // With a beginning of their own for some, so that they are filed apart.
     ("(/a|/b|/ab)?", prop::collection::vec(piece(), 0..6))
-        .prop_filter_map("not a pattern", |(start, pieces)| Pattern::from_text(&(start + &pieces.concat())).ok())
+        .prop_filter_map("not a pattern", |(start, pieces)| Pattern::from_str(&(start + &pieces.concat())).ok())
 }
 
 /// A rule for each pattern.

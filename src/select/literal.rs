@@ -132,15 +132,15 @@ fn is_literal_when_escaped(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::names::Pattern;
-    use crate::config::scalar::FromText;
     use crate::select::grammar::{piece, TEXTS};
+    use crate::select::pattern::Pattern;
     use proptest::prelude::*;
+    use std::str::FromStr;
 
     macro_rules! cases {
         ($($name:ident: $pattern:literal => $prefix:literal;)*) => {
             $(#[test] fn $name() {
-                Pattern::from_text($pattern).unwrap();
+                Pattern::from_str($pattern).unwrap();
                 assert_eq!(literal_prefix($pattern), $prefix);
             })*
         };
@@ -183,7 +183,7 @@ mod tests {
     fn an_escape_that_is_text_matches_that_text_and_no_other() {
         for escaped in (0_u8..128).map(char::from) {
             let pattern = format!(r"/\{escaped}x");
-            if let Ok(compiled) = Pattern::from_text(&pattern) {
+            if let Ok(compiled) = Pattern::from_str(&pattern) {
                 let prefix = literal_prefix(&pattern);
                 let is_text = prefix.len() == 3;
                 assert!(!is_text || compiled.0.is_match(&format!("/{escaped}x")), "{pattern:?} {prefix:?}");
@@ -204,7 +204,7 @@ mod tests {
             texts in prop::collection::vec("[abAB/|()# \\]\n1\\\\<>_.-]{0,5}", 40),
         ) {
             let pattern = pieces.concat();
-            let compiled = Pattern::from_text(&pattern);
+            let compiled = Pattern::from_str(&pattern);
             prop_assume!(compiled.is_ok());
             let (compiled, prefix) = (compiled.unwrap().0, literal_prefix(&pattern));
             for text in texts.iter().map(String::as_str).chain(TEXTS) {

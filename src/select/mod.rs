@@ -10,11 +10,13 @@
 //! could hold, and nothing else decides, the request is looked at again when it is complete ([`Matcher::wants`]).
 
 mod body;
+pub mod condition;
 #[cfg(test)]
 mod grammar;
 mod index;
 mod literal;
 mod methods;
+pub mod pattern;
 mod request;
 mod rule;
 pub mod sampling;
@@ -26,10 +28,10 @@ mod tree;
 pub use self::body::{each_once, BodyValues};
 pub use self::request::{Parameters, Request};
 
+use self::condition::Conditions;
 use self::index::{Index, Step};
 use self::rule::{Keys, Rule};
-use crate::config::names::Pointer;
-use crate::config::raw;
+use crate::json::Pointer;
 
 /// The rules of one target.
 #[derive(Debug)]
@@ -72,7 +74,7 @@ struct Filed {
 
 impl Matcher {
     /// Compiles the rules of a target. Without rules it wants every request but the exceptions.
-    pub fn new(rules: Option<Vec<raw::Rule>>, except: Option<Vec<raw::Rule>>) -> Self {
+    pub fn new(rules: Option<Vec<Conditions>>, except: Option<Vec<Conditions>>) -> Self {
         Self { wanted: rules.map(Rules::new), except: except.map(Rules::new) }
     }
 
@@ -127,8 +129,8 @@ impl Matcher {
 }
 
 impl Rules {
-    fn new(rules: Vec<raw::Rule>) -> Self {
-        let (by_body, plain): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| rule.body.is_some());
+    fn new(rules: Vec<Conditions>) -> Self {
+        let (by_body, plain): (Vec<_>, Vec<_>) = rules.into_iter().partition(|rule| !rule.body.is_empty());
         Self {
             plain: Filed::new(plain, Keys::OfHead),
             heads: Filed::new(by_body.clone(), Keys::OfHead),
@@ -152,7 +154,7 @@ impl Rules {
 }
 
 impl Filed {
-    fn new(rules: Vec<raw::Rule>, keys: Keys) -> Self {
+    fn new(rules: Vec<Conditions>, keys: Keys) -> Self {
         let rules: Vec<Rule> = rules.into_iter().map(Rule::from).collect();
         Self { index: Index::new(&rules, keys), rules }
     }

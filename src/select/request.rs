@@ -6,8 +6,8 @@ use std::cell::{Cell, OnceCell};
 use super::body::BodyValues;
 use super::methods::MethodBits;
 use super::table::{Names, Table};
-use crate::rewrite::capture::RequestHead;
 use crate::http::headers::HeaderMap;
+use crate::http::request_head::RequestHead;
 use crate::http::work::{Work, PATTERN_BYTE};
 
 /// Something that has a name, and is there once.

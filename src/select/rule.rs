@@ -7,9 +7,10 @@ use super::literal::literal_prefix;
 use super::methods::MethodBits;
 use super::request::Named;
 use super::Request;
-use crate::config::names::{Pattern, Pointer};
-use crate::config::raw;
-use crate::config::raw_match::{ExactValue, TextCondition};
+use crate::http::names::Method;
+use crate::json::Pointer;
+use crate::select::condition::{Conditions, ExactValue, TextCondition};
+use crate::select::pattern::Pattern;
 
 /// A rule, compiled.
 #[derive(Debug)]
@@ -290,45 +291,36 @@ fn matches_text(regex: &Regex, value: &[u8], request: &Request<'_>) -> bool {
     request.may_try_pattern(value.len()) && std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text))
 }
 
-impl From<raw::Rule> for Rule {
-    fn from(raw: raw::Rule) -> Self {
-        let path = raw.path.and_then(|path| {
-            let exact = path.exact.map(|text| Condition::Exact(text.0 .0));
-            let prefix = path.prefix.map(|text| Condition::Prefix(text.0 .0));
-            let regex = path.regex.map(|text| Condition::regex(text.0));
-            exact.or(prefix).or(regex)
-        });
+impl From<Conditions> for Rule {
+    fn from(conditions: Conditions) -> Self {
         let mut methods = MethodBits::ALL;
         let mut other_methods = Vec::new();
-        if let Some(listed) = raw.methods {
+        if let Some(listed) = conditions.methods {
             methods = MethodBits::NONE;
-            for method in listed.0 {
-                let bits = MethodBits::of(method.0 .0.as_bytes());
+            for Method(method) in listed {
+                let bits = MethodBits::of(method.as_bytes());
                 methods = methods.with(bits);
                 if bits == MethodBits::OTHER {
-                    other_methods.push(method.0 .0);
+                    other_methods.push(method);
                 }
             }
         }
-        let headers = raw.headers.map_or_else(Vec::new, |headers| headers.0);
-        let headers = headers.into_iter().filter_map(|rule| Field::new(rule.name.0 .0.clone(), rule.into()));
-        let parameters = raw.query.map_or_else(Vec::new, |query| query.0);
-        let parameters = parameters.into_iter().filter_map(|rule| Field::new(rule.name.0 .0.clone(), rule.into()));
-        let body = raw.body.map_or_else(Vec::new, |body| body.0);
-        let pointers = body.iter().map(|rule| rule.pointer.0 .0.clone()).collect();
-        let values = body.into_iter().filter_map(|rule| {
-            let exact = rule.exact.as_ref().map(|value| Condition::Exact(exact_value(value)));
-            let name = rule.pointer.0 .0.to_string();
-            let condition = exact.or_else(|| Condition::of_text(rule.into()).map(Condition::in_body))?;
-            Some(Field { name, condition })
+        let fields = |named: Vec<(String, TextCondition)>| {
+            named.into_iter().filter_map(|(name, condition)| Field::new(name, condition)).collect()
+        };
+        let pointers = conditions.body.iter().map(|(pointer, ..)| pointer.clone()).collect();
+        let values = conditions.body.into_iter().filter_map(|(pointer, exact, condition)| {
+            let exact = exact.as_ref().map(|value| Condition::Exact(exact_value(value)));
+            let condition = exact.or_else(|| Condition::of_text(condition).map(Condition::in_body))?;
+            Some(Field { name: pointer.to_string(), condition })
         });
         Self {
             methods,
             other_methods,
-            path,
-            authority: raw.authority.and_then(|rule| Condition::of_text(rule.into())).map(Condition::in_lower_case),
-            headers: headers.collect(),
-            parameters: parameters.collect(),
+            path: conditions.path.and_then(Condition::of_text),
+            authority: conditions.authority.and_then(Condition::of_text).map(Condition::in_lower_case),
+            headers: fields(conditions.headers),
+            parameters: fields(conditions.query),
             values: values.collect(),
             pointers,
         }

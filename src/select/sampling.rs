@@ -5,7 +5,6 @@
 
 use sha2::{Digest, Sha256};
 
-use crate::config::raw_shape;
 use crate::http::headers::HeaderMap;
 
 /// How many different numbers 64 bits make: 2^64.
@@ -36,6 +35,14 @@ pub struct Sampling {
 }
 
 impl Sampling {
+    /// This percentage of requests, above 0 and up to 100, by the header of that name or by chance.
+    pub fn new(percent: f64, key: Option<String>) -> Self {
+        // A whole number is below a fraction exactly if it is below the next whole number.
+        let threshold = (percent / 100.0 * ALL).ceil();
+        // Conversion saturates, also what is no number at all.
+        Self { threshold: threshold as u128, key }
+    }
+
     /// Whether a request is in. `random` gives 64 random bits; it is asked only if chance decides.
     pub fn admits(&self, headers: &HeaderMap, random: impl FnOnce() -> u64) -> bool {
         if self.threshold > u128::from(u64::MAX) {
@@ -52,22 +59,13 @@ fn number_of(key: &[u8]) -> u64 {
     digest.first_chunk().copied().map(u64::from_be_bytes).unwrap_or_default()
 }
 
-impl From<raw_shape::Sample> for Sampling {
-    fn from(raw: raw_shape::Sample) -> Self {
-        // A whole number is below a fraction exactly if it is below the next whole number.
-        let threshold = (raw.percent.0 / 100.0 * ALL).ceil();
-        // Conversion saturates, also what is no number at all.
-        Self { threshold: threshold as u128, key: raw.key.map(|key| key.header.0 .0) }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::names::ReadHeader;
     use crate::config::raw_shape::{Sample, SampleKey};
     use crate::config::scalar::{Percent, Text};
     use crate::http::headers::Pairs;
+    use crate::http::names::ReadHeader;
     use proptest::prelude::*;
 
     fn by_key(percent: f64) -> Sampling {

@@ -2,10 +2,10 @@ mod bodies;
 mod property;
 
 use super::*;
-use crate::rewrite::capture::RequestHead;
 use crate::config::Config;
 use crate::http::headers::{HeaderMap, Pairs};
 use crate::http::loop_mark::LoopGuard;
+use crate::http::request_head::RequestHead;
 use std::cell::RefCell;
 
 /// The only target of a configuration: it has these rules, or these fields.

@@ -1,7 +1,8 @@
 //! The expressions that can stand in `${...}`, and how they are written.
 
-use crate::config::names::{HeaderName, Pointer, ReadHeader, SinglePointer};
-use crate::config::scalar::FromText;
+use crate::http::names::{HeaderName, ReadHeader};
+use crate::json::{Pointer, SinglePointer};
+use std::str::FromStr;
 
 /// What an expression stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,8 +60,10 @@ const KNOWN: &str = "`method`, `path`, `query`, `query:NAME`, `authority`, `head
 `body_base64`, `target`, `delivery_id`, `correlation_id`, `attempt`, `now`, `now_s`, `now_ms`, `env:NAME`, `property:PATH`, \
 `response:status`, `response:header:NAME`, `dead_letter`, `dead_letter_base64`";
 
-impl FromText for Expression {
-    fn from_text(text: &str) -> Result<Self, String> {
+impl FromStr for Expression {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let (kind, argument) = match text.split_once(':') {
             Some((kind, argument)) => (kind, Some(argument)),
             None => (text, None),
@@ -71,9 +74,9 @@ impl FromText for Expression {
             ("query", None) => Self::WholeQuery,
             ("query", Some(name)) if !name.is_empty() => Self::Query(name.to_owned()),
             ("authority", None) => Self::Authority,
-            ("header", Some(name)) => Self::Header(ReadHeader::from_text(name)?),
+            ("header", Some(name)) => Self::Header(ReadHeader::from_str(name)?),
             ("body", None) => Self::Body,
-            ("body", Some(pointer)) => Self::BodyPointer(SinglePointer::from_text(pointer)?.0),
+            ("body", Some(pointer)) => Self::BodyPointer(SinglePointer::from_str(pointer)?.0),
             ("body_text", None) => Self::BodyText,
             ("body_base64", None) => Self::BodyBase64,
             ("target", None) => Self::Target,
@@ -87,7 +90,7 @@ impl FromText for Expression {
             ("property", Some(path)) if !path.is_empty() => Self::Property(path.split('.').map(str::to_owned).collect()),
             ("response", Some("status")) => Self::ResponseStatus,
             ("response", Some(argument)) => match argument.strip_prefix("header:") {
-                Some(name) => Self::ResponseHeader(HeaderName::from_text(name)?),
+                Some(name) => Self::ResponseHeader(HeaderName::from_str(name)?),
                 None => return Err(unknown(text)),
             },
             ("dead_letter", None) => Self::DeadLetter,

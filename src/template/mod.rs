@@ -14,11 +14,11 @@ pub use expression::Expression;
 pub use json::JsonTemplate;
 pub use path::{check_path, UnsafePath};
 pub use place::{fits_authority, Place};
-pub use values::{rfc3339, split_query, text_of, Answered, Facts, Property, Values};
+pub use values::{rfc3339, Answered, Facts, Property, Values};
 
 use std::fmt;
 
-use crate::config::scalar::FromText;
+use std::str::FromStr;
 
 /// A piece of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -180,8 +180,10 @@ impl Template {
     }
 }
 
-impl FromText for Template {
-    fn from_text(text: &str) -> Result<Self, String> {
+impl FromStr for Template {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -199,7 +201,7 @@ impl FromText for Template {
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal)));
             }
-            parts.push(Part::Expression(Expression::from_text(expression)?));
+            parts.push(Part::Expression(Expression::from_str(expression)?));
             rest = after;
         }
         literal.push_str(rest);

@@ -6,7 +6,7 @@
 use std::fmt::Write;
 use std::time::Duration;
 
-use crate::config::scalar::MAX_WHOLE_DOUBLE;
+use crate::json::MAX_WHOLE_DOUBLE;
 use crate::template::rfc3339;
 
 /// What a property is.

@@ -1,11 +1,11 @@
 mod evaluation;
 
 use super::*;
-use crate::config::names::ReadHeader;
+use crate::http::names::ReadHeader;
 use proptest::prelude::*;
 
 fn parts(text: &str) -> Vec<Part> {
-    Template::from_text(text).unwrap().parts
+    Template::from_str(text).unwrap().parts
 }
 
 fn literal(text: &str) -> Part {
@@ -59,7 +59,7 @@ fn every_expression_of_the_grammar_parses() {
         "dead_letter",
         "dead_letter_base64",
     ] {
-        assert!(Expression::from_text(text).is_ok(), "{text}");
+        assert!(Expression::from_str(text).is_ok(), "{text}");
     }
 }
 
@@ -79,26 +79,26 @@ fn what_is_no_expression_is_refused_by_name() {
         "env:",
         "now:1",
     ] {
-        let error = Expression::from_text(text).unwrap_err();
+        let error = Expression::from_str(text).unwrap_err();
         assert!(error.contains("expected") || error.contains("use `authority`"), "{text}: {error}");
     }
-    assert!(Template::from_text("${path").unwrap_err().contains("without its `}`"));
+    assert!(Template::from_str("${path").unwrap_err().contains("without its `}`"));
 }
 
 #[test]
 fn a_secret_is_made_of_environment_variables_and_text_alone() {
     let env = |name: &str| (name == "A").then(|| "s3cret".to_owned());
-    let resolve = |text: &str| Template::from_text(text).unwrap().with_env(&env);
+    let resolve = |text: &str| Template::from_str(text).unwrap().with_env(&env);
     assert_eq!(resolve("v1-${env:A}!"), Ok("v1-s3cret!".to_owned()));
     assert!(resolve("${env:B}").unwrap_err().contains("B is not set"));
-    let empty = Template::from_text("${env:B}").unwrap().with_env(&|_| Some(String::new()));
+    let empty = Template::from_str("${env:B}").unwrap().with_env(&|_| Some(String::new()));
     assert_eq!(empty.unwrap_err(), "environment variable B is empty");
     assert!(resolve("${path}").is_err());
 }
 
 #[test]
 fn a_variable_is_not_shown() {
-    let mut template = Template::from_text("v1-${env:A}").unwrap();
+    let mut template = Template::from_str("v1-${env:A}").unwrap();
     template.resolve_env(&|_| Some("s3cret".to_owned()));
     assert_eq!(template.with_env(&|_| None), Ok("v1-s3cret".to_owned()));
     assert!(!format!("{template:?}").contains("s3cret"), "{template:?}");
@@ -107,18 +107,18 @@ fn a_variable_is_not_shown() {
 proptest! {
     #[test]
     fn text_without_expressions_stands_for_itself(text in "[^$]*") {
-        prop_assert_eq!(Template::from_text(&text).unwrap().with_env(&|_| None), Ok(text));
+        prop_assert_eq!(Template::from_str(&text).unwrap().with_env(&|_| None), Ok(text));
     }
 
     #[test]
     fn no_text_makes_the_parser_fail_other_than_by_an_error(text in ".*") {
-        let _ = Template::from_text(&text);
+        let _ = Template::from_str(&text);
     }
 
     #[test]
     fn escaped_text_round_trips(text in ".*") {
         prop_assume!(!text.contains("$$"));
         let escaped = text.replace("${", "$${");
-        prop_assert_eq!(Template::from_text(&escaped).unwrap().with_env(&|_| None), Ok(text));
+        prop_assert_eq!(Template::from_str(&escaped).unwrap().with_env(&|_| None), Ok(text));
     }
 }

@@ -10,9 +10,11 @@ use uuid::Uuid;
 
 use super::Expression;
 use crate::http::headers::HeaderMap;
-use crate::json::{Kind, Node};
-use crate::rewrite::reading::{Body, Query};
+use crate::http::query::Query;
+use crate::http::text::{split_query, text_of};
 use crate::http::work::Work;
+use crate::json::Body;
+use crate::json::{Kind, Node};
 
 /// The primary's answer, as far as expressions speak of it.
 #[derive(Debug)]
@@ -231,25 +233,10 @@ fn compact(node: Node<'_>) -> String {
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// The path of a request target and, if there is a question mark, the query behind it. What a `#` begins belongs to neither.
-pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
-    let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
-    let mut parts = target.splitn(2, |byte| *byte == b'?');
-    (parts.next().unwrap_or_default(), parts.next())
-}
-
 /// The first header of that name.
 fn first<'a>(headers: &'a HeaderMap, name: &[u8]) -> Found<'a> {
     let value = headers.iter().find_map(|(other, value)| (other == name).then_some(value));
     value.map_or(Found::Absent, |value| Found::Text(text_of(value)))
-}
-
-/// The text of a header's name or value: UTF-8, or else ISO-8859-1, in which every byte is a character (RFC 9110, 5.5).
-pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.into(),
-        Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
-    }
 }
 
 /// A time since 1970 as RFC 3339, in UTC and with milliseconds; empty after the year 9999.

@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::Value;
-use sidecast::delivery::batch::{Batch, Collector, Format, Item, Settings};
+use sidecast::delivery::batch::{Batch, Collector, Item, Settings};
 use sidecast::http::headers::Pairs;
 use sidecast::json;
+use sidecast::rewrite::items::Format;
 
 use crate::choices::Choices;
 use crate::document::{Doc, DOUBLES};

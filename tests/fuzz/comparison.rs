@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 
 use sidecast::compare::{compare, Answer, BodyMode, DifferenceKind, Settings, Unavailable, Verdict};
-use sidecast::config::names::Pointer;
-use sidecast::config::scalar::FromText;
 use sidecast::json::Places;
+use sidecast::json::Pointer;
+use std::str::FromStr;
 
 use crate::choices::Choices;
 use crate::document::{names, pointers, spelled, Doc, NUMBERS};
@@ -174,7 +174,7 @@ fn some_pointers(choices: &mut Choices<'_>, doc: &Doc) -> Pointers {
 
 fn settings(choices: &mut Choices<'_>, pointers: &Pointers, body: BodyMode) -> Settings {
     let places =
-        |pointers: &[Vec<String>]| Places::new(pointers.iter().map(|pointer| Pointer::from_text(&spelled(pointer)).unwrap()));
+        |pointers: &[Vec<String>]| Places::new(pointers.iter().map(|pointer| Pointer::from_str(&spelled(pointer)).unwrap()));
     let unordered = (!pointers.unordered.is_empty()).then(|| places(&pointers.unordered));
     let ignore = places(&pointers.ignored);
     Settings { percent: 100.0, status: true, body, ignore, unordered, log_values: choices.once_in(2) }

@@ -2,10 +2,10 @@
 
 use serde::de::IgnoredAny;
 use serde_json::Value;
-use sidecast::config::names::Pointer;
-use sidecast::config::scalar::FromText;
 use sidecast::json;
+use sidecast::json::Pointer;
 use sidecast::rewrite::redact::Redaction;
+use std::str::FromStr;
 
 use crate::choices::Choices;
 use crate::document::{pointers, spelled, Doc, DOUBLES, NUMBERS};
@@ -48,7 +48,7 @@ fn redaction(choices: &mut Choices<'_>) {
     let expected = written.replaced(&named, r#""[redacted]""#);
 
     let parsed = json::parse(written.text.as_bytes()).unwrap_or_else(|_| panic!("no JSON: {}", written.text));
-    let redaction = Redaction::new(named.iter().map(|pointer| Pointer::from_text(&spelled(pointer)).unwrap()));
+    let redaction = Redaction::new(named.iter().map(|pointer| Pointer::from_str(&spelled(pointer)).unwrap()));
     let redacted = redaction.apply(&parsed);
     let redacted = std::str::from_utf8(&redacted).unwrap();
     assert_eq!(redacted, expected, "{:?} of {}", named, written.text);

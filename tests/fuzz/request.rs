@@ -3,9 +3,10 @@
 use std::time::Duration;
 
 use serde_json::{json, Value};
-use sidecast::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::Config;
 use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::http::request_head::RequestHead;
+use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::rewrite::reading::{Reading, Terms};
 use sidecast::rewrite::shape::{Attempt, Source, Unfit};
 use sidecast::template::{Answered, Property};
@@ -49,7 +50,7 @@ pub(crate) fn map(headers: &Headers) -> HeaderMap {
 pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<(Headers, Vec<u8>), Unfit> {
     let headers = map(&request.headers);
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, config);
+    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured
         .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });

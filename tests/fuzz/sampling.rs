@@ -1,10 +1,10 @@
 //! Sampling: by key, the same everywhere, and lower percentages are parts of higher ones.
 
 use sha2::{Digest, Sha256};
-use sidecast::config::names::ReadHeader;
 use sidecast::config::raw_shape::{Sample, SampleKey};
 use sidecast::config::scalar::{Percent, Text};
 use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::http::names::ReadHeader;
 use sidecast::select::sampling::Sampling;
 
 use crate::choices::Choices;

@@ -2,7 +2,7 @@
 
 use regex_lite::Regex;
 use serde_json::{json, Map, Value};
-use sidecast::rewrite::capture::RequestHead;
+use sidecast::http::request_head::RequestHead;
 use sidecast::select::{Request, Verdict};
 
 use crate::choices::Choices;

@@ -5,10 +5,10 @@ use std::time::Duration;
 use super::{env, of_target};
 use crate::config::Config;
 use crate::delivery::dead_letter::{DeadLetter, Letter};
+use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::HeaderMap;
-use crate::json::Places;
-use crate::observe::metrics::DropReason;
 use crate::http::work::Work;
+use crate::json::Places;
 
 /// The problems of a configuration whose dead letter has these fields besides its cluster.
 fn of_dead_letter(fields: &str) -> Vec<String> {

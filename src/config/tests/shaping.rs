@@ -1,7 +1,8 @@
 //! What `sample`, `request`, `batch` and `compare` may say, and what holds when they say nothing.
 
 use super::*;
-use crate::delivery::batch::Format;
+use crate::delivery::batch;
+use crate::rewrite::items::Format;
 use crate::rewrite::shape::{Content, Forward};
 
 fn target(fields: &str) -> Target {

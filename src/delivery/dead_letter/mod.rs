@@ -10,16 +10,18 @@ use data_encoding::BASE64;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::http::headers::{HeaderMap, Pairs};
-use crate::json::Places;
-use crate::http::loop_mark;
+use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::Cause;
-use crate::rewrite::reading::{Body, Document, Query, Read};
-use crate::rewrite::shape::Unfit;
-use crate::observe::metrics::DropReason;
-use crate::template::{fits_authority, rfc3339, text_of, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
+use crate::http::headers::{HeaderMap, Pairs};
+use crate::http::loop_mark;
+use crate::http::query::Query;
+use crate::http::text::text_of;
 use crate::http::trace_context::TRACEPARENT;
 use crate::http::work::Work;
+use crate::json::Places;
+use crate::json::{Body, Document, Read};
+use crate::rewrite::shape::Unfit;
+use crate::template::{fits_authority, rfc3339, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 
 /// Where a target's dead letters go, and in which form.
 #[derive(Clone, Debug)]

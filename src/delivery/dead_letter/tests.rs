@@ -1,10 +1,10 @@
 use super::*;
 use crate::config::problem::Problems;
-use crate::config::scalar::FromText;
-use crate::json::Places;
 use crate::http::work::Work;
+use crate::json::Places;
 use proptest::prelude::*;
 use serde_json::{json, Value};
+use std::str::FromStr;
 
 const TRACE: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
@@ -52,7 +52,7 @@ fn dead_letter() -> DeadLetter {
 }
 
 fn template(text: &str) -> Template {
-    Template::from_text(text).unwrap()
+    Template::from_str(text).unwrap()
 }
 
 fn headers_of(call: &Call) -> Vec<(String, String)> {

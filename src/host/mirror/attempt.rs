@@ -6,18 +6,19 @@ use std::time::Duration;
 use super::deferred::Deferred;
 use super::delivery::{Batch, Delivery, InFlight, Load};
 use super::{signed, Mirror, UnderWay};
-use crate::delivery::batch::Format;
+use crate::delivery::admission::{Charge, Weigh};
 use crate::delivery::breaker::{Admission, Sample};
-use crate::http::grpc;
+use crate::delivery::drop_reason::DropReason;
+use crate::delivery::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
+use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
 use crate::host::calls::{self, number, Buffer};
 use crate::host::journal::{self, Report};
+use crate::http::grpc;
 use crate::observe::log_event::Event;
-use crate::delivery::admission::{Charge, Weigh};
-use crate::delivery::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
+use crate::observe::metrics::Metric;
+use crate::rewrite::items::Format;
 use crate::rewrite::reading::{Reading, Terms};
-use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
 use crate::rewrite::shape::{Attempt, Call, Source};
-use crate::observe::metrics::{DropReason, Metric};
 
 /// How much of an answer of Envoy's own is read to learn what happened.
 const ENVOYS_TEXT: usize = 512;
@@ -191,7 +192,7 @@ impl Mirror {
                 target.shape.batch_call(&batch.line, batch.body(format), &attempt, guard)
             }
         };
-        call.map_err(|unfit| match unfit.drop_reason() {
+        call.map_err(|unfit| match DropReason::of_unfit(unfit) {
             Some(reason) => NoCall::Unfit(reason),
             None => NoCall::Refused(Refusal::HeadersTooLarge),
         })

@@ -8,16 +8,17 @@ use std::time::Duration;
 use super::delivery::{Batch, BatchItem, Delivery, Load};
 use super::intake::{is_counted_later, Complete, Now};
 use super::{signed, Mirror};
+use crate::config::Target;
+use crate::delivery::admission::Charge;
 use crate::delivery::arrivals::{self, Arrivals};
 use crate::delivery::batch::{self, Collector, Completed, Settings};
-use crate::config::Target;
-use crate::http::headers::Pairs;
-use crate::host::calls;
+use crate::delivery::drop_reason::DropReason;
 use crate::engine::ids::random_id;
-use crate::delivery::admission::Charge;
+use crate::host::calls;
+use crate::http::headers::Pairs;
+use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::shape::{Attempt, Source};
-use crate::observe::metrics::{DropReason, Metric};
 
 /// What one target's batches are made of.
 pub(super) struct Batching {
@@ -252,7 +253,7 @@ impl Mirror {
             Ok(item) => item,
             Err(unfit) => {
                 // An item has no headers of its own, so it cannot have too many.
-                let reason = unfit.drop_reason().unwrap_or(DropReason::NotRetryable);
+                let reason = DropReason::of_unfit(unfit).unwrap_or(DropReason::NotRetryable);
                 self.give_up_unsent(index, Some(id), correlation_id, reason);
                 return None;
             }

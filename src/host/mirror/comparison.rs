@@ -10,12 +10,12 @@ use super::deferred::Deferred;
 use super::delivery::Load;
 use super::{signed, Delivery, Mirror};
 use crate::compare::{compare_within, Answer, Unavailable, Verdict};
-use crate::host::calls::{self, Buffer};
-use crate::host::journal;
 use crate::delivery::admission::Charge;
 use crate::delivery::outcome::Cause;
-use crate::observe::metrics::Metric;
+use crate::host::calls::{self, Buffer};
+use crate::host::journal;
 use crate::http::work::Work;
+use crate::observe::metrics::Metric;
 
 /// One target's comparison for one request; a clone is the same one.
 #[derive(Clone)]

@@ -2,10 +2,11 @@
 
 use super::intake::{is_counted_later, Complete, Targets, Wanted};
 use super::Mirror;
-use crate::rewrite::capture::RequestHead;
-use crate::select::{BodyValues, Request, Verdict};
+use crate::delivery::drop_reason::DropReason;
+use crate::http::request_head::RequestHead;
+use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
-use crate::observe::metrics::{DropReason, Metric};
+use crate::select::{BodyValues, Request, Verdict};
 
 impl Mirror {
     /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body
@@ -16,11 +17,11 @@ impl Mirror {
             return wanted;
         }
         let headers = complete.head.all();
-        let body = match BodyValues::read(&self.config.matched_pointers, reading) {
+        let body = match reading.look_into_body().and_then(|body| BodyValues::read(&self.config.matched_pointers, body)) {
             Ok(body) => body,
             Err(unread) => {
                 let asking = wanted.limited(|targets| targets.and(undecided));
-                self.give_up_incomplete(asking, &complete.head, unread.drop_reason());
+                self.give_up_incomplete(asking, &complete.head, unread.into());
                 return wanted.limited(|targets| targets.without(undecided));
             }
         };

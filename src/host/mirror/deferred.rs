@@ -8,7 +8,8 @@ use super::comparison::Pair;
 use super::delivery::{Burden, Delivery};
 use super::given_up::GivenUp;
 use super::Mirror;
-use crate::observe::metrics::{DropReason, Metric};
+use crate::delivery::drop_reason::DropReason;
+use crate::observe::metrics::Metric;
 
 /// A callback begins nothing further that takes work once it has done this part of what one request may cause.
 const SHARE: usize = 4;

@@ -6,12 +6,12 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::comparison::Comparison;
+use crate::delivery::admission::{Charge, Weigh};
 use crate::delivery::batch;
 use crate::delivery::breaker::Permit;
-use crate::rewrite::capture::CapturedHead;
-use crate::http::headers::Pairs;
-use crate::delivery::admission::{Charge, Weigh};
 use crate::delivery::outcome::Cause;
+use crate::http::headers::Pairs;
+use crate::rewrite::capture::CapturedHead;
 use crate::template::Answered;
 
 /// One call on its way to one target.

@@ -8,16 +8,17 @@ use super::attempt::{Form, NoCall};
 use super::deferred::Deferred;
 use super::delivery::{Burden, Delivery, Load};
 use super::{signed, Mirror, TargetLane, UnderWay};
+use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::dead_letter::{Call, Letter};
-use crate::http::headers::HeaderMap;
+use crate::delivery::drop_reason::DropReason;
+use crate::delivery::outcome::{Cause, End, Refusal};
 use crate::host::calls;
 use crate::host::journal::{self, Report};
-use crate::observe::log_event::{Event, LetterEnd};
-use crate::delivery::admission::{Offer, Weigh};
-use crate::delivery::outcome::{Cause, End, Refusal};
-use crate::rewrite::shape::Unfit;
-use crate::observe::metrics::{DropReason, Metric};
+use crate::http::headers::HeaderMap;
 use crate::http::work::Work;
+use crate::observe::log_event::{Event, LetterEnd};
+use crate::observe::metrics::Metric;
+use crate::rewrite::shape::Unfit;
 
 /// A request that was given up, before its letter is written.
 pub(super) struct GivenUp {

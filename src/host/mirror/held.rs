@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use super::delivery::Delivery;
 use super::{Mirror, TargetLane};
-use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
-use crate::host::calls;
 use crate::delivery::admission::Weigh;
+use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
+use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::Cause;
-use crate::observe::metrics::DropReason;
+use crate::host::calls;
 
 /// How often the breaker is looked at while probes are under way.
 const LOOK_EVERY: Duration = Duration::from_millis(250);

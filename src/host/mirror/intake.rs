@@ -8,17 +8,20 @@ use std::time::Duration;
 use super::comparison::Comparison;
 use super::delivery::{Delivery, Load, One};
 use super::Mirror;
-use crate::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use crate::config::{Reads, Target};
-use crate::http::headers::HeaderMap;
-use crate::host::calls;
-use crate::engine::ids::random_id;
-use crate::select::{Request, Verdict};
 use crate::delivery::admission::{Charge, Offer};
-use crate::template::property;
+use crate::delivery::drop_reason::DropReason;
+use crate::engine::ids::random_id;
+use crate::host::calls;
+use crate::http::headers::HeaderMap;
+use crate::http::request_head::RequestHead;
+use crate::http::text::text_of;
+use crate::observe::metrics::Metric;
+use crate::rewrite::capture::{CapturedHead, Needs};
 use crate::rewrite::reading::Reading;
-use crate::observe::metrics::{DropReason, Metric};
-use crate::template::{text_of, Answered, Property};
+use crate::select::{Request, Verdict};
+use crate::template::property;
+use crate::template::{Answered, Property};
 
 /// Targets of a configuration, a bit each: there are at most 32.
 #[derive(Clone, Copy, Default)]
@@ -160,7 +163,7 @@ impl Mirror {
             wanted.reads = wanted.reads.and(target.reads);
         }
         if !overworked.is_empty() {
-            let correlation_id = headers.get_all(self.config.correlation_header.as_bytes()).next().map(text_of);
+            let correlation_id = headers.get_all(self.config.correlation.header.as_bytes()).next().map(text_of);
             for target in overworked.iter() {
                 self.give_up_unsent(target, None, correlation_id.as_deref().unwrap_or_default(), DropReason::WorkLimit);
             }
@@ -170,7 +173,7 @@ impl Mirror {
 
     /// Keeps what ties a request that is wanted to its copies, and what they need besides.
     pub(in crate::host) fn capture(&mut self, wanted: Wanted, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
-        let mut captured = CapturedHead::capture(headers, head, wanted.needs, &self.config);
+        let mut captured = CapturedHead::capture(headers, head, wanted.needs, &self.config.correlation);
         captured.correlate(|| random_id(self.random.take(calls::random)));
         if wanted.reads.properties {
             for path in &self.config.properties {

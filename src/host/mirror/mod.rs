@@ -29,9 +29,9 @@ use super::guard::Guard;
 use super::metrics::TargetMetrics;
 use super::probe;
 use crate::config::{Config, Target};
-use crate::engine::ids::RandomPool;
 use crate::delivery::admission::{ByteBudget, Lane, Offer};
 use crate::delivery::rate_limit::TokenBucket;
+use crate::engine::ids::RandomPool;
 use crate::observe::metrics::Metric;
 
 /// A configuration in force.

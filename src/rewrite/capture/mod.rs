@@ -6,81 +6,23 @@ use std::rc::Rc;
 
 use uuid::Uuid;
 
-use crate::config::Config;
-use crate::http::grpc;
 use crate::http::header_names::{is_reserved, is_sensitive};
 use crate::http::headers::{HeaderMap, Pairs};
-use crate::http::loop_mark::{self, LoopGuard};
-use crate::template::{split_query, text_of, Property};
+use crate::http::request_head::RequestHead;
+use crate::http::text::text_of;
 use crate::http::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
+use crate::template::Property;
 
 /// Room for a correlation id that is made, and the name of its header.
 const MADE_ID: usize = 64;
 
-/// What decides about a request, and about what is kept of it; read in one pass.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub struct RequestHead<'a> {
-    /// `:method`.
-    pub method: &'a [u8],
-    /// `:path` without its query.
-    pub path: &'a [u8],
-    /// The query of `:path`, without its question mark.
-    pub query: &'a [u8],
-    /// `:authority`.
-    pub authority: &'a [u8],
-    /// It turns its connection into something that is not HTTP: CONNECT.
-    pub tunnels: bool,
-    /// It asks for the same. Only the answer tells whether it is one of HTTP all the same.
-    pub upgrades: bool,
-    /// It is a copy that some Sidecast made.
-    pub is_copy: bool,
-    /// It is a gRPC request.
-    pub is_grpc: bool,
-    /// There is a `connection` header, which may name further headers of this connection.
-    has_connection: bool,
-    /// The length of its body, if it says so.
-    pub content_length: Option<usize>,
-    /// `traceparent`, and how many of them there are.
-    traceparent: (&'a [u8], usize),
-}
-
-impl<'a> RequestHead<'a> {
-    /// Reads what decides.
-    pub fn read(headers: &'a HeaderMap, guard: &LoopGuard) -> Self {
-        let mut head = Self::default();
-        for (name, value) in headers.iter() {
-            match name {
-                b":method" => {
-                    head.method = value;
-                    head.tunnels |= value == b"CONNECT";
-                }
-                b":path" => {
-                    let (path, query) = split_query(value);
-                    (head.path, head.query) = (path, query.unwrap_or_default());
-                }
-                b":authority" => head.authority = value,
-                b":protocol" => head.tunnels = true,
-                b"upgrade" => head.upgrades = true,
-                b"connection" => head.has_connection = true,
-                b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
-                b"content-type" => head.is_grpc = grpc::is_grpc(value),
-                TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),
-                _ if name == loop_mark::HEADER.as_bytes() => head.is_copy |= guard.recognises(value),
-                _ => {}
-            }
-        }
-        // gRPC knows no other method, and an upgrade has no body that would be one of its messages.
-        head.is_grpc &= head.method == b"POST" && !head.upgrades;
-        head
-    }
-
-    /// The client's trace, if it sent exactly one `traceparent` and that is valid.
-    fn trace(&self) -> Option<TraceContext> {
-        match self.traceparent {
-            (value, 1) => TraceContext::parse(value),
-            _ => None,
-        }
-    }
+/// What ties copies to their request.
+#[derive(Clone, Debug)]
+pub struct Correlation {
+    /// The header of the correlation id, in lower case.
+    pub header: Rc<str>,
+    /// Copies carry a child of the client's `traceparent`.
+    pub traceparent: bool,
 }
 
 /// What the copies of a request need.
@@ -112,22 +54,22 @@ pub struct CapturedHead {
 
 impl CapturedHead {
     /// Keeps what ties a request to its copies, and what they need besides.
-    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, needs: Needs, config: &Config) -> Self {
-        let trace = (config.traceparent && needs.trace).then(|| head.trace()).flatten();
+    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, needs: Needs, correlation: &Correlation) -> Self {
+        let trace = (correlation.traceparent && needs.trace).then(|| head.trace()).flatten();
         let mut captured = Self {
             kept: Pairs::default(),
             all: None,
             properties: Vec::new(),
-            correlation_header: Rc::clone(&config.correlation_header),
+            correlation_header: Rc::clone(&correlation.header),
             correlation_id: None,
             made_correlation_id: false,
             has_idempotency_key: false,
             is_grpc: head.is_grpc,
-            traces: config.traceparent,
+            traces: correlation.traceparent,
             trace,
         };
         let mut seen = |name: &[u8], value: &[u8]| {
-            if captured.correlation_id.is_none() && name == config.correlation_header.as_bytes() {
+            if captured.correlation_id.is_none() && name == correlation.header.as_bytes() {
                 captured.correlation_id = Some(text_of(value).into());
             }
             captured.has_idempotency_key |= name == b"idempotency-key";
@@ -136,7 +78,7 @@ impl CapturedHead {
             let of_connection: Vec<&[u8]> = if head.has_connection { named_by_connection(headers) } else { Vec::new() };
             let trace = captured.trace.is_some();
             captured.kept = headers.filtered(|name, value| {
-                let of_trace = config.traceparent && is_replaced(name, trace);
+                let of_trace = correlation.traceparent && is_replaced(name, trace);
                 if is_sensitive(name)
                     || is_reserved(name)
                     || is_empty_key(name, value)
@@ -151,8 +93,7 @@ impl CapturedHead {
             // What was left out, a long cookie perhaps, is not to be held. A correlation id may follow.
             captured.kept.shrink(MADE_ID);
         } else {
-            captured.correlation_id =
-                headers.get_all(config.correlation_header.as_bytes()).next().map(|value| text_of(value).into());
+            captured.correlation_id = headers.get_all(correlation.header.as_bytes()).next().map(|value| text_of(value).into());
         }
         captured
     }

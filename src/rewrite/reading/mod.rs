@@ -4,22 +4,16 @@
 //! Everything is read when somebody asks for it first, and counted as [`Work`]. It is kept for as long as the request is handed to
 //! its targets, not while copies wait: they hold the body as it came.
 
-mod document;
-mod query;
-
-pub use document::{Body, Document, Read};
-pub use query::Query;
-
 use std::borrow::Cow;
 use std::cell::OnceCell;
 use std::rc::Rc;
 
-use crate::rewrite::capture::CapturedHead;
 use crate::http::content_coding::{self, Undecodable};
-use crate::json::{NotJson, Places};
+use crate::http::query::Query;
+use crate::http::work::Work;
+use crate::json::{Document, Places, Read, Unread};
+use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::redact::Redaction;
-use crate::observe::metrics::DropReason;
-use crate::http::work::{TooMuch, Work};
 
 /// There are at most as many redactions as targets.
 const MAX_REDACTIONS: usize = 32;
@@ -33,37 +27,6 @@ pub struct Terms {
     pub max_work: usize,
     /// All pointers into bodies that anybody may ask for: they are found together.
     pub pointers: Rc<Places>,
-}
-
-/// Why something cannot be read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unread {
-    /// The body is no JSON, or is encoded in a way that is not read here.
-    NotJson,
-    /// It takes more work than a request may cause.
-    TooMuchWork,
-}
-
-impl Unread {
-    /// Why a request is given up that cannot be read.
-    pub const fn drop_reason(self) -> DropReason {
-        match self {
-            Self::NotJson => DropReason::BodyNotJson,
-            Self::TooMuchWork => DropReason::WorkLimit,
-        }
-    }
-}
-
-impl From<TooMuch> for Unread {
-    fn from(_: TooMuch) -> Self {
-        Self::TooMuchWork
-    }
-}
-
-impl From<NotJson> for Unread {
-    fn from(_: NotJson) -> Self {
-        Self::NotJson
-    }
 }
 
 /// A complete request, and what was read of it.
@@ -144,6 +107,17 @@ impl<'a> Reading<'a> {
             })
             .as_ref()
             .map_err(|unread| *unread)
+    }
+
+    /// Its body, for whoever looks into it; none if it is empty.
+    ///
+    /// # Errors
+    /// Why it cannot be read.
+    pub fn look_into_body(&self) -> Result<Option<Read<'_>>, Unread> {
+        if self.body.is_empty() {
+            return Ok(None);
+        }
+        self.decoded().map(|decoded| Some(self.look_into(decoded)))
     }
 
     /// A body that was read, for whoever looks into it.

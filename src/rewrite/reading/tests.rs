@@ -5,9 +5,10 @@ use flate2::{write::GzEncoder, Compression};
 use uuid::Uuid;
 
 use super::*;
-use crate::rewrite::capture::{Needs, RequestHead};
 use crate::config::Config;
 use crate::http::headers::{HeaderMap, Pairs};
+use crate::http::request_head::RequestHead;
+use crate::rewrite::capture::Needs;
 use crate::rewrite::shape::{Attempt, Source, Unfit};
 
 /// A configuration with this `request` for each of its targets.
@@ -35,7 +36,7 @@ fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<V
         ("content-encoding", coding),
     ]));
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, Needs::default(), config);
+    let mut captured = CapturedHead::capture(&headers, &head, Needs::default(), &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured.keep_all(headers);
     let reading = Reading::new(&captured, body, &config.reading);

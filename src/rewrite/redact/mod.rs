@@ -2,9 +2,9 @@
 
 use std::borrow::Cow;
 
-use crate::config::names::Pointer;
-use crate::json::{Json, Kind, Node, Places, Trail};
 use crate::http::work::{TooMuch, Work, PLACE};
+use crate::json::Pointer;
+use crate::json::{Json, Kind, Node, Places, Trail};
 
 /// What stands in the place of a value that was taken out.
 const REDACTED: &[u8] = br#""[redacted]""#;

@@ -2,11 +2,11 @@ use proptest::prelude::*;
 use serde_json::{json, Value};
 
 use super::*;
-use crate::config::scalar::FromText;
 use crate::json::{parse, MAX_DEPTH};
+use std::str::FromStr;
 
 fn redact(pointers: &[&str], body: &str) -> String {
-    let redaction = Redaction::new(pointers.iter().map(|pointer| Pointer::from_text(pointer).unwrap()));
+    let redaction = Redaction::new(pointers.iter().map(|pointer| Pointer::from_str(pointer).unwrap()));
     String::from_utf8(redaction.apply(&parse(body.as_bytes()).unwrap()).into_owned()).unwrap()
 }
 

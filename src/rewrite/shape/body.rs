@@ -2,7 +2,8 @@
 
 use super::Unfit;
 use crate::http::header_names::describes_body;
-use crate::rewrite::reading::{Body, Reading};
+use crate::json::Body;
+use crate::rewrite::reading::Reading;
 use crate::rewrite::redact::Redaction;
 use crate::template::{Env, JsonTemplate, Template, Values};
 

@@ -2,11 +2,11 @@
 
 use super::body::BodyKind;
 use super::path::PathShape;
-use crate::rewrite::capture::{is_empty_key, is_named, named_by_connection, CapturedHead};
 use crate::http::header_names::{is_reserved, is_sensitive};
 use crate::http::headers::Pairs;
-use crate::template::{Env, Place, Template, UnsafePath, Values};
 use crate::http::trace_context::TRACEPARENT;
+use crate::rewrite::capture::{is_empty_key, is_named, named_by_connection, CapturedHead};
+use crate::template::{Env, Place, Template, UnsafePath, Values};
 
 /// What a target asks for its request line and headers.
 #[derive(Debug, Default)]

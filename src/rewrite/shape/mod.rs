@@ -18,15 +18,15 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use self::body::BodyKind;
-use crate::delivery::batch::Format;
-use crate::rewrite::capture::CapturedHead;
 use crate::http::headers::{HeaderMap, Pairs};
 use crate::http::loop_mark::{self, LoopGuard};
-use crate::rewrite::reading::{Body, Reading, Unread};
-use crate::observe::metrics::DropReason;
-use crate::template::{Answered, Env, Facts, Template, UnsafePath, Values};
 use crate::http::trace_context::TRACEPARENT;
 use crate::http::work::TooMuch;
+use crate::json::{Body, Unread};
+use crate::rewrite::capture::CapturedHead;
+use crate::rewrite::items::Format;
+use crate::rewrite::reading::Reading;
+use crate::template::{Answered, Env, Facts, Template, UnsafePath, Values};
 
 /// Envoy refuses a call-out with more headers (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
@@ -88,18 +88,6 @@ pub enum Unfit {
     HeadersTooLarge,
     /// The path would lead elsewhere than what its target asks for says.
     UnsafePath,
-}
-
-impl Unfit {
-    /// Why such a request is given up without an attempt; none if it fails like an attempt.
-    pub fn drop_reason(self) -> Option<DropReason> {
-        match self {
-            Self::BodyNotJson => Some(DropReason::BodyNotJson),
-            Self::TooMuchWork => Some(DropReason::WorkLimit),
-            Self::UnsafePath => Some(DropReason::UnsafePath),
-            Self::HeadersTooLarge => None,
-        }
-    }
 }
 
 impl From<UnsafePath> for Unfit {

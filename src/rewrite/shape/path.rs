@@ -4,7 +4,8 @@ use std::borrow::Cow;
 
 use regex_lite::Regex;
 
-use crate::template::{check_path, split_query, Template, UnsafePath, Values};
+use crate::http::text::split_query;
+use crate::template::{check_path, Template, UnsafePath, Values};
 
 /// What a target asks for in place of the primary's path.
 #[derive(Debug, Default)]

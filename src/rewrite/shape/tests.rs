@@ -5,9 +5,10 @@ mod items;
 mod paths;
 
 use super::*;
-use crate::rewrite::capture::{Needs, RequestHead};
 use crate::config::Config;
 use crate::http::headers::HeaderMap;
+use crate::http::request_head::RequestHead;
+use crate::rewrite::capture::Needs;
 use crate::template::Property;
 use proptest::prelude::*;
 
@@ -47,7 +48,7 @@ fn attempt() -> Attempt<'static> {
 fn captured(config: &Config, pairs: &[(&str, &[u8])]) -> CapturedHead {
     let headers = map(pairs);
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, config);
+    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured.push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/orders".to_owned() });
     captured.keep_all(headers);

@@ -5,10 +5,14 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
 
 use super::*;
-use crate::config::names::{AbsolutePath, Method};
-use crate::config::raw_match::{ExactValue, TextCondition};
-use crate::config::scalar::{FromText, NonEmpty, Text};
+use crate::config::names::AbsolutePath;
+use crate::config::raw;
+use crate::config::scalar::{NonEmpty, Text};
+use crate::http::names::Method;
 use crate::json;
+use crate::select::condition::{ExactValue, TextCondition};
+use crate::select::condition::Conditions;
+use std::str::FromStr;
 
 mod model {
     //! What the rules say, word by word.
@@ -89,8 +93,12 @@ const NAMES: [&str; 3] = ["x-a", "x-b", "x-long"];
 const PARAMETERS: [&str; 3] = ["a", "b c", "long"];
 const POINTERS: [&str; 4] = ["/a", "/b", "/a/0", ""];
 
-fn typed<T: FromText>(text: &str) -> Text<T> {
-    Text(T::from_text(text).unwrap())
+fn conditions(rules: &[raw::Rule]) -> Vec<Conditions> {
+    rules.iter().cloned().map(Conditions::from).collect()
+}
+
+fn typed<T: FromStr<Err = String>>(text: &str) -> Text<T> {
+    Text(T::from_str(text).unwrap())
 }
 
 fn path_text() -> impl Strategy<Value = String> {
@@ -323,7 +331,7 @@ proptest! {
         except in prop::collection::vec(rule(), 0..3),
         requests in prop::collection::vec(asked(), 20),
     ) {
-        let matcher = Matcher::new(Some(rules.clone()), Some(except.clone()));
+        let matcher = Matcher::new(Some(conditions(&rules)), Some(conditions(&except)));
         for request in requests {
             let expected = model::wants(&rules, &except, &request);
             let (wanted, mut looked_at) = wanted(&matcher, &request);

@@ -8,9 +8,9 @@ use uuid::Uuid;
 use super::*;
 use crate::config::problem::Problems;
 use crate::http::headers::{HeaderMap, Pairs};
-use crate::json::Places;
-use crate::rewrite::reading::{Body, Document, Read};
 use crate::http::work::Work;
+use crate::json::Places;
+use crate::json::{Body, Document, Read};
 
 const BODY: &str = r#"{"a b":"x\"y","n":1.50,"big":18446744073709551615,"list":[10,{"/~":true}],"null":null}"#;
 const LETTER: &[u8] = br#"{"version":1}"#;
@@ -52,7 +52,7 @@ fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
 }
 
 fn template(text: &str) -> Template {
-    let mut template = Template::from_text(text).unwrap();
+    let mut template = Template::from_str(text).unwrap();
     template.resolve_env(&|name| (name == "TOKEN").then(|| "t/0\r\n".to_owned()));
     template
 }
@@ -255,7 +255,7 @@ proptest! {
             let path = String::from_utf8_lossy(&path);
             let count = |char: char| path.matches(char).count();
             // What `${path}` holds as it came is the client's.
-            let own = |char: char| crate::template::text_of(&value).split(['?', '#']).next().unwrap().matches(char).count();
+            let own = |char: char| crate::http::text::text_of(&value).split(['?', '#']).next().unwrap().matches(char).count();
             let wanted = [('?', 1), ('&', 1), ('=', 2), ('#', 0), ('|', 14), ('/', 3 + own('/'))];
             let wanted = wanted.map(|(char, count)| count + own(char));
             prop_assert_eq!(['?', '&', '=', '#', '|', '/'].map(count), wanted);

@@ -2,14 +2,16 @@
 
 use std::fmt::Display;
 
-use sidecast::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::raw::{self, BodyRule, ExactValue, PathRule, Rule};
-use sidecast::config::raw_match::TextCondition;
 use sidecast::config::scalar::NonEmpty;
 use sidecast::config::{Config, Target};
 use sidecast::http::headers::HeaderMap;
+use sidecast::http::request_head::RequestHead;
+use sidecast::json::Unread;
+use sidecast::rewrite::capture::{CapturedHead, Needs};
+use sidecast::rewrite::reading::Reading;
+use sidecast::select::condition::TextCondition;
 use sidecast::select::{BodyValues, Matcher, Parameters, Request, Verdict};
-use sidecast::rewrite::reading::{Reading, Unread};
 
 use super::request::Asked;
 
@@ -38,10 +40,10 @@ pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked
     if verdict == Verdict::TooMuchWork {
         return PATTERNS;
     }
-    let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), config);
+    let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), &config.correlation);
     captured.keep_all(asked.headers.clone());
     let reading = Reading::new(&captured, asked.body, &config.reading);
-    let body = match BodyValues::read(&config.matched_pointers, &reading) {
+    let body = match reading.look_into_body().and_then(|body| BodyValues::read(&config.matched_pointers, body)) {
         Ok(body) => body,
         Err(Unread::TooMuchWork) if verdict == Verdict::ByBody => {
             return Matches::Unread(
@@ -81,7 +83,7 @@ struct Tried<'a> {
 
 impl Tried<'_> {
     fn holds(&self, rule: &Rule) -> bool {
-        let matcher = Matcher::new(Some(vec![rule.clone()]), None);
+        let matcher = Matcher::new(Some(vec![rule.clone().into()]), None);
         let parameters = Parameters::new(matcher.parameters());
         matcher.wants(&Request::new(self.head, &self.asked.headers, &parameters).with_body(self.body))
     }

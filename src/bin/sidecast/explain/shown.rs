@@ -6,8 +6,9 @@ use data_encoding::BASE64;
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 use serde::Serialize;
 use sidecast::http::headers::HeaderMap;
+use sidecast::http::text::text_of;
 use sidecast::rewrite::shape::Call;
-use sidecast::template::{fits_authority, text_of};
+use sidecast::template::fits_authority;
 
 /// What is encoded of a value in a path.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');

@@ -6,12 +6,13 @@ use std::time::SystemTime;
 
 use serde::Serialize;
 use serde_json::Value;
-use sidecast::delivery::batch::Format;
-use sidecast::rewrite::capture::{CapturedHead, Needs, RequestHead};
 use sidecast::config::problem::Problems;
 use sidecast::config::raw::Document;
 use sidecast::config::{raw, Config, Reads, Target};
 use sidecast::http::grpc::Messages;
+use sidecast::http::request_head::RequestHead;
+use sidecast::rewrite::capture::{CapturedHead, Needs};
+use sidecast::rewrite::items::Format;
 use sidecast::rewrite::reading::Reading;
 use sidecast::rewrite::shape::{Attempt, Source, Unfit};
 use sidecast::template::Property;
@@ -173,7 +174,7 @@ fn capture(config: &Config, wanted: &[(&Target, &mut OfTarget)], asked: &Asked<'
         needs.trace |= target.batch.is_none();
         reads = reads.and(target.reads);
     }
-    let mut captured = CapturedHead::capture(&asked.headers, head, needs, config);
+    let mut captured = CapturedHead::capture(&asked.headers, head, needs, &config.correlation);
     captured.correlate(|| made::CORRELATION_ID);
     if reads.headers {
         captured.keep_all(asked.headers.clone());

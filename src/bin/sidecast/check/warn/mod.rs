@@ -11,8 +11,8 @@ mod target;
 
 use clap::ValueEnum;
 use sidecast::config::problem::child_path;
-use sidecast::config::scalar::FromText;
 use sidecast::template::{Expression, Template};
+use std::str::FromStr;
 
 pub(super) use self::http2::Http2;
 use super::find::Carrier;
@@ -155,7 +155,7 @@ fn strings<'n>(node: &'n Node, path: String, found: &mut Vec<(String, &'n Node)>
 
 /// The environment variables that a template names.
 fn variables_in(node: &Node) -> Vec<String> {
-    let template = node.text().and_then(|text| Template::from_text(text).ok()).unwrap_or_default();
+    let template = node.text().and_then(|text| Template::from_str(text).ok()).unwrap_or_default();
     let names = template.expressions().filter_map(|expression| match expression {
         Expression::Env(name) => Some(name.clone()),
         _ => None,

@@ -1,8 +1,8 @@
 //! The routes that take what a target wants, and those among them with which Envoy answers by itself.
 
-use sidecast::config::names::StatusPattern;
-use sidecast::config::scalar::FromText;
+use sidecast::http::status::StatusPattern;
 use sidecast::template::Template;
+use std::str::FromStr;
 
 use super::super::find::Carrier;
 use super::super::tree::{Kind, Node};
@@ -81,7 +81,7 @@ fn needs_body(target: &Node, path: &str) -> bool {
     let is_replaced = body.is_some_and(|body| body.get("omit").is_some_and(Node::is_true) || body.get("template").is_some());
     let request = format!("{path}.request");
     let templates = templates(target, path).into_iter().filter(|(path, _)| path.starts_with(&request));
-    let mut read = templates.filter_map(|(_, node)| Template::from_text(node.text()?).ok());
+    let mut read = templates.filter_map(|(_, node)| Template::from_str(node.text()?).ok());
     !is_replaced || read.any(|template| template.reads_body()) || rules_read_body(target)
 }
 

@@ -1,8 +1,8 @@
 //! Credentials that can be read in the file. No message shows one.
 
 use sidecast::config::problem::child_path;
-use sidecast::config::scalar::FromText;
 use sidecast::template::Template;
+use std::str::FromStr;
 
 use super::super::find::Plugin;
 use super::super::tree::Node;
@@ -23,7 +23,7 @@ fn is_secret(name: &str, value: &str) -> bool {
 
 /// True for text that says nothing but what stands there.
 fn is_constant(node: &Node) -> bool {
-    let template = node.text().filter(|text| !text.is_empty()).and_then(|text| Template::from_text(text).ok());
+    let template = node.text().filter(|text| !text.is_empty()).and_then(|text| Template::from_str(text).ok());
     template.is_some_and(|template| template.expressions().next().is_none())
 }
 

@@ -1,7 +1,7 @@
 //! What a target asks for.
 
-use sidecast::config::scalar::FromText;
 use sidecast::template::{Expression, Template};
+use std::str::FromStr;
 
 use super::super::tree::{Kind, Node};
 use super::{Code, Warning};
@@ -100,7 +100,7 @@ fn may_repeat_badly(target: &Node) -> bool {
 fn check_key(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     let set = target.at(&["request", "headers", "set"]).map_or(&[][..], Node::members);
     for header in set.iter().filter(|header| header.key.eq_ignore_ascii_case(IDEMPOTENCY_KEY)) {
-        let Some(template) = header.value.text().and_then(|text| Template::from_text(text).ok()) else { continue };
+        let Some(template) = header.value.text().and_then(|text| Template::from_str(text).ok()) else { continue };
         let is_constant =
             |expression: &Expression| matches!(expression, Expression::Env(_) | Expression::Target | Expression::Method);
         let message = if template.expressions().all(is_constant) {

@@ -8,12 +8,12 @@ use std::hash::{Hash, Hasher};
 const MAX_EXPONENT_DIGITS: usize = 30;
 
 /// True if two numbers are equal. Both are numbers of JSON.
-pub(super) fn same(number: &str, other: &str) -> bool {
+pub fn same(number: &str, other: &str) -> bool {
     number == other || Decimal::of(number) == Decimal::of(other)
 }
 
 /// Writes what a number is worth: the same for numbers that are equal.
-pub(super) fn hash(number: &str, hasher: &mut impl Hasher) {
+pub fn hash(number: &str, hasher: &mut impl Hasher) {
     let decimal = Decimal::of(number);
     decimal.is_negative.hash(hasher);
     decimal.digits().for_each(|digit| hasher.write_u8(digit));
@@ -23,7 +23,7 @@ pub(super) fn hash(number: &str, hasher: &mut impl Hasher) {
 }
 
 /// A number in a form that all equal numbers have.
-pub(super) fn canonical(number: &str) -> String {
+pub fn canonical(number: &str) -> String {
     let Decimal { is_negative, digits: (first, second), power } = Decimal::of(number);
     let sign = if is_negative { "-" } else { "" };
     match power {

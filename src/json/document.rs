@@ -3,9 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use super::Unread;
-use crate::config::names::Pointer;
-use crate::json::{self, Index, Node, Places};
+use super::{Index, Node, Places, Pointer, Unread};
 use crate::http::work::Work;
 
 /// A body that is text, and what was found in it.
@@ -33,7 +31,7 @@ impl<'a> Document<'a> {
     /// # Errors
     /// It is no JSON, or takes too much work to read.
     pub fn root(&self, work: &Work) -> Result<Node<'_>, Unread> {
-        let index = self.index.get_or_init(|| json::read(&self.text, work)).as_ref().map_err(|unread| *unread)?;
+        let index = self.index.get_or_init(|| super::read(&self.text, work)).as_ref().map_err(|unread| *unread)?;
         Ok(index.root(&self.text))
     }
 }
@@ -67,7 +65,7 @@ impl<'a> Read<'a> {
     pub fn compact(&self) -> Result<Cow<'a, [u8]>, Unread> {
         let text = &self.document.text;
         self.work.spend(text.len().saturating_mul(2))?;
-        Ok(json::compact(text.as_bytes())?)
+        Ok(super::compact(text.as_bytes())?)
     }
 
     /// The value at a pointer; none if there is none.

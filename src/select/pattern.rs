@@ -1,0 +1,52 @@
+//! Patterns that match a whole text, as Envoy's own do.
+
+use std::str::FromStr;
+
+use regex_lite::{Regex, RegexBuilder};
+
+/// The compiled form of one pattern may take this many bytes in every worker.
+pub(crate) const MAX_REGEX_BYTES: usize = 256 * 1024;
+
+/// A regular expression that must match the whole text, in time linear in the text.
+#[derive(Clone, Debug)]
+pub struct Pattern(pub Regex);
+
+/// Whole-text matching is what Envoy's own `safe_regex` does.
+const WHOLE: (&str, &str) = ("^(?:", ")$");
+
+impl Pattern {
+    fn build(text: &str, ignores_case: bool) -> Result<Self, String> {
+        let whole = format!("{}{text}{}", WHOLE.0, WHOLE.1);
+        // Alone first: `a)|(b` is no pattern, but would become one inside the anchors.
+        Regex::new(text)
+            .and_then(|_| RegexBuilder::new(&whole).case_insensitive(ignores_case).size_limit(MAX_REGEX_BYTES).build())
+            .map(Self)
+            .map_err(|error| format!("not a valid regular expression: {error}"))
+    }
+
+    /// The pattern as it was typed.
+    pub fn text(&self) -> &str {
+        let anchored = self.0.as_str();
+        anchored.strip_prefix(WHOLE.0).and_then(|text| text.strip_suffix(WHOLE.1)).unwrap_or(anchored)
+    }
+}
+
+impl FromStr for Pattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::build(text, false)
+    }
+}
+
+/// A pattern of authorities: they have no case.
+#[derive(Clone, Debug)]
+pub struct AuthorityPattern(pub Pattern);
+
+impl FromStr for AuthorityPattern {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Pattern::build(text, true).map(Self)
+    }
+}
