@@ -9,8 +9,8 @@ import sys
 
 SRC = pathlib.Path(__file__).resolve().parent.parent / "src"
 # From the bottom. A room may use those before it.
-ROOMS = ["http", "json", "template", "select", "rewrite", "delivery", "compare", "observe", "policy", "config", "engine", "host"]
-UNSAFE = "host"
+ROOMS = ["http", "json", "template", "select", "rewrite", "delivery", "compare", "observe", "policy", "config", "engine", "filter"]
+UNSAFE = "filter"
 TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod (\w+)\s*([;{])")
 # A path, or the beginning of a list of paths.
 PATH = re.compile(r"\bcrate::(\{[^}]*\}|\w+)")

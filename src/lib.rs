@@ -34,4 +34,4 @@ pub mod select;
 pub mod template;
 
 #[cfg(target_arch = "wasm32")]
-mod host;
+mod filter;

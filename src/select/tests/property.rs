@@ -10,8 +10,8 @@ use crate::config::raw;
 use crate::config::scalar::{NonEmpty, Text};
 use crate::http::names::Method;
 use crate::json;
-use crate::select::condition::{ExactValue, TextCondition};
 use crate::select::condition::Conditions;
+use crate::select::condition::{ExactValue, TextCondition};
 use std::str::FromStr;
 
 mod model {

@@ -1,36 +1,49 @@
 //! A root context: takes a configuration, and stays until all that was begun under it has ended.
 
 use std::hash::{Hash, Hasher};
+use std::rc::Rc;
 
 use rustc_hash::FxHasher;
 
-use super::calls::{self, Buffer};
+use super::host::{Buffer, Host, HostError};
 use super::journal;
 use super::metrics::BuildInfo;
 use super::mirror::Mirror;
 use super::probe;
-use super::unexpected::{self, Unexpected};
+use super::unexpected::Unexpected;
+use super::worker::Worker;
 use crate::config::Config;
 use crate::delivery::admission::Incomplete;
 
 /// A root context: without a mirror until it is configured.
-#[derive(Default)]
-pub(super) struct Root {
-    pub(super) mirror: Option<Mirror>,
+pub(super) struct Root<H> {
+    worker: Rc<Worker<H>>,
+    pub(super) mirror: Option<Mirror<H>>,
     /// Its requests that are not complete.
     pub(super) incomplete: Incomplete,
     draining: bool,
-    info: Option<BuildInfo>,
+    info: Option<BuildInfo<H>>,
     /// Tells the configuration in force from others.
     digest: u64,
 }
 
-impl Root {
-    pub(super) fn configured(&self) -> Option<&Mirror> {
+impl<H: Host> Root<H> {
+    pub(super) fn new(worker: &Rc<Worker<H>>) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            mirror: None,
+            incomplete: Incomplete::default(),
+            draining: false,
+            info: None,
+            digest: 0,
+        }
+    }
+
+    pub(super) fn configured(&self) -> Option<&Mirror<H>> {
         self.mirror.as_ref()
     }
 
-    pub(super) fn mirror(&mut self) -> Option<&mut Mirror> {
+    pub(super) fn mirror(&mut self) -> Option<&mut Mirror<H>> {
         self.mirror.as_mut()
     }
 
@@ -39,56 +52,56 @@ impl Root {
     /// Envoy makes a root for each configuration. Should it ever give one another configuration, the one in force stays, with all that is under way for
     /// it; the same one once more changes nothing.
     pub(super) fn configure(&mut self, size: usize) -> bool {
-        let text = match configuration(size) {
+        let text = match configuration(&self.worker, size) {
             Ok(text) => text,
             Err(problem) => {
-                journal::rejected(&problem);
+                journal::rejected(&self.worker, &problem);
                 return false;
             }
         };
         let digest = digest(&text);
         if self.mirror.is_some() {
-            unexpected::note(Unexpected::ConfiguredTwice);
+            self.worker.note(Unexpected::ConfiguredTwice);
             return self.digest == digest;
         }
-        match Self::prepare(&text) {
+        match Self::prepare(&self.worker, &text) {
             Ok((mirror, info)) => {
-                journal::configured(mirror.target_count());
+                journal::configured(&self.worker, mirror.target_count());
                 (self.mirror, self.info, self.digest) = (Some(mirror), Some(info), digest);
                 true
             }
             Err(problems) => {
                 for problem in problems {
-                    journal::rejected(&problem);
+                    journal::rejected(&self.worker, &problem);
                 }
                 false
             }
         }
     }
 
-    fn prepare(text: &[u8]) -> Result<(Mirror, BuildInfo), Vec<String>> {
-        let undefined = |error: calls::HostError| {
+    fn prepare(worker: &Rc<Worker<H>>, text: &[u8]) -> Result<(Mirror<H>, BuildInfo<H>), Vec<String>> {
+        let undefined = |error: HostError| {
             vec![format!("{} (status {})", probe::message("proxy_define_metric", "there are no statistics"), error.0)]
         };
-        unexpected::define().map_err(undefined)?;
-        let info = BuildInfo::define().map_err(undefined)?;
-        let missing = probe::missing(&info);
+        worker.define_unexpected().map_err(undefined)?;
+        let info = BuildInfo::define(worker).map_err(undefined)?;
+        let missing = probe::missing(worker, &info);
         if !missing.is_empty() {
             return Err(missing);
         }
         let asked = std::cell::Cell::new(false);
         let env = |name: &str| {
             asked.set(true);
-            calls::environment_variable(name)
+            worker.host.environment_variable(name)
         };
         let config = Config::parse(text, &env).map_err(|problems| {
             let mut problems: Vec<String> = problems.into_iter().map(|problem| problem.to_string()).collect();
-            if asked.get() && calls::refuses_environment() {
+            if asked.get() && worker.host.refuses_environment() {
                 problems.push(probe::message("environ_get or environ_sizes_get", "no ${env:...} has a value"));
             }
             problems
         })?;
-        Ok((Mirror::try_new(config)?, info))
+        Ok((Mirror::try_new(worker, config)?, info))
     }
 
     /// A request comes. Only then is the root counted as one that runs: Envoy tries each configuration in a VM of which nothing more is ever heard.
@@ -125,8 +138,8 @@ impl Root {
 }
 
 /// The text of a configuration.
-fn configuration(size: usize) -> Result<Vec<u8>, String> {
-    let text = unexpected::quietly(|| calls::buffer(Buffer::PluginConfiguration, size));
+fn configuration(worker: &Worker<impl Host>, size: usize) -> Result<Vec<u8>, String> {
+    let text = worker.quietly(|| worker.buffer(Buffer::PluginConfiguration, size));
     text.map_err(|error| {
         format!(
             "{} (status {})",

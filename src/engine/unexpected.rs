@@ -1,22 +1,13 @@
 //! What Envoy never does, as far as anybody knows: it is counted and logged, so that it cannot happen in silence.
 
-use std::cell::Cell;
-
-use super::{calls, journal};
+use super::host::{Host, HostError};
+use super::journal;
+use super::worker::Worker;
 use crate::observe::metrics::{Kind, UNEXPECTED};
-
-thread_local! {
-    /// The counter, once it is defined.
-    static COUNTER: Cell<Option<u32>> = const { Cell::new(None) };
-    /// One is being told of. What happens meanwhile, in the calls that this takes, is only counted.
-    static IS_TOLD: Cell<bool> = const { Cell::new(false) };
-    /// Host calls are tried out.
-    static IS_QUIET: Cell<bool> = const { Cell::new(false) };
-}
 
 /// An event that the code takes for impossible, or that an Envoy with a `capability_restriction_config` may bring about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Unexpected {
+pub enum Unexpected {
     /// A host call failed that cannot fail, with this status.
     HostCall(&'static str, u32),
     /// Envoy entered the module from inside one of its own calls. What it told is lost.
@@ -53,38 +44,39 @@ impl Unexpected {
     }
 }
 
-/// Defines the counter, so that it is there, at 0, before anything happens.
-pub(super) fn define() -> Result<(), calls::HostError> {
-    // Once in a VM: Envoy keeps each definition.
-    if COUNTER.get().is_none() {
-        COUNTER.set(Some(calls::define_metric(Kind::Counter, UNEXPECTED)?));
+impl<H: Host> Worker<H> {
+    /// Defines the counter, so that it is there, at 0, before anything happens.
+    pub(super) fn define_unexpected(&self) -> Result<(), HostError> {
+        if self.unexpected.get().is_none() {
+            self.unexpected.set(Some(self.host.define_metric(Kind::Counter, UNEXPECTED)?));
+        }
+        Ok(())
     }
-    Ok(())
-}
 
-/// True when Envoy takes a value for the counter.
-pub(super) fn can_be_recorded() -> bool {
-    COUNTER.get().is_some_and(|counter| calls::record_metric(counter, 0))
-}
-
-/// Runs what tries out whether Envoy refuses something: that is not counted.
-pub(super) fn quietly<R>(run: impl FnOnce() -> R) -> R {
-    let before = IS_QUIET.replace(true);
-    let result = run();
-    IS_QUIET.set(before);
-    result
-}
-
-/// Counts an event, and logs it.
-pub(super) fn note(event: Unexpected) {
-    if IS_QUIET.get() {
-        return;
+    /// True when the host takes a value for the counter.
+    pub(super) fn can_record_unexpected(&self) -> bool {
+        self.unexpected.get().is_some_and(|counter| self.host.record_metric(counter, 0))
     }
-    if let Some(counter) = COUNTER.get() {
-        calls::increment_metric(counter, 1);
+
+    /// Runs what tries out whether the host refuses something: that is not counted.
+    pub(super) fn quietly<R>(&self, run: impl FnOnce() -> R) -> R {
+        let before = self.is_quiet.replace(true);
+        let result = run();
+        self.is_quiet.set(before);
+        result
     }
-    if !IS_TOLD.replace(true) {
-        journal::unexpected(event);
-        IS_TOLD.set(false);
+
+    /// Counts an event, and logs it.
+    pub fn note(&self, event: Unexpected) {
+        if self.is_quiet.get() {
+            return;
+        }
+        if let Some(counter) = self.unexpected.get() {
+            self.host.increment_metric(counter, 1);
+        }
+        if !self.is_told.replace(true) {
+            journal::unexpected(self, event);
+            self.is_told.set(false);
+        }
     }
 }

@@ -13,7 +13,7 @@ use crate::delivery::admission::Weigh;
 use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::Cause;
-use crate::host::calls;
+use crate::engine::host::Host;
 
 /// How often the breaker is looked at while probes are under way.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -67,7 +67,7 @@ impl Wait {
     }
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// Asks the breaker of a target whether an attempt may be made.
     pub(super) fn admit(&mut self, target: usize, now: Duration) -> Admission {
         let Some(TargetLane { guard, metrics, .. }) = self.lanes.get_mut(target) else {
@@ -178,7 +178,7 @@ impl Mirror {
         let Some(lane) = self.lanes.get_mut(target) else { return };
         let retry = self.config.targets.get(target).and_then(|target| target.retry.as_ref());
         for delivery in lane.held.take() {
-            let random = u64::from_le_bytes(self.random.take(calls::random));
+            let random = u64::from_le_bytes(self.random.take(|block| self.worker.random(block)));
             let attempts = delivery.attempt.saturating_sub(1);
             let delay = retry.map_or(Duration::ZERO, |retry| retry.backoff.delay(attempts, random));
             self.serial = self.serial.wrapping_add(1);

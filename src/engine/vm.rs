@@ -1,64 +1,61 @@
 //! The contexts of one VM. Envoy calls from one thread, and never from inside a host call that we make, so the state is never
 //! borrowed twice; if it ever were, the second call would be counted as unexpected, and do nothing.
 
-use std::cell::RefCell;
+use std::rc::Rc;
 
 use rustc_hash::FxHashMap;
 
-use super::calls;
+use super::host::Host;
 use super::mirror::Mirror;
 use super::root::Root;
 use super::stream::{Next, Stream};
-use super::unexpected::{self, Unexpected};
+use super::unexpected::Unexpected;
+use super::worker::Worker;
 use crate::delivery::drop_reason::DropReason;
 
 /// How many requests are given up at most before the next one is looked at: what they take must not hold the worker for long.
 const RELIEVED_AT_ONCE: usize = 32;
 
-thread_local! {
-    static VM: RefCell<Vm> = RefCell::new(Vm::default());
-}
-
-/// Runs `f` on the state of this VM.
-pub(super) fn with<R>(f: impl FnOnce(&mut Vm) -> R) -> Option<R> {
-    let result = VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)));
-    if result.is_none() {
-        unexpected::note(Unexpected::Reentry);
-    }
-    result
-}
-
 /// Roots hold a configuration and what is under way for it; streams hold a request that is not complete.
-#[derive(Default)]
-pub(super) struct Vm {
-    roots: FxHashMap<u32, Root>,
+pub struct Vm<H> {
+    worker: Rc<Worker<H>>,
+    roots: FxHashMap<u32, Root<H>>,
     streams: FxHashMap<u32, (u32, Stream)>,
 }
 
-impl Vm {
-    pub(super) fn create(&mut self, context: u32, parent: u32) {
+impl<H: Host> Vm<H> {
+    /// A VM without contexts.
+    pub fn new(worker: Rc<Worker<H>>) -> Self {
+        Self { worker, roots: FxHashMap::default(), streams: FxHashMap::default() }
+    }
+
+    /// A context begins: a root, whose parent is 0, or a stream of one.
+    pub fn create(&mut self, context: u32, parent: u32) {
         let is_known = self.roots.contains_key(&context) || self.streams.contains_key(&context);
         if is_known {
-            unexpected::note(Unexpected::ContextTwice);
+            self.worker.note(Unexpected::ContextTwice);
         } else if parent == 0 {
-            self.roots.insert(context, Root::default());
+            self.roots.insert(context, Root::new(&self.worker));
         } else {
             self.streams.insert(context, (parent, Stream::New));
         }
     }
 
-    pub(super) fn configure(&mut self, root: u32, size: usize) -> bool {
+    /// A root gets a configuration of so many bytes; false if it is refused.
+    pub fn configure(&mut self, root: u32, size: usize) -> bool {
         self.roots.get_mut(&root).is_some_and(|root| root.configure(size))
     }
 
-    pub(super) fn request_headers(&mut self, context: u32, end_of_stream: bool) {
+    /// The headers of a stream's request have come.
+    pub fn request_headers(&mut self, context: u32, end_of_stream: bool) {
         let next = self.advance(context, |stream, mirror| stream.headers(mirror, end_of_stream));
         if let Next::Incomplete = next {
             self.relieve(context, true);
         }
     }
 
-    pub(super) fn request_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
+    /// A chunk of so many bytes of the request has come.
+    pub fn request_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
         self.advance(context, |stream, mirror| stream.body(mirror, size, end_of_stream));
         if !end_of_stream {
             self.relieve(context, false);
@@ -67,7 +64,7 @@ impl Vm {
 
     /// Gives up the oldest of the requests that are not complete, as long as all of them take too much. Never the one at hand.
     fn relieve(&mut self, context: u32, is_new: bool) {
-        let Self { roots, streams } = self;
+        let Self { roots, streams, .. } = self;
         let parent = streams.get(&context).map(|(parent, _)| *parent);
         let Some(root) = parent.and_then(|parent| roots.get_mut(&parent)) else {
             return;
@@ -93,24 +90,28 @@ impl Vm {
         }
     }
 
-    pub(super) fn request_trailers(&mut self, context: u32) {
+    /// The trailers of the request have come, and with them its end.
+    pub fn request_trailers(&mut self, context: u32) {
         self.advance(context, Stream::complete);
     }
 
-    pub(super) fn answer_headers(&mut self, context: u32, end_of_stream: bool) {
+    /// The headers of the primary's response have come.
+    pub fn answer_headers(&mut self, context: u32, end_of_stream: bool) {
         self.advance(context, |stream, mirror| stream.answer_headers(mirror, end_of_stream));
     }
 
-    pub(super) fn answer_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
+    /// A chunk of so many bytes of the primary's response has come.
+    pub fn answer_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
         self.advance(context, |stream, mirror| stream.answer_body(mirror, size, end_of_stream));
     }
 
-    pub(super) fn answer_trailers(&mut self, context: u32) {
-        self.advance(context, |stream, _| stream.answer_trailers());
+    /// The trailers of the primary's response have come.
+    pub fn answer_trailers(&mut self, context: u32) {
+        self.advance(context, |stream, mirror| stream.answer_trailers(&mirror.worker));
     }
 
     /// Lets a stream take a step; forgets it unless it says that it goes on.
-    fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror) -> Next) -> Next {
+    fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror<H>) -> Next) -> Next {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {
             return Next::Forget;
         };
@@ -129,7 +130,8 @@ impl Vm {
         next
     }
 
-    pub(super) fn call_ended(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
+    /// A call-out of a root has ended: with so many headers, 0 if there was no response, and a body of so many bytes.
+    pub fn call_ended(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
         let Some(mirroring) = self.roots.get_mut(&root) else {
             return;
         };
@@ -137,7 +139,8 @@ impl Vm {
         self.end_if_drained(root);
     }
 
-    pub(super) fn tick(&mut self, root: u32) {
+    /// The time for which a root asked has come.
+    pub fn tick(&mut self, root: u32) {
         if let Some(mirror) = self.roots.get_mut(&root).and_then(Root::mirror) {
             mirror.begin();
             mirror.tick();
@@ -149,7 +152,7 @@ impl Vm {
     fn end_if_drained(&mut self, root: u32) {
         if self.roots.get(&root).is_some_and(Root::has_drained) {
             self.remove(root);
-            calls::done();
+            self.worker.done();
         }
     }
 
@@ -163,7 +166,7 @@ impl Vm {
 
     /// A stream is over, or a root is asked whether it is done. Nothing is heard of either after that, except that a root which
     /// is not done stays until its last answer came.
-    pub(super) fn done(&mut self, context: u32) -> bool {
+    pub fn done(&mut self, context: u32) -> bool {
         let Some(root) = self.roots.get_mut(&context) else {
             self.advance(context, Stream::done);
             return true;

@@ -12,6 +12,7 @@ mod held;
 mod intake;
 
 use std::collections::BTreeMap;
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -24,10 +25,11 @@ use self::delivery::{Burden, Delivery, InFlight};
 use self::given_up::{GivenUp, Posted};
 use self::held::Held;
 pub(super) use self::intake::{Complete, Targets, Wanted};
-use super::calls;
 use super::guard::Guard;
+use super::host::Host;
 use super::metrics::TargetMetrics;
 use super::probe;
+use super::worker::Worker;
 use crate::config::{Config, Target};
 use crate::delivery::admission::{ByteBudget, Lane, Offer};
 use crate::delivery::rate_limit::TokenBucket;
@@ -35,14 +37,15 @@ use crate::engine::ids::RandomPool;
 use crate::observe::metrics::Metric;
 
 /// A configuration in force.
-pub(super) struct Mirror {
+pub(super) struct Mirror<H> {
+    pub(super) worker: Rc<Worker<H>>,
     pub(super) config: Config,
     pub(super) budget: ByteBudget,
     /// The bytes of bodies that are not complete, which are part of the others.
     pub(super) uploads: ByteBudget,
     random: RandomPool,
     /// One for each target of the configuration, in its order.
-    lanes: Vec<TargetLane>,
+    lanes: Vec<TargetLane<H>>,
     under_way: FxHashMap<u32, UnderWay>,
     /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
     waiting: BTreeMap<(Duration, u64), Delivery>,
@@ -75,16 +78,16 @@ impl Drain {
 }
 
 /// One target's copies, what is allowed for them, and its metrics.
-struct TargetLane {
+struct TargetLane<H> {
     lane: Lane<Delivery>,
     /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
     letters: Lane<GivenUp>,
     batching: Option<Batching>,
     rate: Option<TokenBucket>,
-    guard: Guard,
+    guard: Guard<H>,
     /// What waits for the guard.
     held: Held,
-    metrics: TargetMetrics,
+    metrics: TargetMetrics<H>,
 }
 
 /// A call that Envoy is making.
@@ -93,17 +96,17 @@ enum UnderWay {
     Letter(Posted),
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// Puts a configuration in force.
     ///
     /// # Errors
     /// Envoy does not define a metric, or has no random bytes.
-    pub(super) fn try_new(config: Config) -> Result<Self, Vec<String>> {
+    pub(super) fn try_new(worker: &Rc<Worker<H>>, config: Config) -> Result<Self, Vec<String>> {
         let lane = |target: &Target| {
-            let metrics = TargetMetrics::of(&target.name).map_err(|error| {
+            let metrics = TargetMetrics::of(worker, &target.name).map_err(|error| {
                 vec![format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)]
             })?;
-            let guard = Guard::new(&target.name, &target.cluster, target.breaker, &metrics);
+            let guard = Guard::new(worker, &target.name, &target.cluster, target.breaker, &metrics);
             if let Some(call) = guard.refused() {
                 return Err(vec![probe::message(
                     call,
@@ -121,11 +124,12 @@ impl Mirror {
             })
         };
         Ok(Self {
+            worker: Rc::clone(worker),
             lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
             budget: ByteBudget::new(config.max_buffered_bytes),
             uploads: ByteBudget::new(config.max_buffered_bytes),
             config,
-            random: RandomPool::filled(calls::random)
+            random: RandomPool::filled(|block| worker.random(block))
                 .ok_or_else(|| vec![probe::message("random_get", "there are no ids for copies")])?,
             under_way: FxHashMap::default(),
             waiting: BTreeMap::new(),
@@ -165,7 +169,7 @@ impl Mirror {
         self.armed = next;
         // A tick that came a moment too early would only have to come again.
         let period = next.map(|next| next.saturating_sub(now).saturating_add(Duration::from_micros(999)));
-        calls::set_tick_period(period);
+        self.worker.set_tick_period(period);
     }
 
     /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
@@ -178,7 +182,7 @@ impl Mirror {
 
     /// No new request comes. Batches go as they are, and what is under way has this long to end.
     pub(super) fn drain(&mut self) {
-        let now = calls::monotonic();
+        let now = self.worker.monotonic();
         for target in 0..self.lanes.len() {
             self.close_batch(target, now);
         }
@@ -190,7 +194,7 @@ impl Mirror {
 
     /// The time of some that wait, of a batch, or of a drain, has come.
     pub(super) fn tick(&mut self) {
-        let now = calls::monotonic();
+        let now = self.worker.monotonic();
         match self.drain {
             Drain::Deliveries(end) if end <= now => {
                 self.abandon_deliveries(now);
@@ -234,7 +238,10 @@ impl Mirror {
     }
 
     /// Shows the breakers that none of the others uses as closed: this was the last to know them.
-    pub(super) fn leave<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone) {
+    pub(super) fn leave<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone)
+    where
+        H: 'a,
+    {
         for TargetLane { guard, metrics, .. } in &mut self.lanes {
             if !others.clone().flat_map(|other| &other.lanes).any(|lane| lane.guard.shares_with(guard)) {
                 guard.leave(metrics);

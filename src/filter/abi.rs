@@ -8,7 +8,7 @@
 
 #![allow(unsafe_code)]
 
-use super::vm;
+use super::with;
 
 /// What a host call answers.
 #[repr(transparent)]
@@ -19,7 +19,6 @@ impl Status {
     pub(super) const OK: Self = Self(0);
     pub(super) const NOT_FOUND: Self = Self(1);
     pub(super) const BAD_ARGUMENT: Self = Self(2);
-    pub(super) const CAS_MISMATCH: Self = Self(8);
     pub(super) const INTERNAL_FAILURE: Self = Self(10);
 }
 
@@ -107,61 +106,61 @@ extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
 
 #[no_mangle]
 extern "C" fn proxy_on_context_create(context: u32, parent: u32) {
-    vm::with(|vm| vm.create(context, parent));
+    with(|vm| vm.create(context, parent));
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_configure(root: u32, size: usize) -> u32 {
-    u32::from(vm::with(|vm| vm.configure(root, size)).unwrap_or(false))
+    u32::from(with(|vm| vm.configure(root, size)).unwrap_or(false))
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_request_headers(context: u32, _count: u32, end_of_stream: u32) -> u32 {
-    vm::with(|vm| vm.request_headers(context, end_of_stream != 0));
+    with(|vm| vm.request_headers(context, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_request_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
-    vm::with(|vm| vm.request_body(context, size, end_of_stream != 0));
+    with(|vm| vm.request_body(context, size, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> u32 {
-    vm::with(|vm| vm.request_trailers(context));
+    with(|vm| vm.request_trailers(context));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_response_headers(context: u32, _count: u32, end_of_stream: u32) -> u32 {
-    vm::with(|vm| vm.answer_headers(context, end_of_stream != 0));
+    with(|vm| vm.answer_headers(context, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_response_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
-    vm::with(|vm| vm.answer_body(context, size, end_of_stream != 0));
+    with(|vm| vm.answer_body(context, size, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_response_trailers(context: u32, _count: u32) -> u32 {
-    vm::with(|vm| vm.answer_trailers(context));
+    with(|vm| vm.answer_trailers(context));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_http_call_response(root: u32, token: u32, headers: u32, body_size: usize, _trailers: u32) {
-    vm::with(|vm| vm.call_ended(root, token, headers, body_size));
+    with(|vm| vm.call_ended(root, token, headers, body_size));
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_tick(root: u32) {
-    vm::with(|vm| vm.tick(root));
+    with(|vm| vm.tick(root));
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_done(context: u32) -> u32 {
-    u32::from(vm::with(|vm| vm.done(context)).unwrap_or(true))
+    u32::from(with(|vm| vm.done(context)).unwrap_or(true))
 }

@@ -12,14 +12,14 @@ use super::{signed, Delivery, Mirror};
 use crate::compare::{compare_within, Answer, Unavailable, Verdict};
 use crate::delivery::admission::Charge;
 use crate::delivery::outcome::Cause;
-use crate::host::calls::{self, Buffer};
-use crate::host::journal;
+use crate::engine::host::{Buffer, Host};
+use crate::engine::journal;
 use crate::http::work::Work;
 use crate::observe::metrics::Metric;
 
 /// One target's comparison for one request; a clone is the same one.
 #[derive(Clone)]
-pub(in crate::host) struct Comparison {
+pub(in crate::engine) struct Comparison {
     target: usize,
     slot: Rc<RefCell<Slot>>,
 }
@@ -34,15 +34,15 @@ enum Slot {
 }
 
 /// One answer, or the end without one.
-pub(in crate::host) struct Reply {
+pub(in crate::engine) struct Reply {
     /// None when there was no answer.
-    pub(in crate::host) status: Option<u16>,
-    pub(in crate::host) content_type: Vec<u8>,
-    pub(in crate::host) content_encoding: Vec<u8>,
-    pub(in crate::host) body: Result<Vec<u8>, Unavailable>,
-    pub(in crate::host) elapsed: Duration,
+    pub(in crate::engine) status: Option<u16>,
+    pub(in crate::engine) content_type: Vec<u8>,
+    pub(in crate::engine) content_encoding: Vec<u8>,
+    pub(in crate::engine) body: Result<Vec<u8>, Unavailable>,
+    pub(in crate::engine) elapsed: Duration,
     /// Bytes taken from the worker's budget for its body.
-    pub(in crate::host) charge: Option<Charge>,
+    pub(in crate::engine) charge: Option<Charge>,
 }
 
 /// What a line about it names.
@@ -109,9 +109,9 @@ fn sent(value: &[u8]) -> Option<&[u8]> {
     (!value.is_empty()).then_some(value)
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// The primary has answered, or never will.
-    pub(in crate::host) fn primary_answered(&mut self, comparisons: &[Comparison], primary: Reply) {
+    pub(in crate::engine) fn primary_answered(&mut self, comparisons: &[Comparison], primary: Reply) {
         let primary = Rc::new(primary);
         for comparison in comparisons {
             match comparison.replace(Slot::Primary(Rc::clone(&primary))) {
@@ -170,7 +170,7 @@ impl Mirror {
         let Some(status) = cause.status() else {
             return Reply::none();
         };
-        let header = |name| calls::call_header(name).unwrap_or_default();
+        let header = |name| self.worker.call_header(name).unwrap_or_default();
         let mut reply = Reply {
             status: Some(status),
             content_type: header("content-type"),
@@ -189,7 +189,7 @@ impl Mirror {
         } else if body_size == 0 {
             Ok(Vec::new())
         } else {
-            calls::buffer(Buffer::CallBody, body_size).map_err(|_| Unavailable::CutOff)
+            self.worker.buffer(Buffer::CallBody, body_size).map_err(|_| Unavailable::CutOff)
         };
         reply.charge = Some(charge);
         reply
@@ -198,7 +198,7 @@ impl Mirror {
     /// Compares two answers; later, if this callback has done its share.
     fn compare_soon(&mut self, pair: Pair) {
         if self.is_spent() {
-            self.defer(Deferred::Comparison(pair), calls::monotonic());
+            self.defer(Deferred::Comparison(pair), self.worker.monotonic());
         } else {
             self.compare(pair);
         }
@@ -234,7 +234,7 @@ impl Mirror {
             },
         );
         if verdict != Verdict::Match {
-            journal::compared(self.name(target), subject.delivery_id, &subject.correlation_id, &verdict);
+            journal::compared(&self.worker, self.name(target), subject.delivery_id, &subject.correlation_id, &verdict);
         }
     }
 }

@@ -1,42 +1,37 @@
 //! Writes the log lines: only those that Envoy would print, and only so many.
 
-use std::cell::RefCell;
 use std::time::Duration;
 
 use uuid::Uuid;
 
-use super::calls;
+use super::host::Host;
 use super::mirror::BatchItem;
 use super::unexpected::Unexpected;
+use super::worker::Worker;
 use crate::compare::Verdict;
 use crate::delivery::breaker::Transition;
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::Cause;
-use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Throttle, Topic};
-
-thread_local! {
-    /// Of the whole VM, so of the worker: a new configuration does not raise the bound.
-    static THROTTLE: RefCell<Throttle> = RefCell::new(Throttle::default());
-}
+use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Topic};
 
 /// A configuration is in force.
-pub(super) fn configured(targets: usize) {
-    if let Some(suppressed) = admitted(Event::Configured) {
+pub(super) fn configured(worker: &Worker<impl Host>, targets: usize) {
+    if let Some(suppressed) = admitted(worker, Event::Configured) {
         let version = Some(env!("CARGO_PKG_VERSION"));
-        print(&Line { version, targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
+        print(worker, &Line { version, targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
     }
 }
 
 /// Something happened that never should.
-pub(super) fn unexpected(event: Unexpected) {
-    if let Some(suppressed) = admitted(Event::Unexpected) {
-        print(&Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) });
+pub(super) fn unexpected(worker: &Worker<impl Host>, event: Unexpected) {
+    if let Some(suppressed) = admitted(worker, Event::Unexpected) {
+        print(worker, &Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) });
     }
 }
 
 /// A problem of a configuration. These lines are not throttled: a configuration is refused once, and each problem counts.
-pub(super) fn rejected(problem: &str) {
-    print(&Line { problem: Some(problem), ..Line::new(Event::ConfigurationRejected) });
+pub(super) fn rejected(worker: &Worker<impl Host>, problem: &str) {
+    print(worker, &Line { problem: Some(problem), ..Line::new(Event::ConfigurationRejected) });
 }
 
 /// What a line tells about a delivery.
@@ -58,9 +53,9 @@ pub(super) struct Report<'a> {
 }
 
 /// Writes a line about a delivery.
-pub(super) fn write(event: Event, report: Report<'_>) {
+pub(super) fn write(worker: &Worker<impl Host>, event: Event, report: Report<'_>) {
     let topic = Topic { event, reason: report.reason, letter: report.letter };
-    let Some(suppressed) = admitted(topic) else {
+    let Some(suppressed) = admitted(worker, topic) else {
         return;
     };
     let delivery_id = report.delivery_id.map(|id| id.to_string());
@@ -81,58 +76,61 @@ pub(super) fn write(event: Event, report: Report<'_>) {
         suppressed,
         ..Line::new(event)
     };
-    calls::log(topic.level(), &line.to_json());
+    worker.log(topic.level(), &line.to_json());
 }
 
 /// Two answers differ, or could not be compared.
-pub(super) fn compared(target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
-    if let Some(suppressed) = admitted(Event::Compared) {
+pub(super) fn compared(worker: &Worker<impl Host>, target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
+    if let Some(suppressed) = admitted(worker, Event::Compared) {
         let delivery_id = delivery_id.to_string();
-        print(&Line {
-            target: Some(target),
-            delivery_id: Some(&delivery_id),
-            correlation_id: Some(logged_id(correlation_id)),
-            comparison: Some(verdict),
-            suppressed,
-            ..Line::new(Event::Compared)
-        });
+        print(
+            worker,
+            &Line {
+                target: Some(target),
+                delivery_id: Some(&delivery_id),
+                correlation_id: Some(logged_id(correlation_id)),
+                comparison: Some(verdict),
+                suppressed,
+                ..Line::new(Event::Compared)
+            },
+        );
     }
 }
 
 /// A circuit breaker changed its state, because of an attempt that ended like this, if it was one.
-pub(super) fn breaker(target: &str, transition: Transition, cause: Option<Cause>) {
+pub(super) fn breaker(worker: &Worker<impl Host>, target: &str, transition: Transition, cause: Option<Cause>) {
     let (event, reason, open_for) = match transition {
         Transition::Opened(trip, open_for) => (Event::BreakerOpened, Some(trip.label()), Some(open_for)),
         Transition::HalfOpened => (Event::BreakerHalfOpened, None, None),
         Transition::Closed => (Event::BreakerClosed, None, None),
     };
-    if let Some(suppressed) = admitted(event) {
+    if let Some(suppressed) = admitted(worker, event) {
         let open_for_ms = open_for.map(millis);
         let outcome = cause.filter(|_| event == Event::BreakerOpened).map(Cause::label);
         let outcome = outcome.as_deref();
-        print(&Line { target: Some(target), reason, outcome, open_for_ms, suppressed, ..Line::new(event) });
+        print(worker, &Line { target: Some(target), reason, outcome, open_for_ms, suppressed, ..Line::new(event) });
     }
 }
 
 /// A request was left alone because it is a copy.
-pub(super) fn loop_stopped() {
-    if let Some(suppressed) = admitted(Event::LoopStopped) {
-        print(&Line { suppressed, ..Line::new(Event::LoopStopped) });
+pub(super) fn loop_stopped(worker: &Worker<impl Host>) {
+    if let Some(suppressed) = admitted(worker, Event::LoopStopped) {
+        print(worker, &Line { suppressed, ..Line::new(Event::LoopStopped) });
     }
 }
 
 /// Whether a line would be printed and is not one too many; if so, how many were left out before it.
-fn admitted(topic: impl Into<Topic>) -> Option<u64> {
+fn admitted(worker: &Worker<impl Host>, topic: impl Into<Topic>) -> Option<u64> {
     let topic = topic.into();
-    if !calls::is_logged(topic.level()) {
+    if !worker.host.is_logged(topic.level()) {
         return None;
     }
-    let now_ms = millis(calls::wall_clock());
-    THROTTLE.with(|throttle| throttle.try_borrow_mut().ok()?.admit(topic, now_ms))
+    let now_ms = millis(worker.wall_clock());
+    worker.throttle.try_borrow_mut().ok()?.admit(topic, now_ms)
 }
 
-fn print(line: &Line<'_>) {
-    calls::log(line.event.level(), &line.to_json());
+fn print(worker: &Worker<impl Host>, line: &Line<'_>) {
+    worker.log(line.event.level(), &line.to_json());
 }
 
 fn millis(duration: Duration) -> u64 {

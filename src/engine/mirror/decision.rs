@@ -3,15 +3,16 @@
 use super::intake::{is_counted_later, Complete, Targets, Wanted};
 use super::Mirror;
 use crate::delivery::drop_reason::DropReason;
+use crate::engine::host::Host;
 use crate::http::request_head::RequestHead;
 use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
 use crate::select::{BodyValues, Request, Verdict};
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body
     /// cannot be read, nothing is known of the values in it: the request is given up for all targets that asked, and counted.
-    pub(in crate::host) fn decide(&self, wanted: Wanted, complete: &Complete, reading: &Reading<'_>) -> Wanted {
+    pub(in crate::engine) fn decide(&self, wanted: Wanted, complete: &Complete, reading: &Reading<'_>) -> Wanted {
         let undecided = wanted.undecided;
         if undecided.is_empty() {
             return wanted;

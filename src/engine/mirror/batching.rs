@@ -13,8 +13,8 @@ use crate::delivery::admission::Charge;
 use crate::delivery::arrivals::{self, Arrivals};
 use crate::delivery::batch::{self, Collector, Completed, Settings};
 use crate::delivery::drop_reason::DropReason;
+use crate::engine::host::Host;
 use crate::engine::ids::random_id;
-use crate::host::calls;
 use crate::http::headers::Pairs;
 use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
@@ -82,18 +82,18 @@ impl Batching {
     }
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// Takes in a request for the batches of a target. If it is being read for the batches of others, too, it becomes an item at once, so that
     /// it is read once.
-    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, shared: Option<&Reading<'_>>, now: &Now) {
+    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, shared: Option<&Reading<'_>>, now: &Now<H>) {
         let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Arrival>())) else {
             self.count_as_matched(index, 1);
-            let id = random_id(self.random.take(calls::random));
+            let id = random_id(self.random.take(|block| self.worker.random(block)));
             self.give_up_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
             return;
         };
         let target = self.config.targets.get(index);
-        let at = if target.is_some_and(|target| target.reads.time) { calls::wall_clock() } else { Duration::ZERO };
+        let at = if target.is_some_and(|target| target.reads.time) { self.worker.wall_clock() } else { Duration::ZERO };
         let is_dated = target.is_some_and(is_dated);
         let arrival = |received| Arrival { complete: complete.clone(), received, at, charge };
         if !self.has_place(index, now) {
@@ -131,7 +131,7 @@ impl Mirror {
     }
 
     /// Takes a place for one more. Of what has come before, some may not become items, and so leave theirs.
-    fn has_place(&mut self, index: usize, now: &Now) -> bool {
+    fn has_place(&mut self, index: usize, now: &Now<H>) -> bool {
         let park = |mirror: &mut Self| mirror.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
         park(self) || {
             self.gather(index, **now);
@@ -202,15 +202,15 @@ impl Mirror {
 
     /// Takes bytes from the worker's budget. What has come for batches holds more than their items will: before there is no room, they are made
     /// of it.
-    pub(in crate::host) fn charge(&mut self, bytes: usize) -> Option<Charge> {
+    pub(in crate::engine) fn charge(&mut self, bytes: usize) -> Option<Charge> {
         let mut charge = self.budget.nothing();
         self.grow(&mut charge, bytes).then_some(charge)
     }
 
     /// The same for more bytes of the same thing.
-    pub(in crate::host) fn grow(&mut self, charge: &mut Charge, bytes: usize) -> bool {
+    pub(in crate::engine) fn grow(&mut self, charge: &mut Charge, bytes: usize) -> bool {
         self.budget.grow(charge, bytes) || {
-            let now = calls::monotonic();
+            let now = self.worker.monotonic();
             for index in 0..self.lanes.len() {
                 self.gather(index, now);
             }
@@ -240,7 +240,7 @@ impl Mirror {
         (received, at): (Duration, Duration),
         reading: &Reading<'_>,
     ) -> Option<(Pairs, BatchItem)> {
-        let id = random_id(self.random.take(calls::random));
+        let id = random_id(self.random.take(|block| self.worker.random(block)));
         let correlation_id = complete.head.correlation_id();
         let target = self.config.targets.get(index)?;
         let format = target.batch?.format;
@@ -317,7 +317,7 @@ impl Mirror {
 
     fn delivery_of(&mut self, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
         Delivery {
-            id: random_id(self.random.take(calls::random)),
+            id: random_id(self.random.take(|block| self.worker.random(block))),
             target,
             attempt: 1,
             // Items come in the order of time.

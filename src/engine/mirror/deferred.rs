@@ -9,6 +9,7 @@ use super::delivery::{Burden, Delivery};
 use super::given_up::GivenUp;
 use super::Mirror;
 use crate::delivery::drop_reason::DropReason;
+use crate::engine::host::Host;
 use crate::observe::metrics::Metric;
 
 /// A callback begins nothing further that takes work once it has done this part of what one request may cause.
@@ -43,9 +44,9 @@ impl Deferred {
     }
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// A callback begins.
-    pub(in crate::host) fn begin(&mut self) {
+    pub(in crate::engine) fn begin(&mut self) {
         self.slice.spent = 0;
     }
 

@@ -1,7 +1,8 @@
 //! Requests as they come: which targets want them, and how they become deliveries.
 
-use std::cell::LazyCell;
+use std::cell::OnceCell;
 use std::mem::size_of;
+use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use super::Mirror;
 use crate::config::{Reads, Target};
 use crate::delivery::admission::{Charge, Offer};
 use crate::delivery::drop_reason::DropReason;
+use crate::engine::host::Host;
 use crate::engine::ids::random_id;
-use crate::host::calls;
+use crate::engine::worker::Worker;
 use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::http::text::text_of;
@@ -25,10 +27,10 @@ use crate::template::{Answered, Property};
 
 /// Targets of a configuration, a bit each: there are at most 32.
 #[derive(Clone, Copy, Default)]
-pub(in crate::host) struct Targets(u32);
+pub(in crate::engine) struct Targets(u32);
 
 impl Targets {
-    pub(in crate::host) fn is_empty(self) -> bool {
+    pub(in crate::engine) fn is_empty(self) -> bool {
         self.0 == 0
     }
 
@@ -57,24 +59,24 @@ impl Targets {
 
 /// Who wants a request, and what for.
 #[derive(Clone, Copy, Default)]
-pub(in crate::host) struct Wanted {
+pub(in crate::engine) struct Wanted {
     /// Those that get it once it is complete.
-    pub(in crate::host) now: Targets,
+    pub(in crate::engine) now: Targets,
     /// Those that wait for the primary's answer.
-    pub(in crate::host) later: Targets,
+    pub(in crate::engine) later: Targets,
     /// Those whose answers are compared with the primary's.
-    pub(in crate::host) compared: Targets,
+    pub(in crate::engine) compared: Targets,
     /// Those of them for which the body decides; nothing is counted for them yet.
     pub(super) undecided: Targets,
     /// Those for which the body decides whether they are counted, and which get nothing: their sample leaves the request out.
     pub(super) left_out: Targets,
     needs: Needs,
     /// What else must be kept for one of them.
-    pub(in crate::host) reads: Reads,
+    pub(in crate::engine) reads: Reads,
 }
 
 impl Wanted {
-    pub(in crate::host) fn is_empty(self) -> bool {
+    pub(in crate::engine) fn is_empty(self) -> bool {
         self.now.is_empty() && self.later.is_empty() && self.left_out.is_empty()
     }
 
@@ -98,11 +100,11 @@ impl Wanted {
 
 /// A complete request.
 #[derive(Clone)]
-pub(in crate::host) struct Complete {
-    pub(in crate::host) head: Rc<CapturedHead>,
-    pub(in crate::host) body: Rc<Vec<u8>>,
+pub(in crate::engine) struct Complete {
+    pub(in crate::engine) head: Rc<CapturedHead>,
+    pub(in crate::engine) body: Rc<Vec<u8>>,
     /// The primary's answer, if it was waited for.
-    pub(in crate::host) answered: Option<Rc<Answered>>,
+    pub(in crate::engine) answered: Option<Rc<Answered>>,
 }
 
 impl Complete {
@@ -114,15 +116,32 @@ impl Complete {
 }
 
 /// The time, read once, and only if somebody asks.
-pub(super) type Now = LazyCell<Duration>;
+pub(super) struct Now<H> {
+    worker: Rc<Worker<H>>,
+    time: OnceCell<Duration>,
+}
 
-impl Mirror {
+impl<H: Host> Now<H> {
+    fn new(worker: &Rc<Worker<H>>) -> Self {
+        Self { worker: Rc::clone(worker), time: OnceCell::new() }
+    }
+}
+
+impl<H: Host> Deref for Now<H> {
+    type Target = Duration;
+
+    fn deref(&self) -> &Duration {
+        self.time.get_or_init(|| self.worker.monotonic())
+    }
+}
+
+impl<H: Host> Mirror<H> {
     /// The targets that want a request, or may want it once its body is there; counts it for each of them for which that is decided, if not
     /// [later](is_counted_later).
-    pub(in crate::host) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
+    pub(in crate::engine) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
         let mut wanted = Wanted::default();
-        let Self { config, lanes, random, .. } = self;
-        let mut random = || u64::from_le_bytes(random.take(calls::random));
+        let Self { config, lanes, random, worker, .. } = self;
+        let mut random = || u64::from_le_bytes(random.take(|block| worker.random(block)));
         let request = Request::new(head, headers, &config.matched_parameters).with_max_work(config.reading.max_work);
         let mut overworked = Targets::default();
         for (index, (target, lane)) in config.targets.iter().zip(lanes).enumerate() {
@@ -172,12 +191,12 @@ impl Mirror {
     }
 
     /// Keeps what ties a request that is wanted to its copies, and what they need besides.
-    pub(in crate::host) fn capture(&mut self, wanted: Wanted, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
+    pub(in crate::engine) fn capture(&mut self, wanted: Wanted, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
         let mut captured = CapturedHead::capture(headers, head, wanted.needs, &self.config.correlation);
-        captured.correlate(|| random_id(self.random.take(calls::random)));
+        captured.correlate(|| random_id(self.random.take(|block| self.worker.random(block))));
         if wanted.reads.properties {
             for path in &self.config.properties {
-                if let Some(value) = calls::property(path).ok().and_then(|value| property::text(path, value)) {
+                if let Some(value) = self.worker.property(path).ok().and_then(|value| property::text(path, value)) {
                     captured.push_property(Property { path: path.clone(), value });
                 }
             }
@@ -187,7 +206,7 @@ impl Mirror {
 
     /// Takes bytes for a request that is not complete. Together such requests get three quarters of the room, and one that is alone as much as
     /// there is.
-    pub(in crate::host) fn grow_upload(&mut self, charge: &mut Charge, upload: &mut Charge, bytes: usize) -> bool {
+    pub(in crate::engine) fn grow_upload(&mut self, charge: &mut Charge, upload: &mut Charge, bytes: usize) -> bool {
         let own = upload.bytes().saturating_add(bytes);
         let all = self.uploads.used().saturating_add(bytes);
         let fits = all == own || all <= self.config.max_buffered_bytes / 4 * 3;
@@ -196,25 +215,25 @@ impl Mirror {
 
     /// True while requests that are not complete take more than half of the room. The oldest of them have to go: whoever sends a request and does
     /// not end it must not take the room of those that do.
-    pub(in crate::host) fn has_too_many_uploads(&self) -> bool {
+    pub(in crate::engine) fn has_too_many_uploads(&self) -> bool {
         self.uploads.used() > self.config.max_buffered_bytes / 2
     }
 
     /// Takes a complete request in for each of these targets. All of them share its head and body.
-    pub(in crate::host) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
+    pub(in crate::engine) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
         let reading = Reading::new(&complete.head, &complete.body, &self.config.reading);
         self.accept_read(targets, complete, &reading, comparisons);
     }
 
     /// The same for a request of which something was read already.
-    pub(in crate::host) fn accept_read(
+    pub(in crate::engine) fn accept_read(
         &mut self,
         targets: Targets,
         complete: &Complete,
         reading: &Reading<'_>,
         comparisons: &[Comparison],
     ) {
-        let now = Now::new(calls::monotonic);
+        let now = Now::new(&self.worker);
         let is_batched =
             |mirror: &Self, target: usize| mirror.config.targets.get(target).is_some_and(|target| target.batch.is_some());
         let batched = targets.iter().filter(|target| is_batched(self, *target)).count();
@@ -229,7 +248,7 @@ impl Mirror {
     }
 
     /// Takes in those of these targets that wait for an answer of such a status, and counts the others.
-    pub(in crate::host) fn accept_answered(
+    pub(in crate::engine) fn accept_answered(
         &mut self,
         later: Targets,
         complete: &Complete,
@@ -249,12 +268,12 @@ impl Mirror {
     }
 
     /// What holds the answers of these targets against the primary's, one for each.
-    pub(in crate::host) fn comparisons(targets: Targets) -> Vec<Comparison> {
+    pub(in crate::engine) fn comparisons(targets: Targets) -> Vec<Comparison> {
         targets.iter().map(Comparison::new).collect()
     }
 
     /// Counts a request that never became a delivery.
-    pub(in crate::host) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
+    pub(in crate::engine) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.now.iter().chain(wanted.later.iter()) {
             if wanted.undecided.has(target) {
                 self.count_decided(target, false);
@@ -271,7 +290,7 @@ impl Mirror {
     }
 
     /// Of these targets, those for which the body is not needed, and the others.
-    pub(in crate::host) fn by_need_of_body(&self, wanted: Wanted) -> (Wanted, Wanted) {
+    pub(in crate::engine) fn by_need_of_body(&self, wanted: Wanted) -> (Wanted, Wanted) {
         let mut without = Targets::default();
         for (index, _) in self.config.targets.iter().enumerate().filter(|(_, target)| !target.reads.body) {
             without.insert(index);
@@ -281,7 +300,7 @@ impl Mirror {
     }
 
     /// Counts a request that was answered, with this status, before its body was complete, for those that cannot be served without the body.
-    pub(in crate::host) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, status: Option<u16>) {
+    pub(in crate::engine) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, status: Option<u16>) {
         let mut refused = Targets::default();
         for target in wanted.later.iter().filter(|target| !self.waits_for(*target, status)) {
             refused.insert(target);
@@ -304,7 +323,7 @@ impl Mirror {
         reading: &Reading<'_>,
         now: Duration,
     ) {
-        let id = random_id(self.random.take(calls::random));
+        let id = random_id(self.random.take(|block| self.worker.random(block)));
         let Complete { head, body, answered } = complete;
         let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Delivery>())) else {
             self.give_up_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);

@@ -11,8 +11,9 @@ use crate::delivery::breaker::{Admission, Sample};
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
 use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
-use crate::host::calls::{self, number, Buffer};
-use crate::host::journal::{self, Report};
+use crate::engine::host::{Buffer, Host};
+use crate::engine::journal::{self, Report};
+use crate::engine::worker::{number, Worker};
 use crate::http::grpc;
 use crate::observe::log_event::Event;
 use crate::observe::metrics::Metric;
@@ -51,7 +52,7 @@ pub(super) enum NoCall {
     Refused(Refusal),
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// Attempts a delivery that has a place; as long as none is under way for it, also those that wait for that place.
     pub(super) fn send(&mut self, delivery: Delivery, now: Duration) {
         self.send_read(delivery, now, None);
@@ -134,8 +135,8 @@ impl Mirror {
         now: Duration,
         reading: Option<&Reading<'_>>,
     ) -> Result<(u32, Option<Charge>), NoCall> {
-        let span_id = self.random.take(calls::random);
-        let received_at = || calls::wall_clock().saturating_sub(now.saturating_sub(delivery.received));
+        let span_id = self.random.take(|block| self.worker.random(block));
+        let received_at = || self.worker.wall_clock().saturating_sub(now.saturating_sub(delivery.received));
         let before = reading.map_or(0, |reading| reading.work().spent());
         let call = self.call(delivery, reading, delivery.attempt, span_id, Form::Call, received_at);
         self.spend(reading.map_or(0, |reading| reading.work().spent().saturating_sub(before)));
@@ -145,7 +146,7 @@ impl Mirror {
         }
         let charge = self.charge_call(delivery, headers.len().saturating_add(body.len()))?;
         let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
-        let token = calls::http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Refused)?;
+        let token = self.worker.http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Refused)?;
         Ok((token, charge))
     }
 
@@ -228,8 +229,8 @@ impl Mirror {
     }
 
     /// A call has ended, with an answer or without.
-    pub(in crate::host) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
-        let now = calls::monotonic();
+    pub(in crate::engine) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
+        let now = self.worker.monotonic();
         match self.under_way.remove(&token) {
             Some(UnderWay::Attempt(attempt)) => self.attempt_ended(attempt, headers, body_size, now),
             Some(UnderWay::Letter(posted)) => self.post_ended(posted, headers, body_size, now),
@@ -246,7 +247,7 @@ impl Mirror {
         let outcome = self.outcome(delivery.target, self.is_grpc(&delivery), elapsed, headers, body_size);
         let sample = self.sample(delivery.target, outcome, elapsed);
         self.settle(delivery.target, permit, sample, Some(outcome.cause), now);
-        let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after() } else { None };
+        let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after(&self.worker) } else { None };
         if let Some(next) = self.conclude(delivery, Ended { outcome, elapsed, retry_after, now, body_size }) {
             self.send(next, now);
         }
@@ -266,16 +267,16 @@ impl Mirror {
             let timeout = self.config.targets.get(target).map_or(Duration::ZERO, |target| target.timeout);
             return self.judge(target, End::NoAnswer { elapsed, timeout });
         }
-        let status: Option<u16> = number(calls::call_header(":status"));
-        let grpc = (is_grpc && status == Some(200)).then(grpc_status);
+        let status: Option<u16> = number(self.worker.call_header(":status"));
+        let grpc = (is_grpc && status == Some(200)).then(|| grpc_status(&self.worker));
         let mut from_upstream = true;
         let mut text = Vec::new();
         if grpc.map(grpc::http_status).or(status).is_some_and(may_be_made_by_envoy) {
-            from_upstream = calls::call_header("x-envoy-upstream-service-time").is_ok_and(|time| !time.is_empty());
+            from_upstream = self.worker.call_header("x-envoy-upstream-service-time").is_ok_and(|time| !time.is_empty());
             if !from_upstream {
                 text = match grpc {
-                    Some(_) => calls::call_header("grpc-message").unwrap_or_default(),
-                    None if body_size > 0 => calls::buffer(Buffer::CallBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default(),
+                    Some(_) => self.worker.call_header("grpc-message").unwrap_or_default(),
+                    None if body_size > 0 => self.worker.buffer(Buffer::CallBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default(),
                     None => Vec::new(),
                 };
             }
@@ -313,7 +314,7 @@ impl Mirror {
             elapsed: Some(ended.elapsed),
         };
         let delivered = ended.outcome.verdict == Verdict::Delivered;
-        journal::write(if delivered { Event::Delivered } else { Event::AttemptFailed }, report);
+        journal::write(&self.worker, if delivered { Event::Delivered } else { Event::AttemptFailed }, report);
         if delivered {
             self.add(target, Metric::Delivered, signed(delivery.weight()));
         } else {
@@ -343,7 +344,7 @@ impl Mirror {
             attempt: delivery.attempt,
             age: ended.now.saturating_sub(delivery.received),
             retry_after: ended.retry_after,
-            random: u64::from_le_bytes(self.random.take(calls::random)),
+            random: u64::from_le_bytes(self.random.take(|block| self.worker.random(block))),
             has_place: self.lanes.get(delivery.target).is_some_and(|lane| lane.lane.has_places(delivery.weight())),
         };
         let retry = self.retry_of(delivery.target).ok_or(ended.outcome.drop_reason())?;
@@ -375,13 +376,13 @@ impl Batch {
 }
 
 /// The status of gRPC of the call that has just ended: in its headers, if there was nothing else, or in its trailers.
-fn grpc_status() -> u32 {
-    let status = number(calls::call_header("grpc-status"));
-    status.or_else(|| number(calls::call_trailer("grpc-status"))).unwrap_or(grpc::UNKNOWN)
+fn grpc_status(worker: &Worker<impl Host>) -> u32 {
+    let status = number(worker.call_header("grpc-status"));
+    status.or_else(|| number(worker.call_trailer("grpc-status"))).unwrap_or(grpc::UNKNOWN)
 }
 
 /// What the answer to the call that has just ended asks for.
-fn retry_after() -> Option<Duration> {
-    let value = calls::call_header("retry-after").ok().filter(|value| !value.is_empty())?;
-    parse_retry_after(&value, calls::wall_clock())
+fn retry_after(worker: &Worker<impl Host>) -> Option<Duration> {
+    let value = worker.call_header("retry-after").ok().filter(|value| !value.is_empty())?;
+    parse_retry_after(&value, worker.wall_clock())
 }

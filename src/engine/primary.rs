@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
-use super::calls::{self, number, Buffer};
+use super::host::{Buffer, Host};
 use super::mirror::{Mirror, Reply, Wanted};
+use super::worker::{number, Worker};
 use crate::compare::Unavailable;
 use crate::delivery::admission::Charge;
 use crate::http::body_buffer::Growing;
@@ -60,30 +61,30 @@ impl AnswerCopy {
     }
 
     /// The request is complete, and its answer is compared: the primary's time runs from here, as the target's does from its call.
-    pub(super) fn request_complete(&mut self) {
-        self.complete_at = Some(calls::monotonic());
+    pub(super) fn request_complete<H: Host>(&mut self, worker: &Worker<H>) {
+        self.complete_at = Some(worker.monotonic());
     }
 
-    pub(super) fn headers(&mut self, mirror: &Mirror, end_of_stream: bool) {
+    pub(super) fn headers<H: Host>(&mut self, mirror: &Mirror<H>, end_of_stream: bool) {
         self.ended = end_of_stream;
         if self.reads_headers {
-            self.headers = calls::answer_headers().unwrap_or_default();
+            self.headers = mirror.worker.answer_headers().unwrap_or_default();
             // Without them nobody could be told what the answer was.
             self.headers_charge = Some(mirror.budget.take_anyway(self.headers.size()));
         }
         if self.reads_grpc {
-            self.grpc = number(calls::answer_header("grpc-status"));
+            self.grpc = number(mirror.worker.answer_header("grpc-status"));
         }
     }
 
-    pub(super) fn trailers(&mut self) {
+    pub(super) fn trailers<H: Host>(&mut self, worker: &Worker<H>) {
         self.ended = true;
         if self.reads_grpc {
-            self.grpc = self.grpc.or_else(|| number(calls::answer_trailer("grpc-status")));
+            self.grpc = self.grpc.or_else(|| number(worker.answer_trailer("grpc-status")));
         }
     }
 
-    pub(super) fn append(&mut self, mirror: &Mirror, size: usize, end_of_stream: bool) {
+    pub(super) fn append<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) {
         self.ended = end_of_stream;
         let Some(Ok(body)) = &mut self.body else {
             return;
@@ -98,7 +99,7 @@ impl AnswerCopy {
         } else if !mirror.budget.grow_spare(charge, more) {
             Unavailable::NoRoom
         } else {
-            match calls::buffer(Buffer::AnswerBody, size) {
+            match mirror.worker.buffer(Buffer::AnswerBody, size) {
                 Ok(chunk) if chunk.len() == size => {
                     body.push(chunk, more);
                     return;
@@ -121,13 +122,13 @@ impl AnswerCopy {
     }
 
     /// The answer, for a comparison; without a status it was none.
-    pub(super) fn reply(self, status: Option<u16>) -> Reply {
+    pub(super) fn reply<H: Host>(self, worker: &Worker<H>, status: Option<u16>) -> Reply {
         let header = |name: &'static [u8]| self.headers.get_all(name).next().unwrap_or_default().to_vec();
         Reply {
             status,
             content_type: header(b"content-type"),
             content_encoding: header(b"content-encoding"),
-            elapsed: self.complete_at.map_or(Duration::ZERO, |complete| calls::monotonic().saturating_sub(complete)),
+            elapsed: self.complete_at.map_or(Duration::ZERO, |complete| worker.monotonic().saturating_sub(complete)),
             body: self.body.filter(|_| self.ended).unwrap_or(Err(Unavailable::CutOff)).map(Growing::finish),
             charge: self.charge,
         }
@@ -137,41 +138,41 @@ impl AnswerCopy {
 impl AnswerCopy {
     /// The status of the answer, at the end of its stream; none when there was no answer, or not all of it. A status of gRPC counts as the one
     /// of HTTP that it stands for.
-    pub(super) fn status(&self) -> Option<u16> {
-        match status()? {
+    pub(super) fn status<H: Host>(&self, worker: &Worker<H>) -> Option<u16> {
+        match status(worker)? {
             200 if self.reads_grpc => Some(grpc::http_status(self.grpc.unwrap_or(grpc::UNKNOWN))),
             status => Some(status),
         }
     }
 }
 
-fn status() -> Option<u16> {
+fn status(worker: &Worker<impl Host>) -> Option<u16> {
     // Without them, it is not known whether the answer is a whole one.
-    let failed = property("flags")? & FAILED != 0;
-    code().filter(|_| !failed)
+    let failed = property(worker, "flags")? & FAILED != 0;
+    code(worker).filter(|_| !failed)
 }
 
 /// True at the end of a stream whose request is not complete, if that is so because it was answered, by the primary or by Envoy. Otherwise the client
 /// left, or nobody knows.
-pub(super) fn was_answered_early() -> bool {
-    property("flags").is_some_and(|flags| flags & CLIENT_LEFT == 0) && code().is_some()
+pub(super) fn was_answered_early(worker: &Worker<impl Host>) -> bool {
+    property(worker, "flags").is_some_and(|flags| flags & CLIENT_LEFT == 0) && code(worker).is_some()
 }
 
-/// The status that the client was given; none when there was none.
 /// True if the answer turned the stream into something that is not HTTP, at the end of the stream.
-pub(super) fn has_switched_protocols() -> bool {
-    code() == Some(SWITCHING_PROTOCOLS)
+pub(super) fn has_switched_protocols(worker: &Worker<impl Host>) -> bool {
+    code(worker) == Some(SWITCHING_PROTOCOLS)
 }
 
 /// The status with which an upgrade begins.
 pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
 
-fn code() -> Option<u16> {
-    property("code").filter(|code| (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
+/// The status that the client was given; none when there was none.
+fn code(worker: &Worker<impl Host>) -> Option<u16> {
+    property(worker, "code").filter(|code| (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
 }
 
 /// A number that Envoy knows of the answer.
-fn property(name: &str) -> Option<u64> {
-    let value = calls::property(&["response", name]).ok()?;
+fn property(worker: &Worker<impl Host>, name: &str) -> Option<u64> {
+    let value = worker.property(&["response", name]).ok()?;
     Some(u64::from_le_bytes(value.try_into().ok()?))
 }

@@ -54,9 +54,9 @@ pub(super) struct Batch {
 }
 
 /// One request in a batch: all that is left of it.
-pub(in crate::host) struct BatchItem {
+pub(in crate::engine) struct BatchItem {
     pub(super) id: Uuid,
-    pub(in crate::host) correlation_id: Rc<str>,
+    pub(in crate::engine) correlation_id: Rc<str>,
     /// Its request's body itself, if that is what is sent.
     pub(super) json: Rc<Vec<u8>>,
     pub(super) received: Duration,

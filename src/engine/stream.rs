@@ -4,11 +4,12 @@
 use std::mem::size_of;
 use std::rc::Rc;
 
-use super::calls::{self, number, Buffer};
+use super::host::{Buffer, Host};
 use super::journal;
 use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
 use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
-use super::unexpected::{self, Unexpected};
+use super::unexpected::Unexpected;
+use super::worker::{number, Worker};
 use crate::delivery::admission::Charge;
 use crate::delivery::drop_reason::DropReason;
 use crate::http::body_buffer::Growing;
@@ -59,11 +60,11 @@ pub(super) struct Upload {
 }
 
 impl Upload {
-    fn nothing(mirror: &Mirror) -> Self {
+    fn nothing<H: Host>(mirror: &Mirror<H>) -> Self {
         Self { charge: mirror.budget.nothing(), part: mirror.uploads.nothing() }
     }
 
-    fn grow(&mut self, mirror: &mut Mirror, bytes: usize) -> bool {
+    fn grow<H: Host>(&mut self, mirror: &mut Mirror<H>, bytes: usize) -> bool {
         mirror.grow_upload(&mut self.charge, &mut self.part, bytes)
     }
 }
@@ -78,11 +79,11 @@ pub(super) struct Waiting {
 }
 
 impl Stream {
-    pub(super) fn headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
+    pub(super) fn headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if !matches!(self, Self::New) {
-            return out_of_order();
+            return out_of_order(&mirror.worker);
         }
-        let Ok(headers) = calls::request_headers() else {
+        let Ok(headers) = mirror.worker.request_headers() else {
             return Next::Forget;
         };
         let mut begun = begin(mirror, headers, !end_of_stream, end_of_stream);
@@ -110,12 +111,12 @@ impl Stream {
         matches!(self, Self::Upgrading(..) | Self::Collecting(_))
     }
 
-    pub(super) fn body(&mut self, mirror: &mut Mirror, size: usize, end_of_stream: bool) -> Next {
+    pub(super) fn body<H: Host>(&mut self, mirror: &mut Mirror<H>, size: usize, end_of_stream: bool) -> Next {
         let collected = match self {
             Self::Collecting(collected) => collected,
             // Its body is not kept: it may be no body of HTTP.
             Self::Upgrading(..) => return Next::GoOn,
-            _ => return out_of_order(),
+            _ => return out_of_order(&mirror.worker),
         };
         match append(mirror, collected, size, end_of_stream) {
             Ok(()) if end_of_stream => self.complete(mirror),
@@ -125,7 +126,7 @@ impl Stream {
     }
 
     /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
-    pub(super) fn complete(&mut self, mirror: &mut Mirror) -> Next {
+    pub(super) fn complete<H: Host>(&mut self, mirror: &mut Mirror<H>) -> Next {
         let mut collected = match std::mem::replace(self, Self::New) {
             Self::Collecting(collected) => collected,
             upgrading @ Self::Upgrading(..) => {
@@ -134,7 +135,7 @@ impl Stream {
             }
             other => {
                 *self = other;
-                return out_of_order();
+                return out_of_order(&mirror.worker);
             }
         };
         if collected.head.is_grpc() {
@@ -151,9 +152,9 @@ impl Stream {
         let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
         let reading = Reading::new(&complete.head, &complete.body, &mirror.config.reading);
         let wanted = mirror.decide(wanted, &complete, &reading);
-        let comparisons = Mirror::comparisons(wanted.compared);
+        let comparisons = Mirror::<H>::comparisons(wanted.compared);
         if !comparisons.is_empty() {
-            answer.request_complete();
+            answer.request_complete(&mirror.worker);
         }
         let mut charge = Some(charge);
         if wanted.later.is_empty() {
@@ -171,9 +172,9 @@ impl Stream {
     }
 
     /// The headers of the primary's answer.
-    pub(super) fn answer_headers(&mut self, mirror: &mut Mirror, end_of_stream: bool) -> Next {
+    pub(super) fn answer_headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if let Self::Upgrading(..) = self {
-            let has_switched = number(calls::answer_header(":status")) == Some(SWITCHING_PROTOCOLS);
+            let has_switched = number(mirror.worker.answer_header(":status")) == Some(SWITCHING_PROTOCOLS);
             if let Next::Forget = self.upgrade_answered(mirror, has_switched) {
                 return Next::Forget;
             }
@@ -183,7 +184,7 @@ impl Stream {
 
     /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose answer came before
     /// the end of its body.
-    fn upgrade_answered(&mut self, mirror: &mut Mirror, has_switched: bool) -> Next {
+    fn upgrade_answered<H: Host>(&mut self, mirror: &mut Mirror<H>, has_switched: bool) -> Next {
         let Self::Upgrading(headers, upload) = std::mem::replace(self, Self::New) else {
             return Next::GoOn;
         };
@@ -200,13 +201,13 @@ impl Stream {
     }
 
     /// A chunk of the primary's answer.
-    pub(super) fn answer_body(&mut self, mirror: &Mirror, size: usize, end_of_stream: bool) -> Next {
+    pub(super) fn answer_body<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) -> Next {
         self.with_answer(|answer| answer.append(mirror, size, end_of_stream))
     }
 
     /// The trailers of the primary's answer.
-    pub(super) fn answer_trailers(&mut self) -> Next {
-        self.with_answer(AnswerCopy::trailers)
+    pub(super) fn answer_trailers<H: Host>(&mut self, worker: &Worker<H>) -> Next {
+        self.with_answer(|answer| answer.trailers(worker))
     }
 
     fn with_answer(&mut self, step: impl FnOnce(&mut AnswerCopy)) -> Next {
@@ -217,13 +218,13 @@ impl Stream {
     }
 
     /// The stream is over.
-    pub(super) fn done(&mut self, mirror: &mut Mirror) -> Next {
+    pub(super) fn done<H: Host>(&mut self, mirror: &mut Mirror<H>) -> Next {
         if let Self::Upgrading(..) = self {
-            self.upgrade_answered(mirror, has_switched_protocols());
+            self.upgrade_answered(mirror, has_switched_protocols(&mirror.worker));
         }
         match std::mem::replace(self, Self::New) {
             Self::New | Self::Upgrading(..) => Next::Forget,
-            Self::Collecting(collected) if was_answered_early() => self.answered_early(mirror, collected),
+            Self::Collecting(collected) if was_answered_early(&mirror.worker) => self.answered_early(mirror, collected),
             Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
             Self::Answering(waiting) => {
                 waiting.end(mirror);
@@ -234,7 +235,7 @@ impl Stream {
 
     /// The request was answered before its end was seen. Targets that need no body get their copy, and so do all if the body is there: what is
     /// missing then is only the mark of its end.
-    fn answered_early(&mut self, mirror: &mut Mirror, mut collected: Collected) -> Next {
+    fn answered_early<H: Host>(&mut self, mirror: &mut Mirror<H>, mut collected: Collected) -> Next {
         if Messages::of(collected.body.bytes()) == Messages::Foreign {
             collected.set_plain();
         }
@@ -246,16 +247,16 @@ impl Stream {
         let Collected { wanted, head, upload: Upload { charge, part }, answer, .. } = collected;
         drop(part);
         let (bodiless, others) = mirror.by_need_of_body(wanted);
-        mirror.give_up_answered_early(others, &head, answer.status());
+        mirror.give_up_answered_early(others, &head, answer.status(&mirror.worker));
         let complete = Complete { head: Rc::new(head), body: Rc::default(), answered: None };
-        let comparisons = Mirror::comparisons(bodiless.compared);
+        let comparisons = Mirror::<H>::comparisons(bodiless.compared);
         mirror.accept(bodiless.now, &complete, &comparisons);
         Waiting { later: bodiless.later, complete: Some((complete, charge)), comparisons, answer }.end(mirror);
         Next::Forget
     }
 
     /// Gives up a request that is not complete.
-    pub(super) fn give_up(&mut self, mirror: &mut Mirror, reason: DropReason) -> Next {
+    pub(super) fn give_up<H: Host>(&mut self, mirror: &mut Mirror<H>, reason: DropReason) -> Next {
         if let Self::Upgrading(..) = self {
             self.upgrade_answered(mirror, false);
         }
@@ -274,9 +275,9 @@ impl Collected {
 }
 
 impl Waiting {
-    fn end(self, mirror: &mut Mirror) {
+    fn end<H: Host>(self, mirror: &mut Mirror<H>) {
         let Self { later, complete, comparisons, mut answer } = self;
-        let status = answer.status();
+        let status = answer.status(&mirror.worker);
         if let Some((mut complete, charge)) = complete {
             // Each delivery takes what it holds from the budget itself.
             drop(charge);
@@ -285,12 +286,12 @@ impl Waiting {
             mirror.accept_answered(later, &complete, status, &comparisons);
         }
         if !comparisons.is_empty() {
-            mirror.primary_answered(&comparisons, answer.reply(status));
+            mirror.primary_answered(&comparisons, answer.reply(&mirror.worker, status));
         }
     }
 }
 
-fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) -> Next {
+fn give_up<H: Host>(mirror: &mut Mirror<H>, collected: Collected, reason: DropReason) -> Next {
     let Collected { wanted, head, upload, .. } = collected;
     drop(upload);
     mirror.give_up_incomplete(wanted, &head, reason);
@@ -298,8 +299,8 @@ fn give_up(mirror: &mut Mirror, collected: Collected, reason: DropReason) -> Nex
 }
 
 /// More of a request comes after its end. What waits for the answer goes on to do so.
-fn out_of_order() -> Next {
-    unexpected::note(Unexpected::OutOfOrder);
+fn out_of_order(worker: &Worker<impl Host>) -> Next {
+    worker.note(Unexpected::OutOfOrder);
     Next::GoOn
 }
 
@@ -315,13 +316,13 @@ enum Begun {
 }
 
 /// Looks at a request. Only one that `may_upgrade` is taken for an upgrade. One that `is_complete` is not held among those that are not.
-fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool, is_complete: bool) -> Begun {
+fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool, is_complete: bool) -> Begun {
     let head = RequestHead::read(&headers, &mirror.config.loop_guard);
     if head.tunnels {
         return Begun::Unwanted;
     }
     if head.is_copy {
-        journal::loop_stopped();
+        journal::loop_stopped(&mirror.worker);
         return Begun::Unwanted;
     }
     if head.upgrades && may_upgrade {
@@ -348,7 +349,7 @@ fn begin(mirror: &mut Mirror, headers: HeaderMap, may_upgrade: bool, is_complete
 }
 
 /// Copies a chunk. With the last one the request is complete.
-fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize, is_last: bool) -> Result<(), DropReason> {
+fn append<H: Host>(mirror: &mut Mirror<H>, collected: &mut Collected, size: usize, is_last: bool) -> Result<(), DropReason> {
     if size == 0 {
         return Ok(());
     }
@@ -365,12 +366,12 @@ fn append(mirror: &mut Mirror, collected: &mut Collected, size: usize, is_last: 
             return Err(DropReason::BufferFull);
         }
     }
-    match calls::buffer(Buffer::RequestBody, size) {
+    match mirror.worker.buffer(Buffer::RequestBody, size) {
         Ok(chunk) if chunk.len() == size => body.push(chunk, more),
         // A copy with a hole in it is no copy.
         short => {
             if short.is_ok() {
-                unexpected::note(Unexpected::ShortChunk);
+                mirror.worker.note(Unexpected::ShortChunk);
             }
             return Err(DropReason::Truncated);
         }

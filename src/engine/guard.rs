@@ -1,19 +1,20 @@
 //! A target's circuit breaker, with its record in Envoy's shared data, its gauge and its log lines.
 
+use std::rc::Rc;
 use std::time::Duration;
 
-use super::calls;
+use super::host::{Host, CAS_MISMATCH};
 use super::journal;
 use super::metrics::TargetMetrics;
-use super::unexpected;
+use super::worker::Worker;
 use crate::delivery::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
 use crate::delivery::outcome::Cause;
 use crate::observe::metrics::Metric;
 
 /// One worker's side of a target's circuit breaker; without settings, everything passes.
-pub(super) struct Guard {
+pub(super) struct Guard<H> {
     target: String,
-    shared: Shared,
+    shared: Shared<H>,
     breaker: Option<Breaker>,
     /// What this worker last knew the gauge to show.
     shown: Option<State>,
@@ -21,16 +22,23 @@ pub(super) struct Guard {
     refused: Option<&'static str>,
 }
 
-impl Guard {
+impl<H: Host> Guard<H> {
     /// A guard of that target. Workers, and one configuration after the other, share it by the name and the cluster; versions of the filter
     /// that write another layout do not.
-    pub(super) fn new(target: &str, cluster: &str, settings: Option<Settings>, metrics: &TargetMetrics) -> Self {
-        let shared = Shared { key: format!("sidecast.breaker.{LAYOUT}/{target}/{cluster}") };
+    pub(super) fn new(
+        worker: &Rc<Worker<H>>,
+        target: &str,
+        cluster: &str,
+        settings: Option<Settings>,
+        metrics: &TargetMetrics<H>,
+    ) -> Self {
+        let key = format!("sidecast.breaker.{LAYOUT}/{target}/{cluster}");
+        let shared = Shared { worker: Rc::clone(worker), key };
         let mut guard =
             Self { target: target.to_owned(), shared, breaker: settings.map(Breaker::new), shown: None, refused: None };
         let mut state = State::Closed;
         if let Some(breaker) = &mut guard.breaker {
-            guard.refused = unexpected::quietly(|| guard.shared.seed());
+            guard.refused = worker.quietly(|| guard.shared.seed());
             state = breaker.join(&mut guard.shared);
         }
         guard.show(state, metrics);
@@ -43,7 +51,7 @@ impl Guard {
     }
 
     /// Asks whether an attempt may be made.
-    pub(super) fn admit(&mut self, metrics: &TargetMetrics, now: Duration) -> Admission {
+    pub(super) fn admit(&mut self, metrics: &TargetMetrics<H>, now: Duration) -> Admission {
         let Some(breaker) = &mut self.breaker else {
             return Admission::Pass(Permit::Unseen);
         };
@@ -67,7 +75,7 @@ impl Guard {
         permit: Permit,
         sample: Option<Sample>,
         cause: Option<Cause>,
-        metrics: &TargetMetrics,
+        metrics: &TargetMetrics<H>,
         now: Duration,
     ) {
         if let Some(breaker) = &mut self.breaker {
@@ -82,18 +90,18 @@ impl Guard {
     }
 
     /// This worker does not use the breaker any more. It is shown as closed, which it is should the target come back.
-    pub(super) fn leave(&mut self, metrics: &TargetMetrics) {
+    pub(super) fn leave(&mut self, metrics: &TargetMetrics<H>) {
         if let Some(breaker) = &self.breaker {
             breaker.leave(&mut self.shared);
         }
         self.show(State::Closed, metrics);
     }
 
-    fn report(&mut self, transition: Option<Transition>, cause: Option<Cause>, metrics: &TargetMetrics) {
+    fn report(&mut self, transition: Option<Transition>, cause: Option<Cause>, metrics: &TargetMetrics<H>) {
         let Some(transition) = transition else {
             return;
         };
-        journal::breaker(&self.target, transition, cause);
+        journal::breaker(&self.shared.worker, &self.target, transition, cause);
         let state = match transition {
             Transition::Opened(_, _) => {
                 metrics.add(Metric::BreakerOpened, 1);
@@ -107,7 +115,7 @@ impl Guard {
 
     /// The gauge is set by whoever changes the state, and by whoever sees another state than it last saw: should two set it in the wrong
     /// order, the next attempt puts it right.
-    fn show(&mut self, state: State, metrics: &TargetMetrics) {
+    fn show(&mut self, state: State, metrics: &TargetMetrics<H>) {
         if self.shown != Some(state) {
             self.shown = Some(state);
             metrics.set(Metric::BreakerState, state as u64);
@@ -116,33 +124,34 @@ impl Guard {
 }
 
 /// The record in shared data.
-struct Shared {
+struct Shared<H> {
+    worker: Rc<Worker<H>>,
     key: String,
 }
 
-impl Shared {
+impl<H: Host> Shared<H> {
     /// Makes the record if there is none. A first write is taken whatever version it names, so two workers that made it by their first outcomes
     /// could overwrite each other; any later one must name the present version, which this never is.
     /// Gives the host call that Envoy refuses, if it does.
     fn seed(&self) -> Option<&'static str> {
         let mut room = Record::room();
-        match calls::set_shared_data(&self.key, Record::default().encode(&mut room), u32::MAX) {
+        match self.worker.set_shared_data(&self.key, Record::default().encode(&mut room), u32::MAX) {
             // There is a record.
-            Ok(()) | Err(calls::CAS_MISMATCH) => {}
+            Ok(()) | Err(CAS_MISMATCH) => {}
             Err(_) => return Some("proxy_set_shared_data"),
         }
-        calls::shared_data(&self.key, &mut Record::room()).is_err().then_some("proxy_get_shared_data")
+        self.worker.shared_data(&self.key, &mut Record::room()).is_err().then_some("proxy_get_shared_data")
     }
 }
 
-impl Store for Shared {
+impl<H: Host> Store for Shared<H> {
     fn read(&mut self) -> Option<(Record, u32)> {
         let mut room = Record::room();
-        let (bytes, version) = calls::shared_data(&self.key, &mut room).ok()?;
+        let (bytes, version) = self.worker.shared_data(&self.key, &mut room).ok()?;
         Some((Record::decode(bytes).unwrap_or_default(), version))
     }
 
     fn write(&mut self, record: &Record, version: u32) -> bool {
-        calls::set_shared_data(&self.key, record.encode(&mut Record::room()), version).is_ok()
+        self.worker.set_shared_data(&self.key, record.encode(&mut Record::room()), version).is_ok()
     }
 }

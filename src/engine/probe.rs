@@ -1,13 +1,10 @@
 //! Asks for each host call that a configuration needs before it is in force. Envoy refuses those that a `capability_restriction_config` leaves
 //! out; without this, copies would be lost later, and nobody would know why.
 
-use super::calls::{self, HostError};
+use super::host::{Headers, Host, HostError};
 use super::metrics::BuildInfo;
-use super::unexpected;
+use super::worker::{Worker, REFUSED, SHORTEST};
 use crate::delivery::outcome::Refusal;
-
-/// The status of a call that Envoy refuses as such.
-const REFUSED: u32 = 10;
 
 /// What is said of a host call that is needed and refused.
 pub(super) fn message(call: &str, without: &str) -> String {
@@ -17,11 +14,12 @@ pub(super) fn message(call: &str, without: &str) -> String {
 }
 
 /// A message for each host call that every configuration needs and that is refused.
-pub(super) fn missing(info: &BuildInfo) -> Vec<String> {
-    unexpected::quietly(|| ask(info))
+pub(super) fn missing<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<String> {
+    worker.quietly(|| ask(worker, info))
 }
 
-fn ask(info: &BuildInfo) -> Vec<String> {
+fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<String> {
+    let host = &worker.host;
     let mut missing = Vec::new();
     let mut needs = |is_there: bool, call: &str, without: &str| {
         if !is_there {
@@ -30,33 +28,33 @@ fn ask(info: &BuildInfo) -> Vec<String> {
     };
     let may_be_called = |answer: Result<Vec<u8>, HostError>| answer != Err(HostError(REFUSED));
     needs(
-        calls::try_monotonic().is_ok(),
+        host.monotonic().is_ok(),
         "clock_time_get",
         "nothing that waits is ever due: no retry, no batch, no timeout of a drain",
     );
+    needs(host.wall_clock().is_ok(), "proxy_get_current_time_nanoseconds", "there are no dates, and no more than ten log lines");
     needs(
-        calls::try_wall_clock().is_ok(),
-        "proxy_get_current_time_nanoseconds",
-        "there are no dates, and no more than ten log lines",
-    );
-    needs(
-        calls::try_set_tick_period(None).is_ok(),
+        host.set_tick_period(None).is_ok(),
         "proxy_set_tick_period_milliseconds",
         "nothing that waits is ever sent: no retry, no batch, no end of a drain",
     );
-    needs(may_be_called(calls::header_pairs()), "proxy_get_header_map_pairs", "no request can be read");
-    needs(may_be_called(calls::call_header(":status")), "proxy_get_header_map_value", "no answer of a target can be read");
+    needs(may_be_called(host.header_pairs(Headers::Request)), "proxy_get_header_map_pairs", "no request can be read");
     needs(
-        may_be_called(calls::property(&["plugin_name"])),
+        may_be_called(host.header(Headers::Call, ":status")),
+        "proxy_get_header_map_value",
+        "no answer of a target can be read",
+    );
+    needs(
+        may_be_called(host.property(&["plugin_name"])),
         "proxy_get_property",
         "nobody knows how the primary answered, or whether a client left",
     );
     needs(
-        calls::http_call("", &[0; 4], &[], calls::SHORTEST) != Err(Refusal::NoHealthyUpstream),
+        host.http_call("", &[0; 4], &[], SHORTEST).map_err(|(refusal, _)| refusal) != Err(Refusal::NoHealthyUpstream),
         "proxy_http_call",
         "no copy can be sent",
     );
     needs(info.can_be_moved(), "proxy_increment_metric", "nothing is counted");
-    needs(unexpected::can_be_recorded(), "proxy_record_metric", "no latency is measured, and no state of a breaker is shown");
+    needs(worker.can_record_unexpected(), "proxy_record_metric", "no latency is measured, and no state of a breaker is shown");
     missing
 }

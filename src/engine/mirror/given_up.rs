@@ -12,8 +12,8 @@ use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::dead_letter::{Call, Letter};
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::{Cause, End, Refusal};
-use crate::host::calls;
-use crate::host::journal::{self, Report};
+use crate::engine::host::Host;
+use crate::engine::journal::{self, Report};
 use crate::http::headers::HeaderMap;
 use crate::http::work::Work;
 use crate::observe::log_event::{Event, LetterEnd};
@@ -57,7 +57,7 @@ pub(super) struct Posted {
     started: Duration,
 }
 
-impl Mirror {
+impl<H: Host> Mirror<H> {
     /// Gives up a delivery whose next attempt is not made.
     pub(super) fn give_up_before_attempt(&mut self, delivery: Delivery, reason: DropReason, now: Duration) {
         let attempts = delivery.attempt.saturating_sub(1);
@@ -76,7 +76,7 @@ impl Mirror {
             self.add(target, Metric::Dropped(reason), signed(delivery.weight()));
             return;
         }
-        let at = calls::wall_clock();
+        let at = self.worker.wall_clock();
         for delivery in delivery.split() {
             // Not when the letter is written: that may be later.
             let received_at = at.saturating_sub(now.saturating_sub(delivery.received));
@@ -112,7 +112,7 @@ impl Mirror {
             letter: None,
             elapsed: None,
         };
-        journal::write(Event::GivenUp, report);
+        journal::write(&self.worker, Event::GivenUp, report);
         self.count(target, Metric::Dropped(reason));
     }
 
@@ -129,7 +129,7 @@ impl Mirror {
             letter,
             elapsed: None,
         };
-        journal::write(Event::GivenUp, report);
+        journal::write(&self.worker, Event::GivenUp, report);
     }
 
     /// Posts the letter of a request that has a place; as long as none is under way for it, also of those that wait for that place.
@@ -172,13 +172,13 @@ impl Mirror {
         }
         let target = self.config.targets.get(target).ok_or(Refusal::HostError)?;
         let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
-        calls::http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
+        self.worker.http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
     }
 
     /// Writes a letter.
     fn letter(&mut self, given_up: &GivenUp) -> Result<Call, Refusal> {
         let delivery = &given_up.delivery;
-        let span_id = self.random.take(calls::random);
+        let span_id = self.random.take(|block| self.worker.random(block));
         let reading = delivery.reading(&self.config.reading);
         let attempts = given_up.attempts.max(1);
         let request = self.call(delivery, reading.as_ref(), attempts, span_id, Form::Letter, || given_up.received_at);
@@ -252,10 +252,10 @@ impl Mirror {
             elapsed: Some(elapsed),
         };
         if taken {
-            journal::write(Event::DeadLettered, report);
+            journal::write(&self.worker, Event::DeadLettered, report);
             self.count(target, Metric::DeadLettered);
         } else {
-            journal::write(Event::DeadLetterFailed, report);
+            journal::write(&self.worker, Event::DeadLetterFailed, report);
             self.count(target, Metric::Dropped(reason));
         }
         let next = self.lanes.get_mut(target)?.letters.ended()?;

@@ -1,0 +1,90 @@
+//! The metrics of a configuration, by the ids that Envoy gave them.
+
+use std::rc::Rc;
+
+use super::host::{Host, HostError};
+use super::worker::Worker;
+use crate::observe::metrics::{Kind, Metric, BUILD_INFO};
+
+/// The numbers of one target's metrics, each at its [`Metric::index`].
+pub(super) type Ids = [u32; Metric::ALL.len()];
+
+/// The metrics of one target.
+pub(super) struct TargetMetrics<H> {
+    worker: Rc<Worker<H>>,
+    ids: Ids,
+}
+
+/// Which version runs, as a gauge with the version in its name. Each root that serves adds one to it, and takes it back when it is told to end, so that
+/// several versions may run at a time.
+pub(super) struct BuildInfo<H> {
+    worker: Rc<Worker<H>>,
+    id: u32,
+    is_counted: bool,
+}
+
+impl<H: Host> BuildInfo<H> {
+    pub(super) fn define(worker: &Rc<Worker<H>>) -> Result<Self, HostError> {
+        let id = match worker.build_info.get() {
+            Some(id) => id,
+            None => worker.host.define_metric(Kind::Gauge, &format!("{BUILD_INFO}.{}", env!("CARGO_PKG_VERSION")))?,
+        };
+        worker.build_info.set(Some(id));
+        Ok(Self { worker: Rc::clone(worker), id, is_counted: false })
+    }
+
+    /// True when Envoy moves the gauge.
+    pub(super) fn can_be_moved(&self) -> bool {
+        self.worker.host.increment_metric(self.id, 0)
+    }
+
+    /// The root serves, or is told to end.
+    pub(super) fn count(&mut self, serves: bool) {
+        if self.is_counted != serves {
+            self.is_counted = serves;
+            self.worker.host.increment_metric(self.id, if serves { 1 } else { -1 });
+        }
+    }
+}
+
+impl<H: Host> TargetMetrics<H> {
+    /// Those of a target. They are defined when the worker first hears of it, so that they are there, at 0, before anything happens.
+    pub(super) fn of(worker: &Rc<Worker<H>>, target: &str) -> Result<Self, HostError> {
+        let known = worker.defined.try_borrow().ok().and_then(|defined| defined.get(target).copied());
+        let ids = match known {
+            Some(ids) => ids,
+            None => define(&worker.host, target)?,
+        };
+        if let (None, Ok(mut defined)) = (known, worker.defined.try_borrow_mut()) {
+            defined.insert(target.to_owned(), ids);
+        }
+        Ok(Self { worker: Rc::clone(worker), ids })
+    }
+
+    /// Moves a counter or gauge, or records a value of a histogram. Gauges that add up over the workers are moved, never
+    /// set.
+    pub(super) fn add(&self, metric: Metric, amount: i64) {
+        let Some(id) = self.ids.get(metric.index()) else {
+            return;
+        };
+        match metric.kind() {
+            Kind::Histogram => self.worker.host.record_metric(*id, u64::try_from(amount).unwrap_or(0)),
+            Kind::Counter | Kind::Gauge => self.worker.host.increment_metric(*id, amount),
+        };
+    }
+
+    /// Sets a gauge of which all workers know the one right value.
+    pub(super) fn set(&self, gauge: Metric, value: u64) {
+        if let Some(id) = self.ids.get(gauge.index()) {
+            self.worker.host.record_metric(*id, value);
+        }
+    }
+}
+
+fn define(host: &impl Host, target: &str) -> Result<Ids, HostError> {
+    let mut ids = [0; Metric::ALL.len()];
+    for (id, metric) in ids.iter_mut().zip(Metric::ALL) {
+        *id = host.define_metric(metric.kind(), &metric.full_name(target))?;
+    }
+    Ok(ids)
+}

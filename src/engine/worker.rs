@@ -1,0 +1,162 @@
+//! What all configurations of a worker share: the host, the bounds of its log, and the numbers of its metrics.
+
+use std::cell::{Cell, RefCell};
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
+use super::metrics::Ids;
+use super::unexpected::Unexpected;
+use crate::delivery::outcome::Refusal;
+use crate::http::headers::HeaderMap;
+use crate::observe::log_event::{Level, Throttle};
+
+/// The status of a host call that a host with a `capability_restriction_config` refuses.
+pub(super) const REFUSED: u32 = 10;
+
+/// The shortest time that Envoy takes for a bound.
+pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// A worker's side of the host. Failures that cannot be are counted and logged here.
+pub struct Worker<H> {
+    pub(super) host: H,
+    /// A new configuration does not raise the bound.
+    pub(super) throttle: RefCell<Throttle>,
+    /// The numbers of the metrics of all targets that were defined. Envoy keeps each definition as long as the VM, also one of a name that it has
+    /// already, so configurations that follow one another must share them.
+    pub(super) defined: RefCell<FxHashMap<String, Ids>>,
+    /// The gauge of the version, and the counter of what should never happen, for the same reason.
+    pub(super) build_info: Cell<Option<u32>>,
+    pub(super) unexpected: Cell<Option<u32>>,
+    /// An event is being told of. What happens meanwhile, in the calls that this takes, is only counted.
+    pub(super) is_told: Cell<bool>,
+    /// Host calls are tried out.
+    pub(super) is_quiet: Cell<bool>,
+}
+
+impl<H: Host> Worker<H> {
+    /// A worker for which nothing is defined yet.
+    pub fn new(host: H) -> Self {
+        Self {
+            host,
+            throttle: RefCell::default(),
+            defined: RefCell::default(),
+            build_info: Cell::new(None),
+            unexpected: Cell::new(None),
+            is_told: Cell::new(false),
+            is_quiet: Cell::new(false),
+        }
+    }
+
+    pub(super) fn log(&self, level: Level, line: &str) {
+        if let Err(error) = self.host.log(level, line) {
+            self.note(Unexpected::HostCall("proxy_log", error.0));
+        }
+    }
+
+    pub(super) fn monotonic(&self) -> Duration {
+        self.host.monotonic().unwrap_or_else(|error| {
+            self.note(Unexpected::HostCall("clock_time_get", error.0));
+            Duration::ZERO
+        })
+    }
+
+    pub(super) fn wall_clock(&self) -> Duration {
+        self.host.wall_clock().unwrap_or_else(|error| {
+            self.note(Unexpected::HostCall("proxy_get_current_time_nanoseconds", error.0));
+            Duration::ZERO
+        })
+    }
+
+    pub(super) fn random(&self, block: &mut [u8]) -> bool {
+        self.host.random(block)
+    }
+
+    pub(super) fn buffer(&self, kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError> {
+        let bytes = self.host.buffer(kind, max_size);
+        bytes.inspect_err(|error| self.note(Unexpected::HostCall("proxy_get_buffer_bytes", error.0)))
+    }
+
+    pub(super) fn request_headers(&self) -> Result<HeaderMap, HostError> {
+        let pairs = self.host.header_pairs(Headers::Request).map(HeaderMap::new);
+        pairs.inspect_err(|error| self.note(Unexpected::HostCall("proxy_get_header_map_pairs", error.0)))
+    }
+
+    pub(super) fn answer_headers(&self) -> Result<HeaderMap, HostError> {
+        self.host.header_pairs(Headers::Answer).map(HeaderMap::new)
+    }
+
+    pub(super) fn answer_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::Answer, name)
+    }
+
+    pub(super) fn answer_trailer(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::AnswerTrailers, name)
+    }
+
+    pub(super) fn call_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::Call, name)
+    }
+
+    pub(super) fn call_trailer(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::CallTrailers, name)
+    }
+
+    fn header(&self, map: Headers, name: &str) -> Result<Vec<u8>, HostError> {
+        self.host.header(map, name).inspect_err(|error| self.note_refusal("proxy_get_header_map_value", *error))
+    }
+
+    /// A property; an error when there is none.
+    pub(super) fn property<S: AsRef<str>>(&self, path: &[S]) -> Result<Vec<u8>, HostError> {
+        let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
+        self.host.property(&path).inspect_err(|error| self.note_refusal("proxy_get_property", *error))
+    }
+
+    /// Counts a call that the host refuses as such; that it finds nothing is no surprise.
+    fn note_refusal(&self, call: &'static str, error: HostError) {
+        if error.0 == REFUSED {
+            self.note(Unexpected::HostCall(call, error.0));
+        }
+    }
+
+    pub(super) fn shared_data<'room>(&self, key: &str, room: &'room mut [u8]) -> Result<(&'room [u8], u32), HostError> {
+        let value = self.host.shared_data(key, room);
+        value.inspect_err(|error| self.note(Unexpected::HostCall("proxy_get_shared_data", error.0)))
+    }
+
+    pub(super) fn set_shared_data(&self, key: &str, value: &[u8], version: u32) -> Result<(), HostError> {
+        self.host.set_shared_data(key, value, version).inspect_err(|error| {
+            // Another worker was first.
+            if *error != CAS_MISMATCH {
+                self.note(Unexpected::HostCall("proxy_set_shared_data", error.0));
+            }
+        })
+    }
+
+    pub(super) fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, Refusal> {
+        self.host.http_call(cluster, headers, body, timeout).map_err(|(refusal, error)| {
+            if refusal == Refusal::HostError {
+                self.note(Unexpected::HostCall("proxy_http_call", error.0));
+            }
+            refusal
+        })
+    }
+
+    pub(super) fn done(&self) {
+        if let Err(error) = self.host.done() {
+            self.note(Unexpected::HostCall("proxy_done", error.0));
+        }
+    }
+
+    pub(super) fn set_tick_period(&self, period: Option<Duration>) {
+        if let Err(error) = self.host.set_tick_period(period) {
+            self.note(Unexpected::HostCall("proxy_set_tick_period_milliseconds", error.0));
+        }
+    }
+}
+
+/// A number in a header; none when it is none.
+pub(super) fn number<N: std::str::FromStr>(value: Result<Vec<u8>, HostError>) -> Option<N> {
+    std::str::from_utf8(&value.ok()?).ok()?.parse().ok()
+}

@@ -1,0 +1,30 @@
+//! The compiled module: what Envoy calls ([`abi`]), and what is asked of Envoy ([`calls`]). One VM runs in each worker thread; they share nothing but
+//! metrics and shared data.
+//!
+//! The only room with unsafe code. Uses `engine`. Begin with [`abi`].
+
+mod abi;
+mod calls;
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use self::calls::Envoy;
+use crate::engine::unexpected::Unexpected;
+use crate::engine::vm::Vm;
+use crate::engine::worker::Worker;
+
+thread_local! {
+    static WORKER: Rc<Worker<Envoy>> = Rc::new(Worker::new(Envoy));
+    static VM: RefCell<Vm<Envoy>> = RefCell::new(Vm::new(WORKER.with(Rc::clone)));
+}
+
+/// Runs `f` on the state of this VM. Envoy calls from one thread, and never from inside a host call that we make, so the state is never borrowed twice; if
+/// it ever were, the second call would be counted as unexpected, and do nothing.
+fn with<R>(f: impl FnOnce(&mut Vm<Envoy>) -> R) -> Option<R> {
+    let result = VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)));
+    if result.is_none() {
+        WORKER.with(|worker| worker.note(Unexpected::Reentry));
+    }
+    result
+}
