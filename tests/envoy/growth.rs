@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::scene::{target, Scene};
-use crate::support::answer::{Answer, Behaviour};
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::stats::Stats;
 use crate::support::upstream::Upstream;
@@ -139,7 +139,7 @@ fn stories(bound: usize) -> Vec<Story> {
         Story {
             unfinished: true,
             requests: bound / 600_000,
-            primary: Behaviour::Hang,
+            primary: Behaviour::Gated(Gate::shut(), Answer::status(200)),
             ..story("requests whose answer does not come", json!({"after": "response"}), post("", &vec![b'x'; 900_000]))
         },
         Story { targets: many, fills: false, requests: 100, ..story("calls of many targets", json!({}), get("")) },

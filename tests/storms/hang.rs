@@ -14,7 +14,7 @@ use crate::support::process::Memory;
 
 const RATE: u32 = 2_000;
 const BODY: usize = 1024;
-const STORM: Duration = Duration::from_secs(60);
+const STORM: Duration = Duration::from_secs(30);
 /// Long enough to fill the buffers again.
 const SECOND_STORM: Duration = Duration::from_secs(20);
 

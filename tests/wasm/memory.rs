@@ -168,7 +168,7 @@ fn no_number_of_unfinished_requests_drops_one_that_ends() {
     for (kind, begin) in kinds.into_iter().enumerate() {
         let (host, worker) = bounded(&fields);
         let before = worker.memory_size();
-        let unfinished: Vec<_> = (0..12_000).map(|_| begin(&worker)).collect();
+        let unfinished: Vec<_> = (0..8_000).map(|_| begin(&worker)).collect();
         let given_up = host.stat("a", "dropped.buffer_full");
         assert!(given_up > 1_000, "{kind}: {given_up}");
         for _ in 0..200 {
