@@ -4,10 +4,10 @@
 //!  downstream ──► Envoy ─────────────────────────────► primary
 //!                  │ headers, body chunks (copied, never held back)
 //!                  ▼
-//!            host::stream ── matching: nobody wants it ──► forgotten
+//!            engine::stream ── select: nobody wants it ──► forgotten
 //!                  │ complete
 //!                  ▼
-//!            host::mirror ── rate_limit, outbox: room? ──► queued ──┐
+//!            engine::mirror ── rate_limit, admission: room? ──► queued ──┐
 //!                  │                                                │ a place is free
 //!                  ▼                                                ▼
 //!                breaker ──► shape ──► call-out ──► target ──► outcome ──► breaker, stats, log_event
@@ -17,9 +17,9 @@
 //!                  └─────────── open, full, too old ───────► given up ──► dead_letter ──► call-out
 //! ```
 //!
-//! Each room is a module here, and uses the ones below it alone: `host` (and the command-line tool), `engine`, `config`, `policy`, `observe`, `compare`,
-//! `delivery`, `rewrite`, `select`, `template`, `json`, `http`. All but `host` are pure: they take the time, random bytes and plain data as arguments and
-//! return values. `host` alone talks to Envoy, and exists only in the compiled filter.
+//! Each room is a module here, and uses the ones below it alone: `filter` (and the command-line tool), `engine`, `config`, `policy`, `observe`, `compare`,
+//! `delivery`, `rewrite`, `select`, `template`, `json`, `http`. `filter` is the compiled module, and alone talks to Envoy. `engine` runs over the trait
+//! [`engine::host::Host`]. All others are pure: they take the time, random bytes and plain data as arguments and return values.
 
 pub mod compare;
 pub mod config;

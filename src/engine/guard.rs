@@ -89,12 +89,21 @@ impl<H: Host> Guard<H> {
         self.shared.key == other.shared.key
     }
 
-    /// This worker does not use the breaker any more. It is shown as closed, which it is should the target come back.
-    pub(super) fn leave(&mut self, metrics: &TargetMetrics<H>) {
-        if let Some(breaker) = &self.breaker {
-            breaker.leave(&mut self.shared);
-        }
+    /// This worker does not use the breaker any more, which is closed should the target come back.
+    pub(super) fn leave(&mut self) {
+        let worker = Rc::clone(&self.shared.worker);
+        // Without a breaker, nothing has asked whether there is shared data.
+        worker.quietly(|| Breaker::leave(&mut self.shared));
+    }
+
+    /// Shows the target's breaker as closed: nobody shows another one.
+    pub(super) fn show_closed(&mut self, metrics: &TargetMetrics<H>) {
         self.show(State::Closed, metrics);
+    }
+
+    /// True when both are of a target of the same name, perhaps with different clusters.
+    pub(super) fn has_name_of(&self, other: &Self) -> bool {
+        self.target == other.target
     }
 
     fn report(&mut self, transition: Option<Transition>, cause: Option<Cause>, metrics: &TargetMetrics<H>) {

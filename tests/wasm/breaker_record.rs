@@ -310,6 +310,37 @@ fn a_worker_that_still_drains_a_target_keeps_its_breaker_open() {
 }
 
 #[test]
+fn a_breaker_that_was_disabled_before_its_target_was_taken_out_begins_closed() {
+    let (host, first, second) = two_workers(&quick());
+    open(&host, &first);
+    let mut disabled = quick();
+    disabled["targets"][0]["circuit_breaker"] = json!({"mode": "disabled"});
+    for worker in [&first, &second] {
+        assert!(worker.configure(disabled.to_string()));
+        take_out(&[worker]);
+    }
+    put_back(&[&first, &second]);
+    succeeds(&first);
+    succeeds(&second);
+}
+
+#[test]
+fn the_gauge_shows_the_breaker_of_the_cluster_that_is_in_use() {
+    let (host, first, second) = two_workers(&quick());
+    let late = attempt(&first).unwrap();
+    let mut moved = quick();
+    moved["targets"][0]["cluster"] = "elsewhere".into();
+    for worker in [&first, &second] {
+        assert!(worker.configure(moved.to_string()));
+    }
+    open(&host, &first);
+    // The old configuration ends with this.
+    late.answer(Answer::upstream(200));
+    assert_eq!(state(&host), 2);
+    is_blocked(&host, &second);
+}
+
+#[test]
 fn a_target_that_moves_to_another_cluster_starts_anew() {
     let (host, first, second) = two_workers(&quick());
     open(&host, &first);

@@ -91,6 +91,10 @@ fn an_authority_that_comes_to_nothing_is_the_primarys() {
     assert!(!primarys.is_empty());
     assert_eq!(copy_of(&worker, &Request::get("/").header("x-host", "")).header(":authority"), Some(&*primarys));
     assert_eq!(copy_of(&worker, &Request::get("/").header("x-host", "other")).header(":authority"), Some("other"));
+    let fields = json!({"request": {"authority": "${header:x-host}:8080"}});
+    let (_host, worker) = mirroring_with(&targets(&[with(target("audit"), &fields)]));
+    assert_eq!(copy_of(&worker, &Request::get("/")).header(":authority"), Some(&*primarys));
+    assert_eq!(copy_of(&worker, &Request::get("/").header("x-host", "other")).header(":authority"), Some("other:8080"));
 }
 
 #[test]

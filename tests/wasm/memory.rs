@@ -198,6 +198,23 @@ fn an_upload_that_is_alone_gets_all_the_room_that_there_is() {
 }
 
 #[test]
+fn an_upload_that_is_alone_leaves_room_for_requests_that_end() {
+    let (host, _) = bounded(&json!({}));
+    let limits = json!({"limits": {"max_body_bytes": BOUND, "max_buffered_bytes": BOUND}});
+    let worker = host.worker(&with(targets(&[target("b")]), &limits));
+    let upload = worker.begin(&Request::post("/"), false);
+    for _ in 0..BOUND / 32_000 {
+        upload.chunk(vec![b'x'; 32_000], false);
+        worker.exchange(&Request::get("/").header("cookie", "x".repeat(5_000)));
+        worker.exchange(&Request::post("/").body("order"));
+        worker.answer_all(&Answer::upstream(200));
+    }
+    let sent = 2 * i64::try_from(BOUND / 32_000).unwrap();
+    assert_eq!((host.stat("b", "delivered"), host.stat("b", "dropped.buffer_full")), (sent, 1));
+    upload.close();
+}
+
+#[test]
 fn headers_of_answers_are_charged_while_somebody_waits_for_the_end() {
     let fields = json!({"after": "response", "request": {"headers": {"set": {"x-a": "${response:header:x-b}"}}}});
     let (host, worker) = bounded(&fields);

@@ -153,13 +153,14 @@ impl Breaker {
         Record { generation: record.enter(Phase::default()).generation, ..Record::default() }
     }
 
-    /// This worker lets go of the target.
-    pub fn leave(&self, store: &mut impl Store) {
+    /// This worker lets go of the target, whether or not its configuration has a breaker: an earlier one may have had.
+    pub fn leave(store: &mut impl Store) {
         for _ in 0..TRIES {
             let Some((record, version)) = store.read() else {
                 return;
             };
-            if record.is_left || store.write(&Record { is_left: true, ..record }, version) {
+            let is_new = record == Record::default();
+            if is_new || record.is_left || store.write(&Record { is_left: true, ..record }, version) {
                 return;
             }
         }

@@ -600,8 +600,8 @@ fn a_target_that_comes_back_begins_closed_and_empty() {
         half_open.now += 5_000;
         half_open.permit(0)
     };
-    workers.breakers[0].leave(&mut workers.shared);
-    workers.breakers[1].leave(&mut workers.shared);
+    Breaker::leave(&mut workers.shared);
+    Breaker::leave(&mut workers.shared);
     let settings = Settings { consecutive_failures: 2, ..settings() };
     workers.breakers = vec![Breaker::new(settings), Breaker::new(settings)];
     for breaker in &mut workers.breakers {
@@ -616,7 +616,7 @@ fn a_target_that_comes_back_begins_closed_and_empty() {
 #[test]
 fn a_worker_that_lets_go_changes_nothing_for_those_that_stay() {
     let mut workers = Workers::opened(settings());
-    workers.breakers[0].leave(&mut workers.shared);
+    Breaker::leave(&mut workers.shared);
     assert!(workers.is_denied(1));
     // Whoever comes now joins a breaker in use.
     workers.breakers[0] = Breaker::new(settings());

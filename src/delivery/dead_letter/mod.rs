@@ -20,7 +20,7 @@ use crate::http::trace_context::TRACEPARENT;
 use crate::http::work::Work;
 use crate::json::Places;
 use crate::json::{Body, Document, Read};
-use crate::rewrite::shape::Unfit;
+use crate::rewrite::shape::{has_host, Unfit};
 use crate::template::{fits_authority, rfc3339, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 
 /// Where a target's dead letters go, and in which form.
@@ -138,7 +138,7 @@ impl DeadLetter {
         headers.push(b":method", b"POST");
         headers.push(b":path", &self.path.path(&values)?);
         let mut authority = self.authority.text(&values, Place::Authority);
-        if authority.is_empty() {
+        if !has_host(&authority) {
             authority = Self::default_authority(&self.cluster).text(&values, Place::Authority);
         }
         headers.push(b":authority", authority.as_bytes());

@@ -204,12 +204,13 @@ impl<H: Host> Mirror<H> {
         captured
     }
 
-    /// Takes bytes for a request that is not complete. Together such requests get three quarters of the room, and one that is alone as much as
-    /// there is.
+    /// Takes bytes for a request that is not complete. Together such requests get three quarters of the room, and one that is alone seven
+    /// eighths: the rest is for those that end.
     pub(in crate::engine) fn grow_upload(&mut self, charge: &mut Charge, upload: &mut Charge, bytes: usize) -> bool {
         let own = upload.bytes().saturating_add(bytes);
         let all = self.uploads.used().saturating_add(bytes);
-        let fits = all == own || all <= self.config.max_buffered_bytes / 4 * 3;
+        let share = if all == own { 7 } else { 6 };
+        let fits = all <= self.config.max_buffered_bytes / 8 * share;
         fits && self.grow(charge, bytes) && self.uploads.grow(upload, bytes)
     }
 

@@ -237,14 +237,19 @@ impl<H: Host> Mirror<H> {
         Some(next)
     }
 
-    /// Shows the breakers that none of the others uses as closed: this was the last to know them.
+    /// Lets go of the breakers that none of the others uses: this was the last to know them.
     pub(super) fn leave<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone)
     where
         H: 'a,
     {
         for TargetLane { guard, metrics, .. } in &mut self.lanes {
-            if !others.clone().flat_map(|other| &other.lanes).any(|lane| lane.guard.shares_with(guard)) {
-                guard.leave(metrics);
+            let of_name = || others.clone().flat_map(|other| &other.lanes).filter(|lane| lane.guard.has_name_of(guard));
+            let (has_name, is_shared) = (of_name().next().is_some(), of_name().any(|lane| lane.guard.shares_with(guard)));
+            if !has_name {
+                guard.show_closed(metrics);
+            }
+            if !is_shared {
+                guard.leave();
             }
         }
     }

@@ -118,7 +118,7 @@ impl HeadShape {
                 b":authority" => {
                     let asked = self.authority.as_ref().map(|authority| authority.text(values, Place::Authority));
                     // One that came to nothing is no host: the primary's stays.
-                    let asked = asked.filter(|authority| !authority.is_empty());
+                    let asked = asked.filter(|authority| has_host(authority));
                     chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
                 }
                 _ => chosen.push(name, value),
@@ -166,4 +166,9 @@ impl Chosen {
         self.has_idempotency_key |= name == b"idempotency-key";
         self.pairs.push(name, value);
     }
+}
+
+/// True for an authority that is more than a port.
+pub fn has_host(authority: &str) -> bool {
+    !authority.is_empty() && !authority.starts_with(':')
 }

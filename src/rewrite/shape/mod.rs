@@ -9,7 +9,7 @@ mod head;
 mod path;
 
 pub use body::{BodyShape, Content};
-pub use head::{Forward, HeadShape};
+pub use head::{has_host, Forward, HeadShape};
 pub use path::{PathShape, Piece, Substitution};
 
 use std::borrow::Cow;
