@@ -2,6 +2,8 @@
 //!
 //! Uses all rooms below. Begin with [`vm`], which a host calls, and `stream`.
 
+#[cfg(test)]
+mod fake;
 mod guard;
 pub mod host;
 pub mod ids;
@@ -12,6 +14,8 @@ mod primary;
 mod probe;
 mod root;
 mod stream;
+#[cfg(test)]
+mod tests;
 pub mod unexpected;
 pub mod vm;
 pub mod worker;
