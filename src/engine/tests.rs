@@ -15,8 +15,8 @@ fn everything() -> Value {
         "targets": [
             {"name": "plain", "cluster": "plain", "limits": {"max_in_flight": 2, "max_queued": 2}},
             {"name": "retried", "cluster": "retried", "dead_letter": {"cluster": "letters", "timeout": "1s"},
-             "retry": {"max_attempts": 3, "backoff": {"base": "100ms", "max": "1s"}, "budget": {"percent": 100}},
-             "circuit_breaker": {"consecutive_failures": 3, "open_for": "1s"}, "limits": {"max_in_flight": 3}},
+             "retry": {"max_attempts": 3, "backoff": {"base": "100ms", "max": "1s"}, "budget": {"percent": 100, "min_per_second": 10}, "expire_after": "2s"},
+             "circuit_breaker": {"consecutive_failures": 2, "open_for": "3s"}, "limits": {"max_in_flight": 3}},
             {"name": "batched", "cluster": "batched", "batch": {"max_items": 3, "max_delay": "2s"}, "dead_letter": {"cluster": "letters"}},
             {"name": "waits", "cluster": "waits", "after": "response", "statuses": ["2xx"], "sample": {"percent": 50}},
         ],
