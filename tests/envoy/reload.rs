@@ -130,6 +130,8 @@ async fn updates_add_nothing_to_memory() {
     const TARGETS: usize = 32;
     /// What an update may add in the mean. Defining the metrics of all targets once more would add 110 KiB and more.
     const ALLOWED: u64 = 30 * 1024;
+    /// What may be resident now and not then, whatever the number of updates: VMs that come and go. Measured: up to 6 MiB.
+    const PASSING: u64 = 16 << 20;
     let names: Vec<String> = (0..TARGETS).map(|index| format!("t{index}")).collect();
     let mut configuration = everything_to(&names.iter().map(String::as_str).collect::<Vec<_>>());
     for target in configuration["targets"].as_array_mut().unwrap() {
@@ -159,5 +161,5 @@ async fn updates_add_nothing_to_memory() {
     let [first, .., last] = memory[..] else { panic!("{memory:?}") };
     let bound = ALLOWED * u64::from(updates / 3 * 2);
     assert!(last.allocated <= first.allocated + bound, "{first:?}, {last:?}");
-    assert!(last.resident <= first.resident + bound, "{first:?}, {last:?}");
+    assert!(last.resident <= first.resident + PASSING + bound, "{first:?}, {last:?}");
 }
