@@ -131,28 +131,25 @@ fn a_request_becomes_a_call_and_its_response_a_delivery() {
 #[test]
 fn a_retry_that_gets_too_old_beside_a_probe_gives_its_place_back() {
     let mut stage = Stage::new(&json!({"targets": [{
-        "name": "retried", "cluster": "audit", "limits": {"max_queued": 1},
+        "name": "retried", "cluster": "audit", "limits": {"max_queued": 2},
         "retry": {"max_attempts": 5, "backoff": {"base": "100ms", "max": "100ms"}, "expire_after": "2s", "budget": {"min_per_second": 100}},
         "circuit_breaker": {"consecutive_failures": 2, "open_for": "1s", "half_open": {"probes": 1, "successes": 1}},
     }]}));
     let send = |stage: &mut Stage| {
         stage.begin("GET", true);
     };
-    // One waits for the breaker at a time. It becomes the probe, and makes place for the next.
-    send(&mut stage);
-    stage.answer(0, Some(503));
-    stage.pass(SECOND / 5);
-    stage.answer(0, Some(503));
-    assert_eq!(of(&stage, "retried", "breaker.state"), 2);
+    let queued_and_state = |stage: &Stage| (of(stage, "retried", "queued"), of(stage, "retried", "breaker.state"));
+    (0..2).for_each(|_| send(&mut stage));
+    (0..2).for_each(|_| stage.answer(0, Some(503)));
+    assert_eq!(queued_and_state(&stage), (2, 2));
+    // One becomes the probe, which does not end. The other waits for it until it is too old.
     stage.pass(SECOND + SECOND / 2);
-    assert_eq!((stage.host.calls.borrow().len(), of(&stage, "retried", "breaker.state")), (1, 1));
-    stage.answer(0, Some(503));
-    assert_eq!((of(&stage, "retried", "queued"), of(&stage, "retried", "breaker.state")), (1, 2));
+    assert_eq!((stage.host.calls.borrow().len(), queued_and_state(&stage)), (1, (1, 1)));
     stage.pass(SECOND);
-    assert_eq!((of(&stage, "retried", "queued"), of(&stage, "retried", "dropped.circuit_open")), (0, 1));
-    // Its place is free: the next retry finds it.
-    stage.pass(SECOND);
-    send(&mut stage);
-    stage.answer(0, Some(503));
-    assert_eq!((of(&stage, "retried", "queued"), of(&stage, "retried", "dropped.queue_full")), (1, 0));
+    assert_eq!((queued_and_state(&stage), of(&stage, "retried", "dropped.circuit_open")), ((0, 1), 1));
+    // The places of both are free.
+    stage.answer(0, Some(200));
+    (0..2).for_each(|_| send(&mut stage));
+    (0..2).for_each(|_| stage.answer(0, Some(503)));
+    assert_eq!((of(&stage, "retried", "queued"), of(&stage, "retried", "dropped.queue_full")), (2, 0));
 }
