@@ -1,4 +1,6 @@
 //! A configuration that can run: plain data, made of the types of the rooms below. `config` makes it, `engine` runs it.
+//!
+//! Uses the rooms below. Begin with [`Config`].
 
 use std::time::Duration;
 

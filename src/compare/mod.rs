@@ -1,5 +1,7 @@
 //! Whether a target answers as the primary did: the same status, and a body that means the same.
 //!
+//! Uses `json` and `http`. Begin with [`compare_within`].
+//!
 //! Bodies that both sides call JSON are compared as values: members of objects in any order, entries of lists in theirs unless the settings say
 //! that it does not matter, the last of repeated keys, numbers by what they are worth however they are spelled. Everything else is compared byte by byte, content codings undone.
 

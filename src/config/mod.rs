@@ -1,5 +1,7 @@
 //! Configuration: text, to the grammar (`raw`), to a [`Config`] that the filter can run.
 //!
+//! Uses `policy` and the rooms below it, and is the only one that knows both the text and what runs. Begin with [`Config::parse`].
+//!
 //! Everything that is wrong is reported at once, each problem with its path; a configuration with a problem is refused as a
 //! whole. The same text gives the same verdict on every worker: nothing here depends on time, order or chance.
 

@@ -1,5 +1,5 @@
-//! What waits and what is under way, within bounds. Both bounds are of one worker: workers share nothing here, so nothing is
-//! locked. What does not fit is handed back, newest first, for its drop to be counted.
+//! Admission: places for copies in flight and queued, and bytes. All bounds are of one worker: workers share nothing here, so nothing is locked.
+//! What does not fit is handed back, newest first, for its drop to be counted.
 
 use std::cell::Cell;
 use std::collections::VecDeque;

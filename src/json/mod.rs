@@ -1,4 +1,6 @@
 //! JSON that is read without losing how it was written: bodies are looked into, cut out of and compared, and what they hold must
+//!
+//! Uses `http`, for the count of work. Begin with [`read`] and [`Node`].
 //! come out as it went in, numbers beyond all machine types and repeated keys included.
 //!
 //! A text is scanned once, and what is kept is where its values begin and end, not what they are: twelve bytes for every value

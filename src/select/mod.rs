@@ -1,4 +1,6 @@
 //! Which requests a target wants: any of its rules, of a rule all conditions, and none of its exceptions. Compiled once; a request is read, not
+//!
+//! Uses `json` and `http`. Begin with [`Matcher`].
 //! copied.
 //!
 //! A thousand rules cost a request that none of them wants about what one rule costs it. They are filed by what they ask for

@@ -1,4 +1,4 @@
-//! Which part of the requests that a target wants it gets: so many of a hundred, by a key or by chance.
+//! Per-target sampling: a percentage of the requests that a target wants, by a key or by chance.
 //!
 //! By key, the same key is always in or always out: in every worker, every Envoy, every release and for every target, as nothing
 //! but the key and the percentage decides. What a lower percentage admits, a higher one admits, too.

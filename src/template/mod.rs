@@ -1,5 +1,7 @@
 //! Text and JSON with `${...}` expressions in them: parsed once, at configuration, and put together anew for each request.
 //!
+//! Uses `json` and `http`. Begin with [`Template`] and [`Expression`].
+//!
 //! A value never breaks out of the place in which it stands: [`Place`] says what that takes for text, and in JSON a value is a
 //! value of its own. Environment variables are values like all others, read at configuration.
 

@@ -1,4 +1,4 @@
-//! What is said to a breaker, and what it says.
+//! Breaker inputs and outputs.
 
 use std::time::Duration;
 

@@ -207,7 +207,7 @@ impl<H: Host> Mirror<H> {
         self.grow(&mut charge, bytes).then_some(charge)
     }
 
-    /// The same for more bytes of the same thing.
+    /// Grows a charge.
     pub(in crate::engine) fn grow(&mut self, charge: &mut Charge, bytes: usize) -> bool {
         self.budget.grow(charge, bytes) || {
             let now = self.worker.monotonic();
