@@ -12,8 +12,9 @@ SRC = pathlib.Path(__file__).resolve().parent.parent / "src"
 ROOMS = ["http", "json", "template", "select", "rewrite", "delivery", "compare", "observe", "policy", "config", "engine", "filter"]
 UNSAFE = "filter"
 TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z]+\))? )?mod (\w+)\s*([;{])")
-# A path, or the beginning of a list of paths.
+# A path, or a list of paths, and the first name of each.
 PATH = re.compile(r"\bcrate::(\{[^}]*\}|\w+)")
+FIRST = re.compile(r"(?:^|[{,]\s*)(\w+)")
 
 
 def of_tests(path):
@@ -24,11 +25,10 @@ def of_tests(path):
 
 
 def code(path):
-    """What a file has before its tests, without comments."""
-    text = TEST_MODULE.split(re.sub(r"//.*", "", path.read_text()), maxsplit=1)
-    before = text[0]
-    # A module in a file of its own hides nothing that follows.
-    return before if len(text) == 1 or text[2] == "{" else re.sub(TEST_MODULE, "", re.sub(r"//.*", "", path.read_text()))
+    """A file without comments and without its tests, which stand at its end."""
+    text = re.sub(r"//.*", "", path.read_text())
+    inline = next((found for found in TEST_MODULE.finditer(text) if found[2] == "{"), None)
+    return text[: inline.start()] if inline else text
 
 
 def main():
@@ -42,13 +42,11 @@ def main():
             problems.append(f"src/{place}: not in a room; the rooms are {', '.join(ROOMS)}")
             continue
         text = code(path)
-        for names in PATH.findall(text):
-            for other in re.findall(r"\w+", names)[:1] if not names.startswith("{") else re.findall(r"[{,]\s*(\w+)", names):
-                if other == room:
-                    continue
+        for other in {name for path in PATH.findall(text) for name in FIRST.findall(path)} - {room}:
+            if other in ROOMS[: ROOMS.index(room)]:
                 imports.setdefault(room, set()).add(other)
-                if other not in ROOMS or ROOMS.index(other) > ROOMS.index(room):
-                    problems.append(f"src/{place}: `{room}` uses `{other}`, which is not below it")
+            else:
+                problems.append(f"src/{place}: `{room}` uses `{other}`, which is no room below it")
         if room != UNSAFE and re.search(r'\bunsafe\b|extern "C"', text):
             problems.append(f"src/{place}: unsafe code, or a function for the host; both stand in src/{UNSAFE}/ alone")
     for room in reversed(ROOMS):
