@@ -1,6 +1,7 @@
 //! Whole requests as targets receive them: what must not leave does not, and what ties a copy to its primary does.
 
 use serde_json::{json, Value};
+use sidecast::http::header_names::{objection, Use};
 use sidecast::rewrite::shape::Unfit;
 
 use crate::choices::Choices;
@@ -44,6 +45,11 @@ fn names(choices: &mut Choices<'_>, most: usize) -> Vec<&'static str> {
     choices.some(most, |choices| *choices.one_of(&NAMES))
 }
 
+/// Those of them that a configuration may name.
+fn configurable(choices: &mut Choices<'_>, most: usize) -> Vec<&'static str> {
+    names(choices, most).into_iter().filter(|name| objection(name, Use::Send).is_none()).collect()
+}
+
 fn headers(choices: &mut Choices<'_>, coding: &str) -> Headers {
     let mut headers: Headers = [
         (":method", "PUT"),
@@ -79,9 +85,9 @@ struct Asked {
 }
 
 fn asked(choices: &mut Choices<'_>, doc: &Doc, redact: &[Vec<String>]) -> Asked {
-    let forward = (choices.once_in(2)).then(|| names(choices, 4));
+    let forward = (choices.once_in(2)).then(|| configurable(choices, 4));
     let sensitive = choices.once_in(3);
-    let remove = names(choices, 2);
+    let remove = configurable(choices, 2);
     let mut set: Vec<&str> =
         choices.some(2, |choices| *choices.one_of(&["x-new", "x-a", "content-type", "cookie", "idempotency-key", "traceparent"]));
     set.sort_unstable();
