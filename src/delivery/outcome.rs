@@ -32,25 +32,8 @@ pub enum End<'a> {
         /// What the attempt was given.
         timeout: Duration,
     },
-    /// Envoy did not take the call.
-    Refused(Refusal),
-}
-
-/// Why a call was not taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// There is no such cluster.
-    UnknownCluster,
-    /// No host of the cluster can be used, or its own thresholds are reached.
-    NoHealthyUpstream,
-    /// The request has more headers than Envoy takes.
-    HeadersTooLarge,
-    /// There is no room for it within the limits; never asked of Envoy.
-    NoRoom,
-    /// Its path would lead elsewhere than what is configured says; never asked of Envoy.
-    UnsafePath,
-    /// The host answered in a way that it does not document.
-    HostError,
+    /// No call was made.
+    Refused(Cause),
 }
 
 /// What became of an attempt.
@@ -87,7 +70,8 @@ pub enum Verdict {
     Permanent,
 }
 
-/// What happened to an attempt.
+/// What happened to an attempt. The only list of causes: a host that refuses a call gives one, an attempt ends with one, and from it follow the
+/// statistic ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the reason for which a copy is dropped ([`Outcome::drop_reason`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The target answered with this status.
@@ -108,11 +92,11 @@ pub enum Cause {
     UnknownCluster,
     /// The request has more headers than Envoy takes.
     HeadersTooLarge,
-    /// There was no room for it within the limits.
+    /// There is no room for it within the limits; Envoy is not asked.
     NoRoom,
-    /// Its path would have led elsewhere than what is configured says.
+    /// Its path would lead elsewhere than the configuration says; Envoy is not asked.
     UnsafePath,
-    /// The host answered in a way that it does not document.
+    /// The host returned a status that it does not document.
     HostError,
 }
 
@@ -243,12 +227,7 @@ impl Policy {
             }
             End::NoAnswer { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
             End::NoAnswer { .. } => Cause::Reset,
-            End::Refused(Refusal::UnknownCluster) => Cause::UnknownCluster,
-            End::Refused(Refusal::NoHealthyUpstream) => Cause::NoHealthyUpstream,
-            End::Refused(Refusal::HeadersTooLarge) => Cause::HeadersTooLarge,
-            End::Refused(Refusal::NoRoom) => Cause::NoRoom,
-            End::Refused(Refusal::UnsafePath) => Cause::UnsafePath,
-            End::Refused(Refusal::HostError) => Cause::HostError,
+            End::Refused(cause) => cause,
         };
         Outcome { verdict: self.verdict(cause), cause }
     }
@@ -350,10 +329,10 @@ mod tests {
         a_grpc_connection_that_is_refused: grpc(14, false, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
         a_grpc_timeout_of_envoys: grpc(14, false, "upstream request timeout") => Retryable, Cause::Timeout;
         a_grpc_cluster_without_hosts: grpc(14, false, "no healthy upstream") => Retryable, Cause::NoHealthyUpstream;
-        an_unknown_cluster: End::Refused(Refusal::UnknownCluster) => Permanent, Cause::UnknownCluster;
-        a_cluster_without_hosts: End::Refused(Refusal::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
-        too_many_headers: End::Refused(Refusal::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
-        a_host_that_surprises: End::Refused(Refusal::HostError) => Permanent, Cause::HostError;
+        an_unknown_cluster: End::Refused(Cause::UnknownCluster) => Permanent, Cause::UnknownCluster;
+        a_cluster_without_hosts: End::Refused(Cause::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
+        too_many_headers: End::Refused(Cause::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
+        a_host_that_surprises: End::Refused(Cause::HostError) => Permanent, Cause::HostError;
         an_answer_without_a_status: End::Answer { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
     }
 
@@ -377,8 +356,8 @@ mod tests {
         assert_eq!(failure(upstream(503)), Some(false), "what counts as delivered");
         assert_eq!(failure(envoy(503, "connection failure")), Some(true));
         assert_eq!((failure(cut(2_000, 2_000)), failure(cut(1, 2_000))), (Some(true), Some(true)));
-        assert_eq!(failure(End::Refused(Refusal::NoHealthyUpstream)), Some(true));
-        for refusal in [Refusal::UnknownCluster, Refusal::HeadersTooLarge, Refusal::HostError] {
+        assert_eq!(failure(End::Refused(Cause::NoHealthyUpstream)), Some(true));
+        for refusal in [Cause::UnknownCluster, Cause::HeadersTooLarge, Cause::HostError] {
             assert_eq!(failure(End::Refused(refusal)), None, "{refusal:?}");
         }
     }
@@ -409,7 +388,7 @@ mod tests {
         let reason = |end| judge(&["2xx"], end).drop_reason();
         assert_eq!(reason(upstream(503)), DropReason::RetriesExhausted);
         assert_eq!(reason(upstream(404)), DropReason::NotRetryable);
-        assert_eq!(reason(End::Refused(Refusal::UnknownCluster)), DropReason::UnknownCluster);
+        assert_eq!(reason(End::Refused(Cause::UnknownCluster)), DropReason::UnknownCluster);
     }
 
     #[test]

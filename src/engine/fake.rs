@@ -6,11 +6,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
-use super::vm::Vm;
+use super::contexts::Engine;
 use super::worker::Worker;
-use crate::delivery::outcome::Refusal;
+use crate::delivery::outcome::Cause;
 use crate::http::headers::Pairs;
-use crate::observe::log_event::Level;
 use crate::observe::metrics::Kind;
 
 const NOT_FOUND: HostError = HostError(1);
@@ -57,14 +56,6 @@ impl Fake {
 }
 
 impl Host for Fake {
-    fn log(&self, _level: Level, _line: &str) -> Result<(), HostError> {
-        Ok(())
-    }
-
-    fn is_logged(&self, _level: Level) -> bool {
-        true
-    }
-
     fn monotonic(&self) -> Result<Duration, HostError> {
         Ok(self.0.now.get())
     }
@@ -130,12 +121,12 @@ impl Host for Fake {
         Ok(())
     }
 
-    fn http_call(&self, cluster: &str, _headers: &[u8], body: &[u8], _timeout: Duration) -> Result<u32, (Refusal, HostError)> {
+    fn http_call(&self, cluster: &str, _headers: &[u8], body: &[u8], _timeout: Duration) -> Result<u32, (Cause, HostError)> {
         if cluster.is_empty() {
-            return Err((Refusal::UnknownCluster, HostError(2)));
+            return Err((Cause::UnknownCluster, HostError(2)));
         }
         if self.0.refused.borrow().as_deref() == Some(cluster) {
-            return Err((Refusal::NoHealthyUpstream, HostError(10)));
+            return Err((Cause::NoHealthyUpstream, HostError(10)));
         }
         let token = self.0.tokens.get() + 1;
         self.0.tokens.set(token);
@@ -174,7 +165,7 @@ impl Host for Fake {
 /// An engine on a fake host, with one root.
 pub(crate) struct Stage {
     pub(crate) host: Rc<State>,
-    vm: Vm<Fake>,
+    vm: Engine<Fake>,
     streams: u32,
 }
 
@@ -185,7 +176,7 @@ impl Stage {
         let fake = Fake::default();
         // It is asked which of these calls it allows.
         let host = Rc::clone(&fake.0);
-        let mut vm = Vm::new(Rc::new(Worker::new(fake)));
+        let mut vm = Engine::new(Rc::new(Worker::new(fake)));
         vm.create(ROOT, 0);
         let text = configuration.to_string();
         *host.buffer.borrow_mut() = text.clone().into_bytes();
@@ -227,7 +218,7 @@ impl Stage {
         };
         let status = status.map(|status| status.to_string());
         let headers = status.iter().flat_map(|status| [(":status", status.as_bytes()), ("x-envoy-upstream-service-time", b"1")]);
-        self.host.headers.borrow_mut().insert(Headers::Call as u32, Pairs::from_iter(headers));
+        self.host.headers.borrow_mut().insert(Headers::CallResponse as u32, Pairs::from_iter(headers));
         self.vm.call_ended(ROOT, token, if status.is_some() { 2 } else { 0 }, 0);
     }
 

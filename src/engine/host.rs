@@ -2,8 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::outcome::Refusal;
-use crate::observe::log_event::Level;
+use crate::delivery::outcome::Cause;
 use crate::observe::metrics::Kind;
 
 /// The host answered with this status, which is no success.
@@ -19,9 +18,9 @@ pub enum Buffer {
     /// The chunk of the request's body at hand.
     RequestBody = 0,
     /// The chunk of the primary's response at hand.
-    AnswerBody = 1,
+    ResponseBody = 1,
     /// The body of the response to the call-out that has just ended.
-    CallBody = 4,
+    CallResponseBody = 4,
     /// The configuration.
     PluginConfiguration = 7,
 }
@@ -32,28 +31,20 @@ pub enum Headers {
     /// Of the request at hand.
     Request = 0,
     /// Of the primary's response at hand.
-    Answer = 2,
+    Response = 2,
     /// The trailers of the primary's response at hand.
-    AnswerTrailers = 3,
+    ResponseTrailers = 3,
     /// Of the response to the call-out that has just ended.
-    Call = 6,
+    CallResponse = 6,
     /// The trailers of the response to the call-out that has just ended.
-    CallTrailers = 7,
+    CallResponseTrailers = 7,
 }
 
-/// The clock, random bytes, call-outs, statistics, shared data, log, timer, and what is at hand of the stream.
+/// The clock, random bytes, call-outs, statistics, shared data, timer, and what is at hand of the stream. Log lines go to the logger of the
+/// crate `log`, as records of [`TARGET`](crate::observe::log_event::TARGET).
 ///
 /// A host calls the engine from one thread, and never from inside one of these methods.
 pub trait Host {
-    /// Writes a line to the log.
-    ///
-    /// # Errors
-    /// It is not written.
-    fn log(&self, level: Level, line: &str) -> Result<(), HostError>;
-
-    /// True when lines of that level are written.
-    fn is_logged(&self, level: Level) -> bool;
-
     /// A clock that is never set, from some start. All workers of a process share it.
     ///
     /// # Errors
@@ -115,8 +106,8 @@ pub trait Host {
     /// Starts a call-out to a cluster, and gives its token. The headers are in their serialized form; the timeout is at least 1 ms.
     ///
     /// # Errors
-    /// Why it was not taken. [`Refusal::HostError`] comes with the status, if there is one.
-    fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, (Refusal, HostError)>;
+    /// Why it was not taken, and the status.
+    fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, (Cause, HostError)>;
 
     /// Defines a metric, and gives its number.
     ///

@@ -12,26 +12,26 @@ use crate::compare::Verdict;
 use crate::delivery::breaker::Transition;
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::Cause;
-use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Topic};
+use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Topic, TARGET};
 
 /// A configuration is in force.
 pub(super) fn configured(worker: &Worker<impl Host>, targets: usize) {
     if let Some(suppressed) = admitted(worker, Event::Configured) {
         let version = Some(env!("CARGO_PKG_VERSION"));
-        print(worker, &Line { version, targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
+        print(Event::Configured.level(), &Line { version, targets: Some(targets), suppressed, ..Line::new(Event::Configured) });
     }
 }
 
 /// Something happened that never should.
 pub(super) fn unexpected(worker: &Worker<impl Host>, event: Unexpected) {
     if let Some(suppressed) = admitted(worker, Event::Unexpected) {
-        print(worker, &Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) });
+        print(Event::Unexpected.level(), &Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) });
     }
 }
 
 /// A problem of a configuration. These lines are not throttled: a configuration is refused once, and each problem counts.
-pub(super) fn rejected(worker: &Worker<impl Host>, problem: &str) {
-    print(worker, &Line { problem: Some(problem), ..Line::new(Event::ConfigurationRejected) });
+pub(super) fn rejected(problem: &str) {
+    print(Event::ConfigurationRejected.level(), &Line { problem: Some(problem), ..Line::new(Event::ConfigurationRejected) });
 }
 
 /// What a line tells about a delivery.
@@ -76,16 +76,14 @@ pub(super) fn write(worker: &Worker<impl Host>, event: Event, report: Report<'_>
         suppressed,
         ..Line::new(event)
     };
-    worker.log(topic.level(), &line.to_json());
+    print(topic.level(), &line);
 }
 
 /// Two answers differ, or could not be compared.
 pub(super) fn compared(worker: &Worker<impl Host>, target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
     if let Some(suppressed) = admitted(worker, Event::Compared) {
         let delivery_id = delivery_id.to_string();
-        print(
-            worker,
-            &Line {
+        print(Event::Compared.level(), &Line {
                 target: Some(target),
                 delivery_id: Some(&delivery_id),
                 correlation_id: Some(logged_id(correlation_id)),
@@ -108,29 +106,29 @@ pub(super) fn breaker(worker: &Worker<impl Host>, target: &str, transition: Tran
         let open_for_ms = open_for.map(millis);
         let outcome = cause.filter(|_| event == Event::BreakerOpened).map(Cause::label);
         let outcome = outcome.as_deref();
-        print(worker, &Line { target: Some(target), reason, outcome, open_for_ms, suppressed, ..Line::new(event) });
+        print(event.level(), &Line { target: Some(target), reason, outcome, open_for_ms, suppressed, ..Line::new(event) });
     }
 }
 
 /// A request was left alone because it is a copy.
 pub(super) fn loop_stopped(worker: &Worker<impl Host>) {
     if let Some(suppressed) = admitted(worker, Event::LoopStopped) {
-        print(worker, &Line { suppressed, ..Line::new(Event::LoopStopped) });
+        print(Event::LoopStopped.level(), &Line { suppressed, ..Line::new(Event::LoopStopped) });
     }
 }
 
 /// Whether a line would be printed and is not one too many; if so, how many were left out before it.
 fn admitted(worker: &Worker<impl Host>, topic: impl Into<Topic>) -> Option<u64> {
     let topic = topic.into();
-    if !worker.host.is_logged(topic.level()) {
+    if !log::log_enabled!(target: TARGET, topic.level()) {
         return None;
     }
     let now_ms = millis(worker.wall_clock());
     worker.throttle.try_borrow_mut().ok()?.admit(topic, now_ms)
 }
 
-fn print(worker: &Worker<impl Host>, line: &Line<'_>) {
-    worker.log(line.event.level(), &line.to_json());
+fn print(level: log::Level, line: &Line<'_>) {
+    log::log!(target: TARGET, level, "{}", line.to_json());
 }
 
 fn millis(duration: Duration) -> u64 {

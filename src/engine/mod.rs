@@ -1,6 +1,6 @@
 //! The way of requests, attempts, batches, letters, comparisons and drains, for whoever is a [`Host`](host::Host). Native, and without the ABI.
 //!
-//! Uses all rooms below. Begin with [`vm`], which a host calls, and `stream`.
+//! Uses all rooms below. Begin with [`contexts`], which a host calls, and `stream`.
 
 #[cfg(test)]
 mod fake;
@@ -17,5 +17,5 @@ mod stream;
 #[cfg(test)]
 mod tests;
 pub mod unexpected;
-pub mod vm;
+pub mod contexts;
 pub mod worker;

@@ -68,19 +68,19 @@ impl AnswerCopy {
     pub(super) fn headers<H: Host>(&mut self, mirror: &Mirror<H>, end_of_stream: bool) {
         self.ended = end_of_stream;
         if self.reads_headers {
-            self.headers = mirror.worker.answer_headers().unwrap_or_default();
+            self.headers = mirror.worker.response_headers().unwrap_or_default();
             // Without them nobody could be told what the answer was.
             self.headers_charge = Some(mirror.budget.take_anyway(self.headers.size()));
         }
         if self.reads_grpc {
-            self.grpc = number(mirror.worker.answer_header("grpc-status"));
+            self.grpc = number(mirror.worker.response_header("grpc-status"));
         }
     }
 
     pub(super) fn trailers<H: Host>(&mut self, worker: &Worker<H>) {
         self.ended = true;
         if self.reads_grpc {
-            self.grpc = self.grpc.or_else(|| number(worker.answer_trailer("grpc-status")));
+            self.grpc = self.grpc.or_else(|| number(worker.response_trailer("grpc-status")));
         }
     }
 
@@ -99,7 +99,7 @@ impl AnswerCopy {
         } else if !mirror.budget.grow_spare(charge, more) {
             Unavailable::NoRoom
         } else {
-            match mirror.worker.buffer(Buffer::AnswerBody, size) {
+            match mirror.worker.buffer(Buffer::ResponseBody, size) {
                 Ok(chunk) if chunk.len() == size => {
                     body.push(chunk, more);
                     return;

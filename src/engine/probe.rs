@@ -4,7 +4,7 @@
 use super::host::{Headers, Host, HostError};
 use super::metrics::BuildInfo;
 use super::worker::{Worker, REFUSED, SHORTEST};
-use crate::delivery::outcome::Refusal;
+use crate::delivery::outcome::Cause;
 
 /// What is said of a host call that is needed and refused.
 pub(super) fn message(call: &str, without: &str) -> String {
@@ -40,7 +40,7 @@ fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<String> {
     );
     needs(may_be_called(host.header_pairs(Headers::Request)), "proxy_get_header_map_pairs", "no request can be read");
     needs(
-        may_be_called(host.header(Headers::Call, ":status")),
+        may_be_called(host.header(Headers::CallResponse, ":status")),
         "proxy_get_header_map_value",
         "no answer of a target can be read",
     );
@@ -50,7 +50,7 @@ fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<String> {
         "nobody knows how the primary answered, or whether a client left",
     );
     needs(
-        host.http_call("", &[0; 4], &[], SHORTEST).map_err(|(refusal, _)| refusal) != Err(Refusal::NoHealthyUpstream),
+        host.http_call("", &[0; 4], &[], SHORTEST).map_err(|(refusal, _)| refusal) != Err(Cause::NoHealthyUpstream),
         "proxy_http_call",
         "no copy can be sent",
     );

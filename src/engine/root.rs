@@ -55,7 +55,7 @@ impl<H: Host> Root<H> {
         let text = match configuration(&self.worker, size) {
             Ok(text) => text,
             Err(problem) => {
-                journal::rejected(&self.worker, &problem);
+                journal::rejected(&problem);
                 return false;
             }
         };
@@ -72,7 +72,7 @@ impl<H: Host> Root<H> {
             }
             Err(problems) => {
                 for problem in problems {
-                    journal::rejected(&self.worker, &problem);
+                    journal::rejected(&problem);
                 }
                 false
             }

@@ -172,9 +172,9 @@ impl Stream {
     }
 
     /// The headers of the primary's answer.
-    pub(super) fn answer_headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
+    pub(super) fn response_headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if let Self::Upgrading(..) = self {
-            let has_switched = number(mirror.worker.answer_header(":status")) == Some(SWITCHING_PROTOCOLS);
+            let has_switched = number(mirror.worker.response_header(":status")) == Some(SWITCHING_PROTOCOLS);
             if let Next::Forget = self.upgrade_answered(mirror, has_switched) {
                 return Next::Forget;
             }
@@ -201,12 +201,12 @@ impl Stream {
     }
 
     /// A chunk of the primary's answer.
-    pub(super) fn answer_body<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) -> Next {
+    pub(super) fn response_body<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) -> Next {
         self.with_answer(|answer| answer.append(mirror, size, end_of_stream))
     }
 
     /// The trailers of the primary's answer.
-    pub(super) fn answer_trailers<H: Host>(&mut self, worker: &Worker<H>) -> Next {
+    pub(super) fn response_trailers<H: Host>(&mut self, worker: &Worker<H>) -> Next {
         self.with_answer(|answer| answer.trailers(worker))
     }
 

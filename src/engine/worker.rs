@@ -8,9 +8,9 @@ use rustc_hash::FxHashMap;
 use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
 use super::metrics::Ids;
 use super::unexpected::Unexpected;
-use crate::delivery::outcome::Refusal;
+use crate::delivery::outcome::Cause;
 use crate::http::headers::HeaderMap;
-use crate::observe::log_event::{Level, Throttle};
+use crate::observe::log_event::Throttle;
 
 /// The status of a host call that a host with a `capability_restriction_config` refuses.
 pub(super) const REFUSED: u32 = 10;
@@ -49,12 +49,6 @@ impl<H: Host> Worker<H> {
         }
     }
 
-    pub(super) fn log(&self, level: Level, line: &str) {
-        if let Err(error) = self.host.log(level, line) {
-            self.note(Unexpected::HostCall("proxy_log", error.0));
-        }
-    }
-
     pub(super) fn monotonic(&self) -> Duration {
         self.host.monotonic().unwrap_or_else(|error| {
             self.note(Unexpected::HostCall("clock_time_get", error.0));
@@ -83,24 +77,24 @@ impl<H: Host> Worker<H> {
         pairs.inspect_err(|error| self.note(Unexpected::HostCall("proxy_get_header_map_pairs", error.0)))
     }
 
-    pub(super) fn answer_headers(&self) -> Result<HeaderMap, HostError> {
-        self.host.header_pairs(Headers::Answer).map(HeaderMap::new)
+    pub(super) fn response_headers(&self) -> Result<HeaderMap, HostError> {
+        self.host.header_pairs(Headers::Response).map(HeaderMap::new)
     }
 
-    pub(super) fn answer_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
-        self.header(Headers::Answer, name)
+    pub(super) fn response_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::Response, name)
     }
 
-    pub(super) fn answer_trailer(&self, name: &str) -> Result<Vec<u8>, HostError> {
-        self.header(Headers::AnswerTrailers, name)
+    pub(super) fn response_trailer(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::ResponseTrailers, name)
     }
 
     pub(super) fn call_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
-        self.header(Headers::Call, name)
+        self.header(Headers::CallResponse, name)
     }
 
     pub(super) fn call_trailer(&self, name: &str) -> Result<Vec<u8>, HostError> {
-        self.header(Headers::CallTrailers, name)
+        self.header(Headers::CallResponseTrailers, name)
     }
 
     fn header(&self, map: Headers, name: &str) -> Result<Vec<u8>, HostError> {
@@ -134,9 +128,9 @@ impl<H: Host> Worker<H> {
         })
     }
 
-    pub(super) fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, Refusal> {
+    pub(super) fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, Cause> {
         self.host.http_call(cluster, headers, body, timeout).map_err(|(refusal, error)| {
-            if refusal == Refusal::HostError {
+            if refusal == Cause::HostError {
                 self.note(Unexpected::HostCall("proxy_http_call", error.0));
             }
             refusal

@@ -93,7 +93,7 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 extern "C" fn _initialize() {
     // SAFETY: Envoy calls this once, before anything else.
     unsafe { __wasm_call_ctors() };
-    super::calls::report_panics();
+    super::calls::set_up_log();
 }
 
 /// Memory in which the host hands something over; [`super::calls`] takes it back as a `Vec` of exactly that size, or has lent
@@ -134,19 +134,19 @@ extern "C" fn proxy_on_request_trailers(context: u32, _count: u32) -> u32 {
 
 #[no_mangle]
 extern "C" fn proxy_on_response_headers(context: u32, _count: u32, end_of_stream: u32) -> u32 {
-    with(|vm| vm.answer_headers(context, end_of_stream != 0));
+    with(|vm| vm.response_headers(context, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_response_body(context: u32, size: usize, end_of_stream: u32) -> u32 {
-    with(|vm| vm.answer_body(context, size, end_of_stream != 0));
+    with(|vm| vm.response_body(context, size, end_of_stream != 0));
     CONTINUE
 }
 
 #[no_mangle]
 extern "C" fn proxy_on_response_trailers(context: u32, _count: u32) -> u32 {
-    with(|vm| vm.answer_trailers(context));
+    with(|vm| vm.response_trailers(context));
     CONTINUE
 }
 

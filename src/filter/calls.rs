@@ -7,9 +7,9 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use super::abi::{self, Status};
-use crate::delivery::outcome::Refusal;
+use crate::delivery::outcome::Cause;
 use crate::engine::host::{Buffer, Headers, Host, HostError};
-use crate::observe::log_event::Level;
+use crate::engine::unexpected::Unexpected;
 use crate::observe::metrics::Kind;
 
 /// An empty header map, serialized.
@@ -29,8 +29,11 @@ pub(super) fn lent(size: usize) -> Option<*mut u8> {
     (size <= room).then_some(data)
 }
 
-/// Makes a panic that should not be leave a line in Envoy's log before it traps.
-pub(super) fn report_panics() {
+/// Sends log records to Envoy's log. A panic, which should never be, leaves a line there before it traps.
+pub(super) fn set_up_log() {
+    if log::set_logger(&EnvoyLog).is_ok() {
+        log::set_max_level(log::LevelFilter::Trace);
+    }
     std::panic::set_hook(Box::new(|panic| {
         write_log(CRITICAL, &panic.to_string());
     }));
@@ -66,18 +69,36 @@ fn ok(status: Status) -> Result<(), HostError> {
 /// The Envoy that runs the module.
 pub(super) struct Envoy;
 
-impl Host for Envoy {
-    fn log(&self, level: Level, line: &str) -> Result<(), HostError> {
-        ok(write_log(level as u32, line))
-    }
+/// Envoy's log, as the logger of the crate `log`.
+struct EnvoyLog;
 
-    fn is_logged(&self, level: Level) -> bool {
+impl EnvoyLog {
+    /// The level as a number of the ABI: 1 for `Debug`, 4 for `Error`.
+    fn number(level: log::Level) -> u32 {
+        5_u32.saturating_sub(level as u32)
+    }
+}
+
+impl log::Log for EnvoyLog {
+    fn enabled(&self, metadata: &log::Metadata<'_>) -> bool {
         let mut least = 0;
         // SAFETY: the host writes one number during the call.
         let status = unsafe { abi::proxy_get_log_level(&mut least) };
-        status != Status::OK || level as u32 >= least
+        status != Status::OK || Self::number(metadata.level()) >= least
     }
 
+    fn log(&self, record: &log::Record<'_>) {
+        // Envoy leaves out what its level leaves out.
+        let status = write_log(Self::number(record.level()), &record.args().to_string());
+        if status != Status::OK {
+            super::note(Unexpected::HostCall("proxy_log", status.0));
+        }
+    }
+
+    fn flush(&self) {}
+}
+
+impl Host for Envoy {
     fn monotonic(&self) -> Result<Duration, HostError> {
         let mut nanoseconds = 0;
         // SAFETY: the host writes one number during the call.
@@ -185,7 +206,7 @@ impl Host for Envoy {
         ok(unsafe { abi::proxy_set_shared_data(key.as_ptr(), key.len(), value.as_ptr(), value.len(), version) })
     }
 
-    fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, (Refusal, HostError)> {
+    fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, (Cause, HostError)> {
         // Less than a millisecond means no bound to Envoy.
         let timeout_ms = timeout.as_millis().clamp(1, 0x7fff_ffff);
         let body_data = if body.is_empty() { null() } else { body.as_ptr() };
@@ -209,9 +230,9 @@ impl Host for Envoy {
             Status::OK => return Ok(token),
             // Also for a request without method, path or authority, which no complete request is, and for more headers than
             // Envoy takes, which `rewrite` finds first.
-            Status::BAD_ARGUMENT => Refusal::UnknownCluster,
-            Status::INTERNAL_FAILURE => Refusal::NoHealthyUpstream,
-            _ => Refusal::HostError,
+            Status::BAD_ARGUMENT => Cause::UnknownCluster,
+            Status::INTERNAL_FAILURE => Cause::NoHealthyUpstream,
+            _ => Cause::HostError,
         };
         Err((refusal, HostError(status.0)))
     }

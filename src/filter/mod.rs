@@ -11,20 +11,25 @@ use std::rc::Rc;
 
 use self::calls::Envoy;
 use crate::engine::unexpected::Unexpected;
-use crate::engine::vm::Vm;
+use crate::engine::contexts::Engine;
 use crate::engine::worker::Worker;
 
 thread_local! {
     static WORKER: Rc<Worker<Envoy>> = Rc::new(Worker::new(Envoy));
-    static VM: RefCell<Vm<Envoy>> = RefCell::new(Vm::new(WORKER.with(Rc::clone)));
+    static VM: RefCell<Engine<Envoy>> = RefCell::new(Engine::new(WORKER.with(Rc::clone)));
 }
 
 /// Runs `f` on the state of this VM. Envoy calls from one thread, and never from inside a host call that we make, so the state is never borrowed twice; if
 /// it ever were, the second call would be counted as unexpected, and do nothing.
-fn with<R>(f: impl FnOnce(&mut Vm<Envoy>) -> R) -> Option<R> {
+fn with<R>(f: impl FnOnce(&mut Engine<Envoy>) -> R) -> Option<R> {
     let result = VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)));
     if result.is_none() {
-        WORKER.with(|worker| worker.note(Unexpected::Reentry));
+        note(Unexpected::Reentry);
     }
     result
+}
+
+/// Counts and logs what should never happen.
+fn note(event: Unexpected) {
+    WORKER.with(|worker| worker.note(event));
 }

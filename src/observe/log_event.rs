@@ -1,10 +1,14 @@
 //! Log lines: one JSON object each. None holds a body, a path or a header's value but the correlation id; none holds more than
 //! is said here, because it is made from this struct alone.
 
+use log::Level;
 use serde::Serialize;
 
 use crate::compare::Verdict;
 use crate::delivery::drop_reason::DropReason;
+
+/// The target of the records in the crate `log`.
+pub const TARGET: &str = "sidecast";
 
 /// What a line is about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -43,21 +47,9 @@ impl Event {
     pub const COUNT: usize = 13;
 }
 
-/// How loud a line is; the numbers are those of the proxy-wasm ABI.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Level {
-    /// For whoever looks for something.
-    Debug = 1,
-    /// Worth a line in a healthy system.
-    Info = 2,
-    /// Something is lost or changes.
-    Warn = 3,
-    /// Something must be mended.
-    Error = 4,
-}
-
 impl Event {
-    /// How loud its lines are.
+    /// The level of its lines: `Debug` traces single copies, `Info` is worth a line in a healthy system, `Warn` tells of a loss or a change, and
+    /// `Error` needs a repair.
     pub const fn level(self) -> Level {
         match self {
             Self::Delivered | Self::DeadLettered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,

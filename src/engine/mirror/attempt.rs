@@ -9,7 +9,7 @@ use super::{signed, Mirror, UnderWay};
 use crate::delivery::admission::{Charge, Weigh};
 use crate::delivery::breaker::{Admission, Sample};
 use crate::delivery::drop_reason::DropReason;
-use crate::delivery::outcome::{may_be_made_by_envoy, End, Outcome, Refusal, Verdict};
+use crate::delivery::outcome::{may_be_made_by_envoy, Cause, End, Outcome, Verdict};
 use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
 use crate::engine::host::{Buffer, Host};
 use crate::engine::journal::{self, Report};
@@ -49,7 +49,7 @@ pub(super) enum NoCall {
     /// The request cannot be made what its target asks for, and is given up for that reason.
     Unfit(DropReason),
     /// It failed like an attempt.
-    Refused(Refusal),
+    Refused(Cause),
 }
 
 impl<H: Host> Mirror<H> {
@@ -145,7 +145,7 @@ impl<H: Host> Mirror<H> {
             self.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
         }
         let charge = self.charge_call(delivery, headers.len().saturating_add(body.len()))?;
-        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
+        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Cause::HostError))?;
         let token = self.worker.http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Refused)?;
         Ok((token, charge))
     }
@@ -178,14 +178,14 @@ impl<H: Host> Mirror<H> {
         form: Form,
         at: impl FnOnce() -> Duration,
     ) -> Result<Call<'r>, NoCall> {
-        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Refusal::HostError))?;
+        let target = self.config.targets.get(delivery.target).ok_or(NoCall::Refused(Cause::HostError))?;
         let is_shown = form == Form::Letter;
         let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id, is_shown };
         let guard = &self.config.loop_guard;
         let call = match &delivery.load {
             Load::One(one) => {
                 let at = if target.reads.time { at() } else { Duration::ZERO };
-                let reading = reading.ok_or(NoCall::Refused(Refusal::HostError))?;
+                let reading = reading.ok_or(NoCall::Refused(Cause::HostError))?;
                 target.shape.call(&Source { reading, answered: one.answered.as_deref(), at }, &attempt, guard)
             }
             Load::Batch(batch) => {
@@ -195,7 +195,7 @@ impl<H: Host> Mirror<H> {
         };
         call.map_err(|unfit| match DropReason::of_unfit(unfit) {
             Some(reason) => NoCall::Unfit(reason),
-            None => NoCall::Refused(Refusal::HeadersTooLarge),
+            None => NoCall::Refused(Cause::HeadersTooLarge),
         })
     }
 
@@ -276,7 +276,7 @@ impl<H: Host> Mirror<H> {
             if !from_upstream {
                 text = match grpc {
                     Some(_) => self.worker.call_header("grpc-message").unwrap_or_default(),
-                    None if body_size > 0 => self.worker.buffer(Buffer::CallBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default(),
+                    None if body_size > 0 => self.worker.buffer(Buffer::CallResponseBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default(),
                     None => Vec::new(),
                 };
             }

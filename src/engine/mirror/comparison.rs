@@ -189,7 +189,7 @@ impl<H: Host> Mirror<H> {
         } else if body_size == 0 {
             Ok(Vec::new())
         } else {
-            self.worker.buffer(Buffer::CallBody, body_size).map_err(|_| Unavailable::CutOff)
+            self.worker.buffer(Buffer::CallResponseBody, body_size).map_err(|_| Unavailable::CutOff)
         };
         reply.charge = Some(charge);
         reply

@@ -11,7 +11,7 @@ use super::{signed, Mirror, TargetLane, UnderWay};
 use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::dead_letter::{Call, Letter};
 use crate::delivery::drop_reason::DropReason;
-use crate::delivery::outcome::{Cause, End, Refusal};
+use crate::delivery::outcome::{Cause, End};
 use crate::engine::host::Host;
 use crate::engine::journal::{self, Report};
 use crate::http::headers::HeaderMap;
@@ -157,7 +157,7 @@ impl<H: Host> Mirror<H> {
     }
 
     /// Starts the call for a letter. From then on what is charged is the letter, which may be longer than the request.
-    fn call_for(&mut self, given_up: &mut GivenUp) -> Result<u32, Refusal> {
+    fn call_for(&mut self, given_up: &mut GivenUp) -> Result<u32, Cause> {
         let Call { headers, body } = self.letter(given_up)?;
         let target = given_up.delivery.target;
         // The headers stay.
@@ -165,18 +165,18 @@ impl<H: Host> Mirror<H> {
             Load::One(one) => one.head.size(),
             Load::Batch(_) => 0,
         };
-        let charge = given_up.delivery.charge().ok_or(Refusal::HostError)?;
+        let charge = given_up.delivery.charge().ok_or(Cause::HostError)?;
         charge.clear();
         if !self.grow(charge, headers.len().saturating_add(body.len()).saturating_add(left)) {
-            return Err(Refusal::NoRoom);
+            return Err(Cause::NoRoom);
         }
-        let target = self.config.targets.get(target).ok_or(Refusal::HostError)?;
-        let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
+        let target = self.config.targets.get(target).ok_or(Cause::HostError)?;
+        let dead_letter = target.dead_letter.as_ref().ok_or(Cause::HostError)?;
         self.worker.http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
     }
 
     /// Writes a letter.
-    fn letter(&mut self, given_up: &GivenUp) -> Result<Call, Refusal> {
+    fn letter(&mut self, given_up: &GivenUp) -> Result<Call, Cause> {
         let delivery = &given_up.delivery;
         let span_id = self.random.take(|block| self.worker.random(block));
         let reading = delivery.reading(&self.config.reading);
@@ -187,10 +187,10 @@ impl<H: Host> Mirror<H> {
         let request = request.map_err(|no_call| match no_call {
             NoCall::Refused(refusal) => refusal,
             // It would not have become a delivery.
-            NoCall::Unfit(_) => Refusal::HostError,
+            NoCall::Unfit(_) => Cause::HostError,
         })?;
-        let target = self.config.targets.get(delivery.target).ok_or(Refusal::HostError)?;
-        let dead_letter = target.dead_letter.as_ref().ok_or(Refusal::HostError)?;
+        let target = self.config.targets.get(delivery.target).ok_or(Cause::HostError)?;
+        let dead_letter = target.dead_letter.as_ref().ok_or(Cause::HostError)?;
         let terms = &self.config.reading;
         let work = Work::new(terms.max_work.saturating_sub(read));
         let (correlation_id, answered, properties) = match &delivery.load {
@@ -214,8 +214,8 @@ impl<H: Host> Mirror<H> {
         let call = dead_letter.call(&letter, &terms.pointers, &work);
         self.spend(work.spent());
         call.map_err(|unfit| match unfit {
-            Unfit::UnsafePath => Refusal::UnsafePath,
-            _ => Refusal::NoRoom,
+            Unfit::UnsafePath => Cause::UnsafePath,
+            _ => Cause::NoRoom,
         })
     }
 

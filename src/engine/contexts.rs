@@ -17,13 +17,13 @@ use crate::delivery::drop_reason::DropReason;
 const RELIEVED_AT_ONCE: usize = 32;
 
 /// Roots hold a configuration and what is under way for it; streams hold a request that is not complete.
-pub struct Vm<H> {
+pub struct Engine<H> {
     worker: Rc<Worker<H>>,
     roots: FxHashMap<u32, Root<H>>,
     streams: FxHashMap<u32, (u32, Stream)>,
 }
 
-impl<H: Host> Vm<H> {
+impl<H: Host> Engine<H> {
     /// A VM without contexts.
     pub fn new(worker: Rc<Worker<H>>) -> Self {
         Self { worker, roots: FxHashMap::default(), streams: FxHashMap::default() }
@@ -96,18 +96,18 @@ impl<H: Host> Vm<H> {
     }
 
     /// The headers of the primary's response have come.
-    pub fn answer_headers(&mut self, context: u32, end_of_stream: bool) {
-        self.advance(context, |stream, mirror| stream.answer_headers(mirror, end_of_stream));
+    pub fn response_headers(&mut self, context: u32, end_of_stream: bool) {
+        self.advance(context, |stream, mirror| stream.response_headers(mirror, end_of_stream));
     }
 
     /// A chunk of so many bytes of the primary's response has come.
-    pub fn answer_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
-        self.advance(context, |stream, mirror| stream.answer_body(mirror, size, end_of_stream));
+    pub fn response_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
+        self.advance(context, |stream, mirror| stream.response_body(mirror, size, end_of_stream));
     }
 
     /// The trailers of the primary's response have come.
-    pub fn answer_trailers(&mut self, context: u32) {
-        self.advance(context, |stream, mirror| stream.answer_trailers(&mirror.worker));
+    pub fn response_trailers(&mut self, context: u32) {
+        self.advance(context, |stream, mirror| stream.response_trailers(&mirror.worker));
     }
 
     /// Lets a stream take a step; forgets it unless it says that it goes on.
