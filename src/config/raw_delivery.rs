@@ -8,7 +8,7 @@ use super::raw_shape::SetHeaders;
 use super::scalar::{Millis, NonEmpty, Percent, Rate, Text, Whole, HOUR};
 use super::templates::{AuthorityTemplate, PathTemplate};
 use crate::delivery::drop_reason::DropReason;
-use crate::delivery::outcome::RetryOn;
+use crate::delivery::retry_condition::RetryOn;
 use crate::http::status::StatusPattern;
 use crate::template::JsonTemplate;
 

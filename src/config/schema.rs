@@ -15,7 +15,7 @@ use super::raw::{Document, ExactValue};
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
-use crate::delivery::outcome::RetryOn;
+use crate::delivery::retry_condition::RetryOn;
 use crate::http::header_names::{refused_pattern, Use};
 use crate::http::names::{CorrelationHeader, Method, ReadHeader, SentHeader};
 use crate::http::status::StatusPattern;

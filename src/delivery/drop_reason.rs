@@ -1,4 +1,4 @@
-//! Why copies are dropped, and why attempts fail.
+//! Why copies are dropped. A new reason is added here; its statistic and its log line follow from its name.
 
 use crate::json::Unread;
 use crate::rewrite::shape::Unfit;
@@ -44,27 +44,6 @@ pub enum DropReason {
     UnsafePath,
 }
 
-/// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureCause {
-    /// The target answered 4xx.
-    Status4xx,
-    /// The target answered 5xx.
-    Status5xx,
-    /// The target answered with another status that is no success, or with none.
-    StatusOther,
-    /// The time was up.
-    Timeout,
-    /// The connection broke.
-    Reset,
-    /// No connection came about.
-    ConnectFailure,
-    /// Envoy refused the call: a threshold of the cluster is reached, or the cluster has no healthy host. Envoy does not tell which.
-    OverflowOrNoHost,
-    /// The call could not be made at all.
-    NotSent,
-}
-
 impl DropReason {
     /// The reason as it stands in names and logs.
     pub const fn name(self) -> &'static str {
@@ -87,34 +66,6 @@ impl DropReason {
             Self::RetryBudget => "retry_budget",
             Self::WorkLimit => "work_limit",
             Self::UnsafePath => "unsafe_path",
-        }
-    }
-}
-
-impl FailureCause {
-    /// All of them.
-    pub const ALL: [Self; 8] = [
-        Self::Status4xx,
-        Self::Status5xx,
-        Self::StatusOther,
-        Self::Timeout,
-        Self::Reset,
-        Self::ConnectFailure,
-        Self::OverflowOrNoHost,
-        Self::NotSent,
-    ];
-
-    /// The cause as it stands in names.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status4xx => "status_4xx",
-            Self::Status5xx => "status_5xx",
-            Self::StatusOther => "status_other",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::ConnectFailure => "connect_failure",
-            Self::OverflowOrNoHost => "overflow_or_no_host",
-            Self::NotSent => "not_sent",
         }
     }
 }

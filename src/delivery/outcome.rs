@@ -1,10 +1,10 @@
 //! What became of an attempt: the end of a call-out, read as delivered, worth another try, or final.
 
-use std::borrow::Cow;
 use std::time::Duration;
 
-use crate::delivery::drop_reason::{DropReason, FailureCause};
-use crate::http::grpc;
+use crate::delivery::cause::Cause;
+use crate::delivery::drop_reason::DropReason;
+use crate::delivery::retry_condition::RetryOn;
 use crate::http::status::StatusPattern;
 
 /// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
@@ -13,8 +13,8 @@ const TIMER_SLACK: Duration = Duration::from_millis(20);
 /// How a call-out ended, as the host tells it.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
-    /// An answer came.
-    Answer {
+    /// A response came.
+    Response {
         /// Its `:status`; none when that is no number.
         status: Option<u16>,
         /// It carries `x-envoy-upstream-service-time`: Envoy adds that to what a server sent, not to what it made itself.
@@ -26,14 +26,14 @@ pub enum End<'a> {
     },
     /// A callback without headers: Envoy's timer ran out or the connection broke after the answer had begun, or the answer was
     /// too long for Envoy to hold.
-    NoAnswer {
+    NoResponse {
         /// From the start of the attempt until now.
         elapsed: Duration,
         /// What the attempt was given.
         timeout: Duration,
     },
     /// No call was made.
-    Refused(Cause),
+    NotSent(Cause),
 }
 
 /// What became of an attempt.
@@ -68,119 +68,6 @@ pub enum Verdict {
     Retryable,
     /// No further attempt would.
     Permanent,
-}
-
-/// What happened to an attempt. The only list of causes: a host that refuses a call gives one, an attempt ends with one, and from it follow the
-/// statistic ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the reason for which a copy is dropped ([`Outcome::drop_reason`]).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Cause {
-    /// The target answered with this status.
-    Status(u16),
-    /// The target answered with this gRPC status.
-    Grpc(u32),
-    /// The target answered with something that is no status.
-    InvalidStatus,
-    /// The time was up.
-    Timeout,
-    /// The connection broke, or what came was no HTTP, or was too long.
-    Reset,
-    /// No connection came about.
-    ConnectFailure,
-    /// No host of the cluster could be used, or its own thresholds were reached.
-    NoHealthyUpstream,
-    /// There is no such cluster.
-    UnknownCluster,
-    /// The request has more headers than Envoy takes.
-    HeadersTooLarge,
-    /// There is no room for it within the limits; Envoy is not asked.
-    NoRoom,
-    /// Its path would lead elsewhere than the configuration says; Envoy is not asked.
-    UnsafePath,
-    /// The host returned a status that it does not document.
-    HostError,
-}
-
-impl Cause {
-    /// The status of the target's answer, if there was one; that of HTTP which a gRPC status stands for.
-    pub fn status(self) -> Option<u16> {
-        match self {
-            Self::Status(status) => Some(status),
-            Self::Grpc(code) => Some(grpc::http_status(code)),
-            _ => None,
-        }
-    }
-
-    /// What it counts as, where it is a failure.
-    pub fn failure(self) -> FailureCause {
-        match self {
-            Self::Status(_) | Self::Grpc(_) => match self.status() {
-                Some(400..=499) => FailureCause::Status4xx,
-                Some(500..=599) => FailureCause::Status5xx,
-                _ => FailureCause::StatusOther,
-            },
-            Self::InvalidStatus => FailureCause::StatusOther,
-            Self::Timeout => FailureCause::Timeout,
-            Self::Reset => FailureCause::Reset,
-            Self::ConnectFailure => FailureCause::ConnectFailure,
-            Self::NoHealthyUpstream => FailureCause::OverflowOrNoHost,
-            Self::UnknownCluster | Self::HeadersTooLarge | Self::NoRoom | Self::UnsafePath | Self::HostError => {
-                FailureCause::NotSent
-            }
-        }
-    }
-
-    /// The word for it in logs.
-    pub fn label(self) -> Cow<'static, str> {
-        match self {
-            Self::Status(status) => format!("status_{status}").into(),
-            Self::Grpc(code) => format!("grpc_{code}").into(),
-            Self::InvalidStatus => "invalid_status".into(),
-            Self::Timeout => "timeout".into(),
-            Self::Reset => "reset".into(),
-            Self::ConnectFailure => "connect_failure".into(),
-            Self::NoHealthyUpstream => "no_healthy_upstream".into(),
-            Self::UnknownCluster => "unknown_cluster".into(),
-            Self::HeadersTooLarge => "headers_too_large".into(),
-            Self::NoRoom => "no_room".into(),
-            Self::UnsafePath => "unsafe_path".into(),
-            Self::HostError => "host_error".into(),
-        }
-    }
-}
-
-/// A failure after which another attempt may succeed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum RetryOn {
-    /// An answer of this status.
-    Status(StatusPattern),
-    /// The connection broke.
-    Reset,
-    /// The time was up.
-    Timeout,
-    /// No connection came about.
-    ConnectFailure,
-    /// No host could be used.
-    NoHealthyUpstream,
-}
-
-impl RetryOn {
-    /// All that passes by itself as a rule.
-    pub fn defaults() -> Vec<Self> {
-        let server_errors = Self::Status(StatusPattern::class(5));
-        let too_many_requests = Self::Status(StatusPattern::one(429));
-        vec![server_errors, too_many_requests, Self::Reset, Self::Timeout, Self::ConnectFailure, Self::NoHealthyUpstream]
-    }
-
-    fn covers(self, cause: Cause) -> bool {
-        match (self, cause) {
-            (Self::Status(pattern), cause) => cause.status().is_some_and(|status| pattern.covers(status)),
-            (Self::Reset, Cause::Reset)
-            | (Self::Timeout, Cause::Timeout)
-            | (Self::ConnectFailure, Cause::ConnectFailure)
-            | (Self::NoHealthyUpstream, Cause::NoHealthyUpstream) => true,
-            _ => false,
-        }
-    }
 }
 
 /// What a target's answers mean.
@@ -218,16 +105,16 @@ impl Policy {
     /// status.
     pub fn judge(&self, end: End<'_>) -> Outcome {
         let cause = match end {
-            End::Answer { status: None, .. } => Cause::InvalidStatus,
-            End::Answer { status: Some(status), from_upstream, text, grpc } => {
+            End::Response { status: None, .. } => Cause::InvalidStatus,
+            End::Response { status: Some(status), from_upstream, text, grpc } => {
                 let answered = grpc.map_or(Cause::Status(status), Cause::Grpc);
                 // In answers to gRPC requests, Envoy puts its own status into `grpc-status`.
                 let status = answered.status().unwrap_or(status);
                 made_by_envoy(status, from_upstream, text).unwrap_or(answered)
             }
-            End::NoAnswer { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
-            End::NoAnswer { .. } => Cause::Reset,
-            End::Refused(cause) => cause,
+            End::NoResponse { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
+            End::NoResponse { .. } => Cause::Reset,
+            End::NotSent(cause) => cause,
         };
         Outcome { verdict: self.verdict(cause), cause }
     }
@@ -280,19 +167,19 @@ mod tests {
     }
 
     fn upstream(status: u16) -> End<'static> {
-        End::Answer { status: Some(status), from_upstream: true, text: b"", grpc: None }
+        End::Response { status: Some(status), from_upstream: true, text: b"", grpc: None }
     }
 
     fn envoy(status: u16, text: &'static str) -> End<'static> {
-        End::Answer { status: Some(status), from_upstream: false, text: text.as_bytes(), grpc: None }
+        End::Response { status: Some(status), from_upstream: false, text: text.as_bytes(), grpc: None }
     }
 
     fn grpc(code: u32, from_upstream: bool, text: &'static str) -> End<'static> {
-        End::Answer { status: Some(200), from_upstream, text: text.as_bytes(), grpc: Some(code) }
+        End::Response { status: Some(200), from_upstream, text: text.as_bytes(), grpc: Some(code) }
     }
 
     fn cut(elapsed_ms: u64, timeout_ms: u64) -> End<'static> {
-        End::NoAnswer { elapsed: Duration::from_millis(elapsed_ms), timeout: Duration::from_millis(timeout_ms) }
+        End::NoResponse { elapsed: Duration::from_millis(elapsed_ms), timeout: Duration::from_millis(timeout_ms) }
     }
 
     macro_rules! cases {
@@ -329,11 +216,11 @@ mod tests {
         a_grpc_connection_that_is_refused: grpc(14, false, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
         a_grpc_timeout_of_envoys: grpc(14, false, "upstream request timeout") => Retryable, Cause::Timeout;
         a_grpc_cluster_without_hosts: grpc(14, false, "no healthy upstream") => Retryable, Cause::NoHealthyUpstream;
-        an_unknown_cluster: End::Refused(Cause::UnknownCluster) => Permanent, Cause::UnknownCluster;
-        a_cluster_without_hosts: End::Refused(Cause::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
-        too_many_headers: End::Refused(Cause::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
-        a_host_that_surprises: End::Refused(Cause::HostError) => Permanent, Cause::HostError;
-        an_answer_without_a_status: End::Answer { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
+        an_unknown_cluster: End::NotSent(Cause::UnknownCluster) => Permanent, Cause::UnknownCluster;
+        a_cluster_without_hosts: End::NotSent(Cause::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
+        too_many_headers: End::NotSent(Cause::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
+        a_host_that_surprises: End::NotSent(Cause::HostError) => Permanent, Cause::HostError;
+        an_answer_without_a_status: End::Response { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
     }
 
     #[test]
@@ -356,9 +243,9 @@ mod tests {
         assert_eq!(failure(upstream(503)), Some(false), "what counts as delivered");
         assert_eq!(failure(envoy(503, "connection failure")), Some(true));
         assert_eq!((failure(cut(2_000, 2_000)), failure(cut(1, 2_000))), (Some(true), Some(true)));
-        assert_eq!(failure(End::Refused(Cause::NoHealthyUpstream)), Some(true));
+        assert_eq!(failure(End::NotSent(Cause::NoHealthyUpstream)), Some(true));
         for refusal in [Cause::UnknownCluster, Cause::HeadersTooLarge, Cause::HostError] {
-            assert_eq!(failure(End::Refused(refusal)), None, "{refusal:?}");
+            assert_eq!(failure(End::NotSent(refusal)), None, "{refusal:?}");
         }
     }
 
@@ -388,7 +275,7 @@ mod tests {
         let reason = |end| judge(&["2xx"], end).drop_reason();
         assert_eq!(reason(upstream(503)), DropReason::RetriesExhausted);
         assert_eq!(reason(upstream(404)), DropReason::NotRetryable);
-        assert_eq!(reason(End::Refused(Cause::UnknownCluster)), DropReason::UnknownCluster);
+        assert_eq!(reason(End::NotSent(Cause::UnknownCluster)), DropReason::UnknownCluster);
     }
 
     #[test]

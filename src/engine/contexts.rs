@@ -77,7 +77,7 @@ impl<H: Host> Engine<H> {
             return;
         };
         for _ in 0..RELIEVED_AT_ONCE {
-            if !mirror.has_too_many_uploads() {
+            if !mirror.common.admission.has_too_many_uploads() {
                 return;
             }
             let Some(oldest) = incomplete.pop(context) else {
@@ -107,7 +107,7 @@ impl<H: Host> Engine<H> {
 
     /// The trailers of the primary's response have come.
     pub fn response_trailers(&mut self, context: u32) {
-        self.advance(context, |stream, mirror| stream.response_trailers(&mirror.worker));
+        self.advance(context, |stream, mirror| stream.response_trailers(&mirror.common.worker));
     }
 
     /// Lets a stream take a step; forgets it unless it says that it goes on.

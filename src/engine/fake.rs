@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
 use super::contexts::Engine;
+use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
 use super::worker::Worker;
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
 use crate::http::headers::Pairs;
 use crate::observe::metrics::Kind;
 

@@ -8,7 +8,7 @@ use super::journal;
 use super::metrics::TargetMetrics;
 use super::worker::Worker;
 use crate::delivery::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
 use crate::observe::metrics::Metric;
 
 /// One worker's side of a target's circuit breaker; without settings, everything passes.

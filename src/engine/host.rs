@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
 use crate::observe::metrics::Kind;
 
 /// The host answered with this status, which is no success.

@@ -4,14 +4,14 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::delivery::{BatchItem, Delivery};
 use super::host::Host;
-use super::mirror::BatchItem;
 use super::unexpected::Unexpected;
 use super::worker::Worker;
 use crate::compare::Verdict;
 use crate::delivery::breaker::Transition;
+use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
-use crate::delivery::outcome::Cause;
 use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Topic, TARGET};
 
 /// A configuration is in force.
@@ -25,7 +25,10 @@ pub(super) fn configured(worker: &Worker<impl Host>, targets: usize) {
 /// Something happened that never should.
 pub(super) fn unexpected(worker: &Worker<impl Host>, event: Unexpected) {
     if let Some(suppressed) = admitted(worker, Event::Unexpected) {
-        print(Event::Unexpected.level(), &Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) });
+        print(
+            Event::Unexpected.level(),
+            &Line { what: Some(event.name()), status: event.status(), suppressed, ..Line::new(Event::Unexpected) },
+        );
     }
 }
 
@@ -50,6 +53,30 @@ pub(super) struct Report<'a> {
     /// What became of its letter; none where there was none.
     pub(super) letter: Option<LetterEnd>,
     pub(super) elapsed: Option<Duration>,
+}
+
+impl<'a> Report<'a> {
+    /// What is known of a target alone.
+    pub(super) fn of(target: &'a str) -> Self {
+        Self {
+            target,
+            delivery_id: None,
+            correlation_id: "",
+            items: &[],
+            attempt: 0,
+            cause: None,
+            retry_in: None,
+            reason: None,
+            letter: None,
+            elapsed: None,
+        }
+    }
+
+    /// What is known of a delivery to that target.
+    pub(super) fn on(target: &'a str, delivery: &'a Delivery) -> Self {
+        let (correlation_id, items) = (delivery.correlation_id(), delivery.items());
+        Self { delivery_id: Some(delivery.id), correlation_id, items, ..Self::of(target) }
+    }
 }
 
 /// Writes a line about a delivery.
@@ -83,7 +110,9 @@ pub(super) fn write(worker: &Worker<impl Host>, event: Event, report: Report<'_>
 pub(super) fn compared(worker: &Worker<impl Host>, target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
     if let Some(suppressed) = admitted(worker, Event::Compared) {
         let delivery_id = delivery_id.to_string();
-        print(Event::Compared.level(), &Line {
+        print(
+            Event::Compared.level(),
+            &Line {
                 target: Some(target),
                 delivery_id: Some(&delivery_id),
                 correlation_id: Some(logged_id(correlation_id)),

@@ -2,6 +2,9 @@
 //!
 //! Uses all rooms below. Begin with [`contexts`], which a host calls, and `stream`.
 
+mod comparison;
+pub mod contexts;
+mod delivery;
 #[cfg(test)]
 mod fake;
 mod guard;
@@ -12,10 +15,10 @@ mod metrics;
 mod mirror;
 mod primary;
 mod probe;
+mod rejection;
 mod root;
 mod stream;
 #[cfg(test)]
 mod tests;
 pub mod unexpected;
-pub mod contexts;
 pub mod worker;

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use super::comparison::Reply;
 use super::host::{Buffer, Host};
-use super::mirror::{Mirror, Reply, Wanted};
+use super::mirror::{Mirror, Wanted};
 use super::worker::{number, Worker};
 use crate::compare::Unavailable;
 use crate::delivery::admission::Charge;
@@ -68,12 +69,12 @@ impl AnswerCopy {
     pub(super) fn headers<H: Host>(&mut self, mirror: &Mirror<H>, end_of_stream: bool) {
         self.ended = end_of_stream;
         if self.reads_headers {
-            self.headers = mirror.worker.response_headers().unwrap_or_default();
+            self.headers = mirror.common.worker.response_headers().unwrap_or_default();
             // Without them nobody could be told what the answer was.
-            self.headers_charge = Some(mirror.budget.take_anyway(self.headers.size()));
+            self.headers_charge = Some(mirror.common.admission.budget.take_anyway(self.headers.size()));
         }
         if self.reads_grpc {
-            self.grpc = number(mirror.worker.response_header("grpc-status"));
+            self.grpc = number(mirror.common.worker.response_header("grpc-status"));
         }
     }
 
@@ -92,14 +93,14 @@ impl AnswerCopy {
         if size == 0 {
             return;
         }
-        let charge = self.charge.get_or_insert_with(|| mirror.budget.nothing());
-        let more = body.better(size, mirror.config.max_body_bytes);
-        let failure = if body.len().saturating_add(size) > mirror.config.max_body_bytes {
+        let charge = self.charge.get_or_insert_with(|| mirror.common.admission.budget.nothing());
+        let more = body.better(size, mirror.common.config.max_body_bytes);
+        let failure = if body.len().saturating_add(size) > mirror.common.config.max_body_bytes {
             Unavailable::TooLong
-        } else if !mirror.budget.grow_spare(charge, more) {
+        } else if !mirror.common.admission.budget.grow_spare(charge, more) {
             Unavailable::NoRoom
         } else {
-            match mirror.worker.buffer(Buffer::ResponseBody, size) {
+            match mirror.common.worker.buffer(Buffer::ResponseBody, size) {
                 Ok(chunk) if chunk.len() == size => {
                     body.push(chunk, more);
                     return;

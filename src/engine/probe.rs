@@ -3,27 +3,21 @@
 
 use super::host::{Headers, Host, HostError};
 use super::metrics::BuildInfo;
+use super::rejection::CannotRun;
 use super::worker::{Worker, REFUSED, SHORTEST};
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
 
-/// What is said of a host call that is needed and refused.
-pub(super) fn message(call: &str, without: &str) -> String {
-    format!(
-        "capabilities: Envoy refuses the host call {call}, without which {without}; put it into capability_restriction_config"
-    )
-}
-
-/// A message for each host call that every configuration needs and that is refused.
-pub(super) fn missing<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<String> {
+/// Each host call that every configuration needs and that is refused.
+pub(super) fn missing<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<CannotRun> {
     worker.quietly(|| ask(worker, info))
 }
 
-fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<String> {
+fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<CannotRun> {
     let host = &worker.host;
     let mut missing = Vec::new();
-    let mut needs = |is_there: bool, call: &str, without: &str| {
+    let mut needs = |is_there: bool, call: &'static str, without: &'static str| {
         if !is_there {
-            missing.push(message(call, without));
+            missing.push(CannotRun::refused(call, without));
         }
     };
     let may_be_called = |answer: Result<Vec<u8>, HostError>| answer != Err(HostError(REFUSED));

@@ -5,11 +5,12 @@ use std::rc::Rc;
 
 use rustc_hash::FxHasher;
 
-use super::host::{Buffer, Host, HostError};
+use super::host::{Buffer, Host};
 use super::journal;
 use super::metrics::BuildInfo;
 use super::mirror::Mirror;
 use super::probe;
+use super::rejection::{CannotRun, Rejection};
 use super::unexpected::Unexpected;
 use super::worker::Worker;
 use crate::config::Config;
@@ -55,7 +56,7 @@ impl<H: Host> Root<H> {
         let text = match configuration(&self.worker, size) {
             Ok(text) => text,
             Err(problem) => {
-                journal::rejected(&problem);
+                journal::rejected(&problem.to_string());
                 return false;
             }
         };
@@ -72,22 +73,20 @@ impl<H: Host> Root<H> {
             }
             Err(problems) => {
                 for problem in problems {
-                    journal::rejected(&problem);
+                    journal::rejected(&problem.to_string());
                 }
                 false
             }
         }
     }
 
-    fn prepare(worker: &Rc<Worker<H>>, text: &[u8]) -> Result<(Mirror<H>, BuildInfo<H>), Vec<String>> {
-        let undefined = |error: HostError| {
-            vec![format!("{} (status {})", probe::message("proxy_define_metric", "there are no statistics"), error.0)]
-        };
+    fn prepare(worker: &Rc<Worker<H>>, text: &[u8]) -> Result<(Mirror<H>, BuildInfo<H>), Vec<Rejection>> {
+        let undefined = |error| vec![CannotRun::refused_with("proxy_define_metric", "there are no statistics", error).into()];
         worker.define_unexpected().map_err(undefined)?;
         let info = BuildInfo::define(worker).map_err(undefined)?;
         let missing = probe::missing(worker, &info);
         if !missing.is_empty() {
-            return Err(missing);
+            return Err(missing.into_iter().map(Rejection::from).collect());
         }
         let asked = std::cell::Cell::new(false);
         let env = |name: &str| {
@@ -95,13 +94,13 @@ impl<H: Host> Root<H> {
             worker.host.environment_variable(name)
         };
         let config = Config::parse(text, &env).map_err(|problems| {
-            let mut problems: Vec<String> = problems.into_iter().map(|problem| problem.to_string()).collect();
+            let mut problems: Vec<_> = problems.into_iter().map(Rejection::from).collect();
             if asked.get() && worker.host.refuses_environment() {
-                problems.push(probe::message("environ_get or environ_sizes_get", "no ${env:...} has a value"));
+                problems.push(CannotRun::refused("environ_get or environ_sizes_get", "no ${env:...} has a value").into());
             }
             problems
         })?;
-        Ok((Mirror::try_new(worker, config)?, info))
+        Ok((Mirror::try_new(worker, config).map_err(|error| vec![error.into()])?, info))
     }
 
     /// A request comes. Only then is the root counted as one that runs: Envoy tries each configuration in a VM of which nothing more is ever heard.
@@ -138,14 +137,10 @@ impl<H: Host> Root<H> {
 }
 
 /// The text of a configuration.
-fn configuration(worker: &Worker<impl Host>, size: usize) -> Result<Vec<u8>, String> {
+fn configuration(worker: &Worker<impl Host>, size: usize) -> Result<Vec<u8>, CannotRun> {
     let text = worker.quietly(|| worker.buffer(Buffer::PluginConfiguration, size));
     text.map_err(|error| {
-        format!(
-            "{} (status {})",
-            probe::message("proxy_get_buffer_bytes", "there is no configuration, and no body is read"),
-            error.0
-        )
+        CannotRun::refused_with("proxy_get_buffer_bytes", "there is no configuration, and no body is read", error)
     })
 }
 

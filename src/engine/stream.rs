@@ -4,9 +4,10 @@
 use std::mem::size_of;
 use std::rc::Rc;
 
+use super::comparison::Comparison;
 use super::host::{Buffer, Host};
 use super::journal;
-use super::mirror::{Comparison, Complete, Mirror, Targets, Wanted};
+use super::mirror::{Complete, Mirror, Targets, Upload, Wanted};
 use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
 use super::unexpected::Unexpected;
 use super::worker::{number, Worker};
@@ -51,24 +52,6 @@ pub(super) struct Collected {
     answer: AnswerCopy,
 }
 
-/// Bytes taken for a request that is not complete.
-pub(super) struct Upload {
-    /// From the worker's budget.
-    charge: Charge,
-    /// The same bytes, from the part of it that such requests get.
-    part: Charge,
-}
-
-impl Upload {
-    fn nothing<H: Host>(mirror: &Mirror<H>) -> Self {
-        Self { charge: mirror.budget.nothing(), part: mirror.uploads.nothing() }
-    }
-
-    fn grow<H: Host>(&mut self, mirror: &mut Mirror<H>, bytes: usize) -> bool {
-        mirror.grow_upload(&mut self.charge, &mut self.part, bytes)
-    }
-}
-
 /// What waits for the primary's answer.
 pub(super) struct Waiting {
     later: Targets,
@@ -81,15 +64,15 @@ pub(super) struct Waiting {
 impl Stream {
     pub(super) fn headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if !matches!(self, Self::New) {
-            return out_of_order(&mirror.worker);
+            return out_of_order(&mirror.common.worker);
         }
-        let Ok(headers) = mirror.worker.request_headers() else {
+        let Ok(headers) = mirror.common.worker.request_headers() else {
             return Next::Forget;
         };
         let mut begun = begin(mirror, headers, !end_of_stream, end_of_stream);
         if let Begun::Upgrade(headers) = begun {
-            let mut upload = Upload::nothing(mirror);
-            if upload.grow(mirror, headers.size().saturating_add(size_of::<Self>())) {
+            let mut upload = mirror.common.admission.upload();
+            if mirror.grow_upload(&mut upload, headers.size().saturating_add(size_of::<Self>())) {
                 *self = Self::Upgrading(headers, upload);
                 return Next::Incomplete;
             }
@@ -116,7 +99,7 @@ impl Stream {
             Self::Collecting(collected) => collected,
             // Its body is not kept: it may be no body of HTTP.
             Self::Upgrading(..) => return Next::GoOn,
-            _ => return out_of_order(&mirror.worker),
+            _ => return out_of_order(&mirror.common.worker),
         };
         match append(mirror, collected, size, end_of_stream) {
             Ok(()) if end_of_stream => self.complete(mirror),
@@ -135,7 +118,7 @@ impl Stream {
             }
             other => {
                 *self = other;
-                return out_of_order(&mirror.worker);
+                return out_of_order(&mirror.common.worker);
             }
         };
         if collected.head.is_grpc() {
@@ -146,15 +129,14 @@ impl Stream {
                 Messages::Foreign | Messages::Incomplete => collected.set_plain(),
             }
         }
-        let Collected { wanted, head, body, upload: Upload { charge, part }, mut answer, .. } = collected;
-        // It is complete now.
-        drop(part);
+        let Collected { wanted, head, body, upload, mut answer, .. } = collected;
+        let charge = upload.complete();
         let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
-        let reading = Reading::new(&complete.head, &complete.body, &mirror.config.reading);
+        let reading = Reading::new(&complete.head, &complete.body, &mirror.common.config.reading);
         let wanted = mirror.decide(wanted, &complete, &reading);
         let comparisons = Mirror::<H>::comparisons(wanted.compared);
         if !comparisons.is_empty() {
-            answer.request_complete(&mirror.worker);
+            answer.request_complete(&mirror.common.worker);
         }
         let mut charge = Some(charge);
         if wanted.later.is_empty() {
@@ -174,7 +156,7 @@ impl Stream {
     /// The headers of the primary's answer.
     pub(super) fn response_headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if let Self::Upgrading(..) = self {
-            let has_switched = number(mirror.worker.response_header(":status")) == Some(SWITCHING_PROTOCOLS);
+            let has_switched = number(mirror.common.worker.response_header(":status")) == Some(SWITCHING_PROTOCOLS);
             if let Next::Forget = self.upgrade_answered(mirror, has_switched) {
                 return Next::Forget;
             }
@@ -220,11 +202,11 @@ impl Stream {
     /// The stream is over.
     pub(super) fn done<H: Host>(&mut self, mirror: &mut Mirror<H>) -> Next {
         if let Self::Upgrading(..) = self {
-            self.upgrade_answered(mirror, has_switched_protocols(&mirror.worker));
+            self.upgrade_answered(mirror, has_switched_protocols(&mirror.common.worker));
         }
         match std::mem::replace(self, Self::New) {
             Self::New | Self::Upgrading(..) => Next::Forget,
-            Self::Collecting(collected) if was_answered_early(&mirror.worker) => self.answered_early(mirror, collected),
+            Self::Collecting(collected) if was_answered_early(&mirror.common.worker) => self.answered_early(mirror, collected),
             Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
             Self::Answering(waiting) => {
                 waiting.end(mirror);
@@ -244,10 +226,10 @@ impl Stream {
             self.complete(mirror);
             return self.done(mirror);
         }
-        let Collected { wanted, head, upload: Upload { charge, part }, answer, .. } = collected;
-        drop(part);
+        let Collected { wanted, head, upload, answer, .. } = collected;
+        let charge = upload.complete();
         let (bodiless, others) = mirror.by_need_of_body(wanted);
-        mirror.give_up_answered_early(others, &head, answer.status(&mirror.worker));
+        mirror.give_up_answered_early(others, &head, answer.status(&mirror.common.worker));
         let complete = Complete { head: Rc::new(head), body: Rc::default(), answered: None };
         let comparisons = Mirror::<H>::comparisons(bodiless.compared);
         mirror.accept(bodiless.now, &complete, &comparisons);
@@ -277,7 +259,7 @@ impl Collected {
 impl Waiting {
     fn end<H: Host>(self, mirror: &mut Mirror<H>) {
         let Self { later, complete, comparisons, mut answer } = self;
-        let status = answer.status(&mirror.worker);
+        let status = answer.status(&mirror.common.worker);
         if let Some((mut complete, charge)) = complete {
             // Each delivery takes what it holds from the budget itself.
             drop(charge);
@@ -286,7 +268,7 @@ impl Waiting {
             mirror.accept_answered(later, &complete, status, &comparisons);
         }
         if !comparisons.is_empty() {
-            mirror.primary_answered(&comparisons, answer.reply(&mirror.worker, status));
+            mirror.primary_responded(&comparisons, answer.reply(&mirror.common.worker, status));
         }
     }
 }
@@ -317,12 +299,12 @@ enum Begun {
 
 /// Looks at a request. Only one that `may_upgrade` is taken for an upgrade. One that `is_complete` is not held among those that are not.
 fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool, is_complete: bool) -> Begun {
-    let head = RequestHead::read(&headers, &mirror.config.loop_guard);
+    let head = RequestHead::read(&headers, &mirror.common.config.loop_guard);
     if head.tunnels {
         return Begun::Unwanted;
     }
     if head.is_copy {
-        journal::loop_stopped(&mirror.worker);
+        journal::loop_stopped(&mirror.common.worker);
         return Begun::Unwanted;
     }
     if head.upgrades && may_upgrade {
@@ -338,9 +320,9 @@ fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool,
     if wanted.reads.headers {
         head.keep_all(headers);
     }
-    let mut upload = Upload::nothing(mirror);
+    let mut upload = mirror.common.admission.upload();
     let size = head.size().saturating_add(size_of::<Stream>());
-    let has_room = if is_complete { mirror.grow(&mut upload.charge, size) } else { upload.grow(mirror, size) };
+    let has_room = if is_complete { mirror.grow(&mut upload.charge, size) } else { mirror.grow_upload(&mut upload, size) };
     if !has_room {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return Begun::Unwanted;
@@ -353,25 +335,25 @@ fn append<H: Host>(mirror: &mut Mirror<H>, collected: &mut Collected, size: usiz
     if size == 0 {
         return Ok(());
     }
-    if collected.body.len().saturating_add(size) > mirror.config.max_body_bytes {
+    if collected.body.len().saturating_add(size) > mirror.common.config.max_body_bytes {
         return Err(DropReason::BodyTooLarge);
     }
     let Collected { body, upload, .. } = collected;
     let least = body.least(size);
-    let mut more = if is_last { least } else { body.better(size, mirror.config.max_body_bytes) };
-    let mut grow = |more| if is_last { mirror.grow(&mut upload.charge, more) } else { upload.grow(mirror, more) };
+    let mut more = if is_last { least } else { body.better(size, mirror.common.config.max_body_bytes) };
+    let mut grow = |more| if is_last { mirror.grow(&mut upload.charge, more) } else { mirror.grow_upload(upload, more) };
     if !grow(more) {
         more = least;
         if !grow(more) {
             return Err(DropReason::BufferFull);
         }
     }
-    match mirror.worker.buffer(Buffer::RequestBody, size) {
+    match mirror.common.worker.buffer(Buffer::RequestBody, size) {
         Ok(chunk) if chunk.len() == size => body.push(chunk, more),
         // A copy with a hole in it is no copy.
         short => {
             if short.is_ok() {
-                mirror.worker.note(Unexpected::ShortChunk);
+                mirror.common.worker.note(Unexpected::ShortChunk);
             }
             return Err(DropReason::Truncated);
         }

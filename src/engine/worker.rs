@@ -8,7 +8,7 @@ use rustc_hash::FxHashMap;
 use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
 use super::metrics::Ids;
 use super::unexpected::Unexpected;
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
 use crate::http::headers::HeaderMap;
 use crate::observe::log_event::Throttle;
 

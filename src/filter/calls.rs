@@ -7,7 +7,7 @@ use std::ptr::{null, null_mut};
 use std::time::Duration;
 
 use super::abi::{self, Status};
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
 use crate::engine::host::{Buffer, Headers, Host, HostError};
 use crate::engine::unexpected::Unexpected;
 use crate::observe::metrics::Kind;

@@ -10,8 +10,8 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use self::calls::Envoy;
-use crate::engine::unexpected::Unexpected;
 use crate::engine::contexts::Engine;
+use crate::engine::unexpected::Unexpected;
 use crate::engine::worker::Worker;
 
 thread_local! {

@@ -1,6 +1,7 @@
 //! The names of all statistics. Envoy puts `wasmcustom.` before them.
 
-use crate::delivery::drop_reason::{DropReason, FailureCause};
+use crate::delivery::cause::FailureClass;
+use crate::delivery::drop_reason::DropReason;
 
 /// A gauge: how many roots run this version, which follows after a dot.
 pub const BUILD_INFO: &str = "sidecast_build_info";
@@ -28,7 +29,7 @@ pub enum Metric {
     /// Attempts made.
     Attempts,
     /// Attempts that failed, by cause.
-    AttemptFailures(FailureCause),
+    AttemptFailures(FailureClass),
     /// Attempts after the first.
     Retries,
     /// Requests delivered.
@@ -87,14 +88,14 @@ impl Metric {
         Self::CompareNotComparable,
         Self::ComparePrimaryLatencyMs,
         Self::CompareTargetLatencyMs,
-        Self::AttemptFailures(FailureCause::Status4xx),
-        Self::AttemptFailures(FailureCause::Status5xx),
-        Self::AttemptFailures(FailureCause::StatusOther),
-        Self::AttemptFailures(FailureCause::Timeout),
-        Self::AttemptFailures(FailureCause::Reset),
-        Self::AttemptFailures(FailureCause::ConnectFailure),
-        Self::AttemptFailures(FailureCause::OverflowOrNoHost),
-        Self::AttemptFailures(FailureCause::NotSent),
+        Self::AttemptFailures(FailureClass::Status4xx),
+        Self::AttemptFailures(FailureClass::Status5xx),
+        Self::AttemptFailures(FailureClass::StatusOther),
+        Self::AttemptFailures(FailureClass::Timeout),
+        Self::AttemptFailures(FailureClass::Reset),
+        Self::AttemptFailures(FailureClass::ConnectFailure),
+        Self::AttemptFailures(FailureClass::OverflowOrNoHost),
+        Self::AttemptFailures(FailureClass::NotSent),
         Self::Dropped(DropReason::BodyTooLarge),
         Self::Dropped(DropReason::Truncated),
         Self::Dropped(DropReason::QueueFull),
@@ -195,7 +196,7 @@ mod tests {
     fn names_are_those_users_look_for() {
         assert_eq!(Metric::Delivered.full_name("audit"), "sidecast.audit.delivered");
         assert_eq!(Metric::Dropped(DropReason::BodyTooLarge).full_name("audit"), "sidecast.audit.dropped.body_too_large");
-        let failures = Metric::AttemptFailures(FailureCause::OverflowOrNoHost);
+        let failures = Metric::AttemptFailures(FailureClass::OverflowOrNoHost);
         assert_eq!(failures.full_name("audit"), "sidecast.audit.attempt_failures.overflow_or_no_host");
         assert_eq!(Metric::Queued.kind(), Kind::Gauge);
         assert_eq!(Metric::LatencyMs.kind(), Kind::Histogram);

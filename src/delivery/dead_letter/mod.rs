@@ -10,8 +10,8 @@ use data_encoding::BASE64;
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
+use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
-use crate::delivery::outcome::Cause;
 use crate::http::headers::{HeaderMap, Pairs};
 use crate::http::loop_mark;
 use crate::http::query::Query;

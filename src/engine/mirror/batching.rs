@@ -5,25 +5,28 @@ use std::mem::size_of;
 use std::rc::Rc;
 use std::time::Duration;
 
-use super::delivery::{Batch, BatchItem, Delivery, Load};
-use super::intake::{is_counted_later, Complete, Now};
-use super::{signed, Mirror};
-use crate::config::Target;
+use super::common::{signed, Common};
+use super::step::Step;
+use super::wanted::{is_counted_later, Complete, Now};
+use crate::config::{Config, Target};
 use crate::delivery::admission::Charge;
 use crate::delivery::arrivals::{self, Arrivals};
-use crate::delivery::batch::{self, Collector, Completed, Settings};
+use crate::delivery::batch::{Collector, Completed, Settings};
 use crate::delivery::drop_reason::DropReason;
+use crate::engine::delivery::{Batch, BatchItem, Delivery, Load};
 use crate::engine::host::Host;
-use crate::engine::ids::random_id;
 use crate::http::headers::Pairs;
 use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::shape::{Attempt, Source};
 
+/// The batches of all targets, in the order of the configuration; none for a target without.
+pub(super) struct Batching(Vec<Option<TargetBatches>>);
+
 /// What one target's batches are made of.
-pub(super) struct Batching {
+struct TargetBatches {
     arrivals: Arrivals<Arrival>,
-    /// Items that are not enough for a batch yet; each has a place in the lane.
+    /// Items that are not enough for a batch yet; each has a parked place.
     collector: Collector<BatchItem>,
     /// What the gauges have of the arrivals: the first of them, so that nothing waits while they say that nothing does.
     shown: Waiting,
@@ -71,190 +74,208 @@ impl Waiting {
     }
 }
 
-impl Batching {
-    pub(super) fn new(settings: Settings) -> Self {
+impl TargetBatches {
+    fn new(settings: Settings) -> Self {
         Self { arrivals: Arrivals::new(settings.max_delay), collector: Collector::new(settings), shown: Waiting::default() }
     }
 
     /// When there is something to do next; none when there is nothing.
-    pub(super) fn due(&self) -> Option<Duration> {
+    fn due(&self) -> Option<Duration> {
         self.arrivals.due().into_iter().chain(self.collector.due()).min()
     }
 }
 
-impl<H: Host> Mirror<H> {
+impl Batching {
+    pub(super) fn new(config: &Config) -> Self {
+        Self(config.targets.iter().map(|target| target.batch.map(TargetBatches::new)).collect())
+    }
+
+    /// When the first batch is due.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.0.iter().flatten().filter_map(TargetBatches::due).min()
+    }
+
     /// Takes in a request for the batches of a target. If it is being read for the batches of others, too, it becomes an item at once, so that
     /// it is read once.
-    pub(super) fn arrive(&mut self, index: usize, complete: &Complete, shared: Option<&Reading<'_>>, now: &Now<H>) {
-        let Some(charge) = self.charge(complete.size().saturating_add(size_of::<Arrival>())) else {
-            self.count_as_matched(index, 1);
-            let id = random_id(self.random.take(|block| self.worker.random(block)));
-            self.give_up_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
+    pub(super) fn arrive<H: Host>(
+        &mut self,
+        common: &mut Common<H>,
+        index: usize,
+        complete: &Complete,
+        shared: Option<&Reading<'_>>,
+        now: &Now<H>,
+    ) {
+        let Some(charge) = self.charge(common, complete.size().saturating_add(size_of::<Arrival>())) else {
+            count_as_matched(common, index, 1);
+            let id = common.id();
+            common.drop_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
             return;
         };
-        let target = self.config.targets.get(index);
-        let at = if target.is_some_and(|target| target.reads.time) { self.worker.wall_clock() } else { Duration::ZERO };
+        let target = common.target(index);
+        let at = if target.is_some_and(|target| target.reads.time) { common.worker.wall_clock() } else { Duration::ZERO };
         let is_dated = target.is_some_and(is_dated);
         let arrival = |received| Arrival { complete: complete.clone(), received, at, charge };
-        if !self.has_place(index, now) {
-            self.count_as_matched(index, 1);
-            if let Some((line, item)) = self.item(index, arrival(**now), shared) {
-                let reason = if self.is_rate_limited(index, **now) { DropReason::RateLimited } else { DropReason::QueueFull };
-                self.give_up_item(index, line, item, reason, **now);
+        if !self.has_place(common, index, now) {
+            count_as_matched(common, index, 1);
+            if let Some((line, item)) = self.item(common, index, arrival(**now), shared) {
+                let is_rate_limited = common.admission.is_rate_limited(index, **now);
+                let reason = if is_rate_limited { DropReason::RateLimited } else { DropReason::QueueFull };
+                give_up_item(common, index, line, item, reason);
             }
             return;
         }
-        let Some(batching) = self.batching(index) else {
+        let Some(batches) = self.target(index) else {
             return;
         };
-        let first = batching.arrivals.first().map(|first| first.received);
+        let first = batches.arrivals.first().map(|first| first.received);
         let received = first.filter(|_| !is_dated).unwrap_or_else(|| **now);
         let arrival = arrival(received);
         if shared.is_some() && first.is_none() {
-            self.count_as_matched(index, 1);
+            count_as_matched(common, index, 1);
             let mut change = Waiting::default();
-            self.become_item(index, arrival, shared, **now, &mut change);
-            self.show(index, change);
-            let due = self.batching(index).and_then(|batching| batching.due());
-            self.arm_for(due, **now);
+            self.become_item(common, index, arrival, shared, &mut change);
+            show(common, index, change);
+            self.arm(common, index, **now);
             return;
         }
         let size = Waiting::one(&arrival.charge);
-        if batching.arrivals.add(arrival, received, batching.collector.room()) {
-            self.gather(index, **now);
+        if batches.arrivals.add(arrival, received, batches.collector.room()) {
+            self.gather(common, index, **now);
         } else if first.is_none() {
-            batching.shown = size;
-            let due = batching.due();
-            self.show(index, size);
-            self.arm_for(due, **now);
+            batches.shown = size;
+            show(common, index, size);
+            self.arm(common, index, **now);
         }
     }
 
     /// Takes a place for one more. Of what has come before, some may not become items, and so leave theirs.
-    fn has_place(&mut self, index: usize, now: &Now<H>) -> bool {
-        let park = |mirror: &mut Self| mirror.lanes.get_mut(index).is_some_and(|lane| lane.lane.park(1));
-        park(self) || {
-            self.gather(index, **now);
-            park(self)
+    fn has_place<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: &Now<H>) -> bool {
+        common.admission.park(index, 1) || {
+            self.gather(common, index, **now);
+            common.admission.park(index, 1)
         }
     }
 
     /// Makes items of the requests that have come.
-    fn gather(&mut self, index: usize, now: Duration) {
-        let Some(batching) = self.batching(index) else {
+    fn gather<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
+        let Some(batches) = self.target(index).filter(|batches| !batches.arrivals.is_empty()) else {
             return;
         };
-        if batching.arrivals.is_empty() {
-            return;
-        }
-        let mut arrivals = batching.arrivals.take().into_iter();
-        let mut change = std::mem::take(&mut batching.shown).negative();
+        let mut arrivals = batches.arrivals.take().into_iter();
+        let mut change = std::mem::take(&mut batches.shown).negative();
         let mut count = 0_usize;
-        while !self.is_spent() {
+        while !common.is_spent() {
             let Some(arrival) = arrivals.next() else {
                 break;
             };
             count = count.saturating_add(1);
-            self.become_item(index, arrival, None, now, &mut change);
+            self.become_item(common, index, arrival, None, &mut change);
         }
-        self.count_as_matched(index, count);
+        count_as_matched(common, index, count);
         let rest: Vec<_> = arrivals.collect();
-        if let (Some(first), Some(batching)) = (rest.first(), self.batching(index)) {
+        if let (Some(first), Some(batches)) = (rest.first(), self.target(index)) {
             // Those that are left are the next tick's.
-            batching.shown = Waiting::one(&first.charge);
-            change = change.and(batching.shown);
-            batching.arrivals.put_back(rest, now);
+            batches.shown = Waiting::one(&first.charge);
+            change = change.and(batches.shown);
+            batches.arrivals.put_back(rest, now);
         }
-        self.show(index, change);
-        let due = self.batching(index).and_then(|batching| batching.due());
-        self.arm_for(due, now);
+        show(common, index, change);
+        self.arm(common, index, now);
     }
 
     /// A request, which has a place, becomes an item, or is given up. `change` is what gauges have to tell of it.
-    fn become_item(&mut self, index: usize, arrival: Arrival, shared: Option<&Reading<'_>>, now: Duration, change: &mut Waiting) {
-        let Some((line, item)) = self.item(index, arrival, shared) else {
-            self.leave_parked(index);
+    fn become_item<H: Host>(
+        &mut self,
+        common: &mut Common<H>,
+        index: usize,
+        arrival: Arrival,
+        shared: Option<&Reading<'_>>,
+        change: &mut Waiting,
+    ) {
+        let Some((line, item)) = self.item(common, index, arrival, shared) else {
+            common.admission.leave(index, 1);
             return;
         };
-        if self.is_rate_limited(index, item.received) {
-            self.leave_parked(index);
-            self.give_up_item(index, line, item, DropReason::RateLimited, now);
+        if common.admission.is_rate_limited(index, item.received) {
+            common.admission.leave(index, 1);
+            give_up_item(common, index, line, item, DropReason::RateLimited);
             return;
         }
         *change = change.and(Waiting::one(&item.charge));
-        let Some(batching) = self.batching(index) else {
+        let Some(batches) = self.target(index) else {
             return;
         };
         let received = item.received;
-        let Completed { before, full } = batching.collector.add(line, item, received);
+        let Completed { before, full } = batches.collector.add(line, item, received);
         for batch in before.into_iter().chain(full) {
-            self.show(index, std::mem::take(change));
-            self.let_go(index, batch, now);
-        }
-    }
-
-    /// Counts requests that were not when they came.
-    pub(super) fn count_as_matched(&self, index: usize, requests: usize) {
-        if self.config.targets.get(index).is_some_and(is_counted_later) {
-            self.add(index, Metric::Matched, signed(requests));
+            show(common, index, std::mem::take(change));
+            let delivery = delivery_of(common, index, batch.line, batch.items);
+            common.follow(Step::Unpark(delivery));
         }
     }
 
     /// Takes bytes from the worker's budget. What has come for batches holds more than their items will: before there is no room, they are made
     /// of it.
-    pub(in crate::engine) fn charge(&mut self, bytes: usize) -> Option<Charge> {
-        let mut charge = self.budget.nothing();
-        self.grow(&mut charge, bytes).then_some(charge)
+    pub(super) fn charge<H: Host>(&mut self, common: &mut Common<H>, bytes: usize) -> Option<Charge> {
+        let mut charge = common.admission.budget.nothing();
+        self.grow(common, &mut charge, bytes).then_some(charge)
     }
 
-    /// Grows a charge.
-    pub(in crate::engine) fn grow(&mut self, charge: &mut Charge, bytes: usize) -> bool {
-        self.budget.grow(charge, bytes) || {
-            let now = self.worker.monotonic();
-            for index in 0..self.lanes.len() {
-                self.gather(index, now);
+    /// Grows a charge in the same way.
+    pub(super) fn grow<H: Host>(&mut self, common: &mut Common<H>, charge: &mut Charge, bytes: usize) -> bool {
+        common.admission.budget.grow(charge, bytes) || {
+            let now = common.worker.monotonic();
+            for index in 0..self.0.len() {
+                self.gather(common, index, now);
             }
-            self.budget.grow(charge, bytes)
+            common.admission.budget.grow(charge, bytes)
         }
     }
 
     /// The item that a request becomes, and what its call has to say; none if it was given up.
-    fn item(&mut self, index: usize, arrival: Arrival, shared: Option<&Reading<'_>>) -> Option<(Pairs, BatchItem)> {
+    fn item<H: Host>(
+        &mut self,
+        common: &mut Common<H>,
+        index: usize,
+        arrival: Arrival,
+        shared: Option<&Reading<'_>>,
+    ) -> Option<(Pairs, BatchItem)> {
         let Arrival { complete, received, at, charge } = arrival;
         // What the item holds is taken instead.
         drop(charge);
         match shared {
-            Some(reading) => self.item_of(index, &complete, (received, at), reading),
+            Some(reading) => self.item_of(common, index, &complete, (received, at), reading),
             None => {
-                let own = Reading::new(&complete.head, &complete.body, &self.config.reading);
-                self.item_of(index, &complete, (received, at), &own)
+                let own = Reading::new(&complete.head, &complete.body, &common.config.reading);
+                self.item_of(common, index, &complete, (received, at), &own)
             }
         }
     }
 
     /// The same for a request that is complete since then, by both clocks.
-    fn item_of(
+    fn item_of<H: Host>(
         &mut self,
+        common: &mut Common<H>,
         index: usize,
         complete: &Complete,
         (received, at): (Duration, Duration),
         reading: &Reading<'_>,
     ) -> Option<(Pairs, BatchItem)> {
-        let id = random_id(self.random.take(|block| self.worker.random(block)));
+        let id = common.id();
         let correlation_id = complete.head.correlation_id();
-        let target = self.config.targets.get(index)?;
+        let target = common.target(index)?;
         let format = target.batch?.format;
         let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
         let source = Source { reading, answered: complete.answered.as_deref(), at };
         let before = reading.work().spent();
         let item = target.shape.item(&source, &attempt, format);
-        self.spend(reading.work().spent().saturating_sub(before));
+        common.spend(reading.work().spent().saturating_sub(before));
         let (line, json) = match item {
             Ok(item) => item,
             Err(unfit) => {
                 // An item has no headers of its own, so it cannot have too many.
                 let reason = DropReason::of_unfit(unfit).unwrap_or(DropReason::NotRetryable);
-                self.give_up_unsent(index, Some(id), correlation_id, reason);
+                common.drop_unsent(index, Some(id), correlation_id, reason);
                 return None;
             }
         };
@@ -268,76 +289,74 @@ impl<H: Host> Mirror<H> {
         };
         // What the call says is held once for all of its items, and by each of their letters.
         let held = [json.capacity(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
-        let Some(charge) = self.charge(held.into_iter().fold(0, usize::saturating_add)) else {
-            self.give_up_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
+        let Some(charge) = self.charge(common, held.into_iter().fold(0, usize::saturating_add)) else {
+            common.drop_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return None;
         };
         Some((line, BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received, charge }))
     }
 
-    fn batching(&mut self, index: usize) -> Option<&mut Batching> {
-        self.lanes.get_mut(index)?.batching.as_mut()
-    }
-
-    fn leave_parked(&mut self, index: usize) {
-        if let Some(lane) = self.lanes.get_mut(index) {
-            lane.lane.leave(1);
-        }
-    }
-
-    fn give_up_item(&mut self, index: usize, line: Pairs, item: BatchItem, reason: DropReason, now: Duration) {
-        let delivery = self.delivery_of(index, line, vec![item]);
-        self.give_up_before_attempt(delivery, reason, now);
-    }
-
-    /// The time of what has come for a target's batches, or of the open one, may be there.
-    pub(super) fn batch_due(&mut self, index: usize, now: Duration) {
-        if self.batching(index).and_then(|batching| batching.arrivals.due()).is_some_and(|due| due <= now) {
-            self.gather(index, now);
+    /// The time of a target's arrivals, or of its batch, may have come.
+    pub(super) fn go_if_due<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
+        if self.target(index).and_then(|batches| batches.arrivals.due()).is_some_and(|due| due <= now) {
+            self.gather(common, index, now);
         }
         // Those that came first may have waited for as long as their batch may.
-        if self.batching(index).and_then(|batching| batching.collector.due()).is_some_and(|due| due <= now) {
-            self.close_batch(index, now);
+        if self.target(index).and_then(|batches| batches.collector.due()).is_some_and(|due| due <= now) {
+            self.close(common, index, now);
         }
     }
 
     /// Lets all go that has come for a target's batches.
-    pub(super) fn close_batch(&mut self, index: usize, now: Duration) {
-        self.gather(index, now);
-        if let Some(batch) = self.batching(index).and_then(|batching| batching.collector.close()) {
-            self.let_go(index, batch, now);
+    pub(super) fn close<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
+        self.gather(common, index, now);
+        if let Some(batch) = self.target(index).and_then(|batches| batches.collector.close()) {
+            let delivery = delivery_of(common, index, batch.line, batch.items);
+            common.follow(Step::Unpark(delivery));
         }
     }
 
-    /// A batch is complete: it goes, or waits in the places of its items.
-    fn let_go(&mut self, target: usize, batch: batch::Batch<BatchItem>, now: Duration) {
-        let delivery = self.delivery_of(target, batch.line, batch.items);
-        self.leave_wait(delivery, now);
+    fn target(&mut self, index: usize) -> Option<&mut TargetBatches> {
+        self.0.get_mut(index)?.as_mut()
     }
 
-    fn delivery_of(&mut self, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
-        Delivery {
-            id: random_id(self.random.take(|block| self.worker.random(block))),
-            target,
-            attempt: 1,
-            // Items come in the order of time.
-            received: items.first().map(|item| item.received).unwrap_or_default(),
-            load: Load::Batch(Batch { line: Rc::new(line), items }),
-            last_outcome: None,
+    /// Makes sure that the root ticks when there is something to do for a target.
+    fn arm<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
+        if let Some(due) = self.target(index).and_then(|batches| batches.due()) {
+            common.arm_by(due, now);
         }
     }
+}
 
-    fn show(&self, index: usize, Waiting { copies, bytes }: Waiting) {
-        for (gauge, change) in [(Metric::Queued, copies), (Metric::QueuedBytes, bytes)] {
-            if change != 0 {
-                self.add(index, gauge, change);
-            }
-        }
+/// Counts requests that were not when they came.
+pub(super) fn count_as_matched<H: Host>(common: &Common<H>, index: usize, requests: usize) {
+    if common.target(index).is_some_and(is_counted_later) {
+        common.add(index, Metric::Matched, signed(requests));
     }
+}
 
-    fn arm_for(&mut self, due: Option<Duration>, now: Duration) {
-        if let Some(due) = due {
-            self.arm_by(due, now);
+/// A batch is complete, or gives up one of its items.
+fn delivery_of<H: Host>(common: &mut Common<H>, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
+    Delivery {
+        id: common.id(),
+        target,
+        attempt: 1,
+        // Items come in the order of time.
+        received: items.first().map(|item| item.received).unwrap_or_default(),
+        load: Load::Batch(Batch { line: Rc::new(line), items }),
+        last_outcome: None,
+    }
+}
+
+fn give_up_item<H: Host>(common: &mut Common<H>, index: usize, line: Pairs, item: BatchItem, reason: DropReason) {
+    let delivery = delivery_of(common, index, line, vec![item]);
+    common.follow(Step::give_up_before_attempt(delivery, reason));
+}
+
+fn show<H: Host>(common: &Common<H>, index: usize, Waiting { copies, bytes }: Waiting) {
+    for (gauge, change) in [(Metric::Queued, copies), (Metric::QueuedBytes, bytes)] {
+        if change != 0 {
+            common.add(index, gauge, change);
         }
     }
 }

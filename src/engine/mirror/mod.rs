@@ -1,240 +1,153 @@
-//! A configuration in force, and every delivery under it: taken in, put together, waiting for a place or a time, attempted
-//! (`attempt`), held back by a circuit breaker (`held`), compared (`comparison`), given up (`given_up`).
+//! A configuration in force, and every delivery under it.
+//!
+//! Each owner has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
+//! [`letters`], [`deferred`] work. What follows from something that happened is a [`Step`]; [`Mirror::carry_out`] is the one place that carries steps
+//! out. `intake` turns requests into deliveries, `drain` ends them.
 
-mod attempt;
+mod admission;
+mod attempts;
+mod backoffs;
 mod batching;
-mod comparison;
-mod decision;
+mod breakers;
+mod call;
+mod common;
+mod comparing;
 mod deferred;
-mod delivery;
-mod given_up;
-mod held;
+mod drain;
 mod intake;
+mod letters;
+mod step;
+mod wanted;
 
-use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
 
-use rustc_hash::FxHashMap;
-
+pub(super) use self::admission::Upload;
+use self::attempts::{Attempts, Ended};
+use self::backoffs::Backoffs;
 use self::batching::Batching;
-pub(super) use self::comparison::{Comparison, Reply};
-use self::deferred::Slice;
-pub(super) use self::delivery::BatchItem;
-use self::delivery::{Burden, Delivery, InFlight};
-use self::given_up::{GivenUp, Posted};
-use self::held::Held;
-pub(super) use self::intake::{Complete, Targets, Wanted};
+use self::breakers::Breakers;
+use self::call::{NoCall, Response};
+use self::common::Common;
+use self::deferred::Deferred;
+use self::drain::Drain;
+use self::letters::Letters;
+use self::step::Step;
+pub(super) use self::wanted::{Complete, Targets, Wanted};
+use super::delivery::Delivery;
 use super::guard::Guard;
 use super::host::Host;
 use super::metrics::TargetMetrics;
-use super::probe;
+use super::rejection::CannotRun;
 use super::worker::Worker;
-use crate::config::{Config, Target};
-use crate::delivery::admission::{ByteBudget, Lane, Offer};
-use crate::delivery::rate_limit::TokenBucket;
+use crate::config::Config;
+use crate::delivery::admission::Offer;
+use crate::delivery::breaker::{Admission, Sample};
+use crate::delivery::drop_reason::DropReason;
+use crate::delivery::outcome::End;
 use crate::engine::ids::RandomPool;
-use crate::observe::metrics::Metric;
+use crate::rewrite::reading::Reading;
 
 /// A configuration in force.
 pub(super) struct Mirror<H> {
-    pub(super) worker: Rc<Worker<H>>,
-    pub(super) config: Config,
-    pub(super) budget: ByteBudget,
-    /// The bytes of bodies that are not complete, which are part of the others.
-    pub(super) uploads: ByteBudget,
-    random: RandomPool,
-    /// One for each target of the configuration, in its order.
-    lanes: Vec<TargetLane<H>>,
-    under_way: FxHashMap<u32, UnderWay>,
-    /// Deliveries that wait for a time: when they are due, and a number that tells those of the same time apart.
-    waiting: BTreeMap<(Duration, u64), Delivery>,
-    serial: u64,
-    /// Work, and what it leaves for later.
-    slice: Slice,
-    /// When the root ticks next.
-    armed: Option<Duration>,
+    pub(super) common: Common<H>,
+    attempts: Attempts,
+    backoffs: Backoffs,
+    breakers: Breakers<H>,
+    batching: Batching,
+    letters: Letters,
+    deferred: Deferred,
     drain: Drain,
-}
-
-/// How far a configuration is on its way out.
-#[derive(Clone, Copy)]
-enum Drain {
-    /// It is in force.
-    No,
-    /// No new request comes; deliveries that have not ended by then are given up.
-    Deliveries(Duration),
-    /// Letters that have not ended by then are given up, too.
-    Letters(Duration),
-}
-
-impl Drain {
-    fn end(self) -> Option<Duration> {
-        match self {
-            Self::No => None,
-            Self::Deliveries(end) | Self::Letters(end) => Some(end),
-        }
-    }
-}
-
-/// One target's copies, what is allowed for them, and its metrics.
-struct TargetLane<H> {
-    lane: Lane<Delivery>,
-    /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
-    letters: Lane<GivenUp>,
-    batching: Option<Batching>,
-    rate: Option<TokenBucket>,
-    guard: Guard<H>,
-    /// What waits for the guard.
-    held: Held,
-    metrics: TargetMetrics<H>,
-}
-
-/// A call that Envoy is making.
-enum UnderWay {
-    Attempt(InFlight),
-    Letter(Posted),
 }
 
 impl<H: Host> Mirror<H> {
     /// Puts a configuration in force.
     ///
     /// # Errors
-    /// Envoy does not define a metric, or has no random bytes.
-    pub(super) fn try_new(worker: &Rc<Worker<H>>, config: Config) -> Result<Self, Vec<String>> {
-        let lane = |target: &Target| {
-            let metrics = TargetMetrics::of(worker, &target.name).map_err(|error| {
-                vec![format!("targets: Envoy does not define the metrics of {:?}: status {}", target.name, error.0)]
-            })?;
+    /// Envoy does not define a metric, or has no random bytes, or no shared data.
+    pub(super) fn try_new(worker: &Rc<Worker<H>>, config: Config) -> Result<Self, CannotRun> {
+        let (mut guards, mut all_metrics) = (Vec::new(), Vec::new());
+        for target in &config.targets {
+            let metrics = TargetMetrics::of(worker, &target.name)
+                .map_err(|error| CannotRun::NoMetrics { target: target.name.clone(), error })?;
             let guard = Guard::new(worker, &target.name, &target.cluster, target.breaker, &metrics);
             if let Some(call) = guard.refused() {
-                return Err(vec![probe::message(
-                    call,
-                    "no circuit breaker can work (circuit_breaker: {mode: disabled} needs none)",
-                )]);
+                let without = "no circuit breaker can work (circuit_breaker: {mode: disabled} needs none)";
+                return Err(CannotRun::refused(call, without));
             }
-            Ok(TargetLane {
-                lane: Lane::new(target.max_in_flight, target.max_queued),
-                letters: Lane::new(target.max_in_flight, target.max_queued),
-                batching: target.batch.map(Batching::new),
-                rate: target.rate.clone(),
-                guard,
-                held: Held::default(),
-                metrics,
-            })
-        };
+            guards.push(guard);
+            all_metrics.push(metrics);
+        }
+        let random = RandomPool::filled(|block| worker.random(block))
+            .ok_or(CannotRun::refused("random_get", "there are no ids for copies"))?;
         Ok(Self {
-            worker: Rc::clone(worker),
-            lanes: config.targets.iter().map(lane).collect::<Result<_, _>>()?,
-            budget: ByteBudget::new(config.max_buffered_bytes),
-            uploads: ByteBudget::new(config.max_buffered_bytes),
-            config,
-            random: RandomPool::filled(|block| worker.random(block))
-                .ok_or_else(|| vec![probe::message("random_get", "there are no ids for copies")])?,
-            under_way: FxHashMap::default(),
-            waiting: BTreeMap::new(),
-            serial: 0,
-            slice: Slice::default(),
-            armed: None,
-            drain: Drain::No,
+            attempts: Attempts::default(),
+            backoffs: Backoffs::default(),
+            breakers: Breakers::new(guards.into_iter()),
+            batching: Batching::new(&config),
+            letters: Letters::default(),
+            deferred: Deferred::default(),
+            drain: Drain::default(),
+            common: Common::new(worker, config, all_metrics, random),
         })
     }
 
     pub(super) fn target_count(&self) -> usize {
-        self.lanes.len()
+        self.common.config.targets.len()
     }
 
-    /// True when nothing waits and nothing is under way.
+    /// True when nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.has_nothing_deferred() && self.lanes.iter().all(|lane| lane.lane.is_idle() && lane.letters.is_idle())
+        self.deferred.is_empty() && self.common.admission.is_idle()
     }
 
-    /// Lets a delivery, which has its places among those that wait, wait for a time.
-    fn wait(&mut self, delivery: Delivery, now: Duration, delay: Duration) {
-        self.count_queued(delivery.burden(), 1);
-        self.serial = self.serial.wrapping_add(1);
-        let due = now.saturating_add(delay);
-        self.waiting.insert((due, self.serial), delivery);
-        self.arm_by(due, now);
+    /// A callback begins.
+    pub(super) fn begin(&mut self) {
+        self.common.begin();
     }
 
-    /// Makes sure that the root ticks when something is due.
-    fn arm_by(&mut self, due: Duration, now: Duration) {
-        if self.armed.is_none_or(|armed| due < armed) {
-            self.arm(Some(due), now);
+    /// A call has ended, with a response or without.
+    pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
+        let now = self.common.worker.monotonic();
+        let response = Response { headers, body_size };
+        match self.attempts.ended(&self.common, token, response, now) {
+            Some(ended) => self.conclude(ended, now),
+            None => self.letters.ended(&mut self.common, token, response, now),
         }
-    }
-
-    fn arm(&mut self, next: Option<Duration>, now: Duration) {
-        self.armed = next;
-        // A tick that came a moment too early would only have to come again.
-        let period = next.map(|next| next.saturating_sub(now).saturating_add(Duration::from_micros(999)));
-        self.worker.set_tick_period(period);
-    }
-
-    /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
-    fn next_due(&self, now: Duration) -> Option<Duration> {
-        let delivery = self.waiting.first_key_value().map(|((due, _), _)| *due);
-        let batches = self.lanes.iter().filter_map(|lane| lane.batching.as_ref()?.due());
-        let held = self.lanes.iter().filter_map(|lane| lane.held.due());
-        batches.chain(held).chain(delivery).chain(self.deferred_due(now)).chain(self.drain.end()).min()
-    }
-
-    /// No new request comes. Batches go as they are, and what is under way has this long to end.
-    pub(super) fn drain(&mut self) {
-        let now = self.worker.monotonic();
-        for target in 0..self.lanes.len() {
-            self.close_batch(target, now);
-        }
-        if !self.is_idle() {
-            self.drain = Drain::Deliveries(now.saturating_add(self.config.drain_timeout));
-            self.arm(self.next_due(now), now);
-        }
+        self.run(now);
     }
 
     /// The time of some that wait, of a batch, or of a drain, has come.
     pub(super) fn tick(&mut self) {
-        let now = self.worker.monotonic();
-        match self.drain {
-            Drain::Deliveries(end) if end <= now => {
-                self.abandon_deliveries(now);
-                let timeouts = self.config.targets.iter().filter_map(|target| Some(target.dead_letter.as_ref()?.timeout));
-                self.drain = Drain::Letters(now.saturating_add(timeouts.max().unwrap_or_default()));
-            }
-            Drain::Letters(end) if end <= now => self.abandon_letters(),
-            _ => {}
+        let now = self.common.worker.monotonic();
+        self.abandon_late(now);
+        while let Some(step) = self.deferred.resume(&mut self.common) {
+            self.common.follow(step);
+            self.run(now);
         }
-        self.resume(now);
-        for target in 0..self.lanes.len() {
+        for target in 0..self.target_count() {
             match self.drain {
-                Drain::No => self.batch_due(target, now),
-                _ => self.close_batch(target, now),
+                Drain::No => self.batching.go_if_due(&mut self.common, target, now),
+                _ => self.batching.close(&mut self.common, target, now),
             }
-            self.held_due(target, now);
-        }
-        while let Some(entry) = self.waiting.first_entry() {
-            if entry.key().0 > now {
-                break;
+            self.run(now);
+            if self.breakers.is_due(target, now) {
+                self.common.follow(Step::AskBreaker(target));
+                self.run(now);
             }
-            let delivery = entry.remove();
-            self.leave_wait(delivery, now);
         }
-        self.arm(self.next_due(now), now);
+        while let Some(delivery) = self.backoffs.next(now) {
+            self.common.follow(Step::Unpark(delivery));
+            self.run(now);
+        }
+        let next = self.next_due(now);
+        self.common.arm(next, now);
     }
 
-    /// A delivery that was counted as waiting, and has its places, goes if it can.
-    fn leave_wait(&mut self, delivery: Delivery, now: Duration) {
-        if let Some(Offer::Go(delivery)) = self.lanes.get_mut(delivery.target).map(|lane| lane.lane.unpark(delivery)) {
-            self.count_queued(delivery.burden(), -1);
-            self.send(delivery, now);
-        }
-    }
-
-    /// Gives the place of one that ended to the next that waits for it.
-    fn leave_place(&mut self, target: usize) -> Option<Delivery> {
-        let next = self.lanes.get_mut(target)?.lane.ended()?;
-        self.count_queued(next.burden(), -1);
-        Some(next)
+    /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
+    fn next_due(&self, now: Duration) -> Option<Duration> {
+        let times = [self.backoffs.due(), self.batching.due(), self.breakers.due(), self.deferred.due(now), self.drain.end()];
+        times.into_iter().flatten().min()
     }
 
     /// Lets go of the breakers that none of the others uses: this was the last to know them.
@@ -242,40 +155,115 @@ impl<H: Host> Mirror<H> {
     where
         H: 'a,
     {
-        for TargetLane { guard, metrics, .. } in &mut self.lanes {
-            let of_name = || others.clone().flat_map(|other| &other.lanes).filter(|lane| lane.guard.has_name_of(guard));
-            let (has_name, is_shared) = (of_name().next().is_some(), of_name().any(|lane| lane.guard.shares_with(guard)));
-            if !has_name {
-                guard.show_closed(metrics);
-            }
-            if !is_shared {
-                guard.leave();
+        self.breakers.leave(&self.common, others.map(|other| &other.breakers));
+    }
+
+    /// Carries out what follows, if anything does, at the present time.
+    fn run_now(&mut self) {
+        if !self.common.steps.is_empty() {
+            let now = self.common.worker.monotonic();
+            self.run(now);
+        }
+    }
+
+    /// Carries out what follows from something that has happened, and all that follows from that, before the next.
+    fn run(&mut self, now: Duration) {
+        // The last is taken first.
+        self.common.steps.reverse();
+        while let Some(step) = self.common.steps.pop() {
+            let before = self.common.steps.len();
+            self.carry_out(step, now);
+            if let Some(new) = self.common.steps.get_mut(before..) {
+                new.reverse();
             }
         }
     }
 
-    fn name(&self, target: usize) -> &str {
-        self.config.targets.get(target).map_or("", |target| target.name.as_str())
-    }
-
-    /// Counts copies as waiting (1), or no longer so (-1).
-    fn count_queued(&self, burden: Burden, sign: i64) {
-        self.add(burden.target, Metric::Queued, sign.saturating_mul(signed(burden.copies)));
-        self.add(burden.target, Metric::QueuedBytes, sign.saturating_mul(signed(burden.bytes)));
-    }
-
-    fn count(&self, target: usize, metric: Metric) {
-        self.add(target, metric, 1);
-    }
-
-    fn add(&self, target: usize, metric: Metric, amount: i64) {
-        if let Some(lane) = self.lanes.get(target) {
-            lane.metrics.add(metric, amount);
+    /// Carries out one step. What follows from it is added to the list.
+    fn carry_out(&mut self, step: Step, now: Duration) {
+        if self.common.is_spent() && self.takes_work(&step) {
+            self.deferred.defer(&mut self.common, step, now);
+            return;
+        }
+        let Self { common, breakers, backoffs, .. } = self;
+        match step {
+            Step::Attempt(delivery) => self.attempt(delivery, None, now),
+            Step::BackOff(delivery, delay) => backoffs.add(common, delivery, delay, now),
+            Step::Hold(delivery, wait) => breakers.hold(common, delivery, wait, now),
+            Step::AskBreaker(target) => breakers.ask(common, backoffs, target, now),
+            Step::ProbeSent { target, waiting } => breakers.probe_sent(common, target, waiting, now),
+            Step::Unpark(delivery) => {
+                if let Some(Offer::Go(delivery)) = common.admission.copies(delivery.target).map(|lane| lane.unpark(delivery)) {
+                    common.count_queued(delivery.burden(), -1);
+                    common.follow(Step::Attempt(delivery));
+                }
+            }
+            Step::FreePlace(target) => {
+                if let Some(next) = common.admission.copies(target).and_then(|lane| lane.ended()) {
+                    common.count_queued(next.burden(), -1);
+                    common.follow(Step::Attempt(next));
+                }
+            }
+            Step::GiveUp(delivery, attempts, reason) => letters::give_up(common, delivery, attempts, reason, now),
+            Step::Post(given_up) => self.letters.post(common, &mut self.batching, given_up, now),
+            Step::FreeLetterPlace(target) => {
+                if let Some(next) = common.admission.letters(target).and_then(|lane| lane.ended()) {
+                    common.count_queued(next.delivery.burden(), -1);
+                    common.follow(Step::Post(next));
+                }
+            }
+            Step::Compare(pair) => comparing::compare(common, &pair),
         }
     }
-}
 
-/// A number as metrics take it; what is too large for that is as large as can be.
-fn signed<N: TryInto<i64>>(number: N) -> i64 {
-    number.try_into().unwrap_or(i64::MAX)
+    /// True for a step that a callback which has done its share leaves to the next.
+    fn takes_work(&self, step: &Step) -> bool {
+        match step {
+            Step::Attempt(delivery) => attempts::takes_work(&self.common, delivery),
+            Step::Post(_) | Step::Compare(_) => true,
+            _ => false,
+        }
+    }
+
+    /// Attempts a delivery that has a place in flight. `shared` is what was read of its request for other targets.
+    fn attempt(&mut self, delivery: Delivery, shared: Option<&Reading<'_>>, now: Duration) {
+        let Self { common, attempts, breakers, batching, .. } = self;
+        let target = delivery.target;
+        if attempts::has_expired(common, &delivery, now) {
+            common.follow(Step::give_up_before_attempt(delivery, DropReason::Expired));
+            common.follow(Step::FreePlace(target));
+            return;
+        }
+        let permit = match breakers.admit(common, target, now) {
+            Admission::Pass(permit) => permit,
+            Admission::Deny(wait) => {
+                common.follow(Step::Hold(delivery, wait));
+                common.follow(Step::FreePlace(target));
+                return;
+            }
+        };
+        match attempts::start(common, batching, &delivery, shared, now) {
+            Ok(started) => attempts.add(common, delivery, permit, started, now),
+            Err(NoCall::Unfit(reason)) => {
+                breakers.settle(common, target, permit, None, None, now);
+                common.follow(Step::give_up_before_attempt(delivery, reason));
+                common.follow(Step::FreePlace(target));
+            }
+            Err(NoCall::Failed(cause)) => {
+                let outcome = common.judge(target, End::NotSent(cause));
+                let elapsed = Duration::ZERO;
+                self.conclude(Ended { delivery, permit, outcome, elapsed, retry_after: None, body_size: 0 }, now);
+            }
+        }
+    }
+
+    /// An attempt has ended: its target's breaker learns of it, and the delivery goes on or ends.
+    fn conclude(&mut self, ended: Ended, now: Duration) {
+        let Self { common, breakers, .. } = self;
+        let target = ended.delivery.target;
+        let policy = common.target(target).map(|target| &target.policy);
+        let sample = policy.and_then(|policy| Sample::of(policy, ended.outcome, ended.elapsed));
+        breakers.settle(common, target, ended.permit, sample, Some(ended.outcome.cause), now);
+        attempts::conclude(common, ended, now);
+    }
 }

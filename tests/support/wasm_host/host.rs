@@ -195,7 +195,7 @@ impl Host {
     /// The counter or gauge of a target; `attempt_failures` is the sum over all causes.
     pub(crate) fn stat(&self, target: &str, name: &str) -> i64 {
         if name == "attempt_failures" {
-            let causes = sidecast::delivery::drop_reason::FailureCause::ALL;
+            let causes = sidecast::delivery::cause::FailureClass::ALL;
             return causes.map(|cause| self.stat(target, &format!("{name}.{}", cause.name()))).iter().sum();
         }
         let stats = self.stats();

@@ -1,4 +1,4 @@
-//! What is delivered: one request, or a batch of them.
+//! What is delivered: one request, or a batch of them; and what was given up.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -8,10 +8,11 @@ use uuid::Uuid;
 use super::comparison::Comparison;
 use crate::delivery::admission::{Charge, Weigh};
 use crate::delivery::batch;
-use crate::delivery::breaker::Permit;
-use crate::delivery::outcome::Cause;
+use crate::delivery::cause::Cause;
+use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::Pairs;
 use crate::rewrite::capture::CapturedHead;
+use crate::rewrite::reading::{Reading, Terms};
 use crate::template::Answered;
 
 /// One call on its way to one target.
@@ -54,22 +55,24 @@ pub(super) struct Batch {
 }
 
 /// One request in a batch: all that is left of it.
-pub(in crate::engine) struct BatchItem {
+pub(super) struct BatchItem {
     pub(super) id: Uuid,
-    pub(in crate::engine) correlation_id: Rc<str>,
+    pub(super) correlation_id: Rc<str>,
     /// Its request's body itself, if that is what is sent.
     pub(super) json: Rc<Vec<u8>>,
     pub(super) received: Duration,
     pub(super) charge: Charge,
 }
 
-/// A delivery whose attempt Envoy is making.
-pub(super) struct InFlight {
+/// A request that was given up, before its letter is written.
+pub(super) struct GivenUp {
     pub(super) delivery: Delivery,
-    pub(super) started: Duration,
-    pub(super) permit: Permit,
-    /// Bytes taken from the worker's budget for what Envoy holds of the call beyond the delivery; given back at its end.
-    pub(super) _call_charge: Option<Charge>,
+    pub(super) attempts: u32,
+    pub(super) reason: DropReason,
+    /// When the request was complete, since 1970.
+    pub(super) received_at: Duration,
+    /// When it was given up, since 1970.
+    pub(super) at: Duration,
 }
 
 /// What waiting copies take.
@@ -126,6 +129,14 @@ impl Delivery {
         }
     }
 
+    /// A single request of which nothing was read yet; none for a batch.
+    pub(super) fn reading(&self, terms: &Terms) -> Option<Reading<'_>> {
+        match &self.load {
+            Load::One(one) => Some(Reading::new(&one.head, one.body.as_deref().map_or(&[][..], Vec::as_slice), terms)),
+            Load::Batch(_) => None,
+        }
+    }
+
     /// Its requests, each by itself.
     pub(super) fn split(self) -> impl Iterator<Item = Self> {
         let Self { id, target, attempt, load, received, last_outcome } = self;
@@ -144,6 +155,12 @@ impl Delivery {
             })
         });
         one.into_iter().chain(items)
+    }
+}
+
+impl Weigh for GivenUp {
+    fn weight(&self) -> usize {
+        1
     }
 }
 

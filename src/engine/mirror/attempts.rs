@@ -1,0 +1,256 @@
+//! Attempts: the calls that are in flight, how they end, and what follows from that.
+
+use std::time::Duration;
+
+use rustc_hash::FxHashMap;
+
+use super::batching::Batching;
+use super::call::{Form, NoCall, Response};
+use super::common::{signed, Common};
+use super::comparing;
+use super::step::Step;
+use crate::config::Target;
+use crate::delivery::admission::{Charge, Weigh};
+use crate::delivery::breaker::Permit;
+use crate::delivery::cause::Cause;
+use crate::delivery::drop_reason::DropReason;
+use crate::delivery::outcome::{Outcome, Verdict};
+use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
+use crate::engine::delivery::{Delivery, Load};
+use crate::engine::host::Host;
+use crate::engine::journal::{self, Report};
+use crate::engine::worker::Worker;
+use crate::observe::log_event::Event;
+use crate::observe::metrics::Metric;
+use crate::rewrite::reading::Reading;
+use crate::rewrite::shape::Call;
+
+/// The attempts that Envoy is making, by their tokens.
+#[derive(Default)]
+pub(super) struct Attempts(FxHashMap<u32, InFlight>);
+
+/// A delivery whose attempt Envoy is making.
+pub(super) struct InFlight {
+    pub(super) delivery: Delivery,
+    pub(super) permit: Permit,
+    started: Duration,
+    /// Bytes taken from the worker's budget for what Envoy holds of the call beyond the delivery; given back at its end.
+    _call_charge: Option<Charge>,
+}
+
+/// A call that was started.
+pub(super) struct Started {
+    token: u32,
+    call_charge: Option<Charge>,
+}
+
+/// An attempt that has ended.
+pub(super) struct Ended {
+    pub(super) delivery: Delivery,
+    pub(super) permit: Permit,
+    pub(super) outcome: Outcome,
+    pub(super) elapsed: Duration,
+    /// What the response asks for.
+    pub(super) retry_after: Option<Duration>,
+    /// The bytes of the response's body.
+    pub(super) body_size: usize,
+}
+
+impl Attempts {
+    /// Takes note of an attempt that was started.
+    pub(super) fn add<H: Host>(
+        &mut self,
+        common: &Common<H>,
+        mut delivery: Delivery,
+        permit: Permit,
+        Started { token, call_charge }: Started,
+        now: Duration,
+    ) {
+        common.count(delivery.target, Metric::Inflight);
+        forget_body(common.target(delivery.target), &mut delivery);
+        self.0.insert(token, InFlight { delivery, permit, started: now, _call_charge: call_charge });
+    }
+
+    /// A call has ended, with a response or without. None if it was no attempt, or one that was given up meanwhile.
+    pub(super) fn ended<H: Host>(&mut self, common: &Common<H>, token: u32, response: Response, now: Duration) -> Option<Ended> {
+        let InFlight { delivery, permit, started, _call_charge } = self.0.remove(&token)?;
+        let elapsed = now.saturating_sub(started);
+        common.add(delivery.target, Metric::Inflight, -1);
+        common.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
+        let is_grpc = match (&delivery.load, common.target(delivery.target)) {
+            (Load::One(one), Some(target)) => target.shape.is_grpc(&one.head),
+            _ => false,
+        };
+        let outcome = common.outcome(delivery.target, is_grpc, elapsed, response);
+        let retry_after = if matches!(outcome.cause.status(), Some(429 | 503)) { retry_after(&common.worker) } else { None };
+        Some(Ended { delivery, permit, outcome, elapsed, retry_after, body_size: response.body_size })
+    }
+
+    /// The time of a drain is over: hands back all that is in flight.
+    pub(super) fn abandon<H: Host>(&mut self, common: &Common<H>) -> impl Iterator<Item = InFlight> {
+        let all = std::mem::take(&mut self.0);
+        all.values().for_each(|attempt| common.add(attempt.delivery.target, Metric::Inflight, -1));
+        all.into_values()
+    }
+}
+
+/// Starts the call of an attempt. `shared` is what was read of its request for other targets.
+pub(super) fn start<H: Host>(
+    common: &mut Common<H>,
+    batching: &mut Batching,
+    delivery: &Delivery,
+    shared: Option<&Reading<'_>>,
+    now: Duration,
+) -> Result<Started, NoCall> {
+    let started = match shared {
+        Some(reading) => start_read(common, batching, delivery, Some(reading), now),
+        None => {
+            let own = delivery.reading(&common.config.reading);
+            start_read(common, batching, delivery, own.as_ref(), now)
+        }
+    };
+    if !matches!(started, Err(NoCall::Unfit(_))) {
+        count_attempt(common, delivery, now);
+    }
+    started
+}
+
+fn start_read<H: Host>(
+    common: &mut Common<H>,
+    batching: &mut Batching,
+    delivery: &Delivery,
+    reading: Option<&Reading<'_>>,
+    now: Duration,
+) -> Result<Started, NoCall> {
+    let span_id = common.bytes();
+    let received_at = || common.worker.wall_clock().saturating_sub(now.saturating_sub(delivery.received));
+    let before = reading.map_or(0, |reading| reading.work().spent());
+    let call = common.call(delivery, reading, delivery.attempt, span_id, Form::Call, received_at);
+    common.spend(reading.map_or(0, |reading| reading.work().spent().saturating_sub(before)));
+    let Call { headers, body } = call?;
+    if let (1, Load::Batch(batch)) = (delivery.attempt, &delivery.load) {
+        common.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
+    }
+    let call_charge = charge_call(common, batching, delivery, headers.len().saturating_add(body.len()))?;
+    let target = common.target(delivery.target).ok_or(NoCall::Failed(Cause::HostError))?;
+    let token = common.worker.http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Failed)?;
+    Ok(Started { token, call_charge })
+}
+
+/// Envoy holds the request as it was made for the target, which can be longer than what came.
+fn charge_call<H: Host>(
+    common: &mut Common<H>,
+    batching: &mut Batching,
+    delivery: &Delivery,
+    made: usize,
+) -> Result<Option<Charge>, NoCall> {
+    let more = match &delivery.load {
+        Load::One(one) if takes_work(common, delivery) => made.saturating_sub(one.charge.bytes()),
+        _ => 0,
+    };
+    if more == 0 {
+        return Ok(None);
+    }
+    batching.charge(common, more).map(Some).ok_or(NoCall::Unfit(DropReason::BufferFull))
+}
+
+/// True for a delivery whose request is put together anew for each attempt.
+pub(super) fn takes_work<H: Host>(common: &Common<H>, delivery: &Delivery) -> bool {
+    let is_plain = common.target(delivery.target).is_none_or(|target| target.shape.is_plain());
+    matches!(delivery.load, Load::One(_)) && !is_plain
+}
+
+fn count_attempt<H: Host>(common: &mut Common<H>, delivery: &Delivery, now: Duration) {
+    common.count(delivery.target, Metric::Attempts);
+    if delivery.attempt > 1 {
+        common.count(delivery.target, Metric::Retries);
+    } else if let Some(retry) = retry_of(common, delivery.target) {
+        retry.budget.first_attempt(now);
+    }
+}
+
+fn retry_of<H: Host>(common: &mut Common<H>, target: usize) -> Option<&mut RetryPolicy> {
+    common.config.targets.get_mut(target)?.retry.as_mut()
+}
+
+/// True for a delivery that is too old for another attempt.
+pub(super) fn has_expired<H: Host>(common: &Common<H>, delivery: &Delivery, now: Duration) -> bool {
+    let age = now.saturating_sub(delivery.received);
+    let retry = common.target(delivery.target).and_then(|target| target.retry.as_ref());
+    retry.is_some_and(|retry| age >= retry.expire_after)
+}
+
+/// Lets go of a body that no further attempt and no letter needs: Envoy has its own copy.
+fn forget_body(target: Option<&Target>, delivery: &mut Delivery) {
+    let Some(target) = target else {
+        return;
+    };
+    let may_be_retried = target.retry.as_ref().is_some_and(|retry| delivery.attempt < retry.max_attempts);
+    if let (Load::One(one), false) = (&mut delivery.load, may_be_retried || target.dead_letter.is_some()) {
+        one.body = None;
+    }
+}
+
+/// Books the end of an attempt: delivered, to be tried again, or given up.
+pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Duration) {
+    let again = match ended.outcome.verdict {
+        Verdict::Delivered => Ok(None),
+        Verdict::Retryable => retry_in(common, &ended, now).map(Some),
+        Verdict::Permanent => Err(ended.outcome.drop_reason()),
+    };
+    let Ended { mut delivery, outcome, elapsed, body_size, .. } = ended;
+    let target = delivery.target;
+    let report = Report {
+        attempt: delivery.attempt,
+        cause: Some(outcome.cause),
+        retry_in: again.ok().flatten(),
+        elapsed: Some(elapsed),
+        ..Report::on(common.name(target), &delivery)
+    };
+    let delivered = outcome.verdict == Verdict::Delivered;
+    journal::write(&common.worker, if delivered { Event::Delivered } else { Event::AttemptFailed }, report);
+    if delivered {
+        common.add(target, Metric::Delivered, signed(delivery.weight()));
+    } else {
+        common.count(target, Metric::AttemptFailures(outcome.cause.failure()));
+    }
+    delivery.last_outcome = Some(outcome.cause);
+    if !matches!(again, Ok(Some(_))) {
+        comparing::responded(common, &mut delivery, outcome.cause, elapsed, body_size);
+    }
+    match again {
+        Ok(None) => {}
+        Ok(Some(delay)) => {
+            delivery.attempt = delivery.attempt.saturating_add(1);
+            common.follow(Step::BackOff(delivery, delay));
+        }
+        Err(reason) => {
+            let attempts = delivery.attempt;
+            common.follow(Step::GiveUp(delivery, attempts, reason));
+        }
+    }
+    common.follow(Step::FreePlace(target));
+}
+
+/// How long to wait before the next attempt; or why there is none. A place to wait is taken.
+fn retry_in<H: Host>(common: &mut Common<H>, ended: &Ended, now: Duration) -> Result<Duration, DropReason> {
+    let delivery = &ended.delivery;
+    let (target, weight) = (delivery.target, delivery.weight());
+    let failed = Failed {
+        attempt: delivery.attempt,
+        age: now.saturating_sub(delivery.received),
+        retry_after: ended.retry_after,
+        random: common.random(),
+        has_place: common.admission.copies(target).is_some_and(|lane| lane.has_places(weight)),
+    };
+    let retry = retry_of(common, target).ok_or(ended.outcome.drop_reason())?;
+    let delay = retry.next(failed, now)?;
+    common.admission.park(target, weight);
+    Ok(delay)
+}
+
+/// What the response to the call that has just ended asks for.
+fn retry_after(worker: &Worker<impl Host>) -> Option<Duration> {
+    let value = worker.call_header("retry-after").ok().filter(|value| !value.is_empty())?;
+    parse_retry_after(&value, worker.wall_clock())
+}

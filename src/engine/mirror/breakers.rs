@@ -1,0 +1,243 @@
+//! The circuit breakers of all targets, and the retries that they do not let pass. Those wait in their places until they may.
+//!
+//! The retries of one target wait together, and one look at the breaker is for all of them. It is taken when the breaker's open time is over, as
+//! soon as this worker knows of a change, and, while probes are in flight, every [`LOOK_EVERY`], because another worker may close the breaker. So
+//! what a target costs while its breaker is open does not depend on how many retries wait.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::backoffs::Backoffs;
+use super::common::Common;
+use super::step::Step;
+use crate::delivery::admission::Weigh;
+use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
+use crate::delivery::cause::Cause;
+use crate::delivery::drop_reason::DropReason;
+use crate::engine::delivery::Delivery;
+use crate::engine::guard::Guard;
+use crate::engine::host::Host;
+
+/// How often the breaker is looked at while probes are in flight.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
+
+/// One for each target of the configuration, in its order.
+pub(super) struct Breakers<H>(Vec<Guarded<H>>);
+
+/// A target's breaker, and what waits for it.
+struct Guarded<H> {
+    guard: Guard<H>,
+    held: Held,
+}
+
+/// The retries of one target that wait for its breaker.
+#[derive(Default)]
+struct Held {
+    /// By the time at which they are too old, and a number that tells those of the same time apart.
+    deliveries: BTreeMap<(Duration, u64), Delivery>,
+    serial: u64,
+    /// When the breaker is looked at next.
+    look_at: Option<Duration>,
+}
+
+impl Held {
+    /// When the breaker is to be looked at; none when nothing waits.
+    fn due(&self) -> Option<Duration> {
+        self.look_at.filter(|_| !self.deliveries.is_empty())
+    }
+
+    fn add(&mut self, delivery: Delivery, expiry: Duration) {
+        self.serial = self.serial.wrapping_add(1);
+        self.deliveries.insert((expiry, self.serial), delivery);
+    }
+
+    /// All that waits. Nothing does afterwards.
+    fn take(&mut self) -> impl Iterator<Item = Delivery> {
+        self.look_at = None;
+        std::mem::take(&mut self.deliveries).into_values()
+    }
+
+    fn look_by<H: Host>(&mut self, common: &mut Common<H>, time: Duration, now: Duration) {
+        if !self.deliveries.is_empty() {
+            self.look_at = Some(self.look_at.map_or(time, |earlier| earlier.min(time)));
+            common.arm_by(time, now);
+        }
+    }
+
+    /// The next that is too old at this time.
+    fn expired(&mut self, time: Duration) -> Option<Delivery> {
+        let oldest = self.deliveries.first_entry().filter(|oldest| oldest.key().0 <= time)?;
+        Some(oldest.remove())
+    }
+
+    /// Gives up those that are too old at that time.
+    fn give_up<H: Host>(&mut self, common: &mut Common<H>, time: Duration) {
+        while let Some(delivery) = self.expired(time) {
+            common.admission.leave(delivery.target, delivery.weight());
+            common.count_queued(delivery.burden(), -1);
+            common.follow(Step::give_up_before_attempt(delivery, DropReason::CircuitOpen));
+        }
+    }
+}
+
+impl Wait {
+    /// How long nothing changes, as far as is known.
+    fn pause(self) -> Duration {
+        match self {
+            Self::Open(left) => left,
+            Self::Probes(left) => left.min(LOOK_EVERY),
+        }
+    }
+
+    /// How long nothing passes for sure.
+    fn at_least(self) -> Duration {
+        match self {
+            Self::Open(left) => left,
+            Self::Probes(_) => Duration::ZERO,
+        }
+    }
+}
+
+impl<H: Host> Breakers<H> {
+    pub(super) fn new(guards: impl Iterator<Item = Guard<H>>) -> Self {
+        Self(guards.map(|guard| Guarded { guard, held: Held::default() }).collect())
+    }
+
+    /// Asks the breaker of a target whether an attempt may be made.
+    pub(super) fn admit(&mut self, common: &mut Common<H>, target: usize, now: Duration) -> Admission {
+        let (Some(Guarded { guard, held }), Some(metrics)) = (self.0.get_mut(target), common.metrics(target)) else {
+            return Admission::Deny(Wait::Open(Duration::ZERO));
+        };
+        let admission = guard.admit(metrics, now);
+        if let Admission::Pass(Permit::Counted(_) | Permit::Unseen) = admission {
+            held.look_by(common, now, now);
+        }
+        admission
+    }
+
+    /// Tells a target's breaker how an attempt ended; `cause` is for the log.
+    pub(super) fn settle(
+        &mut self,
+        common: &mut Common<H>,
+        target: usize,
+        permit: Permit,
+        sample: Option<Sample>,
+        cause: Option<Cause>,
+        now: Duration,
+    ) {
+        let Some(Guarded { guard, held }) = self.0.get_mut(target) else {
+            return;
+        };
+        if let Some(metrics) = common.metrics(target) {
+            guard.settle(permit, sample, cause, metrics, now);
+        }
+        if let Permit::Probe(_) = permit {
+            held.look_by(common, now, now);
+        }
+    }
+
+    /// The breaker does not let an attempt pass. A first attempt is dropped. A retry waits on in its place and spends nothing on that, unless it
+    /// is too old before the breaker can let it pass.
+    pub(super) fn hold(&mut self, common: &mut Common<H>, delivery: Delivery, wait: Wait, now: Duration) {
+        let expiry = expiry_of_retry(common, &delivery).filter(|expiry| *expiry > now.saturating_add(wait.at_least()));
+        let place = expiry.filter(|_| common.admission.park(delivery.target, delivery.weight()));
+        let (Some(expiry), Some(Guarded { held, .. })) = (place, self.0.get_mut(delivery.target)) else {
+            common.follow(Step::give_up_before_attempt(delivery, DropReason::CircuitOpen));
+            return;
+        };
+        common.count_queued(delivery.burden(), 1);
+        held.add(delivery, expiry);
+        held.look_by(common, now.saturating_add(wait.pause()), now);
+    }
+
+    /// True when it is time to look at the breaker of a target for those that wait for it.
+    pub(super) fn is_due(&self, target: usize, now: Duration) -> bool {
+        self.0.get(target).and_then(|guarded| guarded.held.due()).is_some_and(|due| due <= now)
+    }
+
+    /// When the first breaker is to be looked at.
+    pub(super) fn due(&self) -> Option<Duration> {
+        self.0.iter().filter_map(|guarded| guarded.held.due()).min()
+    }
+
+    /// Looks at the breaker of a target for all that wait for it.
+    pub(super) fn ask(&mut self, common: &mut Common<H>, backoffs: &mut Backoffs, target: usize, now: Duration) {
+        let Some(Guarded { guard, held }) = self.0.get_mut(target) else {
+            return;
+        };
+        held.look_at = None;
+        held.give_up(common, now);
+        if held.deliveries.is_empty() {
+            return;
+        }
+        match guard.outlook(now) {
+            Outlook::Closed => {
+                // All that waited go, each after a back-off, so that they do not come at once.
+                for delivery in held.take() {
+                    let random = common.random();
+                    let retry = common.target(target).and_then(|target| target.retry.as_ref());
+                    let attempts = delivery.attempt.saturating_sub(1);
+                    let delay = retry.map_or(Duration::ZERO, |retry| retry.backoff.delay(attempts, random));
+                    // They keep the places that they have, and are counted as waiting already.
+                    let due = now.saturating_add(delay);
+                    backoffs.add_counted(delivery, due);
+                    common.arm_by(due, now);
+                }
+            }
+            // The one that is too old first. It decides about the others.
+            Outlook::Probe if common.admission.copies(target).is_some_and(|lane| lane.has_room()) => {
+                let waiting = held.deliveries.len();
+                if let Some((_, probe)) = held.deliveries.pop_first() {
+                    common.follow(Step::Unpark(probe));
+                    common.follow(Step::ProbeSent { target, waiting });
+                }
+            }
+            Outlook::Probe => held.look_by(common, now.saturating_add(LOOK_EVERY), now),
+            Outlook::Denied(wait) => {
+                held.look_by(common, now.saturating_add(wait.pause()), now);
+                held.give_up(common, now.saturating_add(wait.at_least()));
+            }
+        }
+    }
+
+    /// A probe was let go while so many waited, itself included. Unless it waits again, the breaker may let pass another one.
+    pub(super) fn probe_sent(&mut self, common: &mut Common<H>, target: usize, waiting: usize, now: Duration) {
+        let Some(Guarded { held, .. }) = self.0.get_mut(target) else {
+            return;
+        };
+        if held.deliveries.len() >= waiting {
+            // Another worker was faster.
+            held.look_by(common, now.saturating_add(LOOK_EVERY), now);
+        } else if !held.deliveries.is_empty() {
+            common.follow(Step::AskBreaker(target));
+        }
+    }
+
+    /// All that waits for the breaker of a target. Nothing does afterwards.
+    pub(super) fn take(&mut self, target: usize) -> Vec<Delivery> {
+        self.0.get_mut(target).map(|guarded| guarded.held.take().collect()).unwrap_or_default()
+    }
+
+    /// Lets go of the breakers that none of the others uses: this was the last to know them.
+    pub(super) fn leave<'a>(&mut self, common: &Common<H>, others: impl Iterator<Item = &'a Self> + Clone)
+    where
+        H: 'a,
+    {
+        for (target, Guarded { guard, .. }) in self.0.iter_mut().enumerate() {
+            let of_name = || others.clone().flat_map(|other| &other.0).filter(|other| other.guard.has_name_of(guard));
+            let (has_name, is_shared) = (of_name().next().is_some(), of_name().any(|other| other.guard.shares_with(guard)));
+            if let Some(metrics) = common.metrics(target).filter(|_| !has_name) {
+                guard.show_closed(metrics);
+            }
+            if !is_shared {
+                guard.leave();
+            }
+        }
+    }
+}
+
+/// When a retry is too old; none for a first attempt.
+fn expiry_of_retry<H: Host>(common: &Common<H>, delivery: &Delivery) -> Option<Duration> {
+    let retry = common.target(delivery.target)?.retry.as_ref().filter(|_| delivery.attempt > 1)?;
+    Some(delivery.received.saturating_add(retry.expire_after))
+}

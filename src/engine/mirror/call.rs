@@ -1,0 +1,124 @@
+//! Calls, for attempts and for letters: how they are put together, and how they end.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use super::common::Common;
+use crate::delivery::cause::Cause;
+use crate::delivery::drop_reason::DropReason;
+use crate::delivery::outcome::{may_be_made_by_envoy, End, Outcome};
+use crate::engine::delivery::{Batch, Delivery, Load};
+use crate::engine::host::{Buffer, Host};
+use crate::engine::worker::{number, Worker};
+use crate::http::grpc;
+use crate::rewrite::items::Format;
+use crate::rewrite::reading::Reading;
+use crate::rewrite::shape::{Attempt, Call, Source};
+
+/// How much of a response of Envoy's own is read to learn what happened.
+const ENVOYS_TEXT: usize = 512;
+
+/// What a request is put together for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// To be sent to its target.
+    Call,
+    /// To be shown in a letter, where an item of a batch stands by itself.
+    Letter,
+}
+
+/// Why no call was made.
+pub(super) enum NoCall {
+    /// The request cannot be made what its target asks for, and is given up for that reason.
+    Unfit(DropReason),
+    /// It failed like an attempt.
+    Failed(Cause),
+}
+
+/// The end of a call, as the callback tells it.
+#[derive(Clone, Copy)]
+pub(super) struct Response {
+    /// How many headers it has; 0 if there was none.
+    pub(super) headers: u32,
+    pub(super) body_size: usize,
+}
+
+impl<H: Host> Common<H> {
+    /// What is asked of Envoy for a delivery, of whose request this was read. `at` gives the time at which its request was complete, since 1970.
+    pub(super) fn call<'r>(
+        &self,
+        delivery: &'r Delivery,
+        reading: Option<&'r Reading<'_>>,
+        number: u32,
+        span_id: [u8; 8],
+        form: Form,
+        at: impl FnOnce() -> Duration,
+    ) -> Result<Call<'r>, NoCall> {
+        let target = self.target(delivery.target).ok_or(NoCall::Failed(Cause::HostError))?;
+        let is_shown = form == Form::Letter;
+        let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id, is_shown };
+        let guard = &self.config.loop_guard;
+        let call = match &delivery.load {
+            Load::One(one) => {
+                let at = if target.reads.time { at() } else { Duration::ZERO };
+                let reading = reading.ok_or(NoCall::Failed(Cause::HostError))?;
+                target.shape.call(&Source { reading, answered: one.answered.as_deref(), at }, &attempt, guard)
+            }
+            Load::Batch(batch) => {
+                let format = target.batch.map(|batch| batch.format).filter(|_| !is_shown);
+                target.shape.batch_call(&batch.line, batch.body(format), &attempt, guard)
+            }
+        };
+        call.map_err(|unfit| match DropReason::of_unfit(unfit) {
+            Some(reason) => NoCall::Unfit(reason),
+            None => NoCall::Failed(Cause::HeadersTooLarge),
+        })
+    }
+
+    /// Reads how a call ended that was made so long ago, with as few host calls as it takes.
+    pub(super) fn outcome(&self, target: usize, is_grpc: bool, elapsed: Duration, response: Response) -> Outcome {
+        let Response { headers, body_size } = response;
+        if headers == 0 {
+            let timeout = self.target(target).map_or(Duration::ZERO, |target| target.timeout);
+            return self.judge(target, End::NoResponse { elapsed, timeout });
+        }
+        let status: Option<u16> = number(self.worker.call_header(":status"));
+        let grpc = (is_grpc && status == Some(200)).then(|| grpc_status(&self.worker));
+        let mut from_upstream = true;
+        let mut text = Vec::new();
+        if grpc.map(grpc::http_status).or(status).is_some_and(may_be_made_by_envoy) {
+            from_upstream = self.worker.call_header("x-envoy-upstream-service-time").is_ok_and(|time| !time.is_empty());
+            if !from_upstream {
+                text = match grpc {
+                    Some(_) => self.worker.call_header("grpc-message").unwrap_or_default(),
+                    None if body_size > 0 => {
+                        self.worker.buffer(Buffer::CallResponseBody, body_size.min(ENVOYS_TEXT)).unwrap_or_default()
+                    }
+                    None => Vec::new(),
+                };
+            }
+        }
+        self.judge(target, End::Response { status, from_upstream, text: &text, grpc })
+    }
+
+    pub(super) fn judge(&self, target: usize, end: End<'_>) -> Outcome {
+        self.target(target).map_or(Outcome::HOST_ERROR, |target| target.policy.judge(end))
+    }
+}
+
+impl Batch {
+    /// The body of a call: the items in their format, or a single one as it is.
+    fn body(&self, format: Option<Format>) -> Cow<'_, [u8]> {
+        let mut items = self.items.iter().map(|item| item.json.as_slice());
+        match format {
+            Some(format) => Cow::Owned(format.join(items)),
+            None => Cow::Borrowed(items.next().unwrap_or_default()),
+        }
+    }
+}
+
+/// The status of gRPC of the call that has just ended: in its headers, if there was nothing else, or in its trailers.
+fn grpc_status(worker: &Worker<impl Host>) -> u32 {
+    let status = number(worker.call_header("grpc-status"));
+    status.or_else(|| number(worker.call_trailer("grpc-status"))).unwrap_or(grpc::UNKNOWN)
+}

@@ -1,0 +1,140 @@
+//! What all owners work with: the host, the configuration, its metrics, random ids, the work of the callback at hand, admission, and the list of
+//! what follows.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::admission::Admission;
+use super::step::Step;
+use crate::config::{Config, Target};
+use crate::delivery::drop_reason::DropReason;
+use crate::engine::delivery::Burden;
+use crate::engine::host::Host;
+use crate::engine::ids::{random_id, RandomPool};
+use crate::engine::journal::{self, Report};
+use crate::engine::metrics::TargetMetrics;
+use crate::engine::worker::Worker;
+use crate::observe::log_event::Event;
+use crate::observe::metrics::Metric;
+
+/// A callback begins nothing further that takes work once it has done this part of what one request may cause.
+const SHARE: usize = 4;
+
+/// See the module.
+pub(in crate::engine) struct Common<H> {
+    pub(in crate::engine) worker: Rc<Worker<H>>,
+    pub(in crate::engine) config: Config,
+    pub(in crate::engine) admission: Admission,
+    /// What follows from what has happened, in its order; [`carry_out`](super::Mirror) takes it from here.
+    pub(super) steps: Vec<Step>,
+    pub(super) metrics: Vec<TargetMetrics<H>>,
+    pub(super) random: RandomPool,
+    /// Work that was done in this callback.
+    work: usize,
+    /// When the root ticks next.
+    armed: Option<Duration>,
+}
+
+impl<H: Host> Common<H> {
+    pub(super) fn new(worker: &Rc<Worker<H>>, config: Config, metrics: Vec<TargetMetrics<H>>, random: RandomPool) -> Self {
+        Self {
+            worker: Rc::clone(worker),
+            admission: Admission::new(&config),
+            config,
+            steps: Vec::new(),
+            metrics,
+            random,
+            work: 0,
+            armed: None,
+        }
+    }
+
+    /// Adds to what follows.
+    pub(super) fn follow(&mut self, step: Step) {
+        self.steps.push(step);
+    }
+
+    pub(super) fn target(&self, target: usize) -> Option<&Target> {
+        self.config.targets.get(target)
+    }
+
+    pub(super) fn name(&self, target: usize) -> &str {
+        self.target(target).map_or("", |target| target.name.as_str())
+    }
+
+    pub(super) fn id(&mut self) -> Uuid {
+        random_id(self.bytes())
+    }
+
+    pub(super) fn random(&mut self) -> u64 {
+        u64::from_le_bytes(self.bytes())
+    }
+
+    pub(super) fn bytes<const N: usize>(&mut self) -> [u8; N] {
+        let Self { random, worker, .. } = self;
+        random.take(|block| worker.random(block))
+    }
+
+    /// A callback begins.
+    pub(super) fn begin(&mut self) {
+        self.work = 0;
+    }
+
+    /// Counts work that was done in this callback.
+    pub(super) fn spend(&mut self, work: usize) {
+        self.work = self.work.saturating_add(work);
+    }
+
+    /// True when this callback has done its share.
+    pub(super) fn is_spent(&self) -> bool {
+        self.work >= self.config.reading.max_work / SHARE
+    }
+
+    /// Makes sure that the root ticks when something is due.
+    pub(super) fn arm_by(&mut self, due: Duration, now: Duration) {
+        if self.armed.is_none_or(|armed| due < armed) {
+            self.arm(Some(due), now);
+        }
+    }
+
+    pub(super) fn arm(&mut self, next: Option<Duration>, now: Duration) {
+        self.armed = next;
+        // A tick that came a moment too early would only have to come again.
+        let period = next.map(|next| next.saturating_sub(now).saturating_add(Duration::from_micros(999)));
+        self.worker.set_tick_period(period);
+    }
+
+    pub(super) fn metrics(&self, target: usize) -> Option<&TargetMetrics<H>> {
+        self.metrics.get(target)
+    }
+
+    pub(super) fn count(&self, target: usize, metric: Metric) {
+        self.add(target, metric, 1);
+    }
+
+    pub(super) fn add(&self, target: usize, metric: Metric, amount: i64) {
+        if let Some(metrics) = self.metrics.get(target) {
+            metrics.add(metric, amount);
+        }
+    }
+
+    /// Counts copies as waiting (1), or no longer so (-1).
+    pub(super) fn count_queued(&self, burden: Burden, sign: i64) {
+        self.add(burden.target, Metric::Queued, sign.saturating_mul(signed(burden.copies)));
+        self.add(burden.target, Metric::QueuedBytes, sign.saturating_mul(signed(burden.bytes)));
+    }
+
+    /// Counts a request of which nothing is held as dropped.
+    pub(super) fn drop_unsent(&self, target: usize, id: Option<Uuid>, correlation_id: &str, reason: DropReason) {
+        let report = Report { delivery_id: id, correlation_id, reason: Some(reason), ..Report::of(self.name(target)) };
+        journal::write(&self.worker, Event::GivenUp, report);
+        self.count(target, Metric::Dropped(reason));
+    }
+}
+
+/// A number as metrics take it; what is too large for that is as large as can be.
+pub(super) fn signed<N: TryInto<i64>>(number: N) -> i64 {
+    number.try_into().unwrap_or(i64::MAX)
+}

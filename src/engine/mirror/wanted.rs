@@ -1,0 +1,128 @@
+//! Who wants a request, and what for.
+
+use std::cell::OnceCell;
+use std::ops::Deref;
+use std::rc::Rc;
+use std::time::Duration;
+
+use crate::config::{Reads, Target};
+use crate::engine::host::Host;
+use crate::engine::worker::Worker;
+use crate::rewrite::capture::{CapturedHead, Needs};
+use crate::template::Answered;
+
+/// Targets of a configuration, a bit each: there are at most 32.
+#[derive(Clone, Copy, Default)]
+pub(in crate::engine) struct Targets(u32);
+
+impl Targets {
+    pub(in crate::engine) fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(super) fn insert(&mut self, target: usize) {
+        self.0 |= u32::try_from(target).ok().and_then(|target| 1_u32.checked_shl(target)).unwrap_or(0);
+    }
+
+    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
+        (0..32).filter(move |target| self.0 & (1 << target) != 0)
+    }
+
+    /// Those that are among others, too.
+    pub(super) fn and(self, others: Self) -> Self {
+        Self(self.0 & others.0)
+    }
+
+    /// Those that are not among others.
+    pub(super) fn without(self, others: Self) -> Self {
+        Self(self.0 & !others.0)
+    }
+
+    pub(super) fn has(self, target: usize) -> bool {
+        self.iter().any(|other| other == target)
+    }
+}
+
+/// Who wants a request, and what for.
+#[derive(Clone, Copy, Default)]
+pub(in crate::engine) struct Wanted {
+    /// Those that get it once it is complete.
+    pub(in crate::engine) now: Targets,
+    /// Those that wait for the primary's answer.
+    pub(in crate::engine) later: Targets,
+    /// Those whose answers are compared with the primary's.
+    pub(in crate::engine) compared: Targets,
+    /// Those of them for which the body decides; nothing is counted for them yet.
+    pub(super) undecided: Targets,
+    /// Those for which the body decides whether they are counted, and which get nothing: their sample leaves the request out.
+    pub(super) left_out: Targets,
+    pub(super) needs: Needs,
+    /// What else must be kept for one of them.
+    pub(in crate::engine) reads: Reads,
+}
+
+impl Wanted {
+    pub(in crate::engine) fn is_empty(self) -> bool {
+        self.now.is_empty() && self.later.is_empty() && self.left_out.is_empty()
+    }
+
+    /// The same once all is decided.
+    pub(super) fn decided(self) -> Self {
+        Self { undecided: Targets::default(), left_out: Targets::default(), ..self }
+    }
+
+    /// Leaves of its targets those that `choose` leaves.
+    pub(super) fn limited(self, choose: impl Fn(Targets) -> Targets) -> Self {
+        Self {
+            now: choose(self.now),
+            later: choose(self.later),
+            compared: choose(self.compared),
+            undecided: choose(self.undecided),
+            left_out: choose(self.left_out),
+            ..self
+        }
+    }
+}
+
+/// A complete request.
+#[derive(Clone)]
+pub(in crate::engine) struct Complete {
+    pub(in crate::engine) head: Rc<CapturedHead>,
+    pub(in crate::engine) body: Rc<Vec<u8>>,
+    /// The primary's answer, if it was waited for.
+    pub(in crate::engine) answered: Option<Rc<Answered>>,
+}
+
+impl Complete {
+    /// The bytes it takes to hold.
+    pub(super) fn size(&self) -> usize {
+        let answer_size = self.answered.as_ref().map_or(0, |answered| answered.headers.size());
+        self.head.size().saturating_add(self.body.capacity()).saturating_add(answer_size)
+    }
+}
+
+/// The time, read once, and only if somebody asks.
+pub(super) struct Now<H> {
+    worker: Rc<Worker<H>>,
+    time: OnceCell<Duration>,
+}
+
+impl<H: Host> Now<H> {
+    pub(super) fn new(worker: &Rc<Worker<H>>) -> Self {
+        Self { worker: Rc::clone(worker), time: OnceCell::new() }
+    }
+}
+
+impl<H: Host> Deref for Now<H> {
+    type Target = Duration;
+
+    fn deref(&self) -> &Duration {
+        self.time.get_or_init(|| self.worker.monotonic())
+    }
+}
+
+/// True for a target whose requests are counted as matched when they become items of a batch, or are given up before, all that have come at
+/// once. What waits for the primary's answer is counted before that: it may wait for long.
+pub(super) fn is_counted_later(target: &Target) -> bool {
+    target.batch.is_some() && target.after.is_none()
+}

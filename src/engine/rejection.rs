@@ -1,0 +1,78 @@
+//! Why a configuration is not put in force.
+
+use std::fmt::{self, Display, Formatter};
+
+use super::host::HostError;
+use crate::config::problem::Problem;
+
+/// One reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rejection {
+    /// The configuration has a problem.
+    Invalid(Problem),
+    /// This Envoy cannot run it.
+    CannotRun(CannotRun),
+}
+
+/// What Envoy refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum CannotRun {
+    /// A host call that a `capability_restriction_config` leaves out, and what is impossible without it.
+    Refused { call: &'static str, without: &'static str, status: Option<HostError> },
+    /// The metrics of a target cannot be defined.
+    NoMetrics { target: String, error: HostError },
+}
+
+impl CannotRun {
+    /// A host call that is needed and refused.
+    pub(super) const fn refused(call: &'static str, without: &'static str) -> Self {
+        Self::Refused { call, without, status: None }
+    }
+
+    /// The same with the status that the call returned.
+    pub(super) const fn refused_with(call: &'static str, without: &'static str, status: HostError) -> Self {
+        Self::Refused { call, without, status: Some(status) }
+    }
+}
+
+impl From<Problem> for Rejection {
+    fn from(problem: Problem) -> Self {
+        Self::Invalid(problem)
+    }
+}
+
+impl From<CannotRun> for Rejection {
+    fn from(error: CannotRun) -> Self {
+        Self::CannotRun(error)
+    }
+}
+
+impl std::error::Error for Rejection {}
+
+impl Display for Rejection {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Invalid(problem) => problem.fmt(f),
+            Self::CannotRun(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for CannotRun {}
+
+impl Display for CannotRun {
+    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Refused { call, without, status } => {
+                write!(
+                    f,
+                    "capabilities: Envoy refuses the host call {call}, without which {without}; put it into capability_restriction_config"
+                )?;
+                status.map_or(Ok(()), |HostError(status)| write!(f, " (status {status})"))
+            }
+            Self::NoMetrics { target, error: HostError(status) } => {
+                write!(f, "targets: Envoy does not define the metrics of {target:?}: status {status}")
+            }
+        }
+    }
+}
