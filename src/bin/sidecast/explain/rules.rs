@@ -15,18 +15,17 @@ use sidecast::select::{BodyValues, Matcher, Parameters, Request, Verdict};
 
 use super::request::Asked;
 
-/// Whether a target wants a request.
+/// What there is to say of the rules of a target.
 pub(super) enum Matches {
-    /// It does; what is worth telling about that.
+    /// They hold; what is worth telling about that.
     Yes(Option<String>),
-    /// It does not: why, and what of each rule does not hold.
-    No(&'static str, Vec<String>),
-    /// Its rules look at the body, which cannot be read: what is counted, and why.
-    Unread(&'static str, &'static str),
+    /// They do not: why, and what of each rule does not hold.
+    No(Vec<String>),
+    /// They cannot be held against the request.
+    Unread(&'static str),
 }
 
-const PATTERNS: Matches =
-    Matches::Unread("dropped.work_limit", "its patterns are held against more text than `limits.max_work_bytes` allows");
+const PATTERNS: Matches = Matches::Unread("its patterns are held against more text than `limits.max_work_bytes` allows");
 
 /// Holds the rules of a target against a request.
 pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked: &Asked<'_>, head: &RequestHead<'_>) -> Matches {
@@ -46,16 +45,10 @@ pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked
     let body = match reading.look_into_body().and_then(|body| BodyValues::read(&config.matched_pointers, body)) {
         Ok(body) => body,
         Err(Unread::TooMuchWork) if verdict == Verdict::ByBody => {
-            return Matches::Unread(
-                "dropped.work_limit",
-                "its rules look at the body, which takes more work than `limits.max_work_bytes`",
-            );
+            return Matches::Unread("its rules look at the body, which takes more work than `limits.max_work_bytes`");
         }
         Err(_) if verdict == Verdict::ByBody => {
-            return Matches::Unread(
-                "dropped.body_not_json",
-                "its rules look at the body, which is no JSON, or encoded in a way that is not read",
-            );
+            return Matches::Unread("its rules look at the body, which is no JSON, or encoded in a way that is not read");
         }
         Err(_) => BodyValues::default(),
     };
@@ -69,9 +62,9 @@ pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked
     }
     let tried = Tried { asked, head, body: &body };
     if let Some(place) = except.iter().position(|rule| tried.holds(rule)) {
-        return Matches::No("a rule of `except` matches", vec![format!("except[{place}] holds")]);
+        return Matches::No(vec!["a rule of `except` matches".to_owned(), format!("except[{place}] holds")]);
     }
-    Matches::No("no rule matches", tried.failed(rules))
+    Matches::No(tried.failed(rules))
 }
 
 /// A request that rules are held against, one by one.
@@ -91,7 +84,7 @@ impl Tried<'_> {
     /// What of each rule does not hold.
     fn failed(&self, rules: &[Rule]) -> Vec<String> {
         let headers = &self.asked.headers;
-        let mut failed = Vec::new();
+        let mut failed = vec!["no rule matches".to_owned()];
         for (index, rule) in rules.iter().enumerate() {
             let mut add = |place: &dyn Display, text: String| failed.push(format!("match[{index}].{place}: {text}"));
             if let Some(methods) = &rule.methods {

@@ -1,0 +1,200 @@
+//! A host on which the engine runs once, for the request that is asked about: it records calls and counters. No call ends, and no time passes.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::time::{Duration, SystemTime};
+
+use sidecast::config::Config;
+use sidecast::delivery::outcome::Cause;
+use sidecast::engine::contexts::Engine;
+use sidecast::engine::host::{Buffer, Headers, Host, HostError};
+use sidecast::engine::worker::Worker;
+use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::observe::metrics::Kind;
+
+use super::made;
+use super::request::Asked;
+
+const ROOT: u32 = 1;
+const STREAM: u32 = 2;
+
+const NOT_FOUND: HostError = HostError(1);
+
+/// A copy, as the engine sends it.
+pub(super) struct Copy {
+    pub(super) headers: HeaderMap,
+    pub(super) body: Vec<u8>,
+}
+
+impl Copy {
+    pub(super) fn header<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
+        self.headers.get_all(name).next().unwrap_or_default()
+    }
+}
+
+pub(super) struct Recorder<'a> {
+    text: &'a str,
+    config: &'a Config,
+    asked: &'a Asked<'a>,
+    at: Duration,
+    /// How many words of random bytes were given.
+    pub(super) words: Cell<u64>,
+    /// The names of metrics, each at its number.
+    names: RefCell<Vec<String>>,
+    /// Those that went up.
+    moved: RefCell<Vec<String>>,
+    copies: RefCell<Vec<Copy>>,
+}
+
+impl<'a> Recorder<'a> {
+    /// Runs the engine under a configuration, of this text.
+    pub(super) fn run(text: &'a str, config: &'a Config, asked: &'a Asked<'a>) -> Self {
+        let recorder = Self {
+            text,
+            config,
+            asked,
+            at: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
+            words: Cell::default(),
+            names: RefCell::default(),
+            moved: RefCell::default(),
+            copies: RefCell::default(),
+        };
+        let mut engine = Engine::new(Rc::new(Worker::new(&recorder)));
+        engine.create(ROOT, 0);
+        engine.configure(ROOT, text.len());
+        engine.create(STREAM, ROOT);
+        // What asks for an upgrade does not end with its headers.
+        engine.request_headers(STREAM, false);
+        engine.request_body(STREAM, asked.body.len(), true);
+        if asked.answered.is_some() {
+            engine.response_headers(STREAM, true);
+            engine.done(STREAM);
+        }
+        // Batches go, some of them later if they take much work, and so do attempts.
+        engine.done(ROOT);
+        for _ in 0..config.targets.len().saturating_mul(2) {
+            engine.tick(ROOT);
+        }
+        drop(engine);
+        recorder
+    }
+
+    /// The names of a target's statistics that went up, in the order in which they did.
+    pub(super) fn moved(&self, target: &str) -> Vec<String> {
+        let prefix = format!("sidecast.{target}.");
+        self.moved.borrow().iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
+    }
+
+    /// The copies by their targets.
+    pub(super) fn take_copy(&self, target: &str) -> Option<Copy> {
+        let mut copies = self.copies.borrow_mut();
+        let place = copies.iter().position(|copy| copy.header(b"x-sidecast-target") == target.as_bytes())?;
+        Some(copies.swap_remove(place))
+    }
+
+    fn map(&self, map: Headers) -> Result<&HeaderMap, HostError> {
+        match (map, &self.asked.answered) {
+            (Headers::Request, _) => Ok(&self.asked.headers),
+            (Headers::Response, Some(answered)) => Ok(&answered.headers),
+            _ => Err(NOT_FOUND),
+        }
+    }
+}
+
+impl Host for &Recorder<'_> {
+    fn monotonic(&self) -> Result<Duration, HostError> {
+        Ok(Duration::ZERO)
+    }
+
+    fn wall_clock(&self) -> Result<Duration, HostError> {
+        Ok(self.at)
+    }
+
+    fn random(&self, block: &mut [u8]) -> bool {
+        for chunk in block.chunks_exact_mut(8) {
+            chunk.copy_from_slice(&made::word(self.words.get()));
+            self.words.set(self.words.get().saturating_add(1));
+        }
+        true
+    }
+
+    fn environment_variable(&self, name: &str) -> Option<String> {
+        Some(made::variable(name))
+    }
+
+    fn refuses_environment(&self) -> bool {
+        false
+    }
+
+    fn buffer(&self, kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError> {
+        let bytes = match kind {
+            Buffer::PluginConfiguration => self.text.as_bytes(),
+            Buffer::RequestBody => self.asked.body,
+            _ => return Err(NOT_FOUND),
+        };
+        Ok(bytes.iter().take(max_size).copied().collect())
+    }
+
+    fn header_pairs(&self, map: Headers) -> Result<Vec<u8>, HostError> {
+        Ok(self.map(map)?.filtered(|_, _| true).serialize_with(&Pairs::default()))
+    }
+
+    fn header(&self, map: Headers, name: &str) -> Result<Vec<u8>, HostError> {
+        Ok(self.map(map)?.get_all(name.as_bytes()).next().unwrap_or_default().to_vec())
+    }
+
+    fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError> {
+        match (path, &self.asked.answered) {
+            (["response", "flags"], _) => Ok(0_u64.to_le_bytes().to_vec()),
+            (["response", "code"], Some(answered)) => Ok(u64::from(answered.status).to_le_bytes().to_vec()),
+            _ => {
+                let place = self.config.properties.iter().position(|other| other == path);
+                place.map(|place| made::property(place, path)).ok_or(NOT_FOUND)
+            }
+        }
+    }
+
+    fn shared_data<'room>(&self, _key: &str, _room: &'room mut [u8]) -> Result<(&'room [u8], u32), HostError> {
+        Ok((&[], 0))
+    }
+
+    fn set_shared_data(&self, _key: &str, _value: &[u8], _version: u32) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn http_call(&self, _cluster: &str, headers: &[u8], body: &[u8], _timeout: Duration) -> Result<u32, (Cause, HostError)> {
+        let copy = Copy { headers: HeaderMap::new(headers.to_vec()), body: body.to_vec() };
+        // A dead letter is not taken, so that its reason is counted.
+        if copy.header(b"x-sidecast-target").is_empty() {
+            return Err((Cause::UnknownCluster, NOT_FOUND));
+        }
+        let mut copies = self.copies.borrow_mut();
+        copies.push(copy);
+        u32::try_from(copies.len()).map_err(|_| (Cause::UnknownCluster, NOT_FOUND))
+    }
+
+    fn define_metric(&self, _kind: Kind, name: &str) -> Result<u32, HostError> {
+        let mut names = self.names.borrow_mut();
+        names.push(name.to_owned());
+        u32::try_from(names.len().saturating_sub(1)).map_err(|_| NOT_FOUND)
+    }
+
+    fn increment_metric(&self, id: u32, offset: i64) -> bool {
+        let names = self.names.borrow();
+        let name = usize::try_from(id).ok().and_then(|id| names.get(id)).filter(|_| offset > 0);
+        self.moved.borrow_mut().extend(name.cloned());
+        true
+    }
+
+    fn record_metric(&self, _id: u32, _value: u64) -> bool {
+        true
+    }
+
+    fn set_tick_period(&self, _period: Option<Duration>) -> Result<(), HostError> {
+        Ok(())
+    }
+
+    fn done(&self) -> Result<(), HostError> {
+        Ok(())
+    }
+}
