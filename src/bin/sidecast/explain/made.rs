@@ -1,13 +1,12 @@
 //! What only Envoy knows, or is random, and is made up here. Ids are told by their last digit.
 
 use data_encoding::HEXLOWER;
-use sidecast::config::Config;
 use sidecast::engine::ids::random_id;
 use sidecast::http::loop_mark;
 use sidecast::http::text::text_of;
 use sidecast::template::property;
 
-use super::recorder::Copy;
+use super::recorder::{Recorder, Sent};
 
 /// The request id that Envoy would give.
 pub(super) const REQUEST_ID: &str = "00000000-0000-4000-8000-000000000001";
@@ -38,31 +37,32 @@ pub(super) fn property(place: usize, path: &[impl AsRef<str>]) -> Vec<u8> {
     forms.into_iter().find(|form| property::text(&path, form.clone()).is_some()).unwrap_or_default()
 }
 
-/// What stands in a copy that the engine made, and what is shown in its place.
-pub(super) fn replaced(
-    config: &Config,
-    variables: &[String],
-    copy: &Copy,
-    words: u64,
-    is_batch: bool,
-    is_correlated: bool,
-) -> Vec<(String, String)> {
-    let mark = text_of(copy.header(loop_mark::HEADER.as_bytes()));
+/// What the engine made that stands in a copy, and what is shown in its place.
+pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> Vec<(String, String)> {
+    let config = recorder.config;
+    let mark = text_of(sent.header(loop_mark::HEADER.as_bytes()));
     let own_id = if is_batch { BATCH_ID } else { DELIVERY_ID };
     let mut replaced = vec![(mark.to_string(), config.loop_guard.mark(own_id).into_owned())];
-    let ids: Vec<String> = (0..words).map(id).collect();
+    let is_correlated = recorder.asked.headers.get_all(config.correlation.header.as_bytes()).next().is_some();
+    let ids: Vec<String> = (0..recorder.words.get()).map(id).collect();
     let own = ids.iter().position(|id| mark.starts_with(id));
+    let body = String::from_utf8_lossy(&sent.body);
+    // Of the correlation id and the id of an item, the former is made first, and the latter often right before that of its batch.
+    let mut has_seen = false;
     for (place, id) in ids.into_iter().enumerate() {
-        let is_item = is_batch && (is_correlated || own == place.checked_add(2));
-        let shown = match own {
-            Some(own) if own == place => own_id,
-            _ if is_item => DELIVERY_ID,
-            _ => CORRELATION_ID,
+        let shown = if own == Some(place) {
+            own_id
+        } else if is_batch && (is_correlated || has_seen || own == place.checked_add(2)) {
+            DELIVERY_ID
+        } else {
+            CORRELATION_ID
         };
+        has_seen |= body.contains(&id);
         replaced.push((id, shown.to_owned()));
+        let span = HEXLOWER.encode(&word(place as u64));
+        replaced.push((format!("-{span}-"), SPAN_ID.to_owned()));
     }
-    replaced.extend((0..words).map(|number| (format!("-{}-", HEXLOWER.encode(&word(number))), SPAN_ID.to_owned())));
-    replaced.extend(variables.iter().map(|shown| (shown.clone(), shown.clone())));
+    replaced.extend(recorder.variables.borrow().iter().map(|shown| (shown.clone(), shown.clone())));
     for (place, path) in config.properties.iter().enumerate() {
         let sent = property::text(path, property(place, path)).filter(|sent| sent != "true");
         replaced.extend(sent.map(|sent| (sent, format!("${{property:{}}}", path.join(".")))));

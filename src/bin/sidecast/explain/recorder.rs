@@ -18,15 +18,19 @@ use super::request::Asked;
 const ROOT: u32 = 1;
 const STREAM: u32 = 2;
 
+/// The header in which a copy names its target. Dead letters have none.
+const TARGET: &[u8] = b"x-sidecast-target";
+
 const NOT_FOUND: HostError = HostError(1);
 
 /// A copy, as the engine sends it.
-pub(super) struct Copy {
+#[derive(Clone)]
+pub(super) struct Sent {
     pub(super) headers: HeaderMap,
     pub(super) body: Vec<u8>,
 }
 
-impl Copy {
+impl Sent {
     pub(super) fn header<'a>(&'a self, name: &'a [u8]) -> &'a [u8] {
         self.headers.get_all(name).next().unwrap_or_default()
     }
@@ -34,31 +38,24 @@ impl Copy {
 
 pub(super) struct Recorder<'a> {
     text: &'a str,
-    config: &'a Config,
-    asked: &'a Asked<'a>,
-    at: Duration,
+    pub(super) config: &'a Config,
+    pub(super) asked: &'a Asked<'a>,
     /// How many words of random bytes were given.
     pub(super) words: Cell<u64>,
-    /// The names of metrics, each at its number.
-    names: RefCell<Vec<String>>,
-    /// Those that went up.
+    /// The environment variables that were read, as they stand.
+    pub(super) variables: RefCell<Vec<String>>,
+    /// The names of metrics, each at its number, and those that went up.
+    metrics: RefCell<Vec<String>>,
     moved: RefCell<Vec<String>>,
-    copies: RefCell<Vec<Copy>>,
+    sent: RefCell<Vec<Sent>>,
 }
 
 impl<'a> Recorder<'a> {
     /// Runs the engine under a configuration, of this text.
     pub(super) fn run(text: &'a str, config: &'a Config, asked: &'a Asked<'a>) -> Self {
-        let recorder = Self {
-            text,
-            config,
-            asked,
-            at: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
-            words: Cell::default(),
-            names: RefCell::default(),
-            moved: RefCell::default(),
-            copies: RefCell::default(),
-        };
+        let (words, variables) = Default::default();
+        let (metrics, moved, sent) = Default::default();
+        let recorder = Self { text, config, asked, words, variables, metrics, moved, sent };
         let mut engine = Engine::new(Rc::new(Worker::new(&recorder)));
         engine.create(ROOT, 0);
         engine.configure(ROOT, text.len());
@@ -70,7 +67,7 @@ impl<'a> Recorder<'a> {
             engine.response_headers(STREAM, true);
             engine.done(STREAM);
         }
-        // Batches go, some of them later if they take much work, and so do attempts.
+        // Batches go. What takes much work waits for a tick, a batch as well as a call.
         engine.done(ROOT);
         for _ in 0..config.targets.len().saturating_mul(2) {
             engine.tick(ROOT);
@@ -79,17 +76,15 @@ impl<'a> Recorder<'a> {
         recorder
     }
 
-    /// The names of a target's statistics that went up, in the order in which they did.
+    /// The names of a target's statistics that went up.
     pub(super) fn moved(&self, target: &str) -> Vec<String> {
         let prefix = format!("sidecast.{target}.");
         self.moved.borrow().iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
     }
 
-    /// The copies by their targets.
-    pub(super) fn take_copy(&self, target: &str) -> Option<Copy> {
-        let mut copies = self.copies.borrow_mut();
-        let place = copies.iter().position(|copy| copy.header(b"x-sidecast-target") == target.as_bytes())?;
-        Some(copies.swap_remove(place))
+    /// The copy that a target gets.
+    pub(super) fn sent(&self, target: &str) -> Option<Sent> {
+        self.sent.borrow().iter().find(|sent| sent.header(TARGET) == target.as_bytes()).cloned()
     }
 
     fn map(&self, map: Headers) -> Result<&HeaderMap, HostError> {
@@ -107,7 +102,7 @@ impl Host for &Recorder<'_> {
     }
 
     fn wall_clock(&self) -> Result<Duration, HostError> {
-        Ok(self.at)
+        Ok(SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default())
     }
 
     fn random(&self, block: &mut [u8]) -> bool {
@@ -119,7 +114,9 @@ impl Host for &Recorder<'_> {
     }
 
     fn environment_variable(&self, name: &str) -> Option<String> {
-        Some(made::variable(name))
+        let variable = made::variable(name);
+        self.variables.borrow_mut().push(variable.clone());
+        Some(variable)
     }
 
     fn refuses_environment(&self) -> bool {
@@ -163,25 +160,21 @@ impl Host for &Recorder<'_> {
     }
 
     fn http_call(&self, _cluster: &str, headers: &[u8], body: &[u8], _timeout: Duration) -> Result<u32, (Cause, HostError)> {
-        let copy = Copy { headers: HeaderMap::new(headers.to_vec()), body: body.to_vec() };
+        let sent = Sent { headers: HeaderMap::new(headers.to_vec()), body: body.to_vec() };
         // A dead letter is not taken, so that its reason is counted.
-        if copy.header(b"x-sidecast-target").is_empty() {
+        if sent.header(TARGET).is_empty() {
             return Err((Cause::UnknownCluster, NOT_FOUND));
         }
-        let mut copies = self.copies.borrow_mut();
-        copies.push(copy);
-        u32::try_from(copies.len()).map_err(|_| (Cause::UnknownCluster, NOT_FOUND))
+        push(&self.sent, sent).map_err(|error| (Cause::HostError, error))
     }
 
     fn define_metric(&self, _kind: Kind, name: &str) -> Result<u32, HostError> {
-        let mut names = self.names.borrow_mut();
-        names.push(name.to_owned());
-        u32::try_from(names.len().saturating_sub(1)).map_err(|_| NOT_FOUND)
+        push(&self.metrics, name.to_owned())
     }
 
     fn increment_metric(&self, id: u32, offset: i64) -> bool {
-        let names = self.names.borrow();
-        let name = usize::try_from(id).ok().and_then(|id| names.get(id)).filter(|_| offset > 0);
+        let metrics = self.metrics.borrow();
+        let name = usize::try_from(id).ok().and_then(|id| metrics.get(id)).filter(|_| offset > 0);
         self.moved.borrow_mut().extend(name.cloned());
         true
     }
@@ -197,4 +190,11 @@ impl Host for &Recorder<'_> {
     fn done(&self) -> Result<(), HostError> {
         Ok(())
     }
+}
+
+/// Adds to a list, and gives the place.
+fn push<T>(list: &RefCell<Vec<T>>, more: T) -> Result<u32, HostError> {
+    let mut list = list.borrow_mut();
+    list.push(more);
+    u32::try_from(list.len().saturating_sub(1)).map_err(|_| NOT_FOUND)
 }

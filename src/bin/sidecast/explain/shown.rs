@@ -6,7 +6,7 @@ use serde::Serialize;
 use sidecast::http::text::text_of;
 use sidecast::template::fits_authority;
 
-use super::recorder::Copy;
+use super::recorder::Sent;
 
 /// What is encoded of a value in a path.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -32,12 +32,12 @@ pub(super) struct Shown {
 
 impl Shown {
     /// `replaced` is what stands in the copy and what is shown in its place, also where it is encoded.
-    pub(super) fn new(copy: &Copy, given: &[&str], replaced: &[(String, String)]) -> Self {
+    pub(super) fn new(sent: &Sent, given: &[&str], replaced: &[(String, String)]) -> Self {
         let shown = |text: String, as_sent: &dyn Fn(&str) -> String| {
-            replaced.iter().fold(text, |text, (sent, shown)| text.replace(&as_sent(sent), shown))
+            replaced.iter().fold(text, |text, (made, shown)| text.replace(&as_sent(made), shown))
         };
         let (mut method, mut path, mut authority, mut headers) = <(String, String, String, Vec<_>)>::default();
-        for (name, value) in copy.headers.iter() {
+        for (name, value) in sent.headers.iter() {
             let text = text_of(value).into_owned();
             match name {
                 b":method" => method = text,
@@ -50,12 +50,12 @@ impl Shown {
                 _ => headers.push((text_of(name).into_owned(), shown(text, &str::to_owned))),
             }
         }
-        let (body, body_base64) = match String::from_utf8(copy.body.clone()) {
+        let (body, body_base64) = match String::from_utf8(sent.body.clone()) {
             Ok(text) => (Some(shown(text, &str::to_owned)), None),
-            Err(_) => (None, Some(BASE64.encode(&copy.body))),
+            Err(_) => (None, Some(BASE64.encode(&sent.body))),
         };
         let is_sent = |given: &str| headers.iter().any(|(name, _)| name == given);
         let left_out = given.iter().filter(|given| !is_sent(given)).map(|given| (*given).to_owned()).collect();
-        Self { method, path, authority, headers, left_out, body, body_base64, size: copy.body.len() }
+        Self { method, path, authority, headers, left_out, body, body_base64, size: sent.body.len() }
     }
 }

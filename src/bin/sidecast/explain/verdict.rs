@@ -1,6 +1,6 @@
 //! What becomes of a request, target by target: the engine decides, and here is said why.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use serde::Serialize;
 use serde_json::Value;
@@ -8,11 +8,12 @@ use sidecast::config::problem::Problems;
 use sidecast::config::raw::{self, Document};
 use sidecast::config::{Config, Target};
 use sidecast::http::request_head::RequestHead;
+use sidecast::select::{self, Request};
 
 use super::made;
 use super::recorder::Recorder;
 use super::request::Asked;
-use super::rules::{self, Matches};
+use super::rules::Tried;
 use super::shown::Shown;
 
 /// What becomes of a request under one configuration.
@@ -56,18 +57,14 @@ pub(super) enum Verdict {
 /// # Errors
 /// The problems of the configuration.
 pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Problems> {
-    let variables = RefCell::new(Vec::new());
-    let env = |name: &str| {
-        variables.borrow_mut().push(made::variable(name));
-        Some(made::variable(name))
-    };
-    let config = Config::parse(text.as_bytes(), &env)?;
+    let config = Config::parse(text.as_bytes(), &|name| Some(made::variable(name)))?;
     // What was parsed once is parsed once more, to see the rules as they are written.
     let written = serde_json::from_str::<Value>(text).unwrap_or_default();
     let written: Document = deserr::deserialize::<_, _, Problems>(written)?;
     let head = RequestHead::read(&asked.headers, &config.loop_guard);
     let recorder = Recorder::run(text, &config, asked);
-    let told = Told { config: &config, asked, head: &head, recorder: &recorder, variables: &variables.into_inner() };
+    let tried = Tried::new(&config, asked, &head);
+    let told = Told { config: &config, asked, head: &head, recorder, tried };
     let left_alone = told.left_alone();
     let targets = config.targets.iter().zip(&written.targets.0).filter(|_| left_alone.is_none());
     Ok(Explanation { left_alone, targets: targets.map(|(target, raw)| told.of(target, raw)).collect() })
@@ -78,8 +75,8 @@ struct Told<'a> {
     config: &'a Config,
     asked: &'a Asked<'a>,
     head: &'a RequestHead<'a>,
-    recorder: &'a Recorder<'a>,
-    variables: &'a [String],
+    recorder: Recorder<'a>,
+    tried: Tried<'a>,
 }
 
 impl Told<'_> {
@@ -102,32 +99,53 @@ impl Told<'_> {
         let moved = self.recorder.moved(&target.name);
         let is_matched = moved.iter().any(|name| name == "matched");
         let counts = moved.into_iter().find(|name| name == "sampled_out" || name.starts_with("dropped."));
-        let copy = self.recorder.take_copy(&target.name);
-        let verdict = match (&copy, &counts) {
-            (Some(_), _) => Verdict::Copy,
-            (None, None) if is_matched => Verdict::Waits,
-            _ => Verdict::None,
+        let sent = self.recorder.sent(&target.name);
+        let mut told = OfTarget {
+            target: target.name.clone(),
+            cluster: target.cluster.clone(),
+            verdict: match (&sent, &counts) {
+                (Some(_), _) => Verdict::Copy,
+                (None, None) if is_matched => Verdict::Waits,
+                _ => Verdict::None,
+            },
+            counts,
+            because: Vec::new(),
+            request: sent.map(|sent| {
+                let replaced = made::replaced(&self.recorder, &sent, target.batch.is_some());
+                Shown::new(&sent, &self.asked.given, &replaced)
+            }),
         };
-        let (target_name, cluster) = (target.name.clone(), target.cluster.clone());
-        let mut told = OfTarget { target: target_name, cluster, verdict, counts, because: Vec::new(), request: None };
+        if is_matched {
+            self.explain(target, raw, &mut told);
+        } else {
+            told.because = self.tried.unmet(raw);
+        }
+        told
+    }
+
+    /// Why a target gets, or does not get, a request that it wants.
+    fn explain(&self, target: &Target, raw: &raw::Target, told: &mut OfTarget) {
+        let config = self.config;
+        let request = Request::new(self.head, &self.asked.headers, &config.matched_parameters);
+        let by_rules = target.matcher.at_headers(&request.with_max_work(config.reading.max_work));
         let counts = told.counts.as_deref().unwrap_or_default();
+        let is_lost = match counts {
+            "dropped.body_too_large" | "dropped.grpc_stream" | "dropped.answered_early" => true,
+            "dropped.body_not_json" | "dropped.work_limit" => by_rules != select::Verdict::Yes,
+            _ => false,
+        };
         let because = &mut told.because;
-        match rules::matches(target, raw, self.config, self.asked, self.head) {
-            Matches::Yes(why) => because.extend(why),
-            Matches::No(why) if !is_matched => because.extend(why),
-            Matches::Unread(why) if matches!(counts, "dropped.body_not_json" | "dropped.work_limit") => {
-                because.push(why.to_owned());
-                return told;
-            }
-            // The body would have decided.
-            Matches::No(_) | Matches::Unread(_) => {}
+        if by_rules == select::Verdict::ByBody && !is_lost {
+            because.push("its body decides: it is wanted".to_owned());
         }
-        if !is_matched {
-            return told;
+        if self.sampled(target, raw, counts == "sampled_out", because) && told.verdict == Verdict::Copy {
+            told.verdict = Verdict::ByChance;
         }
-        let by_chance = self.sampled(target, raw, counts == "sampled_out", because);
-        let is_late = !matches!(counts, "sampled_out" | "dropped.body_too_large" | "dropped.grpc_stream");
-        if let Some(statuses) = target.after.as_ref().filter(|_| is_late) {
+        if is_lost || counts == "sampled_out" {
+            because.extend(self.dropped(counts, by_rules));
+            return;
+        }
+        if let Some(statuses) = &target.after {
             let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
             let wanted = wanted.join(" or ");
             because.push(match self.asked.answered.as_ref().map(|answered| answered.status) {
@@ -136,25 +154,16 @@ impl Told<'_> {
                 Some(status) => format!("after the answer {status} of the primary"),
             });
         }
-        if is_late && counts != "dropped.primary_failed" && told.verdict != Verdict::Waits {
-            if let Some(batch) = &target.batch {
-                because.push(format!("batched: up to {} requests in one call; shown with this one alone", batch.max_items));
-            }
-            if let Some(compare) = &target.compare {
-                because.push(format!("its answer is compared with the primary's, {} %", compare.percent));
-            }
+        if told.verdict == Verdict::Waits || counts == "dropped.primary_failed" {
+            return;
         }
-        because.extend(self.dropped(counts));
-        if let Some(copy) = copy {
-            if by_chance {
-                told.verdict = Verdict::ByChance;
-            }
-            let is_correlated = self.asked.headers.get_all(self.config.correlation.header.as_bytes()).next().is_some();
-            let words = self.recorder.words.get();
-            let replaced = made::replaced(self.config, self.variables, &copy, words, target.batch.is_some(), is_correlated);
-            told.request = Some(Shown::new(&copy, &self.asked.given, &replaced));
+        if let Some(batch) = &target.batch {
+            because.push(format!("batched: up to {} requests in one call; shown with this one alone", batch.max_items));
         }
-        told
+        if let Some(compare) = &target.compare {
+            because.push(format!("its answer is compared with the primary's, {} %", compare.percent));
+        }
+        because.extend(self.dropped(counts, by_rules));
     }
 
     /// Tells how a sample decides; true if by chance.
@@ -180,23 +189,26 @@ impl Told<'_> {
     }
 
     /// Why a request is dropped.
-    fn dropped(&self, counts: &str) -> Option<String> {
-        let config = self.config;
-        Some(match counts.strip_prefix("dropped.")? {
-            "body_too_large" => {
-                let (has, max) = (self.asked.body.len(), config.max_body_bytes);
+    fn dropped(&self, counts: &str, by_rules: select::Verdict) -> Option<String> {
+        let reading = &self.config.reading;
+        Some(match (counts.strip_prefix("dropped.")?, by_rules) {
+            ("body_too_large", _) => {
+                let (has, max) = (self.asked.body.len(), reading.max_body);
                 format!("its body has {has} bytes, more than `limits.max_body_bytes` ({max})")
             }
-            "grpc_stream" => "it is a gRPC request of several messages".to_owned(),
-            "body_not_json" => "its body is no JSON, or encoded in a way that is not read".to_owned(),
-            "work_limit" => {
-                format!("it takes more work than `limits.max_work_bytes` ({}) for all targets", config.reading.max_work)
+            ("grpc_stream", _) => "it is a gRPC request of several messages".to_owned(),
+            ("body_not_json", select::Verdict::ByBody) => {
+                "its rules look at the body, which is no JSON, or encoded in a way that is not read".to_owned()
             }
-            "unsafe_path" => "its path would have a segment `.` or `..`, or not begin with a slash".to_owned(),
-            "not_retryable" => "it has more headers than Envoy takes: the attempt fails".to_owned(),
-            "buffer_full" => "there is no room for it within `limits.max_buffered_bytes`".to_owned(),
-            "primary_failed" => return None,
-            reason => format!("it is dropped: {reason}"),
+            ("body_not_json", _) => "its body is no JSON, or encoded in a way that is not read".to_owned(),
+            ("work_limit", select::Verdict::Yes) => {
+                format!("it takes more work than `limits.max_work_bytes` ({}) for all targets", reading.max_work)
+            }
+            ("work_limit", _) => "its rules take more work than `limits.max_work_bytes` allows".to_owned(),
+            ("unsafe_path", _) => "its path would have a segment `.` or `..`, or not begin with a slash".to_owned(),
+            ("not_retryable", _) => "it has more headers than Envoy takes: the attempt fails".to_owned(),
+            ("answered_early", _) => "the primary answers before its body is seen".to_owned(),
+            (reason, _) => format!("it is dropped: {reason}"),
         })
     }
 }
