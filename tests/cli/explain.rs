@@ -194,6 +194,68 @@ fn a_body_that_cannot_be_sent_is_told_with_what_counts_it() {
 }
 
 #[test]
+fn patterns_that_take_too_much_work_are_told_with_what_counts_it() {
+    let by_header = json!({"match": [{"headers": [{"name": "x-a", "regex": "(a|b)*c"}]}]});
+    let by_body = json!({"name": "u", "match": [{"body": [{"pointer": "/a", "regex": "(a|b)*c"}]}]});
+    let sampled = json!({"name": "v", "sample": {"percent": 1, "key": {"header": "x-user-id"}}, "match": by_header["match"]});
+    let limited = json!({"targets": [of(by_header), of(by_body), of(sampled)], "limits": {"max_work_bytes": 65_536}});
+    let long = "a".repeat(70_000);
+    let header = format!("x-a: {long}");
+    let body = json!({"a": long}).to_string();
+    let request = ["--request", "POST /", "-H", &header, "-H", "x-user-id: alice", "-d", &body];
+    let told = told_of(limited, &request);
+    let of_target = |index: usize| (&told["targets"][index]["verdict"], &told["targets"][index]["counts"]);
+    assert_eq!(of_target(0), (&json!("none"), &json!("dropped.work_limit")));
+    assert_eq!(because(&told["targets"][0]), ["its patterns are held against more text than `limits.max_work_bytes` allows"]);
+    assert_eq!(of_target(1), (&json!("none"), &json!("dropped.work_limit")));
+    // The sample decides first.
+    assert_eq!(of_target(2), (&json!("none"), &json!("sampled_out")));
+}
+
+#[test]
+fn targets_of_one_cluster_are_told_apart() {
+    let target = |name: &str, fields: Value| {
+        let mut target = of(fields);
+        target["name"] = json!(name);
+        target
+    };
+    let ids = json!({"body": {"template": {"d": "${delivery_id}", "c": "${correlation_id}"}}});
+    let configuration = json!({"correlation": {"header": "x-correlation"}, "loop_guard": {"secret": "${env:SECRET}"}, "targets": [
+        target("one", json!({"request": ids})),
+        target("batched", json!({"request": ids, "batch": {"format": "ndjson"}})),
+        target("left-out", json!({"sample": {"percent": 17.12, "key": {"header": "x-user-id"}}})),
+        target("two", json!({"request": {"method": "PUT"}})),
+        target("waiting", json!({"after": "response"})),
+    ]});
+    let request = ["--request", "POST /", "-H", "x-user-id: alice", "-d", "{}"];
+    let told = told_of(configuration, &request);
+    let told = told["targets"].as_array().unwrap();
+    let verdicts: Vec<_> = told.iter().map(|told| told["verdict"].as_str().unwrap()).collect();
+    assert_eq!(verdicts, ["copy", "copy", "none", "copy", "waits"]);
+    assert_eq!(told[2]["counts"], "sampled_out");
+    let (item, id) =
+        (r#"{"c":"00000000-0000-4000-8000-000000000002","d":"00000000-0000-4000-8000-000000000003"}"#, "x-sidecast-loop");
+    assert_eq!((told[0]["request"]["body"].as_str(), &told[3]["request"]["method"]), (Some(item), &json!("PUT")));
+    assert_eq!(told[1]["request"]["body"], format!("{item}\n"));
+    let header = |told: &Value, name: &str| {
+        let headers: Vec<(String, String)> = serde_json::from_value(told["request"]["headers"].clone()).unwrap();
+        headers.into_iter().find(|(other, _)| other == name).unwrap().1
+    };
+    assert_eq!([0, 1, 3].map(|index| header(&told[index], "x-sidecast-target")), ["one", "batched", "two"]);
+    // The mark is that of the id that is shown.
+    assert_eq!(header(&told[0], "x-sidecast-loop"), header(&told[3], "x-sidecast-loop"));
+    assert!(header(&told[0], "x-sidecast-loop").starts_with("00000000-0000-4000-8000-000000000003."));
+    assert!(header(&told[1], "x-sidecast-loop").starts_with("00000000-0000-4000-8000-000000000004."));
+}
+
+#[test]
+fn what_would_be_a_dead_letter_is_told_as_no_copy() {
+    let target = json!({"dead_letter": {"cluster": "letters"}, "request": {"path": "/a/${header:x-a}"}});
+    let told = told(target, &["--request", "POST /", "-H", "x-a: .."]);
+    assert_eq!((&told["verdict"], &told["counts"], told.get("request")), (&json!("none"), &json!("dropped.unsafe_path"), None));
+}
+
+#[test]
 fn what_no_target_gets_is_told_of_the_request() {
     let configuration = json!({"targets": [of(json!({}))]});
     for (header, why) in [

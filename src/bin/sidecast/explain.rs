@@ -1,4 +1,4 @@
-//! `sidecast explain`: what would become of a request, told by the parts of the filter that decide it.
+//! `sidecast explain`: what would become of a request, told by the engine of the filter.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -13,6 +13,8 @@ use crate::check::load;
 mod made;
 #[path = "explain/print.rs"]
 mod print;
+#[path = "explain/recorder.rs"]
+mod recorder;
 #[path = "explain/request.rs"]
 mod request;
 #[path = "explain/rules.rs"]

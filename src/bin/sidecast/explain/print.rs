@@ -31,7 +31,7 @@ fn target(text: &mut String, told: &OfTarget) {
         Verdict::None => (AnsiColor::Red, "gets no copy"),
     };
     let (bold, style) = (Style::new().bold(), colour.on_default());
-    let counts = told.counts.map_or_else(String::new, |counts| format!(" (counts {counts})"));
+    let counts = told.counts.as_ref().map_or_else(String::new, |counts| format!(" (counts {counts})"));
     writeln!(text, "{bold}{}{bold:#}, cluster {}: {style}{verdict}{style:#}{counts}", told.target, told.cluster)
         .unwrap_or_default();
     for because in &told.because {

@@ -1,139 +1,92 @@
-//! Whether the rules of a target hold, and if not, why: each condition is put to the filter's own matcher by itself.
+//! Why the rules of a target do not hold: each condition is put to the filter's own matcher by itself.
 
-use std::fmt::Display;
+use std::borrow::Cow;
 
 use sidecast::config::raw::{self, BodyRule, ExactValue, PathRule, Rule};
 use sidecast::config::scalar::NonEmpty;
-use sidecast::config::{Config, Target};
-use sidecast::http::headers::HeaderMap;
+use sidecast::config::Config;
 use sidecast::http::request_head::RequestHead;
-use sidecast::json::Unread;
 use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::rewrite::reading::Reading;
 use sidecast::select::condition::TextCondition;
-use sidecast::select::{BodyValues, Matcher, Parameters, Request, Verdict};
+use sidecast::select::{BodyValues, Matcher, Parameters, Request};
 
 use super::request::Asked;
 
-/// Whether a target wants a request.
-pub(super) enum Matches {
-    /// It does; what is worth telling about that.
-    Yes(Option<String>),
-    /// It does not: why, and what of each rule does not hold.
-    No(&'static str, Vec<String>),
-    /// Its rules look at the body, which cannot be read: what is counted, and why.
-    Unread(&'static str, &'static str),
-}
-
-const PATTERNS: Matches =
-    Matches::Unread("dropped.work_limit", "its patterns are held against more text than `limits.max_work_bytes` allows");
-
-/// Holds the rules of a target against a request.
-pub(super) fn matches(target: &Target, raw: &raw::Target, config: &Config, asked: &Asked<'_>, head: &RequestHead<'_>) -> Matches {
-    let rules = raw.rules.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
-    let except = raw.except.as_ref().map_or(&[][..], |rules| rules.0.as_slice());
-    let request = Request::new(head, &asked.headers, &config.matched_parameters).with_max_work(config.reading.max_work);
-    let verdict = target.matcher.at_headers(&request);
-    if verdict == Verdict::Yes {
-        return Matches::Yes(None);
-    }
-    if verdict == Verdict::TooMuchWork {
-        return PATTERNS;
-    }
-    let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), &config.correlation);
-    captured.keep_all(asked.headers.clone());
-    let reading = Reading::new(&captured, asked.body, &config.reading);
-    let body = match reading.look_into_body().and_then(|body| BodyValues::read(&config.matched_pointers, body)) {
-        Ok(body) => body,
-        Err(Unread::TooMuchWork) if verdict == Verdict::ByBody => {
-            return Matches::Unread(
-                "dropped.work_limit",
-                "its rules look at the body, which takes more work than `limits.max_work_bytes`",
-            );
-        }
-        Err(_) if verdict == Verdict::ByBody => {
-            return Matches::Unread(
-                "dropped.body_not_json",
-                "its rules look at the body, which is no JSON, or encoded in a way that is not read",
-            );
-        }
-        Err(_) => BodyValues::default(),
-    };
-    let request = request.with_body(&body);
-    if verdict == Verdict::ByBody {
-        match target.matcher.at_end(&request) {
-            Verdict::Yes => return Matches::Yes(Some("its body decides: it is wanted".to_owned())),
-            Verdict::TooMuchWork => return PATTERNS,
-            Verdict::No | Verdict::ByBody => {}
-        }
-    }
-    let tried = Tried { asked, head, body: &body };
-    if let Some(place) = except.iter().position(|rule| tried.holds(rule)) {
-        return Matches::No("a rule of `except` matches", vec![format!("except[{place}] holds")]);
-    }
-    Matches::No("no rule matches", tried.failed(rules))
-}
-
 /// A request that rules are held against, one by one.
-struct Tried<'a> {
+pub(super) struct Tried<'a> {
     asked: &'a Asked<'a>,
     head: &'a RequestHead<'a>,
-    body: &'a BodyValues,
+    body: BodyValues,
 }
 
-impl Tried<'_> {
+impl<'a> Tried<'a> {
+    /// Of a body that cannot be read, nothing is known.
+    pub(super) fn new(config: &Config, asked: &'a Asked<'a>, head: &'a RequestHead<'a>) -> Self {
+        let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), &config.correlation);
+        captured.keep_all(asked.headers.clone());
+        let reading = Reading::new(&captured, asked.body, &config.reading);
+        let body = reading.look_into_body().and_then(|body| BodyValues::read(&config.matched_pointers, body));
+        Self { asked, head, body: body.unwrap_or_default() }
+    }
+
     fn holds(&self, rule: &Rule) -> bool {
         let matcher = Matcher::new(Some(vec![rule.clone().into()]), None);
         let parameters = Parameters::new(matcher.parameters());
-        matcher.wants(&Request::new(self.head, &self.asked.headers, &parameters).with_body(self.body))
+        matcher.wants(&Request::new(self.head, &self.asked.headers, &parameters).with_body(&self.body))
     }
 
-    /// What of each rule does not hold.
-    fn failed(&self, rules: &[Rule]) -> Vec<String> {
-        let headers = &self.asked.headers;
-        let mut failed = Vec::new();
-        for (index, rule) in rules.iter().enumerate() {
-            let mut add = |place: &dyn Display, text: String| failed.push(format!("match[{index}].{place}: {text}"));
-            if let Some(methods) = &rule.methods {
-                if !self.holds(&Rule { methods: Some(methods.clone()), ..Rule::default() }) {
-                    let names: Vec<&str> = methods.0.iter().map(|method| method.0 .0.as_str()).collect();
-                    add(&"methods", method_condition(&String::from_utf8_lossy(self.head.method), &names));
+    /// What of the rules of a target, which does not want the request, is in the way.
+    pub(super) fn unmet(&self, target: &raw::Target) -> Vec<String> {
+        let except = target.except.iter().flat_map(|rules| &rules.0).position(|rule| self.holds(rule));
+        if let Some(place) = except {
+            return vec!["a rule of `except` matches".to_owned(), format!("except[{place}] holds")];
+        }
+        let mut unmet = vec!["no rule matches".to_owned()];
+        for (index, rule) in target.rules.iter().flat_map(|rules| &rules.0).enumerate() {
+            let mut try_part = |part: Rule, place: String, text: &dyn Fn() -> String| {
+                if !self.holds(&part) {
+                    unmet.push(format!("match[{index}].{place}: {}", text()));
                 }
+            };
+            if let Some(methods) = &rule.methods {
+                let names: Vec<&str> = methods.0.iter().map(|method| method.0 .0.as_str()).collect();
+                try_part(Rule { methods: Some(methods.clone()), ..Rule::default() }, "methods".to_owned(), &|| {
+                    method_condition(&String::from_utf8_lossy(self.head.method), &names)
+                });
             }
             if let Some(path) = &rule.path {
-                if !self.holds(&Rule { path: Some(path.clone()), ..Rule::default() }) {
-                    add(&"path", format!("{} {}", String::from_utf8_lossy(self.head.path), path_condition(path)));
-                }
+                try_part(Rule { path: Some(path.clone()), ..Rule::default() }, "path".to_owned(), &|| {
+                    format!("{} {}", String::from_utf8_lossy(self.head.path), path_condition(path))
+                });
             }
             if let Some(authority) = &rule.authority {
-                if !self.holds(&Rule { authority: Some(authority.clone()), ..Rule::default() }) {
-                    let values = vec![format!("{:?}", String::from_utf8_lossy(self.head.authority))];
-                    add(&"authority", text_condition("the authority", &authority.clone().into(), &values));
-                }
+                try_part(Rule { authority: Some(authority.clone()), ..Rule::default() }, "authority".to_owned(), &|| {
+                    text_condition("the authority", &authority.clone().into(), [String::from_utf8_lossy(self.head.authority)])
+                });
             }
             for (place, parameter) in rule.query.iter().flat_map(|query| query.0.iter().enumerate()) {
-                if !self.holds(&Rule { query: Some(NonEmpty(vec![parameter.clone()])), ..Rule::default() }) {
+                let part = Rule { query: Some(NonEmpty(vec![parameter.clone()])), ..Rule::default() };
+                try_part(part, format!("query[{place}]"), &|| {
                     let name = &parameter.name.0 .0;
                     let value = form_urlencoded::parse(self.head.query).find(|(other, _)| other == name);
-                    let values: Vec<String> = value.map(|(_, value)| format!("{value:?}")).into_iter().collect();
-                    let text = text_condition(&format!("parameter {name}"), &parameter.clone().into(), &values);
-                    add(&format!("query[{place}]"), text);
-                }
+                    text_condition(&format!("parameter {name}"), &parameter.clone().into(), value.map(|(_, value)| value))
+                });
             }
             for (place, header) in rule.headers.iter().flat_map(|headers| headers.0.iter().enumerate()) {
-                if !self.holds(&Rule { headers: Some(NonEmpty(vec![header.clone()])), ..Rule::default() }) {
+                let part = Rule { headers: Some(NonEmpty(vec![header.clone()])), ..Rule::default() };
+                try_part(part, format!("headers[{place}]"), &|| {
                     let name = &header.name.0 .0;
-                    let text = text_condition(name, &header.clone().into(), &values_of(headers, name));
-                    add(&format!("headers[{place}]"), text);
-                }
+                    let values = self.asked.headers.get_all(name.as_bytes()).map(String::from_utf8_lossy);
+                    text_condition(name, &header.clone().into(), values)
+                });
             }
             for (place, value) in rule.body.iter().flat_map(|body| body.0.iter().enumerate()) {
-                if !self.holds(&Rule { body: Some(NonEmpty(vec![value.clone()])), ..Rule::default() }) {
-                    add(&format!("body[{place}]"), self.body_condition(value));
-                }
+                let part = Rule { body: Some(NonEmpty(vec![value.clone()])), ..Rule::default() };
+                try_part(part, format!("body[{place}]"), &|| self.body_condition(value));
             }
         }
-        failed
+        unmet
     }
 
     fn body_condition(&self, rule: &BodyRule) -> String {
@@ -155,10 +108,6 @@ impl Tried<'_> {
     }
 }
 
-fn values_of(headers: &HeaderMap, name: &str) -> Vec<String> {
-    headers.get_all(name.as_bytes()).map(|value| format!("{:?}", String::from_utf8_lossy(value))).collect()
-}
-
 fn method_condition(method: &str, names: &[&str]) -> String {
     let hint = names.iter().find(|name| name.eq_ignore_ascii_case(method));
     let hint = hint.map_or_else(String::new, |name| format!(" (methods are case-sensitive: did you mean {name}?)"));
@@ -174,7 +123,8 @@ fn path_condition(rule: &PathRule) -> String {
     }
 }
 
-fn text_condition(name: &str, rule: &TextCondition, values: &[String]) -> String {
+fn text_condition<'v>(name: &str, rule: &TextCondition, values: impl IntoIterator<Item = Cow<'v, str>>) -> String {
+    let values: Vec<String> = values.into_iter().map(|value| format!("{value:?}")).collect();
     if values.is_empty() {
         return format!("there is no {name}");
     }

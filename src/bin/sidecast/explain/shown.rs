@@ -1,14 +1,12 @@
 //! The request that a target would receive, to be shown.
 
-use std::collections::BTreeSet;
-
 use data_encoding::BASE64;
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 use serde::Serialize;
-use sidecast::http::headers::HeaderMap;
 use sidecast::http::text::text_of;
-use sidecast::rewrite::shape::Call;
 use sidecast::template::fits_authority;
+
+use super::recorder::Sent;
 
 /// What is encoded of a value in a path.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
@@ -33,37 +31,31 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// `unknown` are the values that only Envoy knows, as they are written: they stand as such, also where a real one would be encoded.
-    pub(super) fn new(call: &Call<'_>, given: &[&str], unknown: &BTreeSet<String>) -> Self {
+    /// `replaced` is what stands in the copy and what is shown in its place, also where it is encoded.
+    pub(super) fn new(sent: &Sent, given: &[&str], replaced: &[(String, String)]) -> Self {
+        let shown = |text: String, as_sent: &dyn Fn(&str) -> String| {
+            replaced.iter().fold(text, |text, (made, shown)| text.replace(&as_sent(made), shown))
+        };
         let (mut method, mut path, mut authority, mut headers) = <(String, String, String, Vec<_>)>::default();
-        for (name, value) in HeaderMap::new(call.headers.clone()).iter() {
+        for (name, value) in sent.headers.iter() {
             let text = text_of(value).into_owned();
             match name {
                 b":method" => method = text,
-                b":path" => path = plain(text, unknown, encoded),
+                b":path" => path = shown(text, &|value| utf8_percent_encode(value, RESERVED).to_string()),
                 b":authority" => {
-                    authority = plain(text, unknown, |value| value.chars().filter(|char| fits_authority(*char)).collect())
+                    authority = shown(text, &|value| value.chars().filter(|char| fits_authority(*char)).collect());
                 }
                 // What follows of the connection.
                 b":scheme" => {}
-                _ => headers.push((text_of(name).into_owned(), text)),
+                _ => headers.push((text_of(name).into_owned(), shown(text, &str::to_owned))),
             }
         }
-        let (body, body_base64) = match std::str::from_utf8(&call.body) {
-            Ok(text) => (Some(text.to_owned()), None),
-            Err(_) => (None, Some(BASE64.encode(&call.body))),
+        let (body, body_base64) = match String::from_utf8(sent.body.clone()) {
+            Ok(text) => (Some(shown(text, &str::to_owned)), None),
+            Err(_) => (None, Some(BASE64.encode(&sent.body))),
         };
         let is_sent = |given: &str| headers.iter().any(|(name, _)| name == given);
         let left_out = given.iter().filter(|given| !is_sent(given)).map(|given| (*given).to_owned()).collect();
-        Self { method, path, authority, headers, left_out, body, body_base64, size: call.body.len() }
+        Self { method, path, authority, headers, left_out, body, body_base64, size: sent.body.len() }
     }
-}
-
-/// Values that are not known, as they are written.
-fn plain(text: String, unknown: &BTreeSet<String>, as_sent: impl Fn(&str) -> String) -> String {
-    unknown.iter().fold(text, |text, value| text.replace(&as_sent(value), value))
-}
-
-fn encoded(value: &str) -> String {
-    utf8_percent_encode(value, RESERVED).to_string()
 }

@@ -1,25 +1,19 @@
-//! What becomes of a request, target by target, in the order in which the filter decides it.
+//! What becomes of a request, target by target: the engine decides, and here is said why.
 
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
-use std::time::SystemTime;
+use std::cell::Cell;
 
 use serde::Serialize;
 use serde_json::Value;
 use sidecast::config::problem::Problems;
-use sidecast::config::raw::Document;
-use sidecast::config::{raw, Config, Reads, Target};
-use sidecast::http::grpc::Messages;
+use sidecast::config::raw::{self, Document};
+use sidecast::config::{Config, Target};
 use sidecast::http::request_head::RequestHead;
-use sidecast::rewrite::capture::{CapturedHead, Needs};
-use sidecast::rewrite::items::Format;
-use sidecast::rewrite::reading::Reading;
-use sidecast::rewrite::shape::{Attempt, Source, Unfit};
-use sidecast::template::Property;
+use sidecast::select::{self, Request};
 
 use super::made;
+use super::recorder::Recorder;
 use super::request::Asked;
-use super::rules::{self, Matches};
+use super::rules::Tried;
 use super::shown::Shown;
 
 /// What becomes of a request under one configuration.
@@ -39,7 +33,7 @@ pub(super) struct OfTarget {
     pub(super) verdict: Verdict,
     /// The statistic that counts what is not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) counts: Option<&'static str>,
+    pub(super) counts: Option<String>,
     pub(super) because: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request: Option<Shown>,
@@ -58,214 +52,166 @@ pub(super) enum Verdict {
     None,
 }
 
-impl OfTarget {
-    fn new(target: &Target) -> Self {
-        let (target, cluster) = (target.name.clone(), target.cluster.clone());
-        Self { target, cluster, verdict: Verdict::Copy, counts: None, because: Vec::new(), request: None }
-    }
-
-    fn not(&mut self, counts: Option<&'static str>, because: impl Into<String>) {
-        self.verdict = Verdict::None;
-        self.counts = counts;
-        self.because.push(because.into());
-    }
-}
-
 /// Explains one request.
 ///
 /// # Errors
 /// The problems of the configuration.
 pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Problems> {
-    let unknown = RefCell::new(BTreeSet::new());
-    let env = |name: &str| {
-        let shown = format!("${{env:{name}}}");
-        unknown.borrow_mut().insert(shown.clone());
-        Some(shown)
-    };
-    let config = Config::parse(text.as_bytes(), &env)?;
-    let mut unknown = unknown.into_inner();
-    unknown.extend(config.properties.iter().map(|path| property(path).value));
+    let config = Config::parse(text.as_bytes(), &|name| Some(made::variable(name)))?;
     // What was parsed once is parsed once more, to see the rules as they are written.
     let written = serde_json::from_str::<Value>(text).unwrap_or_default();
     let written: Document = deserr::deserialize::<_, _, Problems>(written)?;
-
     let head = RequestHead::read(&asked.headers, &config.loop_guard);
-    let left_alone = if head.tunnels {
-        Some("it opens a tunnel")
-    } else if head.upgrades {
-        Some("it asks for an upgrade: it is copied only if the primary does not switch protocols")
-    } else if head.is_copy {
-        Some("it is a copy already: it carries x-sidecast-loop")
-    } else {
-        None
-    };
-    if left_alone.is_some() {
-        return Ok(Explanation { left_alone, targets: Vec::new() });
-    }
-
-    let mut targets: Vec<OfTarget> = config.targets.iter().map(OfTarget::new).collect();
-    let mut wanted = Vec::new();
-    for ((target, raw), told) in config.targets.iter().zip(&written.targets.0).zip(&mut targets) {
-        if wants(target, raw, &config, asked, &head, told) {
-            wanted.push((target, told));
-        }
-    }
-    let captured = capture(&config, &wanted, asked, &head);
-    let lost = lost(&config, &captured, asked);
-    let reading = Reading::new(&captured, asked.body, &config.reading);
-    for (target, told) in wanted {
-        match &lost {
-            Some((counts, because)) => told.not(Some(counts), because.as_str()),
-            None => send(target, &config, &reading, asked, told, &unknown),
-        }
-    }
-    Ok(Explanation { left_alone: None, targets })
+    let recorder = Recorder::run(text, &config, asked);
+    let tried = Tried::new(&config, asked, &head);
+    let told = Told { config: &config, asked, head: &head, recorder, tried };
+    let left_alone = told.left_alone();
+    let targets = config.targets.iter().zip(&written.targets.0).filter(|_| left_alone.is_none());
+    Ok(Explanation { left_alone, targets: targets.map(|(target, raw)| told.of(target, raw)).collect() })
 }
 
-/// Whether a target wants the request, or may want it.
-fn wants(
-    target: &Target,
-    raw: &raw::Target,
-    config: &Config,
-    asked: &Asked<'_>,
-    head: &RequestHead<'_>,
-    told: &mut OfTarget,
-) -> bool {
-    match rules::matches(target, raw, config, asked, head) {
-        Matches::Yes(because) => told.because.extend(because),
-        Matches::No(because, failed) => {
-            told.not(None, because);
-            told.because.extend(failed);
+/// What the engine did with a request, and what it is explained by.
+struct Told<'a> {
+    config: &'a Config,
+    asked: &'a Asked<'a>,
+    head: &'a RequestHead<'a>,
+    recorder: Recorder<'a>,
+    tried: Tried<'a>,
+}
+
+impl Told<'_> {
+    fn left_alone(&self) -> Option<&'static str> {
+        let is_wanted = self.config.targets.iter().any(|target| !self.recorder.moved(&target.name).is_empty());
+        let may_switch = self.asked.answered.as_ref().is_none_or(|answered| answered.status == 101);
+        match self.head {
+            _ if is_wanted => None,
+            RequestHead { tunnels: true, .. } => Some("it opens a tunnel"),
+            RequestHead { upgrades: true, .. } if may_switch => {
+                Some("it asks for an upgrade: it is copied only if the primary does not switch protocols")
+            }
+            RequestHead { is_copy: true, .. } => Some("it is a copy already: it carries x-sidecast-loop"),
+            _ => None,
+        }
+    }
+
+    /// What the engine did for a target, and why.
+    fn of(&self, target: &Target, raw: &raw::Target) -> OfTarget {
+        let moved = self.recorder.moved(&target.name);
+        let is_matched = moved.iter().any(|name| name == "matched");
+        let counts = moved.into_iter().find(|name| name == "sampled_out" || name.starts_with("dropped."));
+        let sent = self.recorder.sent(&target.name);
+        let mut told = OfTarget {
+            target: target.name.clone(),
+            cluster: target.cluster.clone(),
+            verdict: match (&sent, &counts) {
+                (Some(_), _) => Verdict::Copy,
+                (None, None) if is_matched => Verdict::Waits,
+                _ => Verdict::None,
+            },
+            counts,
+            because: Vec::new(),
+            request: sent.map(|sent| {
+                let replaced = made::replaced(&self.recorder, &sent, target.batch.is_some());
+                Shown::new(&sent, &self.asked.given, &replaced)
+            }),
+        };
+        if is_matched {
+            self.explain(target, raw, &mut told);
+        } else {
+            told.because = self.tried.unmet(raw);
+        }
+        told
+    }
+
+    /// Why a target gets, or does not get, a request that it wants.
+    fn explain(&self, target: &Target, raw: &raw::Target, told: &mut OfTarget) {
+        let config = self.config;
+        let request = Request::new(self.head, &self.asked.headers, &config.matched_parameters);
+        let by_rules = target.matcher.at_headers(&request.with_max_work(config.reading.max_work));
+        let counts = told.counts.as_deref().unwrap_or_default();
+        let is_lost = match counts {
+            "dropped.body_too_large" | "dropped.grpc_stream" | "dropped.answered_early" => true,
+            "dropped.body_not_json" | "dropped.work_limit" => by_rules != select::Verdict::Yes,
+            _ => false,
+        };
+        let because = &mut told.because;
+        if by_rules == select::Verdict::ByBody && !is_lost {
+            because.push("its body decides: it is wanted".to_owned());
+        }
+        if self.sampled(target, raw, counts == "sampled_out", because) && told.verdict == Verdict::Copy {
+            told.verdict = Verdict::ByChance;
+        }
+        if is_lost || counts == "sampled_out" {
+            because.extend(self.dropped(counts, by_rules));
+            return;
+        }
+        if let Some(statuses) = &target.after {
+            let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
+            let wanted = wanted.join(" or ");
+            because.push(match self.asked.answered.as_ref().map(|answered| answered.status) {
+                None => format!("waits for an answer {wanted} of the primary; tell it by --answer"),
+                Some(status) if counts == "dropped.primary_failed" => format!("the primary answered {status}, not {wanted}"),
+                Some(status) => format!("after the answer {status} of the primary"),
+            });
+        }
+        if told.verdict == Verdict::Waits || counts == "dropped.primary_failed" {
+            return;
+        }
+        if let Some(batch) = &target.batch {
+            because.push(format!("batched: up to {} requests in one call; shown with this one alone", batch.max_items));
+        }
+        if let Some(compare) = &target.compare {
+            because.push(format!("its answer is compared with the primary's, {} %", compare.percent));
+        }
+        because.extend(self.dropped(counts, by_rules));
+    }
+
+    /// Tells how a sample decides; true if by chance.
+    fn sampled(&self, target: &Target, raw: &raw::Target, is_out: bool, because: &mut Vec<String>) -> bool {
+        let (Some(sampling), Some(sample)) = (&target.sample, &raw.sample) else {
             return false;
-        }
-        Matches::Unread(counts, because) => {
-            told.not(Some(counts), because);
-            return false;
-        }
+        };
+        let by_chance = Cell::new(false);
+        sampling.admits(&self.asked.headers, || {
+            by_chance.set(true);
+            0
+        });
+        let percent = sample.percent.0;
+        let key = sample.key.as_ref().map(|key| key.header.0 .0.as_str());
+        let by_key = key.map_or_else(String::new, |key| format!(" by {key}"));
+        because.push(if by_chance.get() {
+            let why = key.map_or_else(String::new, |key| format!(" (there is no {key})"));
+            format!("sampled: by chance, {percent} %{why}")
+        } else {
+            format!("sampled: {}{by_key}, {percent} %", if is_out { "out" } else { "in" })
+        });
+        by_chance.get()
     }
-    let (Some(sampling), Some(sample)) = (&target.sample, &raw.sample) else {
-        return true;
-    };
-    let percent = sample.percent.0;
-    let chance = Cell::new(false);
-    let admitted = sampling.admits(&asked.headers, || {
-        chance.set(true);
-        0
-    });
-    let key = sample.key.as_ref().map(|key| key.header.0 .0.as_str());
-    if chance.get() {
-        told.verdict = Verdict::ByChance;
-        let why = key.map_or_else(String::new, |key| format!(" (there is no {key})"));
-        told.because.push(format!("sampled: by chance, {percent} %{why}"));
-    } else if admitted {
-        told.because.push(format!("sampled: in{}, {percent} %", key.map_or_else(String::new, |key| format!(" by {key}"))));
-    } else {
-        told.not(Some("sampled_out"), format!("sampled: out by {}, {percent} %", key.unwrap_or_default()));
-        return false;
-    }
-    true
-}
 
-/// What the filter keeps of the request for these targets.
-fn capture(config: &Config, wanted: &[(&Target, &mut OfTarget)], asked: &Asked<'_>, head: &RequestHead<'_>) -> CapturedHead {
-    let (mut needs, mut reads) = (Needs::default(), Reads::default());
-    for (target, _) in wanted {
-        needs.plain |= !target.reads.headers;
-        needs.trace |= target.batch.is_none();
-        reads = reads.and(target.reads);
-    }
-    let mut captured = CapturedHead::capture(&asked.headers, head, needs, &config.correlation);
-    captured.correlate(|| made::CORRELATION_ID);
-    if reads.headers {
-        captured.keep_all(asked.headers.clone());
-    }
-    for path in &config.properties {
-        captured.push_property(property(path));
-    }
-    captured
-}
-
-fn property(path: &[String]) -> Property {
-    Property { path: path.to_vec(), value: format!("${{property:{}}}", path.join(".")) }
-}
-
-/// Why nobody gets the request, though some want it.
-fn lost(config: &Config, captured: &CapturedHead, asked: &Asked<'_>) -> Option<(&'static str, String)> {
-    if asked.body.len() > config.max_body_bytes {
-        let because =
-            format!("its body has {} bytes, more than `limits.max_body_bytes` ({})", asked.body.len(), config.max_body_bytes);
-        return Some(("dropped.body_too_large", because));
-    }
-    if captured.is_grpc() && Messages::of(asked.body) == Messages::Several {
-        return Some(("dropped.grpc_stream", "it is a gRPC request of several messages".to_owned()));
-    }
-    None
-}
-
-/// What a target that wants the request receives.
-fn send(
-    target: &Target,
-    config: &Config,
-    reading: &Reading<'_>,
-    asked: &Asked<'_>,
-    told: &mut OfTarget,
-    unknown: &BTreeSet<String>,
-) {
-    if let Some(statuses) = &target.after {
-        let patterns: Vec<String> = statuses.iter().map(ToString::to_string).collect();
-        let wanted = patterns.join(" or ");
-        match asked.answered.as_ref().map(|answered| answered.status) {
-            None => {
-                told.verdict = Verdict::Waits;
-                told.because.push(format!("waits for an answer {wanted} of the primary; tell it by --answer"));
-                return;
+    /// Why a request is dropped.
+    fn dropped(&self, counts: &str, by_rules: select::Verdict) -> Option<String> {
+        let reading = &self.config.reading;
+        Some(match (counts.strip_prefix("dropped.")?, by_rules) {
+            ("body_too_large", _) => {
+                let (has, max) = (self.asked.body.len(), reading.max_body);
+                format!("its body has {has} bytes, more than `limits.max_body_bytes` ({max})")
             }
-            Some(status) if statuses.iter().any(|pattern| pattern.covers(status)) => {
-                told.because.push(format!("after the answer {status} of the primary"));
+            ("grpc_stream", _) => "it is a gRPC request of several messages".to_owned(),
+            ("body_not_json", select::Verdict::ByBody) => {
+                "its rules look at the body, which is no JSON, or encoded in a way that is not read".to_owned()
             }
-            Some(status) => {
-                told.not(Some("dropped.primary_failed"), format!("the primary answered {status}, not {wanted}"));
-                return;
+            ("body_not_json", _) => "its body is no JSON, or encoded in a way that is not read".to_owned(),
+            ("work_limit", select::Verdict::Yes) => {
+                format!("it takes more work than `limits.max_work_bytes` ({}) for all targets", reading.max_work)
             }
-        }
-    }
-    let source = Source {
-        reading,
-        answered: asked.answered.as_ref().filter(|_| target.after.is_some()),
-        at: SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
-    };
-    let attempt =
-        Attempt { target: &target.name, number: 1, delivery_id: made::DELIVERY_ID, span_id: made::SPAN_ID, is_shown: false };
-    let guard = &config.loop_guard;
-    let call = match &target.batch {
-        None => target.shape.call(&source, &attempt, guard),
-        Some(batch) => {
-            let most = batch.max_items;
-            told.because.push(format!("batched: up to {most} requests in one call; shown with this one alone"));
-            target.shape.item(&source, &attempt, batch.format).and_then(|(line, item)| {
-                let body = Format::join(batch.format, [&*item].into_iter());
-                target.shape.batch_call(&line, body.into(), &Attempt { delivery_id: made::BATCH_ID, ..attempt }, guard)
-            })
-        }
-    };
-    if let Some(compare) = &target.compare {
-        told.because.push(format!("its answer is compared with the primary's, {} %", compare.percent));
-    }
-    match call {
-        Ok(call) => told.request = Some(Shown::new(&call, &asked.given, unknown)),
-        Err(Unfit::BodyNotJson) => {
-            told.not(Some("dropped.body_not_json"), "its body is no JSON, or encoded in a way that is not read");
-        }
-        Err(Unfit::TooMuchWork) => {
-            let max = config.reading.max_work;
-            told.not(
-                Some("dropped.work_limit"),
-                format!("it takes more work than `limits.max_work_bytes` ({max}) for all targets"),
-            );
-        }
-        Err(Unfit::UnsafePath) => {
-            told.not(Some("dropped.unsafe_path"), "its path would have a segment `.` or `..`, or not begin with a slash");
-        }
-        Err(Unfit::HeadersTooLarge) => told.not(None, "it has more headers than Envoy takes: the attempt fails"),
+            ("work_limit", select::Verdict::TooMuchWork) => {
+                "its patterns are held against more text than `limits.max_work_bytes` allows".to_owned()
+            }
+            ("work_limit", _) => "its rules look at the body, which takes more work than `limits.max_work_bytes`".to_owned(),
+            ("unsafe_path", _) => "its path would have a segment `.` or `..`, or not begin with a slash".to_owned(),
+            ("not_retryable", _) => "it has more headers than Envoy takes: the attempt fails".to_owned(),
+            ("answered_early", _) => "the primary answers before its body is seen".to_owned(),
+            (reason, _) => format!("it is dropped: {reason}"),
+        })
     }
 }
