@@ -16,7 +16,7 @@ use crate::http::status::StatusPattern;
 use crate::json::Pointer;
 use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
-use crate::rewrite::shape::Shape;
+use crate::rewrite::shape::Rewrite;
 use crate::select::sampling::Sampling;
 use crate::select::{Matcher, Parameters};
 
@@ -56,17 +56,17 @@ pub struct Target {
     pub matcher: Matcher,
     /// Which part of them it gets; none: all.
     pub sample: Option<Sampling>,
-    /// For which answers of the primary it gets them; none: it does not wait for one.
+    /// For which responses of the primary it gets them; none: it does not wait for one.
     pub after: Option<Vec<StatusPattern>>,
     /// What it receives of them.
-    pub shape: Shape,
+    pub shape: Rewrite,
     /// How requests are put together to one call; none: each is one of its own.
     pub batch: Option<batch::Settings>,
-    /// How its answers are held against the primary's; none: not at all.
+    /// How its responses are held against the primary's; none: not at all.
     pub compare: Option<compare::Settings>,
     /// What has to be kept for it.
     pub reads: Reads,
-    /// What an answer means.
+    /// What a response means.
     pub policy: Policy,
     /// When a delivery is attempted again; none: never.
     pub retry: Option<RetryPolicy>,
@@ -84,7 +84,7 @@ pub struct Target {
     pub breaker: Option<breaker::Settings>,
 }
 
-/// What has to be kept of a request and its answer besides its body and the headers that every copy carries.
+/// What has to be kept of a request and its response besides its body and the headers that every copy carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
     /// All headers as they came.
@@ -95,10 +95,10 @@ pub struct Reads {
     pub properties: bool,
     /// When it was complete.
     pub time: bool,
-    /// The headers of the primary's answer.
-    pub answer_headers: bool,
-    /// The body of the primary's answer, if the answer is compared.
-    pub answer_body: bool,
+    /// The headers of the primary's response.
+    pub response_headers: bool,
+    /// The body of the primary's response, if the response is compared.
+    pub response_body: bool,
 }
 
 impl Reads {
@@ -110,8 +110,8 @@ impl Reads {
             body: self.body || other.body,
             properties: self.properties || other.properties,
             time: self.time || other.time,
-            answer_headers: self.answer_headers || other.answer_headers,
-            answer_body: self.answer_body || other.answer_body,
+            response_headers: self.response_headers || other.response_headers,
+            response_body: self.response_body || other.response_body,
         }
     }
 }

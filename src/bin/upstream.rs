@@ -55,7 +55,7 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:8081")]
         admin: SocketAddr,
     },
-    /// Send one request, print the answer's body; fails unless it is a 2xx
+    /// Send one request, print the response's body; fails unless it is a 2xx
     Ask {
         #[arg(long, default_value = "127.0.0.1:8081")]
         address: SocketAddr,
@@ -99,7 +99,7 @@ struct Recorded {
     path: String,
     headers: Vec<(String, String)>,
     body: String,
-    /// Absent if it was to get no answer.
+    /// Absent if it was to get no response.
     status: Option<u16>,
 }
 

@@ -9,7 +9,7 @@ use super::unordered::odd_entries;
 use super::{Reason, Settings, Side};
 use crate::http::work::{Work, PLACE};
 use crate::json::number;
-use crate::json::{self, Items, Kind, Members, Node, Places, Trail};
+use crate::json::{self, Items, Kind, Members, Node, PointerSet, Trail};
 
 /// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
 ///
@@ -51,7 +51,7 @@ pub(super) struct Trails<'s> {
 
 impl<'s> Trails<'s> {
     fn of(settings: &'s Settings, work: &'s Work) -> Self {
-        Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(Places::trail), work }
+        Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(PointerSet::trail), work }
     }
 
     /// Counts the work with a pair of values, or with one, and so much besides; false if it is too much.

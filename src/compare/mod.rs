@@ -1,4 +1,4 @@
-//! Whether a target answers as the primary did: the same status, and a body that means the same.
+//! Whether a target responds as the primary did: the same status, and a body that means the same.
 //!
 //! Uses `json` and `http`. Begin with [`compare_within`].
 //!
@@ -17,21 +17,21 @@ pub use difference::{Difference, DifferenceKind, Differences};
 
 use crate::http::content_coding::{self, Undecodable};
 use crate::http::work::Work;
-use crate::json::Places;
+use crate::json::PointerSet;
 
-/// How a target's answers are compared.
+/// How a target's responses are compared.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many of a hundred pairs of answers.
+    /// How many of a hundred pairs of responses.
     pub percent: f64,
     /// Statuses must be the same.
     pub status: bool,
     /// How bodies are compared.
     pub body: BodyMode,
     /// What is left out of the comparison of JSON, on both sides.
-    pub ignore: Places,
+    pub ignore: PointerSet,
     /// The lists whose order does not matter; none: every list has an order.
-    pub unordered: Option<Places>,
+    pub unordered: Option<PointerSet>,
     /// Values that differ may be told, not only where they are.
     pub log_values: bool,
 }
@@ -48,7 +48,7 @@ pub enum BodyMode {
 }
 
 impl Settings {
-    /// Whether a pair of answers is compared, by 64 random bits.
+    /// Whether a pair of responses is compared, by 64 random bits.
     pub fn samples(&self, random: u64) -> bool {
         // The highest bits that a double holds all of: at least 0 and below 1.
         let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
@@ -56,9 +56,9 @@ impl Settings {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub struct Response<'a> {
     /// Its status.
     pub status: u16,
     /// The value of its `content-type`.
@@ -84,7 +84,7 @@ pub enum Unavailable {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Verdict {
-    /// The answers are the same.
+    /// The responses are the same.
     Match,
     /// They have different statuses; their bodies were not looked at.
     StatusMismatch {
@@ -104,7 +104,7 @@ pub enum Verdict {
     },
 }
 
-/// One of the two answers.
+/// One of the two responses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
@@ -132,13 +132,19 @@ pub enum Reason {
     WorkLimit,
 }
 
-/// Compares a target's answer to the primary's. Bodies that must be decoded may become `max_body` bytes long.
-pub fn compare(settings: &Settings, primary: &Answer<'_>, target: &Answer<'_>, max_body: usize) -> Verdict {
+/// Compares a target's response to the primary's. Bodies that must be decoded may become `max_body` bytes long.
+pub fn compare(settings: &Settings, primary: &Response<'_>, target: &Response<'_>, max_body: usize) -> Verdict {
     compare_within(settings, primary, target, max_body, &Work::unbounded())
 }
 
 /// The same within so much work.
-pub fn compare_within(settings: &Settings, primary: &Answer<'_>, target: &Answer<'_>, max_body: usize, work: &Work) -> Verdict {
+pub fn compare_within(
+    settings: &Settings,
+    primary: &Response<'_>,
+    target: &Response<'_>,
+    max_body: usize,
+    work: &Work,
+) -> Verdict {
     if settings.status && primary.status != target.status {
         return Verdict::StatusMismatch { primary: primary.status, target: target.status };
     }
@@ -155,8 +161,8 @@ pub fn compare_within(settings: &Settings, primary: &Answer<'_>, target: &Answer
 /// Where the bodies differ, or whose cannot be compared and why.
 fn differences(
     settings: &Settings,
-    primary: &Answer<'_>,
-    target: &Answer<'_>,
+    primary: &Response<'_>,
+    target: &Response<'_>,
     max_body: usize,
     work: &Work,
 ) -> Result<Differences, (Side, Reason)> {
@@ -176,7 +182,7 @@ fn differences(
     }
 }
 
-impl<'a> Answer<'a> {
+impl<'a> Response<'a> {
     fn sent(&self) -> Result<&'a [u8], Reason> {
         self.body.map_err(|unavailable| match unavailable {
             Unavailable::TooLong => Reason::BodyTooLarge,

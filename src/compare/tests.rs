@@ -16,12 +16,12 @@ fn settings(text: &str) -> Settings {
     deserr::deserialize::<crate::config::raw_shape::Compare, _, crate::config::problem::Problems>(value).unwrap().into()
 }
 
-fn answer<'a>(content_type: &'a str, body: &'a [u8]) -> Answer<'a> {
-    Answer { status: 200, content_type: Some(content_type.as_bytes()), content_encoding: None, body: Ok(body) }
+fn response<'a>(content_type: &'a str, body: &'a [u8]) -> Response<'a> {
+    Response { status: 200, content_type: Some(content_type.as_bytes()), content_encoding: None, body: Ok(body) }
 }
 
 fn compared(settings: &Settings, primary: &[u8], target: &[u8]) -> Verdict {
-    compare(settings, &answer("application/json", primary), &answer("application/json", target), MAX_BODY)
+    compare(settings, &response("application/json", primary), &response("application/json", target), MAX_BODY)
 }
 
 /// The differences as `kind pointer`, `=` if there are none.
@@ -89,7 +89,7 @@ cases! {
 macro_rules! media_types {
     ($($name:ident: $primary:literal $target:literal => $wanted:literal;)*) => {
         $(#[test] fn $name() {
-            let verdict = compare(&settings("{}"), &answer($primary, b"[1]"), &answer($target, b"[1.0]"), MAX_BODY);
+            let verdict = compare(&settings("{}"), &response($primary, b"[1]"), &response($target, b"[1.0]"), MAX_BODY);
             assert_eq!(verdict == Verdict::Match, $wanted, "{verdict:?}");
         })*
     };
@@ -110,20 +110,20 @@ media_types! {
 
 #[test]
 fn a_status_comes_before_a_body() {
-    let primary = Answer { status: 200, ..answer("application/json", b"1") };
-    let target = Answer { status: 503, body: Err(Unavailable::TooLong), ..primary };
+    let primary = Response { status: 200, ..response("application/json", b"1") };
+    let target = Response { status: 503, body: Err(Unavailable::TooLong), ..primary };
     let mismatch = Verdict::StatusMismatch { primary: 200, target: 503 };
     assert_eq!(compare(&settings("{}"), &primary, &target, MAX_BODY), mismatch);
     assert_eq!(compare(&settings(r#"{"body":"none"}"#), &primary, &target, MAX_BODY), mismatch);
-    let other = Answer { status: 503, ..primary };
+    let other = Response { status: 503, ..primary };
     assert_eq!(compare(&settings(r#"{"status":false}"#), &primary, &other, MAX_BODY), Verdict::Match);
 }
 
 #[test]
 fn what_is_not_there_is_not_compared() {
-    let whole = answer("application/json", b"1");
+    let whole = response("application/json", b"1");
     for (unavailable, reason) in [(Unavailable::TooLong, Reason::BodyTooLarge), (Unavailable::CutOff, Reason::Truncated)] {
-        let part = Answer { body: Err(unavailable), ..whole };
+        let part = Response { body: Err(unavailable), ..whole };
         for (primary, target, side) in [(whole, part, Side::Target), (part, whole, Side::Primary), (part, part, Side::Primary)] {
             assert_eq!(compare(&settings("{}"), &primary, &target, MAX_BODY), Verdict::NotComparable { side, reason });
         }
@@ -140,12 +140,12 @@ fn gzip(body: &[u8]) -> Vec<u8> {
 #[test]
 fn content_codings_are_undone() {
     let zipped = gzip(br#"{"a": 1}"#);
-    let primary = Answer { content_encoding: Some(b"gzip"), ..answer("application/json", &zipped) };
-    let same = answer("application/json", br#"{"a":1.0}"#);
+    let primary = Response { content_encoding: Some(b"gzip"), ..response("application/json", &zipped) };
+    let same = response("application/json", br#"{"a":1.0}"#);
     assert_eq!(compare(&settings("{}"), &primary, &same, MAX_BODY), Verdict::Match);
-    let other = answer("application/json", br#"{"a":2}"#);
+    let other = response("application/json", br#"{"a":2}"#);
     assert!(matches!(compare(&settings("{}"), &other, &primary, MAX_BODY), Verdict::BodyMismatch(_)));
-    let exact = answer("application/json", br#"{"a": 1}"#);
+    let exact = response("application/json", br#"{"a": 1}"#);
     assert_eq!(compare(&settings(r#"{"body":"exact"}"#), &primary, &exact, MAX_BODY), Verdict::Match);
     let reason = Reason::BodyTooLarge;
     assert_eq!(compare(&settings("{}"), &same, &primary, 7), Verdict::NotComparable { side: Side::Target, reason });
@@ -153,16 +153,16 @@ fn content_codings_are_undone() {
 
 #[test]
 fn a_coding_that_cannot_be_undone_is_not_compared() {
-    let plain = answer("application/json", b"[1]");
-    let brotli = Answer { content_encoding: Some(b"br"), body: Ok(b"\x8b\x01\x80"), ..plain };
-    let other = Answer { body: Ok(b"\x8b\x02\x80"), ..brotli };
-    let broken = Answer { content_encoding: Some(b"gzip"), ..plain };
+    let plain = response("application/json", b"[1]");
+    let brotli = Response { content_encoding: Some(b"br"), body: Ok(b"\x8b\x01\x80"), ..plain };
+    let other = Response { body: Ok(b"\x8b\x02\x80"), ..brotli };
+    let broken = Response { content_encoding: Some(b"gzip"), ..plain };
     let not = |side, reason| Verdict::NotComparable { side, reason };
     assert_eq!(compare(&settings("{}"), &plain, &brotli, MAX_BODY), not(Side::Target, Reason::UnknownEncoding));
     assert_eq!(compare(&settings("{}"), &brotli, &other, MAX_BODY), not(Side::Primary, Reason::UnknownEncoding));
     assert_eq!(compare(&settings("{}"), &plain, &broken, MAX_BODY), not(Side::Target, Reason::BadEncoding));
     // The same bytes mean the same, whatever they are.
-    let capitals = Answer { content_encoding: Some(b" BR "), ..brotli };
+    let capitals = Response { content_encoding: Some(b" BR "), ..brotli };
     assert_eq!(compare(&settings("{}"), &brotli, &capitals, MAX_BODY), Verdict::Match);
 }
 
@@ -318,7 +318,7 @@ proptest! {
         let (pointer, kind) = change(&mut changed, &mut choices.into_iter());
         let line = log_line(&settings("{}"), document.to_string().as_bytes(), respelled(&changed).as_bytes());
         prop_assert_eq!(line, json!({ "differences": [{ "pointer": pointer, "kind": kind }] }));
-        let ignoring = Settings { ignore: Places::new([pointer_of(&pointer)]), ..settings("{}") };
+        let ignoring = Settings { ignore: PointerSet::new([pointer_of(&pointer)]), ..settings("{}") };
         prop_assert_eq!(compared(&ignoring, document.to_string().as_bytes(), changed.to_string().as_bytes()), Verdict::Match);
     }
 

@@ -143,8 +143,8 @@ impl Target {
             body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),
-            answer_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
-            answer_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
+            response_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
+            response_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
         }
     }
 }

@@ -71,13 +71,13 @@ pub struct Target {
     #[deserr(default)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub after: After,
-    /// With `after: response`, the answers for which the copy is sent; without it, nothing. Absent: `["2xx"]`.
+    /// With `after: response`, the responses for which the copy is sent; without it, nothing. Absent: `["2xx"]`.
     #[deserr(default)]
     pub statuses: Option<NonEmpty<StatusPattern>>,
     /// What the target receives. Absent: the primary's request.
     #[deserr(default)]
     pub request: Option<RequestShape>,
-    /// The answers that count as delivered.
+    /// The responses that count as delivered.
     #[deserr(default = default_success())]
     #[cfg_attr(feature = "cli", schemars(default = "default_success"))]
     pub success: NonEmpty<StatusPattern>,
@@ -102,7 +102,7 @@ pub struct Target {
     /// Where requests go that are given up. Absent: nowhere.
     #[deserr(default)]
     pub dead_letter: Option<DeadLetter>,
-    /// How the target's answers are held against the primary's; not beside `batch`. Absent: not at all.
+    /// How the target's responses are held against the primary's; not beside `batch`. Absent: not at all.
     #[deserr(default)]
     pub compare: Option<Compare>,
 }
@@ -132,7 +132,8 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
     if target.batch.is_some() {
         let location = location.push_key("batch");
         if target.compare.is_some() {
-            problems.extend(Problems::at(location, "expected no `compare` beside it: a batch has one answer for many requests"));
+            problems
+                .extend(Problems::at(location, "expected no `compare` beside it: a batch has one response for many requests"));
         }
         if body.is_some_and(|body| body.omit) {
             problems.extend(Problems::at(location, "expected no `request.body.omit` beside it: items of a batch are bodies"));
@@ -171,7 +172,7 @@ pub enum After {
     /// Once the request is complete.
     #[default]
     Request,
-    /// Once the primary has answered with one of `statuses`.
+    /// Once the primary has responded with one of `statuses`.
     Response,
 }
 

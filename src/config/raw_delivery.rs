@@ -140,7 +140,7 @@ pub struct Breaker {
     /// The share of failures that opens it.
     #[deserr(default)]
     pub failure_rate: FailureRate,
-    /// The answers that are failures, unless `success` names them too. Of gRPC, the statuses that its own stand for. No answer is always a failure.
+    /// The responses that are failures, unless `success` names them too. Of gRPC, the statuses that its own stand for. No response is always a failure.
     #[deserr(default = Self::default().failure_statuses)]
     pub failure_statuses: NonEmpty<StatusPattern>,
     /// The share of slow calls that opens it. Absent: not used.
@@ -338,7 +338,7 @@ pub enum DeadLetterReason {
     /// An attempt failed, and the retry budget was used up.
     #[deserr(rename = "retry_budget")]
     RetryBudget,
-    /// The answer was final.
+    /// The response was final.
     #[deserr(rename = "not_retryable")]
     NotRetryable,
     /// The breaker was open.

@@ -276,9 +276,9 @@ pub enum BatchFormat {
 /// `compare`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#comparing-answers")))]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#comparing-responses")))]
 pub struct Compare {
-    /// How many of a hundred pairs of answers, by chance.
+    /// How many of a hundred pairs of responses, by chance.
     #[deserr(default = Self::default().percent)]
     pub percent: Percent,
     /// Statuses must be the same.

@@ -10,15 +10,15 @@ use super::{bytes, Target};
 use crate::compare;
 use crate::delivery::batch::{self};
 use crate::http::status::StatusPattern;
-use crate::json::Places;
 use crate::json::Pointer;
+use crate::json::PointerSet;
 use crate::rewrite::items::Format;
 use crate::rewrite::redact::Redaction;
-use crate::rewrite::shape::{BodyShape, Content, Forward, HeadShape, PathShape, Shape};
+use crate::rewrite::shape::{BodyRewrite, Content, Forward, HeadRewrite, PathRewrite, Rewrite};
 use crate::select::sampling::Sampling;
 use crate::template::{Env, Expression, Template};
 
-/// The answers of the primary that a target waits for, if it waits.
+/// The responses of the primary that a target waits for, if it waits.
 pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> Option<Vec<StatusPattern>> {
     match after {
         After::Request => None,
@@ -27,15 +27,15 @@ pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> 
 }
 
 /// What a target receives.
-pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Shape {
+pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Rewrite {
     let Some(raw) = raw else {
-        return Shape::default();
+        return Rewrite::default();
     };
-    let mut head = HeadShape {
+    let mut head = HeadRewrite {
         method: raw.method.map(|method| method.0 .0),
         path: path(raw.path, raw.prefix_rewrite, raw.regex_rewrite),
         authority: raw.authority.map(|authority| authority.0 .0),
-        ..HeadShape::default()
+        ..HeadRewrite::default()
     };
     if let Some(headers) = raw.headers {
         head.forward = match headers.forward {
@@ -47,7 +47,7 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Shape {
         head.remove = headers.remove.into_iter().map(|name| name.0 .0).collect();
         head.set = headers.set.map_or_else(Vec::new, |set| set.0.into_iter().collect());
     }
-    let mut body = BodyShape::default();
+    let mut body = BodyRewrite::default();
     if let Some(raw) = raw.body {
         body.redact = (!raw.redact.is_empty()).then(|| Redaction::new(raw.redact.into_iter().map(|pointer| pointer.0)));
         body.content = match raw.template {
@@ -56,7 +56,7 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Shape {
             None => Content::Primary,
         };
     }
-    let mut shape = Shape { head, body };
+    let mut shape = Rewrite { head, body };
     shape.resolve_env(env);
     shape
 }
@@ -66,10 +66,10 @@ fn path(
     template: Option<Text<PathTemplate>>,
     prefix: Option<raw_shape::PrefixRewrite>,
     regex: Option<raw_shape::RegexRewrite>,
-) -> PathShape {
-    let template = template.map(|template| PathShape::Template(template.0 .0));
-    let prefix = prefix.map(|rewrite| PathShape::Prefix { prefix: rewrite.prefix.0 .0, replacement: rewrite.replacement.0 .0 });
-    let regex = regex.map(|rewrite| PathShape::Regex { pattern: rewrite.pattern.0 .0, substitution: rewrite.substitution.0 });
+) -> PathRewrite {
+    let template = template.map(|template| PathRewrite::Template(template.0 .0));
+    let prefix = prefix.map(|rewrite| PathRewrite::Prefix { prefix: rewrite.prefix.0 .0, replacement: rewrite.replacement.0 .0 });
+    let regex = regex.map(|rewrite| PathRewrite::Regex { pattern: rewrite.pattern.0 .0, substitution: rewrite.substitution.0 });
     template.or(prefix).or(regex).unwrap_or_default()
 }
 
@@ -87,13 +87,13 @@ pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
 }
 
 /// The pointers into bodies that templates of these targets name, and those that rules look at.
-pub(super) fn pointers(targets: &[Target], matched: &[Pointer]) -> Places {
+pub(super) fn pointers(targets: &[Target], matched: &[Pointer]) -> PointerSet {
     let expressions = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
     let named = expressions.filter_map(|expression| match expression {
         Expression::BodyPointer(pointer) => Some(pointer.clone()),
         _ => None,
     });
-    Places::new(named.chain(matched.iter().cloned()))
+    PointerSet::new(named.chain(matched.iter().cloned()))
 }
 
 /// The properties of Envoy that templates of these targets name, each once.
@@ -118,8 +118,8 @@ impl From<super::raw_shape::Compare> for compare::Settings {
                 super::raw_shape::CompareBody::Exact => compare::BodyMode::Exact,
                 super::raw_shape::CompareBody::None => compare::BodyMode::None,
             },
-            ignore: Places::new(raw.ignore.into_iter().map(|pointer| pointer.0)),
-            unordered: (!raw.unordered.is_empty()).then(|| Places::new(raw.unordered.into_iter().map(|pointer| pointer.0))),
+            ignore: PointerSet::new(raw.ignore.into_iter().map(|pointer| pointer.0)),
+            unordered: (!raw.unordered.is_empty()).then(|| PointerSet::new(raw.unordered.into_iter().map(|pointer| pointer.0))),
             log_values: raw.log_values,
         }
     }

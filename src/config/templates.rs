@@ -122,13 +122,13 @@ const TEMPLATES: [&[&str]; 4] = [&["path"], &["authority"], &["headers", "set"],
 pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut Problems) {
     let targets = document.get("targets").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, target) in targets.iter().enumerate() {
-        let answered = target.get("after").and_then(serde_json::Value::as_str) == Some("response");
+        let response = target.get("after").and_then(serde_json::Value::as_str) == Some("response");
         let batched = target.get("batch").is_some();
         for section in SECTIONS {
             let of_letter = section == "dead_letter";
             for place in TEMPLATES {
                 let in_letters = batched && !of_letter && target.get("dead_letter").is_some() && place != ["headers", "set"];
-                let setting = Setting { of_letter, answered, kept: !(of_letter && batched), in_letters };
+                let setting = Setting { of_letter, response, kept: !(of_letter && batched), in_letters };
                 let mut path = format!("targets[{index}]");
                 let value = [section].iter().chain(place).try_fold(target, |value, key| {
                     path = child_path(&path, key);
@@ -148,9 +148,9 @@ pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut P
 struct Setting {
     /// It is of a dead letter.
     of_letter: bool,
-    /// The primary's answer is waited for.
-    answered: bool,
-    /// Answer and properties are kept until then.
+    /// The primary's response is waited for.
+    response: bool,
+    /// Response and properties are kept until then.
     kept: bool,
     /// What comes of it is shown in dead letters as it is.
     in_letters: bool,
@@ -165,7 +165,7 @@ fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option
         ),
         Expression::Env(name) => variable(env, name).err(),
         Expression::Property(path) if property::objection(path).is_some() => property::objection(path),
-        Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.answered => {
+        Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.response => {
             Some("${response:...} means something with `after: response` alone".to_owned())
         }
         Expression::Property(_) | Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.kept => {

@@ -96,20 +96,23 @@ fn the_whole_grammar_is_read() {
     let config = Config::parse(WHOLE_GRAMMAR.as_bytes(), &env).unwrap();
     let [audit, analytics] = &config.targets[..] else { panic!("{config:?}") };
     assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after.is_none());
-    assert_eq!(audit.reads, Reads { headers: true, body: true, answer_body: true, ..Reads::default() });
+    assert_eq!(audit.reads, Reads { headers: true, body: true, response_body: true, ..Reads::default() });
     let batch =
         batch::Settings { max_items: 100, max_bytes: 256 << 10, max_delay: Duration::from_millis(20), format: Format::JsonArray };
     assert_eq!(analytics.batch, Some(batch));
     let after = analytics.after.as_ref().unwrap();
     let covered = [200, 201, 204, 302].map(|status| after.iter().any(|pattern| pattern.covers(status)));
     assert_eq!(covered, [false, true, false, true]);
-    assert_eq!(analytics.reads, Reads { headers: true, body: true, properties: true, answer_headers: true, ..Reads::default() });
+    assert_eq!(
+        analytics.reads,
+        Reads { headers: true, body: true, properties: true, response_headers: true, ..Reads::default() }
+    );
     assert_eq!(config.properties, [["xds", "route_name"]]);
     assert!(!format!("{config:?}").contains("s3cret"));
 }
 
 #[test]
-fn a_target_that_waits_for_the_answer_wants_a_success_and_a_batch_has_the_documented_bounds() {
+fn a_target_that_waits_for_the_response_wants_a_success_and_a_batch_has_the_documented_bounds() {
     let text = r#"{"targets":[{"name":"t","cluster":"c","after":"response","batch":{}}]}"#;
     let target = Config::parse(text.as_bytes(), &env).unwrap().targets.remove(0);
     let batch =
@@ -261,11 +264,11 @@ refused! {
     a_pointer_without_a_slash: of_target(r#""request":{"body":{"redact":["card"]}}"#) => "targets[0].request.body.redact[0]: expected a JSON pointer";
     a_batch_of_an_unknown_format: of_target(r#""batch":{"format":"xml"}"#) => "targets[0].batch.format: unknown value \"xml\", expected one of `json_array`, `ndjson`";
     a_method_that_opens_a_tunnel: of_target(r#""request":{"method":"CONNECT"}"#) => "targets[0].request.method: expected a method of a request";
-    a_batch_of_answers_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: expected no `compare` beside it: a batch has one answer for many requests";
+    a_batch_of_responses_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: expected no `compare` beside it: a batch has one response for many requests";
     a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: expected no `request.body.omit` beside it";
     a_batch_that_never_gets_full: of_target(r#""batch":{"max_items":3},"limits":{"max_queued":2}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (2), because items wait in those places, found 3";
     a_template_for_a_body_that_is_left_out: of_target(r#""request":{"body":{"omit":true,"template":1}}"#) => "targets[0].request.body.omit: expected false, because there is a `template`";
-    an_answer_that_is_not_waited_for: of_target(r#""request":{"path":"/${response:status}"}"#) => "targets[0].request.path: ${response:...} means something with `after: response` alone";
+    a_response_that_is_not_waited_for: of_target(r#""request":{"path":"/${response:status}"}"#) => "targets[0].request.path: ${response:...} means something with `after: response` alone";
     a_secret_that_is_not_set: of_document(r#""loop_guard":{"secret":"${env:NO}"}"#) => "loop_guard.secret: environment variable NO is not set";
     an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected some text";
     a_secret_of_the_request: of_document(r#""loop_guard":{"secret":"${path}"}"#) => "loop_guard.secret: only ${env:NAME} can stand here";

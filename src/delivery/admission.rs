@@ -13,7 +13,7 @@ pub trait Weigh {
 
 /// The copies of one target: so many calls under way, so many copies waiting behind them.
 #[derive(Debug)]
-pub struct Lane<T> {
+pub struct Limiter<T> {
     in_flight: usize,
     max_in_flight: usize,
     queue: VecDeque<T>,
@@ -27,7 +27,7 @@ pub struct Lane<T> {
 /// What a lane does with an item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer<T> {
-    /// It goes now; its end must be told by [`Lane::ended`].
+    /// It goes now; its end must be told by [`Limiter::ended`].
     Go(T),
     /// It waits until an earlier one ended.
     Queued,
@@ -35,7 +35,7 @@ pub enum Offer<T> {
     Full(T),
 }
 
-impl<T: Weigh> Lane<T> {
+impl<T: Weigh> Limiter<T> {
     /// An empty lane.
     pub fn new(max_in_flight: usize, max_queued: usize) -> Self {
         Self { in_flight: 0, max_in_flight, queue: VecDeque::new(), queued: 0, parked: 0, max_queued }
@@ -132,7 +132,7 @@ pub struct ByteBudget {
 
 /// Bytes taken from a budget, given back when this is dropped.
 #[derive(Debug)]
-pub struct Charge {
+pub struct Reservation {
     used: Rc<Cell<usize>>,
     bytes: usize,
 }
@@ -144,42 +144,42 @@ impl ByteBudget {
     }
 
     /// Takes the bytes if there is room for them.
-    pub fn take(&self, bytes: usize) -> Option<Charge> {
-        let mut charge = self.nothing();
-        self.grow(&mut charge, bytes).then_some(charge)
+    pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
+        let mut reservation = self.reservation();
+        self.grow(&mut reservation, bytes).then_some(reservation)
     }
 
     /// Takes more bytes for the same thing if there is room for them.
-    pub fn grow(&self, charge: &mut Charge, bytes: usize) -> bool {
-        self.grow_within(self.limit, charge, bytes)
+    pub fn grow(&self, reservation: &mut Reservation, bytes: usize) -> bool {
+        self.grow_within(self.limit, reservation, bytes)
     }
 
     /// The same for what may be left out: only while less than half of all bytes are used, so that it never takes the room of what must
     /// be held.
-    pub fn grow_spare(&self, charge: &mut Charge, bytes: usize) -> bool {
-        self.grow_within(self.limit / 2, charge, bytes)
+    pub fn grow_spare(&self, reservation: &mut Reservation, bytes: usize) -> bool {
+        self.grow_within(self.limit / 2, reservation, bytes)
     }
 
-    fn grow_within(&self, limit: usize, charge: &mut Charge, bytes: usize) -> bool {
+    fn grow_within(&self, limit: usize, reservation: &mut Reservation, bytes: usize) -> bool {
         let used = self.used.get().checked_add(bytes).filter(|used| *used <= limit);
         if let Some(used) = used {
             self.used.set(used);
-            charge.bytes = charge.bytes.saturating_add(bytes);
+            reservation.bytes = reservation.bytes.saturating_add(bytes);
         }
         used.is_some()
     }
 
     /// Takes the bytes of what cannot be refused, even if there is no room: the next ones are refused then.
-    pub fn take_anyway(&self, bytes: usize) -> Charge {
-        let mut charge = self.nothing();
-        charge.bytes = bytes;
+    pub fn reserve_anyway(&self, bytes: usize) -> Reservation {
+        let mut reservation = self.reservation();
+        reservation.bytes = bytes;
         self.used.set(self.used.get().saturating_add(bytes));
-        charge
+        reservation
     }
 
-    /// A charge for nothing yet.
-    pub fn nothing(&self) -> Charge {
-        Charge { used: Rc::clone(&self.used), bytes: 0 }
+    /// A reservation for nothing yet.
+    pub fn reservation(&self) -> Reservation {
+        Reservation { used: Rc::clone(&self.used), bytes: 0 }
     }
 
     /// The bytes in use.
@@ -218,7 +218,7 @@ impl Incomplete {
     }
 }
 
-impl Charge {
+impl Reservation {
     /// How many bytes it is for.
     pub fn bytes(&self) -> usize {
         self.bytes
@@ -230,7 +230,7 @@ impl Charge {
     }
 }
 
-impl Drop for Charge {
+impl Drop for Reservation {
     fn drop(&mut self) {
         self.clear();
     }
@@ -274,7 +274,7 @@ mod tests {
 
     #[test]
     fn what_goes_as_one_takes_a_place_for_each_copy_while_it_waits() {
-        let mut lane = Lane::new(1, 5);
+        let mut lane = Limiter::new(1, 5);
         assert_eq!(lane.offer(Heavy(9)), Offer::Go(Heavy(9)));
         assert_eq!(lane.offer(Heavy(3)), Offer::Queued);
         assert_eq!(lane.offer(Heavy(3)), Offer::Full(Heavy(3)));
@@ -291,7 +291,7 @@ mod tests {
 
     #[test]
     fn the_bounds_are_kept_in_order() {
-        let mut lane = Lane::<usize>::new(1, 2);
+        let mut lane = Limiter::<usize>::new(1, 2);
         assert_eq!(lane.offer(1), Offer::Go(1));
         assert_eq!(lane.offer(2), Offer::Queued);
         assert_eq!(lane.offer(3), Offer::Queued);
@@ -306,7 +306,7 @@ mod tests {
 
     #[test]
     fn without_a_queue_what_cannot_go_is_handed_back() {
-        let mut lane = Lane::<usize>::new(1, 0);
+        let mut lane = Limiter::<usize>::new(1, 0);
         assert_eq!(lane.offer(1), Offer::Go(1));
         assert_eq!(lane.offer(2), Offer::Full(2));
     }
@@ -314,13 +314,13 @@ mod tests {
     #[test]
     fn a_budget_takes_up_to_its_limit() {
         let budget = ByteBudget::new(10);
-        let mut all = budget.take(10).unwrap();
-        assert!(budget.take(1).is_none());
-        assert!(budget.take(0).is_some());
+        let mut all = budget.reserve(10).unwrap();
+        assert!(budget.reserve(1).is_none());
+        assert!(budget.reserve(0).is_some());
         all.clear();
         assert_eq!((all.bytes(), budget.used()), (0, 0));
         assert!(budget.grow(&mut all, 6) && !budget.grow(&mut all, 5));
-        assert!(budget.take(usize::MAX).is_none());
+        assert!(budget.reserve(usize::MAX).is_none());
         assert_eq!((all.bytes(), budget.used()), (6, 6));
         drop(all);
         assert_eq!(budget.used(), 0);
@@ -329,9 +329,9 @@ mod tests {
     #[test]
     fn what_may_be_left_out_takes_half_of_a_budget_at_most() {
         let budget = ByteBudget::new(10);
-        let mut spare = budget.nothing();
+        let mut spare = budget.reservation();
         assert!(budget.grow_spare(&mut spare, 5) && !budget.grow_spare(&mut spare, 1));
-        let _needed = budget.take(5).unwrap();
+        let _needed = budget.reserve(5).unwrap();
         spare.clear();
         assert!(!budget.grow_spare(&mut spare, 1));
     }
@@ -344,7 +344,7 @@ mod tests {
             max_queued in 0_usize..4,
             steps in prop::collection::vec(0_u8..4, 0..200),
         ) {
-            let mut lane = Lane::new(max_in_flight, max_queued);
+            let mut lane = Limiter::new(max_in_flight, max_queued);
             let (mut offered, mut full, mut done) = (0_usize, 0, 0);
             let (mut under_way, mut parked) = (VecDeque::new(), VecDeque::new());
             for step in steps {

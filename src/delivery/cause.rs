@@ -8,11 +8,11 @@ use crate::http::grpc;
 /// statistic ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the reason for which a copy is dropped ([`Outcome::drop_reason`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
-    /// The target answered with this status.
+    /// The target responded with this status.
     Status(u16),
-    /// The target answered with this gRPC status.
+    /// The target responded with this gRPC status.
     Grpc(u32),
-    /// The target answered with something that is no status.
+    /// The target responded with something that is no status.
     InvalidStatus,
     /// The time was up.
     Timeout,
@@ -35,7 +35,7 @@ pub enum Cause {
 }
 
 impl Cause {
-    /// The status of the target's answer, if there was one; that of HTTP which a gRPC status stands for.
+    /// The status of the target's response, if there was one; that of HTTP which a gRPC status stands for.
     pub fn status(self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status),
@@ -85,11 +85,11 @@ impl Cause {
 /// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
-    /// The target answered 4xx.
+    /// The target responded with 4xx.
     Status4xx,
-    /// The target answered 5xx.
+    /// The target responded with 5xx.
     Status5xx,
-    /// The target answered with another status that is no success, or with none.
+    /// The target responded with another status that is no success, or with none.
     StatusOther,
     /// The time was up.
     Timeout,

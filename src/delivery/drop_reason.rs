@@ -28,7 +28,7 @@ pub enum DropReason {
     RateLimited,
     /// The filter that held it went away.
     Shutdown,
-    /// The primary gave no answer of the kind that the target waits for.
+    /// The primary gave no response of the kind that the target waits for.
     PrimaryFailed,
     /// Its body is no JSON, and has to be read.
     BodyNotJson,

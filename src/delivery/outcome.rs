@@ -19,12 +19,12 @@ pub enum End<'a> {
         status: Option<u16>,
         /// It carries `x-envoy-upstream-service-time`: Envoy adds that to what a server sent, not to what it made itself.
         from_upstream: bool,
-        /// The beginning of its body, or of its `grpc-message`; looked at only when Envoy made the answer.
+        /// The beginning of its body, or of its `grpc-message`; looked at only when Envoy made the response.
         text: &'a [u8],
-        /// The `grpc-status` of an answer to a gRPC request; none for other requests, and for answers that are not of status 200.
+        /// The `grpc-status` of a response to a gRPC request; none for other requests, and for responses that are not of status 200.
         grpc: Option<u32>,
     },
-    /// A callback without headers: Envoy's timer ran out or the connection broke after the answer had begun, or the answer was
+    /// A callback without headers: Envoy's timer ran out or the connection broke after the response had begun, or the response was
     /// too long for Envoy to hold.
     NoResponse {
         /// From the start of the attempt until now.
@@ -70,7 +70,7 @@ pub enum Verdict {
     Permanent,
 }
 
-/// What a target's answers mean.
+/// What a target's responses mean.
 #[derive(Clone, Debug)]
 pub struct Policy {
     success: Vec<StatusPattern>,
@@ -79,13 +79,13 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Answers with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass; for the circuit breaker, answers
+    /// Responses with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass; for the circuit breaker, responses
     /// with one of the statuses of `failures` say that the target fails.
     pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>, failures: Vec<StatusPattern>) -> Self {
         Self { success, retry_on, failures }
     }
 
-    /// Whether the target failed, for its circuit breaker: by its status, or by not answering. None when the attempt says nothing about the
+    /// Whether the target failed, for its circuit breaker: by its status, or by not responding. None when the attempt says nothing about the
     /// target. What counts as delivered is no failure, whatever its status.
     pub fn target_failed(&self, outcome: Outcome) -> Option<bool> {
         match (outcome.verdict, outcome.cause) {
@@ -101,16 +101,16 @@ impl Policy {
         }
     }
 
-    /// Reads the end of a call-out. An answer that Envoy made in place of the target never counts as delivered, whatever its
+    /// Reads the end of a call-out. A response that Envoy made in place of the target never counts as delivered, whatever its
     /// status.
     pub fn judge(&self, end: End<'_>) -> Outcome {
         let cause = match end {
             End::Response { status: None, .. } => Cause::InvalidStatus,
             End::Response { status: Some(status), from_upstream, text, grpc } => {
-                let answered = grpc.map_or(Cause::Status(status), Cause::Grpc);
-                // In answers to gRPC requests, Envoy puts its own status into `grpc-status`.
-                let status = answered.status().unwrap_or(status);
-                made_by_envoy(status, from_upstream, text).unwrap_or(answered)
+                let response = grpc.map_or(Cause::Status(status), Cause::Grpc);
+                // In responses to gRPC requests, Envoy puts its own status into `grpc-status`.
+                let status = response.status().unwrap_or(status);
+                made_by_envoy(status, from_upstream, text).unwrap_or(response)
             }
             End::NoResponse { elapsed, timeout } if elapsed.saturating_add(TIMER_SLACK) >= timeout => Cause::Timeout,
             End::NoResponse { .. } => Cause::Reset,
@@ -132,12 +132,12 @@ impl Policy {
     }
 }
 
-/// True for statuses with which Envoy answers in place of a target.
+/// True for statuses with which Envoy responds in place of a target.
 pub fn may_be_made_by_envoy(status: u16) -> bool {
     matches!(status, 502..=504)
 }
 
-/// What an answer of Envoy's own stands for: 504 for a timeout, 503 for no or a broken connection, 502 for an answer that was
+/// What a response of Envoy's own stands for: 504 for a timeout, 503 for no or a broken connection, 502 for a response that was
 /// no HTTP (`source/common/router/router.cc`). Its body names the reset.
 fn made_by_envoy(status: u16, from_upstream: bool, text: &[u8]) -> Option<Cause> {
     if from_upstream || !may_be_made_by_envoy(status) {
@@ -196,7 +196,7 @@ mod tests {
         a_client_error_is_final: upstream(404) => Permanent, Cause::Status(404);
         too_many_requests_is_worth_a_try: upstream(429) => Retryable, Cause::Status(429);
         a_server_error_is_worth_a_try: upstream(500) => Retryable, Cause::Status(500);
-        the_targets_own_503_is_its_answer: upstream(503) => Retryable, Cause::Status(503);
+        the_targets_own_503_is_its_response: upstream(503) => Retryable, Cause::Status(503);
         the_targets_own_504_is_no_timeout: upstream(504) => Retryable, Cause::Status(504);
         a_refused_connection: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: remote connection failure") => Retryable, Cause::ConnectFailure;
         a_connection_that_takes_too_long: envoy(503, "upstream connect error or disconnect/reset before headers. reset reason: connection timeout") => Retryable, Cause::ConnectFailure;
@@ -220,7 +220,7 @@ mod tests {
         a_cluster_without_hosts: End::NotSent(Cause::NoHealthyUpstream) => Retryable, Cause::NoHealthyUpstream;
         too_many_headers: End::NotSent(Cause::HeadersTooLarge) => Permanent, Cause::HeadersTooLarge;
         a_host_that_surprises: End::NotSent(Cause::HostError) => Permanent, Cause::HostError;
-        an_answer_without_a_status: End::Response { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
+        a_response_without_a_status: End::Response { status: None, from_upstream: true, text: b"", grpc: None } => Permanent, Cause::InvalidStatus;
     }
 
     #[test]
@@ -250,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn which_answers_are_failures_can_be_said() {
+    fn which_responses_are_failures_can_be_said() {
         let policy = policy(&["2xx", "404"], &["4xx"]);
         let failure = |end| policy.target_failed(policy.judge(end));
         for (status, failed) in [(200, false), (401, true), (404, false), (410, true), (429, true), (500, false)] {
@@ -258,7 +258,7 @@ mod tests {
         }
         assert_eq!(failure(grpc(16, true, "")), Some(true), "UNAUTHENTICATED stands for 401");
         assert_eq!(failure(grpc(13, true, "")), Some(false), "INTERNAL stands for 500");
-        assert_eq!(failure(envoy(503, "connection failure")), Some(true), "no answer is a failure in any case");
+        assert_eq!(failure(envoy(503, "connection failure")), Some(true), "no response is a failure in any case");
     }
 
     #[test]
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_of_envoys_own_is_never_delivered() {
+    fn a_response_of_envoys_own_is_never_delivered() {
         assert_eq!(judge(&["503", "504"], envoy(503, "")).verdict, Verdict::Retryable);
         assert_eq!(judge(&["503", "504"], envoy(504, "")).verdict, Verdict::Retryable);
         assert_eq!(judge(&["503"], upstream(503)).verdict, Verdict::Delivered);

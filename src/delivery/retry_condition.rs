@@ -6,7 +6,7 @@ use crate::http::status::StatusPattern;
 /// A failure after which another attempt may succeed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOn {
-    /// An answer of this status.
+    /// A response of this status.
     Status(StatusPattern),
     /// The connection broke.
     Reset,

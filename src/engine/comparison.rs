@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::compare::{Answer, Unavailable};
-use crate::delivery::admission::Charge;
+use crate::compare::{Response, Unavailable};
+use crate::delivery::admission::Reservation;
 
 /// One target's comparison for one request; a clone is the same one.
 #[derive(Clone)]
@@ -34,7 +34,7 @@ pub(super) struct Reply {
     pub(super) body: Result<Vec<u8>, Unavailable>,
     pub(super) elapsed: Duration,
     /// Bytes taken from the worker's budget for its body.
-    pub(super) charge: Option<Charge>,
+    pub(super) reservation: Option<Reservation>,
 }
 
 /// What a line about it names.
@@ -104,12 +104,12 @@ impl Reply {
             content_encoding: Vec::new(),
             body: Ok(Vec::new()),
             elapsed: Duration::ZERO,
-            charge: None,
+            reservation: None,
         }
     }
 
-    pub(super) fn answer(&self) -> Option<Answer<'_>> {
-        Some(Answer {
+    pub(super) fn response(&self) -> Option<Response<'_>> {
+        Some(Response {
             status: self.status?,
             content_type: sent(&self.content_type),
             content_encoding: sent(&self.content_encoding),

@@ -165,7 +165,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// A stream is over, or a root is asked whether it is done. Nothing is heard of either after that, except that a root which
-    /// is not done stays until its last answer came.
+    /// is not done stays until its last response came.
     pub fn done(&mut self, context: u32) -> bool {
         let Some(root) = self.roots.get_mut(&context) else {
             self.advance(context, Stream::done);

@@ -6,14 +6,14 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::comparison::Comparison;
-use crate::delivery::admission::{Charge, Weigh};
+use crate::delivery::admission::{Reservation, Weigh};
 use crate::delivery::batch;
 use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::Pairs;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::{Reading, Terms};
-use crate::template::Answered;
+use crate::template::PrimaryResponse;
 
 /// One call on its way to one target.
 pub(super) struct Delivery {
@@ -39,12 +39,12 @@ pub(super) struct One {
     pub(super) head: Rc<CapturedHead>,
     /// None once no further attempt needs it: Envoy has its own copy.
     pub(super) body: Option<Rc<Vec<u8>>>,
-    /// The primary's answer, if it was waited for.
-    pub(super) answered: Option<Rc<Answered>>,
-    /// What holds the answers to it against each other, if they are compared.
+    /// The primary's response, if it was waited for.
+    pub(super) response: Option<Rc<PrimaryResponse>>,
+    /// What holds the responses to it against each other, if they are compared.
     pub(super) comparison: Option<Comparison>,
     /// Bytes taken from the worker's budget for it.
-    pub(super) charge: Charge,
+    pub(super) reservation: Reservation,
 }
 
 /// Several requests, or one of them after the batch was given up.
@@ -61,7 +61,7 @@ pub(super) struct BatchItem {
     /// Its request's body itself, if that is what is sent.
     pub(super) json: Rc<Vec<u8>>,
     pub(super) received: Duration,
-    pub(super) charge: Charge,
+    pub(super) reservation: Reservation,
 }
 
 /// A request that was given up, before its letter is written.
@@ -88,8 +88,8 @@ impl Delivery {
     /// What it takes while it waits.
     pub(super) fn burden(&self) -> Burden {
         let bytes = match &self.load {
-            Load::One(one) => one.charge.bytes(),
-            Load::Batch(batch) => batch.items.iter().map(|item| item.charge.bytes()).fold(0, usize::saturating_add),
+            Load::One(one) => one.reservation.bytes(),
+            Load::Batch(batch) => batch.items.iter().map(|item| item.reservation.bytes()).fold(0, usize::saturating_add),
         };
         Burden { target: self.target, copies: self.weight(), bytes }
     }
@@ -115,17 +115,17 @@ impl Delivery {
         match &mut self.load {
             Load::One(one) => {
                 one.body = None;
-                one.answered = None;
+                one.response = None;
             }
             Load::Batch(batch) => batch.items.iter_mut().for_each(|item| item.json = Rc::default()),
         }
     }
 
     /// What was taken from the budget for its only request.
-    pub(super) fn charge(&mut self) -> Option<&mut Charge> {
+    pub(super) fn reservation(&mut self) -> Option<&mut Reservation> {
         match &mut self.load {
-            Load::One(one) => Some(&mut one.charge),
-            Load::Batch(batch) => batch.items.first_mut().map(|item| &mut item.charge),
+            Load::One(one) => Some(&mut one.reservation),
+            Load::Batch(batch) => batch.items.first_mut().map(|item| &mut item.reservation),
         }
     }
 

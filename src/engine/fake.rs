@@ -199,7 +199,7 @@ impl Stage {
         self.vm.request_body(stream, chunk.len(), is_last);
     }
 
-    /// The primary answers with this status, or not at all, and the stream ends.
+    /// The primary responds with this status, or not at all, and the stream ends.
     pub(crate) fn end(&mut self, stream: u32, status: Option<u16>) {
         let code = status.map(|status| ("response.code".to_owned(), u64::from(status)));
         *self.host.properties.borrow_mut() = code.into_iter().chain([("response.flags".to_owned(), 0)]).collect();
@@ -207,7 +207,7 @@ impl Stage {
     }
 
     /// One of the calls ends, with this status or without a response.
-    pub(crate) fn answer(&mut self, which: usize, status: Option<u16>) {
+    pub(crate) fn response(&mut self, which: usize, status: Option<u16>) {
         let (token, ..) = {
             let mut calls = self.host.calls.borrow_mut();
             if calls.is_empty() {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use crate::delivery::cause::Cause;
 use crate::observe::metrics::Kind;
 
-/// The host answered with this status, which is no success.
+/// The host returned with this status, which is no success.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct HostError(pub u32);
 

@@ -106,7 +106,7 @@ pub(super) fn write(worker: &Worker<impl Host>, event: Event, report: Report<'_>
     print(topic.level(), &line);
 }
 
-/// Two answers differ, or could not be compared.
+/// Two responses differ, or could not be compared.
 pub(super) fn compared(worker: &Worker<impl Host>, target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
     if let Some(suppressed) = admitted(worker, Event::Compared) {
         let delivery_id = delivery_id.to_string();

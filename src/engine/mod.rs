@@ -7,16 +7,16 @@ pub mod contexts;
 mod delivery;
 #[cfg(test)]
 mod fake;
-mod guard;
 pub mod host;
 pub mod ids;
 mod journal;
 mod metrics;
 mod mirror;
-mod primary;
+mod primary_response;
 mod probe;
 mod rejection;
 mod root;
+mod shared_breaker;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -20,7 +20,7 @@ fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<CannotRun> {
             missing.push(CannotRun::refused(call, without));
         }
     };
-    let may_be_called = |answer: Result<Vec<u8>, HostError>| answer != Err(HostError(REFUSED));
+    let may_be_called = |response: Result<Vec<u8>, HostError>| response != Err(HostError(REFUSED));
     needs(
         host.monotonic().is_ok(),
         "clock_time_get",
@@ -36,12 +36,12 @@ fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<CannotRun> {
     needs(
         may_be_called(host.header(Headers::CallResponse, ":status")),
         "proxy_get_header_map_value",
-        "no answer of a target can be read",
+        "no response of a target can be read",
     );
     needs(
         may_be_called(host.property(&["plugin_name"])),
         "proxy_get_property",
-        "nobody knows how the primary answered, or whether a client left",
+        "nobody knows how the primary responded, or whether a client left",
     );
     needs(
         host.http_call("", &[0; 4], &[], SHORTEST).map_err(|(refusal, _)| refusal) != Err(Cause::NoHealthyUpstream),

@@ -110,7 +110,7 @@ impl<H: Host> Root<H> {
         }
     }
 
-    /// A call has ended, with an answer or without.
+    /// A call has ended, with a response or without.
     pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
         if let Some(mirror) = &mut self.mirror {
             mirror.begin();

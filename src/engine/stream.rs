@@ -1,5 +1,5 @@
 //! One request on its way to the primary: looked at once, copied chunk by chunk, handed to its root when it is complete, or when its
-//! answer is known. It is never held back.
+//! response is known. It is never held back.
 
 use std::mem::size_of;
 use std::rc::Rc;
@@ -8,29 +8,29 @@ use super::comparison::Comparison;
 use super::host::{Buffer, Host};
 use super::journal;
 use super::mirror::{Complete, Mirror, Targets, Upload, Wanted};
-use super::primary::{has_switched_protocols, was_answered_early, AnswerCopy, SWITCHING_PROTOCOLS};
+use super::primary_response::{has_switched_protocols, was_answered_early, ResponseCopy, SWITCHING_PROTOCOLS};
 use super::unexpected::Unexpected;
 use super::worker::{number, Worker};
-use crate::delivery::admission::Charge;
+use crate::delivery::admission::Reservation;
 use crate::delivery::drop_reason::DropReason;
-use crate::http::body_buffer::Growing;
+use crate::http::body_buffer::BodyBuffer;
 use crate::http::grpc::Messages;
 use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
-use crate::template::Answered;
+use crate::template::PrimaryResponse;
 
 /// Where a request stands.
 pub(super) enum Stream {
     /// Nothing of it has been seen.
     New,
-    /// It asks for an upgrade, and the answer will tell what it is.
+    /// It asks for an upgrade, and the response will tell what it is.
     Upgrading(HeaderMap, Upload),
     /// Its body is being copied.
     Collecting(Collected),
-    /// It is complete, and somebody waits for its answer.
-    Answering(Waiting),
+    /// It is complete, and somebody waits for its response.
+    AwaitingResponse(Waiting),
 }
 
 /// Whether there is more to see of a stream. One that nobody wants, or that was handed over, is forgotten.
@@ -45,20 +45,20 @@ pub(super) enum Next {
 pub(super) struct Collected {
     wanted: Wanted,
     head: CapturedHead,
-    body: Growing,
+    body: BodyBuffer,
     /// How long the body is going to be, if the request says so.
     length: Option<usize>,
     upload: Upload,
-    answer: AnswerCopy,
+    response: ResponseCopy,
 }
 
-/// What waits for the primary's answer.
+/// What waits for the primary's response.
 pub(super) struct Waiting {
     later: Targets,
     /// The request, and the bytes taken for it; none when only comparisons wait.
-    complete: Option<(Complete, Charge)>,
+    complete: Option<(Complete, Reservation)>,
     comparisons: Vec<Comparison>,
-    answer: AnswerCopy,
+    response: ResponseCopy,
 }
 
 impl Stream {
@@ -129,44 +129,44 @@ impl Stream {
                 Messages::Foreign | Messages::Incomplete => collected.set_plain(),
             }
         }
-        let Collected { wanted, head, body, upload, mut answer, .. } = collected;
-        let charge = upload.complete();
-        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answered: None };
+        let Collected { wanted, head, body, upload, mut response, .. } = collected;
+        let reservation = upload.complete();
+        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), response: None };
         let reading = Reading::new(&complete.head, &complete.body, &mirror.common.config.reading);
         let wanted = mirror.decide(wanted, &complete, &reading);
         let comparisons = Mirror::<H>::comparisons(wanted.compared);
         if !comparisons.is_empty() {
-            answer.request_complete(&mirror.common.worker);
+            response.request_complete(&mirror.common.worker);
         }
-        let mut charge = Some(charge);
+        let mut reservation = Some(reservation);
         if wanted.later.is_empty() {
             // Each delivery takes what it holds from the budget itself.
-            charge = None;
+            reservation = None;
         }
         mirror.accept_read(wanted.now, &complete, &reading, &comparisons);
         drop(reading);
         if wanted.later.is_empty() && comparisons.is_empty() {
             return Next::Forget;
         }
-        let complete = charge.map(|charge| (complete, charge));
-        *self = Self::Answering(Waiting { later: wanted.later, complete, comparisons, answer });
+        let complete = reservation.map(|reservation| (complete, reservation));
+        *self = Self::AwaitingResponse(Waiting { later: wanted.later, complete, comparisons, response });
         Next::GoOn
     }
 
-    /// The headers of the primary's answer.
+    /// The headers of the primary's response.
     pub(super) fn response_headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if let Self::Upgrading(..) = self {
             let has_switched = number(mirror.common.worker.response_header(":status")) == Some(SWITCHING_PROTOCOLS);
-            if let Next::Forget = self.upgrade_answered(mirror, has_switched) {
+            if let Next::Forget = self.upgrade_responded(mirror, has_switched) {
                 return Next::Forget;
             }
         }
-        self.with_answer(|answer| answer.headers(mirror, end_of_stream))
+        self.with_response(|response| response.headers(mirror, end_of_stream))
     }
 
-    /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose answer came before
+    /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose response came before
     /// the end of its body.
-    fn upgrade_answered<H: Host>(&mut self, mirror: &mut Mirror<H>, has_switched: bool) -> Next {
+    fn upgrade_responded<H: Host>(&mut self, mirror: &mut Mirror<H>, has_switched: bool) -> Next {
         let Self::Upgrading(headers, upload) = std::mem::replace(self, Self::New) else {
             return Next::GoOn;
         };
@@ -182,19 +182,19 @@ impl Stream {
         Next::GoOn
     }
 
-    /// A chunk of the primary's answer.
+    /// A chunk of the primary's response.
     pub(super) fn response_body<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) -> Next {
-        self.with_answer(|answer| answer.append(mirror, size, end_of_stream))
+        self.with_response(|response| response.append(mirror, size, end_of_stream))
     }
 
-    /// The trailers of the primary's answer.
+    /// The trailers of the primary's response.
     pub(super) fn response_trailers<H: Host>(&mut self, worker: &Worker<H>) -> Next {
-        self.with_answer(|answer| answer.trailers(worker))
+        self.with_response(|response| response.trailers(worker))
     }
 
-    fn with_answer(&mut self, step: impl FnOnce(&mut AnswerCopy)) -> Next {
-        if let Self::Collecting(Collected { answer, .. }) | Self::Answering(Waiting { answer, .. }) = self {
-            step(answer);
+    fn with_response(&mut self, step: impl FnOnce(&mut ResponseCopy)) -> Next {
+        if let Self::Collecting(Collected { response, .. }) | Self::AwaitingResponse(Waiting { response, .. }) = self {
+            step(response);
         }
         Next::GoOn
     }
@@ -202,13 +202,13 @@ impl Stream {
     /// The stream is over.
     pub(super) fn done<H: Host>(&mut self, mirror: &mut Mirror<H>) -> Next {
         if let Self::Upgrading(..) = self {
-            self.upgrade_answered(mirror, has_switched_protocols(&mirror.common.worker));
+            self.upgrade_responded(mirror, has_switched_protocols(&mirror.common.worker));
         }
         match std::mem::replace(self, Self::New) {
             Self::New | Self::Upgrading(..) => Next::Forget,
             Self::Collecting(collected) if was_answered_early(&mirror.common.worker) => self.answered_early(mirror, collected),
             Self::Collecting(collected) => give_up(mirror, collected, DropReason::Truncated),
-            Self::Answering(waiting) => {
+            Self::AwaitingResponse(waiting) => {
                 waiting.end(mirror);
                 Next::Forget
             }
@@ -226,21 +226,21 @@ impl Stream {
             self.complete(mirror);
             return self.done(mirror);
         }
-        let Collected { wanted, head, upload, answer, .. } = collected;
-        let charge = upload.complete();
+        let Collected { wanted, head, upload, response, .. } = collected;
+        let reservation = upload.complete();
         let (bodiless, others) = mirror.by_need_of_body(wanted);
-        mirror.give_up_answered_early(others, &head, answer.status(&mirror.common.worker));
-        let complete = Complete { head: Rc::new(head), body: Rc::default(), answered: None };
+        mirror.give_up_answered_early(others, &head, response.status(&mirror.common.worker));
+        let complete = Complete { head: Rc::new(head), body: Rc::default(), response: None };
         let comparisons = Mirror::<H>::comparisons(bodiless.compared);
         mirror.accept(bodiless.now, &complete, &comparisons);
-        Waiting { later: bodiless.later, complete: Some((complete, charge)), comparisons, answer }.end(mirror);
+        Waiting { later: bodiless.later, complete: Some((complete, reservation)), comparisons, response }.end(mirror);
         Next::Forget
     }
 
     /// Gives up a request that is not complete.
     pub(super) fn give_up<H: Host>(&mut self, mirror: &mut Mirror<H>, reason: DropReason) -> Next {
         if let Self::Upgrading(..) = self {
-            self.upgrade_answered(mirror, false);
+            self.upgrade_responded(mirror, false);
         }
         match std::mem::replace(self, Self::New) {
             Self::Collecting(collected) => give_up(mirror, collected, reason),
@@ -252,23 +252,23 @@ impl Stream {
 impl Collected {
     fn set_plain(&mut self) {
         self.head.set_plain();
-        self.answer.set_plain();
+        self.response.set_plain();
     }
 }
 
 impl Waiting {
     fn end<H: Host>(self, mirror: &mut Mirror<H>) {
-        let Self { later, complete, comparisons, mut answer } = self;
-        let status = answer.status(&mirror.common.worker);
-        if let Some((mut complete, charge)) = complete {
+        let Self { later, complete, comparisons, mut response } = self;
+        let status = response.status(&mirror.common.worker);
+        if let Some((mut complete, reservation)) = complete {
             // Each delivery takes what it holds from the budget itself.
-            drop(charge);
-            complete.answered =
-                status.map(|status| Rc::new(Answered { status, headers: answer.answered_headers(!comparisons.is_empty()) }));
-            mirror.accept_answered(later, &complete, status, &comparisons);
+            drop(reservation);
+            complete.response =
+                status.map(|status| Rc::new(PrimaryResponse { status, headers: response.take_headers(!comparisons.is_empty()) }));
+            mirror.accept_after_response(later, &complete, status, &comparisons);
         }
         if !comparisons.is_empty() {
-            mirror.primary_responded(&comparisons, answer.reply(&mirror.common.worker, status));
+            mirror.primary_responded(&comparisons, response.reply(&mirror.common.worker, status));
         }
     }
 }
@@ -280,7 +280,7 @@ fn give_up<H: Host>(mirror: &mut Mirror<H>, collected: Collected, reason: DropRe
     Next::Forget
 }
 
-/// More of a request comes after its end. What waits for the answer goes on to do so.
+/// More of a request comes after its end. What waits for the response goes on to do so.
 fn out_of_order(worker: &Worker<impl Host>) -> Next {
     worker.note(Unexpected::OutOfOrder);
     Next::GoOn
@@ -314,7 +314,7 @@ fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool,
     if wanted.is_empty() {
         return Begun::Unwanted;
     }
-    let answer = AnswerCopy::begin(wanted, head.is_grpc);
+    let response = ResponseCopy::begin(wanted, head.is_grpc);
     let length = head.content_length;
     let mut head = mirror.capture(wanted, &headers, &head);
     if wanted.reads.headers {
@@ -322,12 +322,12 @@ fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool,
     }
     let mut upload = mirror.common.admission.upload();
     let size = head.size().saturating_add(size_of::<Stream>());
-    let has_room = if is_complete { mirror.grow(&mut upload.charge, size) } else { mirror.grow_upload(&mut upload, size) };
+    let has_room = if is_complete { mirror.grow(&mut upload.reservation, size) } else { mirror.grow_upload(&mut upload, size) };
     if !has_room {
         mirror.give_up_incomplete(wanted, &head, DropReason::BufferFull);
         return Begun::Unwanted;
     }
-    Begun::Wanted(Collected { wanted, head, body: Growing::default(), length, upload, answer })
+    Begun::Wanted(Collected { wanted, head, body: BodyBuffer::default(), length, upload, response })
 }
 
 /// Copies a chunk. With the last one the request is complete.
@@ -341,7 +341,7 @@ fn append<H: Host>(mirror: &mut Mirror<H>, collected: &mut Collected, size: usiz
     let Collected { body, upload, .. } = collected;
     let least = body.least(size);
     let mut more = if is_last { least } else { body.better(size, mirror.common.config.max_body_bytes) };
-    let mut grow = |more| if is_last { mirror.grow(&mut upload.charge, more) } else { mirror.grow_upload(upload, more) };
+    let mut grow = |more| if is_last { mirror.grow(&mut upload.reservation, more) } else { mirror.grow_upload(upload, more) };
     if !grow(more) {
         more = least;
         if !grow(more) {

@@ -30,7 +30,7 @@ enum Step {
     Send { size: usize, is_whole: bool },
     Chunk { which: usize, is_last: bool },
     End { which: usize, status: Option<u16> },
-    Answer { which: usize, status: Option<u16> },
+    Response { which: usize, status: Option<u16> },
     Pass { millis: u64 },
     Refuse(Option<usize>),
 }
@@ -41,7 +41,7 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0_usize..3_000, any::<bool>()).prop_map(|(size, is_whole)| Step::Send { size, is_whole }),
         2 => (any::<usize>(), any::<bool>()).prop_map(|(which, is_last)| Step::Chunk { which, is_last }),
         3 => (any::<usize>(), status.clone()).prop_map(|(which, status)| Step::End { which, status }),
-        6 => (any::<usize>(), status).prop_map(|(which, status)| Step::Answer { which, status }),
+        6 => (any::<usize>(), status).prop_map(|(which, status)| Step::Response { which, status }),
         2 => (0_u64..3_000).prop_map(|millis| Step::Pass { millis }),
         1 => prop::option::of(0_usize..4).prop_map(Step::Refuse),
     ]
@@ -88,7 +88,7 @@ proptest! {
                     stage.end(stream, status);
                 }
                 Step::Chunk { .. } | Step::End { .. } => {}
-                Step::Answer { which, status } => stage.answer(which, status),
+                Step::Response { which, status } => stage.response(which, status),
                 Step::Pass { millis } => stage.pass(Duration::from_millis(millis)),
                 Step::Refuse(cluster) => {
                     *stage.host.refused.borrow_mut() = cluster.map(|cluster| ["plain", "retried", "batched", "letters"][cluster].to_owned());
@@ -123,7 +123,7 @@ fn a_request_becomes_a_call_and_its_response_a_delivery() {
     let calls = stage.host.calls.borrow().clone();
     assert_eq!(calls, [(1, "audit".to_owned(), b"an order".to_vec())]);
     assert_eq!((of(&stage, "plain", "inflight"), of(&stage, "plain", "delivered")), (1, 0));
-    stage.answer(0, Some(200));
+    stage.response(0, Some(200));
     assert_eq!((of(&stage, "plain", "inflight"), of(&stage, "plain", "delivered")), (0, 1));
     assert!(stage.drain());
 }
@@ -140,7 +140,7 @@ fn a_retry_that_gets_too_old_beside_a_probe_gives_its_place_back() {
     };
     let queued_and_state = |stage: &Stage| (of(stage, "retried", "queued"), of(stage, "retried", "breaker.state"));
     (0..2).for_each(|_| send(&mut stage));
-    (0..2).for_each(|_| stage.answer(0, Some(503)));
+    (0..2).for_each(|_| stage.response(0, Some(503)));
     assert_eq!(queued_and_state(&stage), (2, 2));
     // One becomes the probe, which does not end. The other waits for it until it is too old.
     stage.pass(SECOND + SECOND / 2);
@@ -148,8 +148,8 @@ fn a_retry_that_gets_too_old_beside_a_probe_gives_its_place_back() {
     stage.pass(SECOND);
     assert_eq!((queued_and_state(&stage), of(&stage, "retried", "dropped.circuit_open")), ((0, 1), 1));
     // The places of both are free.
-    stage.answer(0, Some(200));
+    stage.response(0, Some(200));
     (0..2).for_each(|_| send(&mut stage));
-    (0..2).for_each(|_| stage.answer(0, Some(503)));
+    (0..2).for_each(|_| stage.response(0, Some(503)));
     assert_eq!((of(&stage, "retried", "queued"), of(&stage, "retried", "dropped.queue_full")), (2, 0));
 }

@@ -35,7 +35,7 @@ impl Unexpected {
         }
     }
 
-    /// The status that a host call answered.
+    /// The status that a host call returned.
     pub(super) fn status(self) -> Option<u32> {
         match self {
             Self::HostCall(_, status) => Some(status),

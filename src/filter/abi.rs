@@ -1,7 +1,7 @@
 //! The proxy-wasm ABI 0.2.1 as it stands: what Envoy gives (imports) and what it calls (exports).
 //! Source: <https://github.com/proxy-wasm/spec/blob/main/abi-versions/v0.2.1/README.md>.
 //!
-//! Why not the Rust SDK: it gives an answer back to the context that was active at dispatch, and drops it in silence when that
+//! Why not the Rust SDK: it gives a response back to the context that was active at dispatch, and drops it in silence when that
 //! stream is gone; it takes header values as `str`; several of its calls panic on a status that they do not expect; and it
 //! exports every callback, so that Envoy calls them all. Envoy calls only what stands here: `proxy_on_delete`, too, would be one
 //! more call in each request, and tells nothing that `proxy_on_done` did not.
@@ -10,7 +10,7 @@
 
 use super::with;
 
-/// What a host call answers.
+/// What a host call returns.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(pub(super) u32);

@@ -2,14 +2,14 @@
 
 /// What has come of a body.
 #[derive(Debug, Default)]
-pub struct Growing {
+pub struct BodyBuffer {
     bytes: Vec<u8>,
 }
 
 /// Memory that is not worth giving back.
 const REST: usize = 512;
 
-impl Growing {
+impl BodyBuffer {
     /// How much has come.
     pub fn len(&self) -> usize {
         self.bytes.len()
@@ -70,7 +70,7 @@ mod tests {
         #[test]
         fn a_body_takes_the_memory_that_it_said(chunks in prop::collection::vec(1_usize..5_000, 1..60), modest in any::<bool>()) {
             let max = 200_000;
-            let (mut body, mut told, mut came) = (Growing::default(), 0, 0);
+            let (mut body, mut told, mut came) = (BodyBuffer::default(), 0, 0);
             for chunk in chunks {
                 prop_assume!(came + chunk <= max);
                 let more = if modest { body.least(chunk) } else { body.better(chunk, max) };
@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn many_chunks_are_moved_a_few_times() {
-        let (mut body, mut moves) = (Growing::default(), 0);
+        let (mut body, mut moves) = (BodyBuffer::default(), 0);
         for _ in 0..10_000 {
             let more = body.better(100, 1 << 20);
             moves += usize::from(more > 0);

@@ -1,7 +1,7 @@
 //! gRPC over HTTP/2: which requests are unary, and what a status means.
 //! Source: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
-/// The status of a call whose answer carries none: UNKNOWN.
+/// The status of a call whose response carries none: UNKNOWN.
 pub const UNKNOWN: u32 = 2;
 
 /// A flag and the message's length.

@@ -19,7 +19,7 @@ pub struct RequestHead<'a> {
     pub authority: &'a [u8],
     /// It turns its connection into something that is not HTTP: CONNECT.
     pub tunnels: bool,
-    /// It asks for the same. Only the answer tells whether it is one of HTTP all the same.
+    /// It asks for the same. Only the response tells whether it is one of HTTP all the same.
     pub upgrades: bool,
     /// It is a copy that some Sidecast made.
     pub is_copy: bool,

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::cell::OnceCell;
 
-use super::{Index, Node, Places, Pointer, Unread};
+use super::{Index, Node, Pointer, PointerSet, Unread};
 use crate::http::work::Work;
 
 /// A body that is text, and what was found in it.
@@ -40,13 +40,13 @@ impl<'a> Document<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct Read<'a> {
     document: &'a Document<'a>,
-    pointers: &'a Places,
+    pointers: &'a PointerSet,
     work: &'a Work,
 }
 
 impl<'a> Read<'a> {
     /// A document, the pointers that are found in it together, and what counts the work.
-    pub fn new(document: &'a Document<'a>, pointers: &'a Places, work: &'a Work) -> Self {
+    pub fn new(document: &'a Document<'a>, pointers: &'a PointerSet, work: &'a Work) -> Self {
         Self { document, pointers, work }
     }
 

@@ -10,8 +10,8 @@
 
 mod document;
 pub mod number;
-mod places;
 mod pointer;
+mod pointer_set;
 mod scan;
 mod string;
 
@@ -20,8 +20,8 @@ use std::ops::Range;
 
 pub use document::{Body, Document, Read};
 pub use number::canonical;
-pub use places::{Places, Trail};
 pub use pointer::{Pointer, SinglePointer};
+pub use pointer_set::{PointerSet, Trail};
 
 use self::string::Strings;
 use crate::http::work::{TooMuch, Work, PLACE};

@@ -317,7 +317,7 @@ const PIECES: [&str; 16] = [
 
 /// The values at pointers, found together, as one pointer after another finds them.
 fn found_together(text: &str, pointers: &[Vec<String>]) {
-    let places = Places::new(pointers.iter().cloned().map(crate::json::Pointer));
+    let places = PointerSet::new(pointers.iter().cloned().map(crate::json::Pointer));
     let work = Work::unbounded();
     let index = read(text, &work).unwrap();
     let root = index.root(text);

@@ -30,7 +30,7 @@ pub enum Event {
     DeadLetterFailed,
     /// A request was left alone because it is a copy itself.
     LoopStopped,
-    /// A target answered otherwise than the primary, or in a way that cannot be compared.
+    /// A target responded otherwise than the primary, or in a way that cannot be compared.
     Compared,
     /// A circuit breaker opened.
     BreakerOpened,
@@ -159,7 +159,7 @@ pub struct Line<'a> {
     /// How long the attempt took.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// How two answers differ.
+    /// How two responses differ.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<&'a Verdict>,
     /// What is wrong with a configuration, and where.
@@ -168,7 +168,7 @@ pub struct Line<'a> {
     /// What happened that never should: an event, or the host call that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<&'a str>,
-    /// The status that the host call answered.
+    /// The status that the host call returned.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<u32>,
     /// The version of the module.

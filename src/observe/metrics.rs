@@ -52,7 +52,7 @@ pub enum Metric {
     LatencyMs,
     /// How many items batches had when they were first sent.
     BatchItems,
-    /// Answers compared with the primary's that were like it.
+    /// Responses compared with the primary's that were like it.
     CompareMatch,
     /// Those of another status.
     CompareStatusMismatch,

@@ -45,9 +45,9 @@ pub enum Expression {
     Env(String),
     /// A property of Envoy, its path split at the dots.
     Property(Vec<String>),
-    /// The status of the primary's answer.
+    /// The status of the primary's response.
     ResponseStatus,
-    /// The first header of that name in the primary's answer.
+    /// The first header of that name in the primary's response.
     ResponseHeader(HeaderName),
     /// The envelope of the dead letter, as JSON.
     DeadLetter,

@@ -16,7 +16,7 @@ pub use expression::Expression;
 pub use json::JsonTemplate;
 pub use path::{check_path, UnsafePath};
 pub use place::{fits_authority, Place};
-pub use values::{rfc3339, Answered, Facts, Property, Values};
+pub use values::{rfc3339, Facts, PrimaryResponse, Property, Values};
 
 use std::fmt;
 

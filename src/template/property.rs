@@ -26,8 +26,8 @@ enum Kind {
     Value,
     /// A map, a list or a message: no text.
     Compound,
-    /// It is of the primary's answer.
-    OfAnswer,
+    /// It is of the primary's response.
+    OfResponse,
 }
 
 /// The parts of a node that are no text.
@@ -54,7 +54,7 @@ fn kind(path: &[&str]) -> Kind {
         | "node"
         | "filter_state"
         | "upstream_filter_state"] => Kind::Compound,
-        ["response", ..] => Kind::OfAnswer,
+        ["response", ..] => Kind::OfResponse,
         ["request", "headers"] | ["upstream", "locality"] => Kind::Compound,
         ["request", "time"] => Kind::Time,
         ["request", "duration"] | ["upstream", "cx_pool_ready_duration"] => Kind::Duration,
@@ -102,7 +102,7 @@ pub fn objection(path: &[String]) -> Option<String> {
     let name = path.join(".");
     match kind_of(path) {
         Kind::Compound => Some(format!("{name} is a map, a list or a message, which is no text: name a value in it")),
-        Kind::OfAnswer => Some(format!(
+        Kind::OfResponse => Some(format!(
             "{name} is not there yet when properties are read: use ${{response:status}} or ${{response:header:NAME}} with `after: response`"
         )),
         _ => None,
@@ -118,7 +118,7 @@ pub fn text(path: &[String], value: Vec<u8>) -> Option<String> {
         Kind::Duration => Some(seconds(nanos(&value)?)),
         Kind::Value => plain(value.clone()).or_else(|| flag(&value)).or_else(|| number(&value)),
         Kind::Text => plain(value),
-        Kind::Compound | Kind::OfAnswer => None,
+        Kind::Compound | Kind::OfResponse => None,
     }
 }
 
@@ -225,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn maps_lists_messages_and_what_is_of_the_answer_are_refused() {
+    fn maps_lists_messages_and_what_is_of_the_response_are_refused() {
         for name in [
             "request",
             "request.headers",

@@ -16,9 +16,9 @@ use crate::http::work::Work;
 use crate::json::Body;
 use crate::json::{Kind, Node};
 
-/// The primary's answer, as far as expressions speak of it.
+/// The primary's response, as far as expressions speak of it.
 #[derive(Debug)]
-pub struct Answered {
+pub struct PrimaryResponse {
     /// Its status.
     pub status: u16,
     /// Its headers.
@@ -55,8 +55,8 @@ pub struct Facts<'a> {
     pub attempt: u32,
     /// The time, since 1970.
     pub now: Duration,
-    /// The primary's answer; none when it is not waited for.
-    pub answered: Option<&'a Answered>,
+    /// The primary's response; none when it is not waited for.
+    pub response: Option<&'a PrimaryResponse>,
     /// The properties that templates name.
     pub properties: &'a [Property],
     /// The envelope of a dead letter, which is JSON; none elsewhere.
@@ -130,9 +130,9 @@ impl<'a> Values<'a> {
                 let property = facts.properties.iter().find(|property| property.path == *path);
                 property.map_or(Found::Absent, |property| Found::Text(property.value.as_str().into()))
             }
-            Expression::ResponseStatus => facts.answered.map_or(Found::Absent, |answer| Found::Number(answer.status.into())),
+            Expression::ResponseStatus => facts.response.map_or(Found::Absent, |response| Found::Number(response.status.into())),
             Expression::ResponseHeader(name) => {
-                facts.answered.map_or(Found::Absent, |answer| first(&answer.headers, name.0.as_bytes()))
+                facts.response.map_or(Found::Absent, |response| first(&response.headers, name.0.as_bytes()))
             }
             Expression::Env(_) => Found::Absent,
         }

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use sidecast::compare::{compare, Answer, BodyMode, DifferenceKind, Settings, Unavailable, Verdict};
-use sidecast::json::Places;
 use sidecast::json::Pointer;
+use sidecast::json::PointerSet;
 use std::str::FromStr;
 
 use crate::choices::Choices;
@@ -177,7 +177,7 @@ fn some_pointers(choices: &mut Choices<'_>, doc: &Doc) -> Pointers {
 
 fn settings(choices: &mut Choices<'_>, pointers: &Pointers, body: BodyMode) -> Settings {
     let places =
-        |pointers: &[Vec<String>]| Places::new(pointers.iter().map(|pointer| Pointer::from_str(&spelled(pointer)).unwrap()));
+        |pointers: &[Vec<String>]| PointerSet::new(pointers.iter().map(|pointer| Pointer::from_str(&spelled(pointer)).unwrap()));
     let unordered = (!pointers.unordered.is_empty()).then(|| places(&pointers.unordered));
     let ignore = places(&pointers.ignored);
     Settings { percent: 100.0, status: true, body, ignore, unordered, log_values: choices.once_in(2) }

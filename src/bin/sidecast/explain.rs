@@ -47,10 +47,10 @@ pub(crate) struct Arguments {
     /// The authority of the request.
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     authority: String,
-    /// The status of the primary's answer, for targets that wait for it.
+    /// The status of the primary's response, for targets that wait for it.
     #[arg(long, value_name = "STATUS")]
     answer: Option<Answer>,
-    /// A header of the primary's answer.
+    /// A header of the primary's response.
     #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
     answer_headers: Vec<(String, String)>,
     /// How it is told.

@@ -58,7 +58,12 @@ fn a_hundred_thousand_entries_take_no_step_for_each_pair() {
     let (forth, back) = (list(&mut (0..100_000)), list(&mut (0..100_000).rev()));
     let settings = settings(r#"{"unordered":["","/*/1"]}"#);
     let verdict = |target: &str| {
-        compare(&settings, &answer("application/json", forth.as_bytes()), &answer("application/json", target.as_bytes()), 1 << 24)
+        compare(
+            &settings,
+            &response("application/json", forth.as_bytes()),
+            &response("application/json", target.as_bytes()),
+            1 << 24,
+        )
     };
     assert_eq!(verdict(&back), Verdict::Match);
     let other = list(&mut (1..100_001).rev());

@@ -8,7 +8,7 @@ use crate::delivery::dead_letter::{DeadLetter, Letter};
 use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::HeaderMap;
 use crate::http::work::Work;
-use crate::json::Places;
+use crate::json::PointerSet;
 
 /// The problems of a configuration whose dead letter has these fields besides its cluster.
 fn of_dead_letter(fields: &str) -> Vec<String> {
@@ -32,10 +32,10 @@ fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
         correlation_id: "c",
         headers: &HeaderMap::default(),
         body: b"",
-        answered: None,
+        response: None,
         properties: &[],
     };
-    let call = dead_letter.call(&letter, &Places::new([]), &Work::unbounded()).unwrap();
+    let call = dead_letter.call(&letter, &PointerSet::new([]), &Work::unbounded()).unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let headers = HeaderMap::new(call.headers).iter().map(|(name, value)| (text(name), text(value))).collect();
     (headers, text(&call.body))
@@ -115,7 +115,7 @@ refused! {
     a_variable_that_is_not_set: of_dead_letter(r#""headers":{"set":{"authorization":"Basic ${env:NO}"}}"#) => "targets[0].dead_letter.headers.set.authorization: environment variable NO is not set; give it in";
     a_variable_that_is_empty: of_dead_letter(r#""path":"/${env:EMPTY}""#) => "targets[0].dead_letter.path: environment variable EMPTY is empty";
     a_variable_deep_in_a_template: of_dead_letter(r#""body":{"template":{"a":[1,{"b":"${env:NO}"}]}}"#) => "targets[0].dead_letter.body.template.a[1].b: environment variable NO";
-    an_answer_in_a_dead_letter: of_dead_letter(r#""body":{"template":"${response:status} ${response:header:a}"}"#) => "targets[0].dead_letter.body.template: ${response:...} means something with `after: response` alone";
+    a_response_in_a_dead_letter: of_dead_letter(r#""body":{"template":"${response:status} ${response:header:a}"}"#) => "targets[0].dead_letter.body.template: ${response:...} means something with `after: response` alone";
     a_property_in_a_dead_letter_of_a_batch: of_target(r#""batch":{},"dead_letter":{"cluster":"d","path":"/${property:xds.route_name}"}"#) => "targets[0].dead_letter.path: ${property:...} and ${response:...} are not kept for the dead letters of a batch";
     a_variable_that_would_be_seen_in_dead_letters: of_target(r#""batch":{},"dead_letter":{"cluster":"d"},"request":{"body":{"template":["${env:SECRET}"]}}"#) => "targets[0].request.body.template[0]: with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone";
     a_dead_letter_in_a_copy: of_target(r#""request":{"headers":{"set":{"a":"${dead_letter_base64}"}}}"#) => "targets[0].request.headers.set.a: ${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone";

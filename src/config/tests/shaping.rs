@@ -64,7 +64,7 @@ refused! {
     a_substitution_with_half_an_escape: of_target(r#""request":{"regex_rewrite":{"pattern":"a","substitution":"b\\"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a group";
     a_substitution_with_a_query: of_target(r#""request":{"regex_rewrite":{"pattern":"a","substitution":"b?c"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a part of a path";
     a_property_that_is_a_map: of_target(r#""request":{"path":"/${property:request.headers}"}"#) => "targets[0].request.path: request.headers is a map, a list or a message";
-    a_property_of_the_answer: of_target(r#""request":{"body":{"template":{"a":"${property:response.code}"}}}"#) => "targets[0].request.body.template.a: response.code is not there yet";
+    a_property_of_the_response: of_target(r#""request":{"body":{"template":{"a":"${property:response.code}"}}}"#) => "targets[0].request.body.template.a: response.code is not there yet";
     an_authority_with_a_user: of_target(r#""request":{"authority":"u@h"}"#) => "targets[0].request.authority: expected a host";
     an_empty_authority: of_target(r#""request":{"authority":""}"#) => "targets[0].request.authority: expected a host";
     a_value_of_two_lines: of_target(r#""request":{"headers":{"set":{"x-a":"a\r\nb"}}}"#) => "targets[0].request.headers.set.x-a: expected the value of a header, without control characters";
@@ -83,7 +83,7 @@ refused! {
     an_unknown_comparison: of_target(r#""compare":{"body":"text"}"#) => "targets[0].compare.body: unknown value \"text\", expected one of `json`, `exact`, `none`";
     an_ignored_place_without_a_slash: of_target(r#""compare":{"ignore":["a"]}"#) => "targets[0].compare.ignore[0]: expected a JSON pointer";
     no_statuses: of_target(r#""after":"response","statuses":[]"#) => "targets[0].statuses: expected 1 to";
-    an_answer_in_a_body_that_is_not_waited_for: of_target(r#""after":"request","request":{"body":{"template":{"a":["${response:header:a}"]}}}"#) => "targets[0].request.body.template.a[0]: ${response:...} means something";
+    a_response_in_a_body_that_is_not_waited_for: of_target(r#""after":"request","request":{"body":{"template":{"a":["${response:header:a}"]}}}"#) => "targets[0].request.body.template.a[0]: ${response:...} means something";
     a_letter_outside_of_letters: of_target(r#""request":{"body":{"template":"${dead_letter}"}}"#) => "targets[0].request.body.template: ${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone";
     a_field_without_a_name: of_document(r#""":1"#) => "\"\": unknown field, expected one of `targets`";
     a_field_without_a_name_in_a_target: of_target(r#""":1"#) => "targets[0].\"\": unknown field";
@@ -220,7 +220,7 @@ fn what_is_said_is_in_force() {
         (Some(&Template::literal("/p".to_owned())), &Some(Template::literal("h".to_owned())))
     );
     assert!(said.shape.body.redact.is_some() && matches!(said.shape.body.content, Content::Omitted));
-    assert!(said.reads.headers && !said.reads.answer_body);
+    assert!(said.reads.headers && !said.reads.response_body);
     let compare = said.compare.unwrap();
     assert_eq!((compare.percent, compare.status, compare.body, compare.log_values), (5.0, false, BodyMode::None, true));
     assert!(compare.ignore.trail().leads_on());
@@ -260,8 +260,8 @@ fn what_has_to_be_kept_is_what_is_asked_for() {
     assert_eq!(reads(r#""dead_letter":{"cluster":"d","path":"/${property:a.b}"}"#), Reads { properties: true, ..none });
     assert_eq!(reads(r#""after":"response","request":{"path":"/${response:status}"}"#), Reads { headers: true, ..none });
     let of_header = reads(r#""after":"response","request":{"headers":{"set":{"x-a":"${response:header:a}"}}}"#);
-    assert_eq!(of_header, Reads { headers: true, answer_headers: true, ..none });
-    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { answer_body: true, ..none });
+    assert_eq!(of_header, Reads { headers: true, response_headers: true, ..none });
+    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { response_body: true, ..none });
     assert_eq!(reads(r#""compare":{"body":"none"}"#), none);
 }
 

@@ -18,10 +18,10 @@ use crate::http::query::Query;
 use crate::http::text::text_of;
 use crate::http::trace_context::TRACEPARENT;
 use crate::http::work::Work;
-use crate::json::Places;
+use crate::json::PointerSet;
 use crate::json::{Body, Document, Read};
 use crate::rewrite::shape::{has_host, Unfit};
-use crate::template::{fits_authority, rfc3339, Answered, Env, Facts, JsonTemplate, Place, Property, Template, Values};
+use crate::template::{fits_authority, rfc3339, Env, Facts, JsonTemplate, Place, PrimaryResponse, Property, Template, Values};
 
 /// Where a target's dead letters go, and in which form.
 #[derive(Clone, Debug)]
@@ -65,8 +65,8 @@ pub struct Letter<'a> {
     pub headers: &'a HeaderMap,
     /// The body that the target would have received.
     pub body: &'a [u8],
-    /// The primary's answer; none when it is not waited for.
-    pub answered: Option<&'a Answered>,
+    /// The primary's response; none when it is not waited for.
+    pub response: Option<&'a PrimaryResponse>,
     /// The properties that templates name.
     pub properties: &'a [Property],
 }
@@ -111,7 +111,7 @@ impl DeadLetter {
     ///
     /// # Errors
     /// It takes more work to write than one request may cause, or its path is not to be sent.
-    pub fn call(&self, letter: &Letter<'_>, pointers: &Places, work: &Work) -> Result<Call, Unfit> {
+    pub fn call(&self, letter: &Letter<'_>, pointers: &PointerSet, work: &Work) -> Result<Call, Unfit> {
         work.spend(letter.body.len().saturating_mul(2).saturating_add(letter.headers.size()))?;
         let envelope = letter.envelope();
         work.spend(envelope.len())?;
@@ -129,7 +129,7 @@ impl DeadLetter {
             correlation_id: letter.correlation_id,
             attempt: letter.attempts,
             now: letter.given_up_at,
-            answered: letter.answered,
+            response: letter.response,
             properties: letter.properties,
             dead_letter: Some(&envelope),
             shows_variables: true,

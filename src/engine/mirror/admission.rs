@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::config::{Config, Target};
-use crate::delivery::admission::{ByteBudget, Charge, Lane};
+use crate::delivery::admission::{ByteBudget, Limiter, Reservation};
 use crate::delivery::rate_limit::TokenBucket;
 use crate::engine::delivery::{Delivery, GivenUp};
 
@@ -19,32 +19,32 @@ pub(in crate::engine) struct Admission {
 
 /// The places of one target.
 struct Places {
-    copies: Lane<Delivery>,
+    copies: Limiter<Delivery>,
     /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
-    letters: Lane<GivenUp>,
+    letters: Limiter<GivenUp>,
     rate: Option<TokenBucket>,
 }
 
 /// Bytes taken for a request that is not complete.
 pub(in crate::engine) struct Upload {
     /// From the worker's budget.
-    pub(in crate::engine) charge: Charge,
+    pub(in crate::engine) reservation: Reservation,
     /// The same bytes, from the part of it that such requests get.
-    part: Charge,
+    part: Reservation,
 }
 
 impl Upload {
     /// The request is complete now: the bytes that stay taken.
-    pub(in crate::engine) fn complete(self) -> Charge {
-        self.charge
+    pub(in crate::engine) fn complete(self) -> Reservation {
+        self.reservation
     }
 }
 
 impl Admission {
     pub(super) fn new(config: &Config) -> Self {
         let places = |target: &Target| Places {
-            copies: Lane::new(target.max_in_flight, target.max_queued),
-            letters: Lane::new(target.max_in_flight, target.max_queued),
+            copies: Limiter::new(target.max_in_flight, target.max_queued),
+            letters: Limiter::new(target.max_in_flight, target.max_queued),
             rate: target.rate.clone(),
         };
         Self {
@@ -56,12 +56,12 @@ impl Admission {
     }
 
     /// The places of a target's copies.
-    pub(super) fn copies(&mut self, target: usize) -> Option<&mut Lane<Delivery>> {
+    pub(super) fn copies(&mut self, target: usize) -> Option<&mut Limiter<Delivery>> {
         self.targets.get_mut(target).map(|places| &mut places.copies)
     }
 
     /// The places of a target's letters.
-    pub(super) fn letters(&mut self, target: usize) -> Option<&mut Lane<GivenUp>> {
+    pub(super) fn letters(&mut self, target: usize) -> Option<&mut Limiter<GivenUp>> {
         self.targets.get_mut(target).map(|places| &mut places.letters)
     }
 
@@ -90,7 +90,7 @@ impl Admission {
 
     /// A request begins of which nothing is held yet.
     pub(in crate::engine) fn upload(&self) -> Upload {
-        Upload { charge: self.budget.nothing(), part: self.uploads.nothing() }
+        Upload { reservation: self.budget.reservation(), part: self.uploads.reservation() }
     }
 
     /// True if a request that is not complete may take so many more bytes. Together such requests get three quarters of the room, and one that

@@ -10,7 +10,7 @@ use super::common::{signed, Common};
 use super::comparing;
 use super::step::Step;
 use crate::config::Target;
-use crate::delivery::admission::{Charge, Weigh};
+use crate::delivery::admission::{Reservation, Weigh};
 use crate::delivery::breaker::Permit;
 use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
@@ -35,13 +35,13 @@ pub(super) struct InFlight {
     pub(super) permit: Permit,
     started: Duration,
     /// Bytes taken from the worker's budget for what Envoy holds of the call beyond the delivery; given back at its end.
-    _call_charge: Option<Charge>,
+    _call_reservation: Option<Reservation>,
 }
 
 /// A call that was started.
 pub(super) struct Started {
     token: u32,
-    call_charge: Option<Charge>,
+    call_reservation: Option<Reservation>,
 }
 
 /// An attempt that has ended.
@@ -63,17 +63,17 @@ impl Attempts {
         common: &Common<H>,
         mut delivery: Delivery,
         permit: Permit,
-        Started { token, call_charge }: Started,
+        Started { token, call_reservation }: Started,
         now: Duration,
     ) {
         common.count(delivery.target, Metric::Inflight);
         forget_body(common.target(delivery.target), &mut delivery);
-        self.0.insert(token, InFlight { delivery, permit, started: now, _call_charge: call_charge });
+        self.0.insert(token, InFlight { delivery, permit, started: now, _call_reservation: call_reservation });
     }
 
     /// A call has ended, with a response or without. None if it was no attempt, or one that was given up meanwhile.
     pub(super) fn ended<H: Host>(&mut self, common: &Common<H>, token: u32, response: Response, now: Duration) -> Option<Ended> {
-        let InFlight { delivery, permit, started, _call_charge } = self.0.remove(&token)?;
+        let InFlight { delivery, permit, started, _call_reservation } = self.0.remove(&token)?;
         let elapsed = now.saturating_sub(started);
         common.add(delivery.target, Metric::Inflight, -1);
         common.add(delivery.target, Metric::LatencyMs, signed(elapsed.as_millis()));
@@ -131,27 +131,27 @@ fn start_read<H: Host>(
     if let (1, Load::Batch(batch)) = (delivery.attempt, &delivery.load) {
         common.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
     }
-    let call_charge = charge_call(common, batching, delivery, headers.len().saturating_add(body.len()))?;
+    let call_reservation = reserve_call(common, batching, delivery, headers.len().saturating_add(body.len()))?;
     let target = common.target(delivery.target).ok_or(NoCall::Failed(Cause::HostError))?;
     let token = common.worker.http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Failed)?;
-    Ok(Started { token, call_charge })
+    Ok(Started { token, call_reservation })
 }
 
 /// Envoy holds the request as it was made for the target, which can be longer than what came.
-fn charge_call<H: Host>(
+fn reserve_call<H: Host>(
     common: &mut Common<H>,
     batching: &mut Batching,
     delivery: &Delivery,
     made: usize,
-) -> Result<Option<Charge>, NoCall> {
+) -> Result<Option<Reservation>, NoCall> {
     let more = match &delivery.load {
-        Load::One(one) if takes_work(common, delivery) => made.saturating_sub(one.charge.bytes()),
+        Load::One(one) if takes_work(common, delivery) => made.saturating_sub(one.reservation.bytes()),
         _ => 0,
     };
     if more == 0 {
         return Ok(None);
     }
-    batching.charge(common, more).map(Some).ok_or(NoCall::Unfit(DropReason::BufferFull))
+    batching.reserve(common, more).map(Some).ok_or(NoCall::Unfit(DropReason::BufferFull))
 }
 
 /// True for a delivery whose request is put together anew for each attempt.

@@ -9,7 +9,7 @@ use super::common::{signed, Common};
 use super::step::Step;
 use super::wanted::{is_counted_later, Complete, Now};
 use crate::config::{Config, Target};
-use crate::delivery::admission::Charge;
+use crate::delivery::admission::Reservation;
 use crate::delivery::arrivals::{self, Arrivals};
 use crate::delivery::batch::{Collector, Completed, Settings};
 use crate::delivery::drop_reason::DropReason;
@@ -40,7 +40,7 @@ struct Arrival {
     /// When it was complete, since 1970, if that is read.
     at: Duration,
     /// Bytes taken from the worker's budget for it.
-    charge: Charge,
+    reservation: Reservation,
 }
 
 impl arrivals::Arrival for Arrival {
@@ -49,7 +49,7 @@ impl arrivals::Arrival for Arrival {
     }
 
     fn held(&self) -> usize {
-        self.charge.bytes()
+        self.reservation.bytes()
     }
 }
 
@@ -61,8 +61,8 @@ struct Waiting {
 }
 
 impl Waiting {
-    fn one(charge: &Charge) -> Self {
-        Self { copies: 1, bytes: signed(charge.bytes()) }
+    fn one(reservation: &Reservation) -> Self {
+        Self { copies: 1, bytes: signed(reservation.bytes()) }
     }
 
     fn and(self, other: Self) -> Self {
@@ -105,7 +105,7 @@ impl Batching {
         shared: Option<&Reading<'_>>,
         now: &Now<H>,
     ) {
-        let Some(charge) = self.charge(common, complete.size().saturating_add(size_of::<Arrival>())) else {
+        let Some(reservation) = self.reserve(common, complete.size().saturating_add(size_of::<Arrival>())) else {
             count_as_matched(common, index, 1);
             let id = common.id();
             common.drop_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
@@ -114,7 +114,7 @@ impl Batching {
         let target = common.target(index);
         let at = if target.is_some_and(|target| target.reads.time) { common.worker.wall_clock() } else { Duration::ZERO };
         let is_dated = target.is_some_and(is_dated);
-        let arrival = |received| Arrival { complete: complete.clone(), received, at, charge };
+        let arrival = |received| Arrival { complete: complete.clone(), received, at, reservation };
         if !self.has_place(common, index, now) {
             count_as_matched(common, index, 1);
             if let Some((line, item)) = self.item(common, index, arrival(**now), shared) {
@@ -138,7 +138,7 @@ impl Batching {
             self.arm(common, index, **now);
             return;
         }
-        let size = Waiting::one(&arrival.charge);
+        let size = Waiting::one(&arrival.reservation);
         if batches.arrivals.add(arrival, received, batches.collector.room()) {
             self.gather(common, index, **now);
         } else if first.is_none() {
@@ -175,7 +175,7 @@ impl Batching {
         let rest: Vec<_> = arrivals.collect();
         if let (Some(first), Some(batches)) = (rest.first(), self.target(index)) {
             // Those that are left are the next tick's.
-            batches.shown = Waiting::one(&first.charge);
+            batches.shown = Waiting::one(&first.reservation);
             change = change.and(batches.shown);
             batches.arrivals.put_back(rest, now);
         }
@@ -201,7 +201,7 @@ impl Batching {
             give_up_item(common, index, line, item, DropReason::RateLimited);
             return;
         }
-        *change = change.and(Waiting::one(&item.charge));
+        *change = change.and(Waiting::one(&item.reservation));
         let Some(batches) = self.target(index) else {
             return;
         };
@@ -216,19 +216,19 @@ impl Batching {
 
     /// Takes bytes from the worker's budget. What has come for batches holds more than their items will: before there is no room, they are made
     /// of it.
-    pub(super) fn charge<H: Host>(&mut self, common: &mut Common<H>, bytes: usize) -> Option<Charge> {
-        let mut charge = common.admission.budget.nothing();
-        self.grow(common, &mut charge, bytes).then_some(charge)
+    pub(super) fn reserve<H: Host>(&mut self, common: &mut Common<H>, bytes: usize) -> Option<Reservation> {
+        let mut reservation = common.admission.budget.reservation();
+        self.grow(common, &mut reservation, bytes).then_some(reservation)
     }
 
-    /// Grows a charge in the same way.
-    pub(super) fn grow<H: Host>(&mut self, common: &mut Common<H>, charge: &mut Charge, bytes: usize) -> bool {
-        common.admission.budget.grow(charge, bytes) || {
+    /// Grows a reservation in the same way.
+    pub(super) fn grow<H: Host>(&mut self, common: &mut Common<H>, reservation: &mut Reservation, bytes: usize) -> bool {
+        common.admission.budget.grow(reservation, bytes) || {
             let now = common.worker.monotonic();
             for index in 0..self.0.len() {
                 self.gather(common, index, now);
             }
-            common.admission.budget.grow(charge, bytes)
+            common.admission.budget.grow(reservation, bytes)
         }
     }
 
@@ -240,9 +240,9 @@ impl Batching {
         arrival: Arrival,
         shared: Option<&Reading<'_>>,
     ) -> Option<(Pairs, BatchItem)> {
-        let Arrival { complete, received, at, charge } = arrival;
+        let Arrival { complete, received, at, reservation } = arrival;
         // What the item holds is taken instead.
-        drop(charge);
+        drop(reservation);
         match shared {
             Some(reading) => self.item_of(common, index, &complete, (received, at), reading),
             None => {
@@ -266,7 +266,7 @@ impl Batching {
         let target = common.target(index)?;
         let format = target.batch?.format;
         let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
-        let source = Source { reading, answered: complete.answered.as_deref(), at };
+        let source = Source { reading, response: complete.response.as_deref(), at };
         let before = reading.work().spent();
         let item = target.shape.item(&source, &attempt, format);
         common.spend(reading.work().spent().saturating_sub(before));
@@ -289,11 +289,11 @@ impl Batching {
         };
         // What the call says is held once for all of its items, and by each of their letters.
         let held = [json.capacity(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
-        let Some(charge) = self.charge(common, held.into_iter().fold(0, usize::saturating_add)) else {
+        let Some(reservation) = self.reserve(common, held.into_iter().fold(0, usize::saturating_add)) else {
             common.drop_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return None;
         };
-        Some((line, BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received, charge }))
+        Some((line, BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received, reservation }))
     }
 
     /// The time of a target's arrivals, or of its batch, may have come.

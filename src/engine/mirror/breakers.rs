@@ -15,8 +15,8 @@ use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
 use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
 use crate::engine::delivery::Delivery;
-use crate::engine::guard::Guard;
 use crate::engine::host::Host;
+use crate::engine::shared_breaker::SharedBreaker;
 
 /// How often the breaker is looked at while probes are in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
@@ -26,7 +26,7 @@ pub(super) struct Breakers<H>(Vec<Guarded<H>>);
 
 /// A target's breaker, and what waits for it.
 struct Guarded<H> {
-    guard: Guard<H>,
+    guard: SharedBreaker<H>,
     held: Held,
 }
 
@@ -99,7 +99,7 @@ impl Wait {
 }
 
 impl<H: Host> Breakers<H> {
-    pub(super) fn new(guards: impl Iterator<Item = Guard<H>>) -> Self {
+    pub(super) fn new(guards: impl Iterator<Item = SharedBreaker<H>>) -> Self {
         Self(guards.map(|guard| Guarded { guard, held: Held::default() }).collect())
     }
 

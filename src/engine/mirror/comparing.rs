@@ -57,21 +57,21 @@ fn reply<H: Host>(common: &Common<H>, target: usize, cause: Cause, elapsed: Dura
         elapsed,
         ..Reply::none()
     };
-    if !common.target(target).is_some_and(|target| target.reads.answer_body) {
+    if !common.target(target).is_some_and(|target| target.reads.response_body) {
         return reply;
     }
     let budget = &common.admission.budget;
-    let mut charge = budget.nothing();
+    let mut reservation = budget.reservation();
     reply.body = if body_size > common.config.max_body_bytes {
         Err(Unavailable::TooLong)
-    } else if !budget.grow_spare(&mut charge, body_size) {
+    } else if !budget.grow_spare(&mut reservation, body_size) {
         Err(Unavailable::NoRoom)
     } else if body_size == 0 {
         Ok(Vec::new())
     } else {
         common.worker.buffer(Buffer::CallResponseBody, body_size).map_err(|_| Unavailable::CutOff)
     };
-    reply.charge = Some(charge);
+    reply.reservation = Some(reservation);
     reply
 }
 
@@ -88,7 +88,7 @@ fn compare_with<H: Host>(common: &Common<H>, pair: &Pair, work: &Work) {
     let Some(settings) = common.target(target).and_then(|target| target.compare.as_ref()) else {
         return;
     };
-    let (Some(one), Some(other)) = (primary.answer(), mirrored.answer()) else {
+    let (Some(one), Some(other)) = (primary.response(), mirrored.response()) else {
         common.count(target, Metric::CompareNotComparable);
         return;
     };

@@ -11,7 +11,7 @@ use super::comparing;
 use super::step::Step;
 use super::wanted::{is_counted_later, Complete, Now, Targets, Wanted};
 use super::Mirror;
-use crate::delivery::admission::{Charge, Offer};
+use crate::delivery::admission::{Offer, Reservation};
 use crate::delivery::drop_reason::DropReason;
 use crate::engine::comparison::{Comparison, Reply};
 use crate::engine::delivery::{Delivery, Load, One};
@@ -97,15 +97,15 @@ impl<H: Host> Mirror<H> {
     /// Takes bytes for a request that is not complete.
     pub(in crate::engine) fn grow_upload(&mut self, upload: &mut Upload, bytes: usize) -> bool {
         self.common.admission.has_room_for_upload(upload, bytes)
-            && self.grow(&mut upload.charge, bytes)
+            && self.grow(&mut upload.reservation, bytes)
             && self.common.admission.grow_upload(upload, bytes)
     }
 
     /// Takes bytes from the worker's budget.
-    pub(in crate::engine) fn grow(&mut self, charge: &mut Charge, bytes: usize) -> bool {
+    pub(in crate::engine) fn grow(&mut self, reservation: &mut Reservation, bytes: usize) -> bool {
         // In most requests nothing has to make room.
-        self.common.admission.budget.grow(charge, bytes) || {
-            let grown = self.batching.grow(&mut self.common, charge, bytes);
+        self.common.admission.budget.grow(reservation, bytes) || {
+            let grown = self.batching.grow(&mut self.common, reservation, bytes);
             self.run_now();
             grown
         }
@@ -142,24 +142,24 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Takes in those of these targets that wait for an answer of such a status, and counts the others.
-    pub(in crate::engine) fn accept_answered(
+    /// Takes in those of these targets that wait for a response of such a status, and counts the others.
+    pub(in crate::engine) fn accept_after_response(
         &mut self,
         later: Targets,
         complete: &Complete,
         status: Option<u16>,
         comparisons: &[Comparison],
     ) {
-        let mut answered = Targets::default();
+        let mut response = Targets::default();
         for target in later.iter() {
             if self.waits_for(target, status) {
-                answered.insert(target);
+                response.insert(target);
             } else {
                 self.common.drop_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
                 comparing::not_responded(&mut self.common, Comparison::of(comparisons, target));
             }
         }
-        self.accept(answered, complete, comparisons);
+        self.accept(response, complete, comparisons);
         self.run_now();
     }
 
@@ -171,7 +171,7 @@ impl<H: Host> Mirror<H> {
         self.run_now();
     }
 
-    /// What holds the answers of these targets against the primary's, one for each.
+    /// What holds the responses of these targets against the primary's, one for each.
     pub(in crate::engine) fn comparisons(targets: Targets) -> Vec<Comparison> {
         targets.iter().map(Comparison::new).collect()
     }
@@ -213,7 +213,7 @@ impl<H: Host> Mirror<H> {
         self.give_up_incomplete(wanted.limited(|targets| targets.without(refused)), head, DropReason::AnsweredEarly);
     }
 
-    /// True if a target waits for an answer of such a status.
+    /// True if a target waits for a response of such a status.
     fn waits_for(&self, target: usize, status: Option<u16>) -> bool {
         let statuses = self.common.config.targets.get(target).and_then(|target| target.after.as_ref());
         status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status))))
@@ -228,13 +228,14 @@ impl<H: Host> Mirror<H> {
         now: Duration,
     ) {
         let id = self.common.id();
-        let Complete { head, body, answered } = complete;
-        let Some(charge) = self.batching.charge(&mut self.common, complete.size().saturating_add(size_of::<Delivery>())) else {
+        let Complete { head, body, response } = complete;
+        let Some(reservation) = self.batching.reserve(&mut self.common, complete.size().saturating_add(size_of::<Delivery>()))
+        else {
             self.common.drop_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             comparing::not_responded(&mut self.common, comparison);
             return;
         };
-        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), answered: answered.clone(), comparison, charge };
+        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), response: response.clone(), comparison, reservation };
         let delivery = Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None };
         if self.common.admission.is_rate_limited(target, now) {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::RateLimited));

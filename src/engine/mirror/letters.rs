@@ -139,9 +139,9 @@ fn start<H: Host>(common: &mut Common<H>, batching: &mut Batching, given_up: &mu
         Load::One(one) => one.head.size(),
         Load::Batch(_) => 0,
     };
-    let charge = given_up.delivery.charge().ok_or(Cause::HostError)?;
-    charge.clear();
-    if !batching.grow(common, charge, headers.len().saturating_add(body.len()).saturating_add(left)) {
+    let reservation = given_up.delivery.reservation().ok_or(Cause::HostError)?;
+    reservation.clear();
+    if !batching.grow(common, reservation, headers.len().saturating_add(body.len()).saturating_add(left)) {
         return Err(Cause::NoRoom);
     }
     let dead_letter = common.target(target).and_then(|target| target.dead_letter.as_ref()).ok_or(Cause::HostError)?;
@@ -166,8 +166,8 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
     let dead_letter = target.dead_letter.as_ref().ok_or(Cause::HostError)?;
     let terms = &common.config.reading;
     let work = Work::new(terms.max_work.saturating_sub(read));
-    let (correlation_id, answered, properties) = match &delivery.load {
-        Load::One(one) => (one.head.correlation_id(), one.answered.as_deref(), one.head.properties()),
+    let (correlation_id, response, properties) = match &delivery.load {
+        Load::One(one) => (one.head.correlation_id(), one.response.as_deref(), one.head.properties()),
         Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
     };
     let letter = Letter {
@@ -181,7 +181,7 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
         correlation_id,
         headers: &HeaderMap::new(request.headers),
         body: &request.body,
-        answered,
+        response,
         properties,
     };
     let call = dead_letter.call(&letter, &terms.pointers, &work);

@@ -35,10 +35,10 @@ use self::letters::Letters;
 use self::step::Step;
 pub(super) use self::wanted::{Complete, Targets, Wanted};
 use super::delivery::Delivery;
-use super::guard::Guard;
 use super::host::Host;
 use super::metrics::TargetMetrics;
 use super::rejection::CannotRun;
+use super::shared_breaker::SharedBreaker;
 use super::worker::Worker;
 use crate::config::Config;
 use crate::delivery::admission::Offer;
@@ -70,7 +70,7 @@ impl<H: Host> Mirror<H> {
         for target in &config.targets {
             let metrics = TargetMetrics::of(worker, &target.name)
                 .map_err(|error| CannotRun::NoMetrics { target: target.name.clone(), error })?;
-            let guard = Guard::new(worker, &target.name, &target.cluster, target.breaker, &metrics);
+            let guard = SharedBreaker::new(worker, &target.name, &target.cluster, target.breaker, &metrics);
             if let Some(call) = guard.refused() {
                 let without = "no circuit breaker can work (circuit_breaker: {mode: disabled} needs none)";
                 return Err(CannotRun::refused(call, without));

@@ -9,7 +9,7 @@ use crate::config::{Reads, Target};
 use crate::engine::host::Host;
 use crate::engine::worker::Worker;
 use crate::rewrite::capture::{CapturedHead, Needs};
-use crate::template::Answered;
+use crate::template::PrimaryResponse;
 
 /// Targets of a configuration, a bit each: there are at most 32.
 #[derive(Clone, Copy, Default)]
@@ -48,9 +48,9 @@ impl Targets {
 pub(in crate::engine) struct Wanted {
     /// Those that get it once it is complete.
     pub(in crate::engine) now: Targets,
-    /// Those that wait for the primary's answer.
+    /// Those that wait for the primary's response.
     pub(in crate::engine) later: Targets,
-    /// Those whose answers are compared with the primary's.
+    /// Those whose responses are compared with the primary's.
     pub(in crate::engine) compared: Targets,
     /// Those of them for which the body decides; nothing is counted for them yet.
     pub(super) undecided: Targets,
@@ -89,15 +89,15 @@ impl Wanted {
 pub(in crate::engine) struct Complete {
     pub(in crate::engine) head: Rc<CapturedHead>,
     pub(in crate::engine) body: Rc<Vec<u8>>,
-    /// The primary's answer, if it was waited for.
-    pub(in crate::engine) answered: Option<Rc<Answered>>,
+    /// The primary's response, if it was waited for.
+    pub(in crate::engine) response: Option<Rc<PrimaryResponse>>,
 }
 
 impl Complete {
     /// The bytes it takes to hold.
     pub(super) fn size(&self) -> usize {
-        let answer_size = self.answered.as_ref().map_or(0, |answered| answered.headers.size());
-        self.head.size().saturating_add(self.body.capacity()).saturating_add(answer_size)
+        let response_size = self.response.as_ref().map_or(0, |response| response.headers.size());
+        self.head.size().saturating_add(self.body.capacity()).saturating_add(response_size)
     }
 }
 
@@ -122,7 +122,7 @@ impl<H: Host> Deref for Now<H> {
 }
 
 /// True for a target whose requests are counted as matched when they become items of a batch, or are given up before, all that have come at
-/// once. What waits for the primary's answer is counted before that: it may wait for long.
+/// once. What waits for the primary's response is counted before that: it may wait for long.
 pub(super) fn is_counted_later(target: &Target) -> bool {
     target.batch.is_some() && target.after.is_none()
 }

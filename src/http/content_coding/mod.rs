@@ -59,7 +59,7 @@ pub fn decode<'a>(coding: &[u8], body: &'a [u8], max: usize) -> Result<Cow<'a, [
 /// Why it cannot be told.
 pub fn decode_within<'a>(coding: &[u8], body: &'a [u8], max: usize, work: &Work) -> Result<Cow<'a, [u8]>, Undecodable> {
     let coding = coding.trim_ascii();
-    // An answer without a body may still say how it would have been coded.
+    // A response without a body may still say how it would have been coded.
     if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
         return Ok(Cow::Borrowed(body));
     }

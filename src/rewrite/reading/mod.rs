@@ -11,7 +11,7 @@ use std::rc::Rc;
 use crate::http::content_coding::{self, Undecodable};
 use crate::http::query::Query;
 use crate::http::work::Work;
-use crate::json::{Document, Places, Read, Unread};
+use crate::json::{Document, PointerSet, Read, Unread};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::redact::Redaction;
 
@@ -26,7 +26,7 @@ pub struct Terms {
     /// The most work for one request.
     pub max_work: usize,
     /// All pointers into bodies that anybody may ask for: they are found together.
-    pub pointers: Rc<Places>,
+    pub pointers: Rc<PointerSet>,
 }
 
 /// A complete request, and what was read of it.

@@ -40,7 +40,7 @@ fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<V
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured.keep_all(headers);
     let reading = Reading::new(&captured, body, &config.reading);
-    let source = Source { reading: &reading, answered: None, at: Duration::ZERO };
+    let source = Source { reading: &reading, response: None, at: Duration::ZERO };
     let of = |(target, name): (&crate::config::Target, &str)| {
         let attempt = Attempt { target: name, number: 1, delivery_id: Uuid::nil(), span_id: [0; 8], is_shown: false };
         target.shape.call(&source, &attempt, &config.loop_guard).map(|call| call.body.into_owned())

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use crate::http::work::{TooMuch, Work, PLACE};
 use crate::json::Pointer;
-use crate::json::{Json, Kind, Node, Places, Trail};
+use crate::json::{Json, Kind, Node, PointerSet, Trail};
 
 /// What stands in the place of a value that was taken out.
 const REDACTED: &[u8] = br#""[redacted]""#;
@@ -12,14 +12,14 @@ const REDACTED: &[u8] = br#""[redacted]""#;
 /// Which values are taken out.
 #[derive(Clone, Debug)]
 pub struct Redaction {
-    places: Places,
+    places: PointerSet,
     number: usize,
 }
 
 impl Redaction {
     /// Takes out the values at these pointers.
     pub fn new(pointers: impl IntoIterator<Item = Pointer>) -> Self {
-        Self { places: Places::new(pointers), number: 0 }
+        Self { places: PointerSet::new(pointers), number: 0 }
     }
 
     /// Its number: redactions of one configuration that take out the same have the same.
@@ -29,7 +29,7 @@ impl Redaction {
 
     /// Numbers the redactions of a configuration.
     pub fn number_all<'r>(redactions: impl Iterator<Item = &'r mut Self>) {
-        let mut known: Vec<Places> = Vec::new();
+        let mut known: Vec<PointerSet> = Vec::new();
         for redaction in redactions {
             redaction.number = known.iter().position(|places| *places == redaction.places).unwrap_or(known.len());
             if redaction.number == known.len() {

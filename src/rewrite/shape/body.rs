@@ -9,7 +9,7 @@ use crate::template::{Env, JsonTemplate, Template, Values};
 
 /// What a target asks for its body.
 #[derive(Debug, Default)]
-pub struct BodyShape {
+pub struct BodyRewrite {
     /// What is taken out of the primary's body, before anything else sees it.
     pub redact: Option<Redaction>,
     /// What is sent.
@@ -41,7 +41,7 @@ pub(super) enum BodyKind {
     Omitted,
 }
 
-impl BodyShape {
+impl BodyRewrite {
     pub(super) fn is_plain(&self) -> bool {
         self.redact.is_none() && matches!(self.content, Content::Primary)
     }

@@ -1,7 +1,7 @@
 //! The request line and the headers that a target receives.
 
 use super::body::BodyKind;
-use super::path::PathShape;
+use super::path::PathRewrite;
 use crate::http::header_names::{is_reserved, is_sensitive};
 use crate::http::headers::Pairs;
 use crate::http::trace_context::TRACEPARENT;
@@ -10,11 +10,11 @@ use crate::template::{Env, Place, Template, UnsafePath, Values};
 
 /// What a target asks for its request line and headers.
 #[derive(Debug, Default)]
-pub struct HeadShape {
+pub struct HeadRewrite {
     /// In place of the primary's method.
     pub method: Option<String>,
     /// In place of the primary's path and query.
-    pub path: PathShape,
+    pub path: PathRewrite,
     /// In place of the primary's authority.
     pub authority: Option<Template>,
     /// Which of the primary's headers are sent.
@@ -43,7 +43,7 @@ pub(super) struct Chosen {
     pub(super) has_idempotency_key: bool,
 }
 
-impl HeadShape {
+impl HeadRewrite {
     pub(super) fn is_plain(&self) -> bool {
         let line = self.method.is_none() && self.path.is_plain() && self.authority.is_none();
         line && self.forward == Forward::All && !self.forward_sensitive && self.remove.is_empty() && self.set.is_empty()

@@ -8,9 +8,9 @@ mod body;
 mod head;
 mod path;
 
-pub use body::{BodyShape, Content};
-pub use head::{has_host, Forward, HeadShape};
-pub use path::{PathShape, Piece, Substitution};
+pub use body::{BodyRewrite, Content};
+pub use head::{has_host, Forward, HeadRewrite};
+pub use path::{PathRewrite, Piece, Substitution};
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -26,7 +26,7 @@ use crate::json::{Body, Unread};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::items::Format;
 use crate::rewrite::reading::Reading;
-use crate::template::{Answered, Env, Facts, Template, UnsafePath, Values};
+use crate::template::{Env, Facts, PrimaryResponse, Template, UnsafePath, Values};
 
 /// Envoy refuses a call-out with more headers (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
@@ -35,11 +35,11 @@ const MAX_HEADER_BYTES: usize = 1 << 20;
 
 /// What a target asks for.
 #[derive(Debug, Default)]
-pub struct Shape {
+pub struct Rewrite {
     /// The request line and the headers.
-    pub head: HeadShape,
+    pub head: HeadRewrite,
     /// The body.
-    pub body: BodyShape,
+    pub body: BodyRewrite,
 }
 
 /// A complete request, and what is known about it.
@@ -47,8 +47,8 @@ pub struct Shape {
 pub struct Source<'r, 'a> {
     /// Its headers and body, and what was read of them, for whichever target.
     pub reading: &'r Reading<'a>,
-    /// The primary's answer, if it was waited for.
-    pub answered: Option<&'r Answered>,
+    /// The primary's response, if it was waited for.
+    pub response: Option<&'r PrimaryResponse>,
     /// When it was complete, since 1970.
     pub at: Duration,
 }
@@ -111,13 +111,13 @@ impl From<TooMuch> for Unfit {
     }
 }
 
-impl Shape {
+impl Rewrite {
     /// True when the target asks for nothing.
     pub fn is_plain(&self) -> bool {
         self.head.is_plain() && self.body.is_plain()
     }
 
-    /// True when the target receives a gRPC request as it is, and so answers as gRPC does.
+    /// True when the target receives a gRPC request as it is, and so responds as gRPC does.
     pub fn is_grpc(&self, head: &CapturedHead) -> bool {
         head.is_grpc() && self.body.is_plain()
     }
@@ -255,7 +255,7 @@ impl Shape {
             correlation_id: head.correlation_id(),
             attempt: attempt.number,
             now: source.at,
-            answered: source.answered,
+            response: source.response,
             properties: head.properties(),
             dead_letter: None,
             shows_variables: !attempt.is_shown,

@@ -9,7 +9,7 @@ use crate::template::{check_path, Template, UnsafePath, Values};
 
 /// What a target asks for in place of the primary's path.
 #[derive(Debug, Default)]
-pub enum PathShape {
+pub enum PathRewrite {
     /// Nothing.
     #[default]
     Primary,
@@ -44,7 +44,7 @@ pub enum Piece {
     Group(usize),
 }
 
-impl PathShape {
+impl PathRewrite {
     pub(super) fn is_plain(&self) -> bool {
         matches!(self, Self::Primary)
     }

@@ -55,19 +55,19 @@ fn captured(config: &Config, pairs: &[(&str, &[u8])]) -> CapturedHead {
     captured
 }
 
-fn answered() -> Answered {
-    Answered { status: 201, headers: map(&[("location", b"/orders/7")]) }
+fn response() -> PrimaryResponse {
+    PrimaryResponse { status: 201, headers: map(&[("location", b"/orders/7")]) }
 }
 
-fn source<'r, 'a>(reading: &'r Reading<'a>, answered: &'r Answered) -> Source<'r, 'a> {
-    Source { reading, answered: Some(answered), at: Duration::from_millis(1_767_323_045_678) }
+fn source<'r, 'a>(reading: &'r Reading<'a>, response: &'r PrimaryResponse) -> Source<'r, 'a> {
+    Source { reading, response: Some(response), at: Duration::from_millis(1_767_323_045_678) }
 }
 
 /// What is sent of a request, headers and body.
 fn call(config: &Config, pairs: &[(&str, &[u8])], body: &[u8]) -> Result<(Sent, Vec<u8>), Unfit> {
-    let (captured, answered) = (captured(config, pairs), answered());
+    let (captured, response) = (captured(config, pairs), response());
     let reading = Reading::new(&captured, body, &config.reading);
-    let call = config.targets[0].shape.call(&source(&reading, &answered), &attempt(), &config.loop_guard)?;
+    let call = config.targets[0].shape.call(&source(&reading, &response), &attempt(), &config.loop_guard)?;
     Ok((owned(&HeaderMap::new(call.headers)), call.body.into_owned()))
 }
 

@@ -9,7 +9,7 @@ use super::*;
 use crate::config::problem::Problems;
 use crate::http::headers::{HeaderMap, Pairs};
 use crate::http::work::Work;
-use crate::json::Places;
+use crate::json::PointerSet;
 use crate::json::{Body, Document, Read};
 
 const BODY: &str = r#"{"a b":"x\"y","n":1.50,"big":18446744073709551615,"list":[10,{"/~":true}],"null":null}"#;
@@ -30,7 +30,7 @@ fn request() -> HeaderMap {
 fn read(body: &[u8]) -> Body<'_> {
     let Ok(text) = std::str::from_utf8(body) else { return Body::Raw(body) };
     let document: &Document<'_> = Box::leak(Box::new(Document::new(text.into())));
-    Body::Read(Read::new(document, Box::leak(Box::new(Places::new([]))), Box::leak(Box::new(Work::unbounded()))))
+    Body::Read(Read::new(document, Box::leak(Box::new(PointerSet::new([]))), Box::leak(Box::new(Work::unbounded()))))
 }
 
 fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
@@ -44,7 +44,7 @@ fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
         correlation_id: "c/1",
         attempt: 3,
         now: Duration::from_millis(1_767_323_045_678),
-        answered: None,
+        response: None,
         properties: &[],
         dead_letter: Some(LETTER),
         shows_variables: true,
@@ -165,11 +165,11 @@ fn a_variable_is_not_shown_where_that_is_asked_for() {
 }
 
 #[test]
-fn properties_and_the_primarys_answer_are_known_where_they_are_given() {
+fn properties_and_the_primarys_response_are_known_where_they_are_given() {
     let headers = request();
-    let answered = Answered { status: 201, headers: HeaderMap::from(&Pairs::from_iter([("x-a", "1"), ("x-a", "2")])) };
+    let response = PrimaryResponse { status: 201, headers: HeaderMap::from(&Pairs::from_iter([("x-a", "1"), ("x-a", "2")])) };
     let properties = [Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "r/1".to_owned() }];
-    let values = Values::new(Facts { answered: Some(&answered), properties: &properties, ..facts(&headers, b"") });
+    let values = Values::new(Facts { response: Some(&response), properties: &properties, ..facts(&headers, b"") });
     let template = json!([
         "${response:status}",
         "${response:header:X-A}",

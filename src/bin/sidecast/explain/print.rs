@@ -27,7 +27,7 @@ fn target(text: &mut String, told: &OfTarget) {
     let (colour, verdict) = match told.verdict {
         Verdict::Copy => (AnsiColor::Green, "gets a copy"),
         Verdict::ByChance => (AnsiColor::Yellow, "gets a copy by chance"),
-        Verdict::Waits => (AnsiColor::Yellow, "waits for the answer"),
+        Verdict::Waits => (AnsiColor::Yellow, "waits for the response"),
         Verdict::None => (AnsiColor::Red, "gets no copy"),
     };
     let (bold, style) = (Style::new().bold(), colour.on_default());

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
 use sidecast::config::Config;
-use sidecast::delivery::outcome::Cause;
+use sidecast::delivery::cause::Cause;
 use sidecast::engine::contexts::Engine;
 use sidecast::engine::host::{Buffer, Headers, Host, HostError};
 use sidecast::engine::worker::Worker;

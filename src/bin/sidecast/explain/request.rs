@@ -1,10 +1,10 @@
-//! The request that is asked about, and the primary's answer, as the filter would see them.
+//! The request that is asked about, and the primary's response, as the filter would see them.
 
 use std::io::Read;
 use std::str::FromStr;
 
 use sidecast::http::headers::{HeaderMap, Pairs};
-use sidecast::template::Answered;
+use sidecast::template::PrimaryResponse;
 
 use super::made::REQUEST_ID;
 use super::Arguments;
@@ -56,7 +56,7 @@ impl Body {
     }
 }
 
-/// The status of an answer.
+/// The status of a response.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Answer(pub(super) u16);
 
@@ -86,15 +86,15 @@ pub(super) struct Asked<'a> {
     /// The names of those that were given, each once; of what Envoy makes anew there is none.
     pub(super) given: Vec<&'a str>,
     pub(super) body: &'a [u8],
-    /// The primary's answer, if one is given.
-    pub(super) answered: Option<Answered>,
+    /// The primary's response, if one is given.
+    pub(super) answered: Option<PrimaryResponse>,
 }
 
 impl Arguments {
     pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Asked<'a> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
-            Answered { status, headers: HeaderMap::from(&headers.collect::<Pairs>()) }
+            PrimaryResponse { status, headers: HeaderMap::from(&headers.collect::<Pairs>()) }
         });
         let mut given: Vec<&str> = Vec::new();
         for (name, _) in &self.headers {

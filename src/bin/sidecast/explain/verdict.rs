@@ -46,7 +46,7 @@ pub(super) enum Verdict {
     Copy,
     /// Chance decides.
     ByChance,
-    /// It depends on an answer that is not given.
+    /// It depends on a response that is not given.
     Waits,
     /// It gets none.
     None,
@@ -149,9 +149,9 @@ impl Told<'_> {
             let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
             let wanted = wanted.join(" or ");
             because.push(match self.asked.answered.as_ref().map(|answered| answered.status) {
-                None => format!("waits for an answer {wanted} of the primary; tell it by --answer"),
-                Some(status) if counts == "dropped.primary_failed" => format!("the primary answered {status}, not {wanted}"),
-                Some(status) => format!("after the answer {status} of the primary"),
+                None => format!("waits for a response {wanted} of the primary; tell it by --answer"),
+                Some(status) if counts == "dropped.primary_failed" => format!("the primary responded {status}, not {wanted}"),
+                Some(status) => format!("after the response {status} of the primary"),
             });
         }
         if told.verdict == Verdict::Waits || counts == "dropped.primary_failed" {
@@ -161,7 +161,7 @@ impl Told<'_> {
             because.push(format!("batched: up to {} requests in one call; shown with this one alone", batch.max_items));
         }
         if let Some(compare) = &target.compare {
-            because.push(format!("its answer is compared with the primary's, {} %", compare.percent));
+            because.push(format!("its response is compared with the primary's, {} %", compare.percent));
         }
         because.extend(self.dropped(counts, by_rules));
     }
@@ -210,7 +210,7 @@ impl Told<'_> {
             ("work_limit", _) => "its rules look at the body, which takes more work than `limits.max_work_bytes`".to_owned(),
             ("unsafe_path", _) => "its path would have a segment `.` or `..`, or not begin with a slash".to_owned(),
             ("not_retryable", _) => "it has more headers than Envoy takes: the attempt fails".to_owned(),
-            ("answered_early", _) => "the primary answers before its body is seen".to_owned(),
+            ("answered_early", _) => "the primary responds before its body is seen".to_owned(),
             (reason, _) => format!("it is dropped: {reason}"),
         })
     }

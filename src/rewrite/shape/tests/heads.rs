@@ -86,11 +86,11 @@ fn headers_can_be_removed_and_set() {
 fn a_variable_does_not_stand_in_what_is_shown_in_a_letter() {
     let request = r#"{"path":"/hook/${env:TOKEN}","headers":{"set":{"authorization":"Bearer ${env:TOKEN}"}},"body":{"template":{"key":"${env:TOKEN}"}}}"#;
     let config = asking(request);
-    let (captured, answered) = (captured(&config, &REQUEST), answered());
+    let (captured, response) = (captured(&config, &REQUEST), response());
     let of = |is_shown| {
         let attempt = Attempt { is_shown, ..attempt() };
         let reading = Reading::new(&captured, b"{}", &config.reading);
-        let call = config.targets[0].shape.call(&source(&reading, &answered), &attempt, &config.loop_guard).unwrap();
+        let call = config.targets[0].shape.call(&source(&reading, &response), &attempt, &config.loop_guard).unwrap();
         (owned(&HeaderMap::new(call.headers)), String::from_utf8(call.body.into_owned()).unwrap())
     };
     let (sent, body) = of(false);

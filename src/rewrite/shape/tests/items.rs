@@ -20,9 +20,9 @@ fn item(request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, Stri
 
 fn item_of(pairs: &[(&str, &[u8])], request: &str, format: Format, body: &[u8]) -> Result<(Vec<String>, String), Unfit> {
     let config = configured(&format!(r#","after":"response","batch":{{}},"request":{request}"#), "");
-    let (captured, answered) = (captured(&config, pairs), answered());
+    let (captured, response) = (captured(&config, pairs), response());
     let reading = Reading::new(&captured, body, &config.reading);
-    let (line, json) = config.targets[0].shape.item(&source(&reading, &answered), &attempt(), format)?;
+    let (line, json) = config.targets[0].shape.item(&source(&reading, &response), &attempt(), format)?;
     let line = owned(&HeaderMap::from(&line)).into_iter();
     Ok((
         line.map(|(name, value)| format!("{name}={}", String::from_utf8(value).unwrap())).collect(),
@@ -96,7 +96,7 @@ fn an_item_in_a_letter_shows_no_variable() {
 fn the_call_of_a_batch_has_an_id_of_its_own_and_a_mark() {
     let line = Pairs::from_iter([(":path", "/batch")]);
     let guard = LoopGuard::new(None);
-    let call = Shape::default().batch_call(&line, Cow::Borrowed(b"[1]"), &Attempt { number: 2, ..attempt() }, &guard).unwrap();
+    let call = Rewrite::default().batch_call(&line, Cow::Borrowed(b"[1]"), &Attempt { number: 2, ..attempt() }, &guard).unwrap();
     let expected = [
         (":path", "/batch"),
         ("x-sidecast-target", "audit"),
@@ -113,6 +113,6 @@ fn the_call_of_a_batch_has_an_id_of_its_own_and_a_mark() {
 #[test]
 fn the_call_of_a_batch_keeps_a_key_that_is_set() {
     let line = Pairs::from_iter([("idempotency-key", "mine")]);
-    let call = Shape::default().batch_call(&line, Cow::Borrowed(b"[1]"), &attempt(), &LoopGuard::new(None)).unwrap();
+    let call = Rewrite::default().batch_call(&line, Cow::Borrowed(b"[1]"), &attempt(), &LoopGuard::new(None)).unwrap();
     assert_eq!(value(&owned(&HeaderMap::new(call.headers)), "idempotency-key"), Some("mine"));
 }

@@ -131,9 +131,9 @@ fn what_would_end_a_request_line_is_encoded_even_in_what_goes_as_it_came() {
 #[test]
 fn an_item_with_such_a_path_is_no_item() {
     let config = configured(r#","request":{"path":"/u/${header:x}"},"batch":{}"#, "");
-    let (captured, answered) = (captured(&config, &[(":path", b"/"), ("x", b"..")]), answered());
+    let (captured, response) = (captured(&config, &[(":path", b"/"), ("x", b"..")]), response());
     let reading = Reading::new(&captured, b"{}", &config.reading);
-    let item = config.targets[0].shape.item(&source(&reading, &answered), &attempt(), Format::JsonArray);
+    let item = config.targets[0].shape.item(&source(&reading, &response), &attempt(), Format::JsonArray);
     assert_eq!(item.map(|_| ()), Err(Unfit::UnsafePath));
 }
 

@@ -8,7 +8,7 @@ use super::{Code, Warning};
 const LEAST: &str = include_str!("../../../../../envoy/capabilities.json");
 /// On the list, and not needed: the filter works without them.
 const SPARE: [&str; 3] = ["proxy_get_log_level", "fd_write", "proc_exit"];
-/// What has to be heard of the primary's answer to compare it.
+/// What has to be heard of the primary's response to compare it.
 const ANSWERS: [&str; 3] = ["proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"];
 
 pub(super) fn check(config: &Node, plugin: Plugin<'_>) -> Option<Warning> {
@@ -27,7 +27,7 @@ pub(super) fn check(config: &Node, plugin: Plugin<'_>) -> Option<Warning> {
         "leaves out what this configuration needs: {}; the filter refuses it, or never hears of what happens",
         missing.join(", ")
     );
-    let hint = Some("envoy/capabilities.json has the whole list; `compare` needs the callbacks of answers besides".to_owned());
+    let hint = Some("envoy/capabilities.json has the whole list; `compare` needs the callbacks of responses besides".to_owned());
     let warning = Warning::new(allowed, Code::MissingCapability, "capability_restriction_config.allowed_capabilities", message);
     (!missing.is_empty()).then_some(Warning { hint, ..warning })
 }

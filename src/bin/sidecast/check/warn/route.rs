@@ -1,4 +1,4 @@
-//! The routes that take what a target wants, and those among them with which Envoy answers by itself.
+//! The routes that take what a target wants, and those among them which Envoy answers by itself.
 
 use sidecast::http::status::StatusPattern;
 use sidecast::template::Template;
@@ -8,7 +8,7 @@ use super::super::find::Carrier;
 use super::super::tree::{Kind, Node};
 use super::{templates, Code, Warning};
 
-/// Envoy answers at the headers where a route says how. The filter never sees the body then, unless another filter reads it first.
+/// Envoy responds at the headers where a route says how. The filter never sees the body then, unless another filter reads it first.
 pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
     let (Some(routes), Some(behind)) = (carrier.routes, carrier.behind) else { return };
     if behind.iter().any(buffers) || !may_have_body(target) || !needs_body(target, path) {
@@ -56,7 +56,7 @@ fn number(node: &Node) -> Option<u16> {
     }
 }
 
-/// True unless the target waits for another answer.
+/// True unless the target waits for another response.
 fn is_awaited(target: &Node, status: Option<u16>) -> bool {
     let (Some("response"), Some(status)) = (target.text_of("after"), status) else { return true };
     let Some(statuses) = target.get("statuses") else { return (200..300).contains(&status) };

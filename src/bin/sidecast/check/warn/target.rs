@@ -64,13 +64,13 @@ fn attempts(target: &Node) -> Option<f64> {
 
 fn check_retries(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     let (Some(retry), Some(attempts)) = (target.member("retry"), attempts(target)) else { return };
-    // A target that answers 409 to what it has already is known to look at the key.
+    // A target that returns 409 for what it has already is known to look at the key.
     let success = target.get("success").map_or(&[][..], Node::items);
     if !may_repeat_badly(target) || success.iter().any(covers_conflict) {
         return;
     }
     let message = format!(
-        "up to {attempts} attempts, also of POST or PATCH: if an answer is lost, the target gets the request again, and must know it by its \
+        "up to {attempts} attempts, also of POST or PATCH: if a response is lost, the target gets the request again, and must know it by its \
          {IDEMPOTENCY_KEY}"
     );
     let warning = Warning::new(&retry.value, Code::RetryPost, format!("{path}.retry"), message);

@@ -12,7 +12,7 @@ use crate::delivery::cause::Cause;
 use crate::observe::metrics::Metric;
 
 /// One worker's side of a target's circuit breaker; without settings, everything passes.
-pub(super) struct Guard<H> {
+pub(super) struct SharedBreaker<H> {
     target: String,
     shared: Shared<H>,
     breaker: Option<Breaker>,
@@ -22,7 +22,7 @@ pub(super) struct Guard<H> {
     refused: Option<&'static str>,
 }
 
-impl<H: Host> Guard<H> {
+impl<H: Host> SharedBreaker<H> {
     /// A guard of that target. Workers, and one configuration after the other, share it by the name and the cluster; versions of the filter
     /// that write another layout do not.
     pub(super) fn new(

@@ -5,7 +5,7 @@ use crate::http::work::{Work, PLACE};
 
 /// Pointers, in which a segment `*` stands for every key or index, put together so that one walk follows all of them.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Places {
+pub struct PointerSet {
     /// The first is where all pointers start.
     steps: Vec<Step>,
 }
@@ -22,7 +22,7 @@ struct Step {
     indexes: Vec<(usize, usize)>,
 }
 
-impl Places {
+impl PointerSet {
     /// The places that any of these pointers names.
     pub fn new(pointers: impl IntoIterator<Item = Pointer>) -> Self {
         let mut places = Self { steps: vec![Step::default()] };
@@ -123,7 +123,7 @@ impl Places {
 /// How far the pointers agree with the place where a walk is. Several can: `/*/a` and `/b/*` at `/b`.
 #[derive(Clone, Debug)]
 pub struct Trail<'p> {
-    places: &'p Places,
+    places: &'p PointerSet,
     /// The steps of every level of the walk, one level after another.
     steps: Vec<usize>,
     /// Where each level starts.
