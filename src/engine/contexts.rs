@@ -56,8 +56,8 @@ impl<H: Host> Engine<H> {
 
     /// A chunk of so many bytes of the request has come.
     pub fn request_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
-        self.advance(context, |stream, mirror| stream.body(mirror, size, end_of_stream));
-        if !end_of_stream {
+        let next = self.advance(context, |stream, mirror| stream.body(mirror, size, end_of_stream));
+        if let (Next::GoOn, false) = (next, end_of_stream) {
             self.relieve(context, false);
         }
     }

@@ -3,11 +3,8 @@
 use std::rc::Rc;
 
 use super::host::{Host, HostError};
-use super::worker::Worker;
+use super::worker::{Ids, Worker};
 use crate::observe::metrics::{Kind, Metric, BUILD_INFO};
-
-/// The numbers of one target's metrics, each at its [`Metric::index`].
-pub(super) type Ids = [u32; Metric::ALL.len()];
 
 /// The metrics of one target.
 pub(super) struct TargetMetrics<H> {

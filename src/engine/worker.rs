@@ -6,17 +6,21 @@ use std::time::Duration;
 use rustc_hash::FxHashMap;
 
 use super::host::{Buffer, Headers, Host, HostError, CAS_MISMATCH};
-use super::metrics::Ids;
+use super::journal;
 use super::unexpected::Unexpected;
 use crate::delivery::cause::Cause;
 use crate::http::headers::HeaderMap;
 use crate::observe::log_event::Throttle;
+use crate::observe::metrics::{Kind, Metric, UNEXPECTED};
 
 /// The status of a host call that a host with a `capability_restriction_config` refuses.
 pub(super) const REFUSED: u32 = 10;
 
 /// The shortest time that Envoy takes for a bound.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// The numbers of one target's metrics, each at its [`Metric::index`].
+pub(super) type Ids = [u32; Metric::ALL.len()];
 
 /// A worker's side of the host. Failures that cannot be are counted and logged here.
 pub struct Worker<H> {
@@ -46,6 +50,41 @@ impl<H: Host> Worker<H> {
             unexpected: Cell::new(None),
             is_told: Cell::new(false),
             is_quiet: Cell::new(false),
+        }
+    }
+
+    /// Defines the counter, so that it is there, at 0, before anything happens.
+    pub(super) fn define_unexpected(&self) -> Result<(), HostError> {
+        if self.unexpected.get().is_none() {
+            self.unexpected.set(Some(self.host.define_metric(Kind::Counter, UNEXPECTED)?));
+        }
+        Ok(())
+    }
+
+    /// True when the host takes a value for the counter.
+    pub(super) fn can_record_unexpected(&self) -> bool {
+        self.unexpected.get().is_some_and(|counter| self.host.record_metric(counter, 0))
+    }
+
+    /// Runs what tries out whether the host refuses something: that is not counted.
+    pub(super) fn quietly<R>(&self, run: impl FnOnce() -> R) -> R {
+        let before = self.is_quiet.replace(true);
+        let result = run();
+        self.is_quiet.set(before);
+        result
+    }
+
+    /// Counts an event, and logs it.
+    pub fn note(&self, event: Unexpected) {
+        if self.is_quiet.get() {
+            return;
+        }
+        if let Some(counter) = self.unexpected.get() {
+            self.host.increment_metric(counter, 1);
+        }
+        if !self.is_told.replace(true) {
+            journal::unexpected(self, event);
+            self.is_told.set(false);
         }
     }
 
@@ -102,9 +141,8 @@ impl<H: Host> Worker<H> {
     }
 
     /// A property; an error when there is none.
-    pub(super) fn property<S: AsRef<str>>(&self, path: &[S]) -> Result<Vec<u8>, HostError> {
-        let path: Vec<&str> = path.iter().map(AsRef::as_ref).collect();
-        self.host.property(&path).inspect_err(|error| self.note_refusal("proxy_get_property", *error))
+    pub(super) fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError> {
+        self.host.property(path).inspect_err(|error| self.note_refusal("proxy_get_property", *error))
     }
 
     /// Counts a call that the host refuses as such; that it finds nothing is no surprise.

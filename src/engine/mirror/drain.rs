@@ -1,13 +1,6 @@
-//! The end of a configuration: no new request comes, and what has not ended in time is given up.
+//! How far a configuration is on its way out.
 
 use std::time::Duration;
-
-use super::{letters, Mirror};
-use crate::delivery::drop_reason::DropReason;
-use crate::engine::host::Host;
-use crate::observe::metrics::Metric;
-
-use super::step::Step;
 
 /// How far a configuration is on its way out.
 #[derive(Clone, Copy, Default)]
@@ -26,80 +19,6 @@ impl Drain {
         match self {
             Self::No => None,
             Self::Deliveries(end) | Self::Letters(end) => Some(end),
-        }
-    }
-}
-
-impl<H: Host> Mirror<H> {
-    /// No new request comes. Batches go as they are, and what is in flight has this long to end.
-    pub(in crate::engine) fn drain(&mut self) {
-        let now = self.common.worker.monotonic();
-        for target in 0..self.target_count() {
-            self.batching.close(&mut self.common, target, now);
-            self.run(now);
-        }
-        if !self.is_idle() {
-            self.drain = Drain::Deliveries(now.saturating_add(self.common.config.drain_timeout));
-            let next = self.next_due(now);
-            self.common.arm(next, now);
-        }
-    }
-
-    /// Gives up what the drain has no more time for.
-    pub(super) fn abandon_late(&mut self, now: Duration) {
-        match self.drain {
-            Drain::Deliveries(end) if end <= now => {
-                self.abandon_deliveries(now);
-                let targets = self.common.config.targets.iter();
-                // Their letters go on for as long as the slowest of them may take.
-                let timeouts = targets.filter_map(|target| Some(target.dead_letter.as_ref()?.timeout));
-                self.drain = Drain::Letters(now.saturating_add(timeouts.max().unwrap_or_default()));
-            }
-            Drain::Letters(end) if end <= now => self.abandon_letters(),
-            _ => {}
-        }
-    }
-
-    fn abandon_deliveries(&mut self, now: Duration) {
-        let Self { common, attempts, breakers, deferred, backoffs, .. } = self;
-        for attempt in attempts.abandon(common) {
-            breakers.settle(common, attempt.delivery.target, attempt.permit, None, None, now);
-            let attempts = attempt.delivery.attempt;
-            common.follow(Step::GiveUp(attempt.delivery, attempts, DropReason::Shutdown));
-        }
-        deferred.abandon_deliveries(common);
-        let mut waiting: Vec<_> = backoffs.take().collect();
-        for target in 0..common.config.targets.len() {
-            waiting.extend(breakers.take(target));
-            waiting.extend(common.admission.copies(target).map(|lane| lane.clear()).into_iter().flatten());
-        }
-        for delivery in waiting {
-            common.count_queued(delivery.burden(), -1);
-            common.follow(Step::give_up_before_attempt(delivery, DropReason::Shutdown));
-        }
-        self.run(now);
-    }
-
-    fn abandon_letters(&mut self) {
-        let Self { common, letters, deferred, .. } = self;
-        for step in deferred.take() {
-            match step {
-                Step::Post(given_up) => {
-                    common.count_queued(given_up.delivery.burden(), -1);
-                    letters::lose(common, &given_up);
-                }
-                Step::Compare(pair) => common.count(pair.target, Metric::CompareNotComparable),
-                // All deliveries were given up before, and nothing else is deferred.
-                _ => {}
-            }
-        }
-        letters.abandon(common);
-        for target in 0..common.config.targets.len() {
-            let waiting = common.admission.letters(target).map(|lane| lane.clear()).unwrap_or_default();
-            for given_up in waiting {
-                common.count_queued(given_up.delivery.burden(), -1);
-                letters::lose(common, &given_up);
-            }
         }
     }
 }

@@ -86,7 +86,8 @@ impl<H: Host> Mirror<H> {
         captured.correlate(|| self.common.id());
         if wanted.reads.properties {
             for path in &self.common.config.properties {
-                if let Some(value) = self.common.worker.property(path).ok().and_then(|value| property::text(path, value)) {
+                let segments: Vec<&str> = path.iter().map(String::as_str).collect();
+                if let Some(value) = self.common.worker.property(&segments).ok().and_then(|value| property::text(path, value)) {
                     captured.push_property(Property { path: path.clone(), value });
                 }
             }

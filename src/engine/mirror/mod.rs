@@ -2,8 +2,9 @@
 //!
 //! Each owner has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
 //! [`letters`], [`deferred`] work. What follows from something that happened is a [`Step`]; [`Mirror::carry_out`] is the one place that carries steps
-//! out. `intake` turns requests into deliveries, `drain` ends them.
+//! out. `intake` turns requests into deliveries, `abandon` ends them when a drain does.
 
+mod abandon;
 mod admission;
 mod attempts;
 mod backoffs;
