@@ -250,9 +250,13 @@ fn targets_of_one_cluster_are_told_apart() {
 
 #[test]
 fn what_would_be_a_dead_letter_is_told_as_no_copy() {
-    let target = json!({"dead_letter": {"cluster": "letters"}, "request": {"path": "/a/${header:x-a}"}});
-    let told = told(target, &["--request", "POST /", "-H", "x-a: .."]);
-    assert_eq!((&told["verdict"], &told["counts"], told.get("request")), (&json!("none"), &json!("dropped.unsafe_path"), None));
+    // More than Envoy takes; letters leave out what variables stand in, so that there is one.
+    let set: serde_json::Map<_, _> = (0..1_100).map(|number| (format!("x-{number}"), json!("${env:A}"))).collect();
+    let letters = json!({"cluster": "letters", "on": ["not_retryable"]});
+    let target = json!({"batch": {"format": "ndjson"}, "request": {"headers": {"set": set}}, "dead_letter": letters});
+    let told = told(target, &["--request", "POST /", "-d", "{}"]);
+    assert_eq!((&told["verdict"], &told["counts"], told.get("request")), (&json!("none"), &json!("dropped.not_retryable"), None));
+    assert_eq!(because(&told)[1..], ["it has more headers than Envoy takes: the attempt fails"]);
 }
 
 #[test]
@@ -267,6 +271,14 @@ fn what_no_target_gets_is_told_of_the_request() {
         let plain = explain(&configuration, &["--request", "GET /", "-H", header]).printed();
         assert_eq!(plain, format!("no target gets a copy: {why}\n"));
     }
+}
+
+#[test]
+fn what_asked_for_an_upgrade_is_copied_if_the_primary_answers_otherwise() {
+    let request = ["--request", "GET /", "-H", "upgrade: websocket", "--answer"];
+    assert_eq!(told(json!({}), &[&request[..], &["200"]].concat())["verdict"], "copy");
+    let switched = told_of(json!({"targets": [of(json!({}))]}), &[&request[..], &["101"]].concat());
+    assert_eq!(switched["targets"], json!([]));
 }
 
 #[test]
