@@ -162,6 +162,25 @@ fn what_only_envoy_knows_stands_as_it_is_written() {
 }
 
 #[test]
+fn numbers_and_times_of_envoy_stand_as_they_are_written() {
+    let template = "${property:request.size} ${property:request.time} ${property:request.duration} ${property:xds.route_name}";
+    let target = json!({"request": {
+        "path": "/${property:request.time}/${property:connection.id}",
+        "headers": {"set": {"x-a": template, "x-flag": "${property:connection.mtls}"}},
+        "body": {"template": {"a": template}},
+    }});
+    let told = told(target, &["--request", "GET /"]);
+    let request = &told["request"];
+    assert_eq!(
+        (&request["path"], &request["body"]),
+        (&json!("/${property:request.time}/${property:connection.id}"), &json!(json!({"a": template}).to_string()))
+    );
+    for header in [json!(["x-a", template]), json!(["x-flag", "true"])] {
+        assert!(request["headers"].as_array().unwrap().contains(&header), "{request}");
+    }
+}
+
+#[test]
 fn a_batch_is_shown_with_the_request_alone() {
     let target = json!({"batch": {"format": "ndjson", "max_items": 7}, "request": {"body": {"redact": ["/card"]}}});
     let told = told(target, &["--request", "PUT /orders", "--body", r#"{ "id": 1, "card": "4111" }"#]);

@@ -59,8 +59,7 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
         };
         has_seen |= body.contains(&id);
         replaced.push((id, shown.to_owned()));
-        let span = HEXLOWER.encode(&word(place as u64));
-        replaced.push((format!("-{span}-"), SPAN_ID.to_owned()));
+        replaced.push((format!("-{}-", HEXLOWER.encode(&word(place as u64))), SPAN_ID.to_owned()));
     }
     replaced.extend(recorder.variables.borrow().iter().map(|shown| (shown.clone(), shown.clone())));
     for (place, path) in config.properties.iter().enumerate() {
@@ -72,8 +71,6 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
 
 /// The id that the engine makes of two words.
 fn id(number: u64) -> String {
-    let mut bytes = [0; 16];
-    let words = word(number).into_iter().chain(word(number.saturating_add(1)));
-    bytes.iter_mut().zip(words).for_each(|(byte, random)| *byte = random);
-    random_id(bytes).to_string()
+    let bytes = u128::from(number.saturating_add(1)) << 64 | u128::from(number);
+    random_id(bytes.to_le_bytes()).to_string()
 }
