@@ -252,8 +252,7 @@ fn targets_of_one_cluster_are_told_apart() {
     let verdicts: Vec<_> = told.iter().map(|told| told["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["copy", "copy", "none", "copy", "waits"]);
     assert_eq!(told[2]["counts"], "sampled_out");
-    let (item, id) =
-        (r#"{"c":"00000000-0000-4000-8000-000000000002","d":"00000000-0000-4000-8000-000000000003"}"#, "x-sidecast-loop");
+    let item = r#"{"c":"00000000-0000-4000-8000-000000000002","d":"00000000-0000-4000-8000-000000000003"}"#;
     assert_eq!((told[0]["request"]["body"].as_str(), &told[3]["request"]["method"]), (Some(item), &json!("PUT")));
     assert_eq!(told[1]["request"]["body"], format!("{item}\n"));
     let header = |told: &Value, name: &str| {
