@@ -1,17 +1,50 @@
-//! Admission: places for copies in flight and queued, and bytes. All bounds are of one worker: workers share nothing here, so nothing is locked.
-//! What does not fit is handed back, newest first, for its drop to be counted.
+//! Admission: which copies go, which wait, and which are dropped because a bound is reached.
+//!
+//! # Places
+//! Each target has a [`Limiter`] with a number of calls in flight and a number of places for copies that wait. A copy goes if there is room in flight,
+//! waits if there is a place, and is handed back otherwise: the newest copy is the one that is dropped. A batch in flight is one call, but takes a
+//! place for each of its copies while it waits. Copies that wait elsewhere, for a back-off or for a batch to fill, *park*: they take places, too.
+//!
+//! # Bytes
+//! All copies of a worker share a [`ByteBudget`]. A [`Reservation`] takes bytes from it and gives them back when it is dropped. What may be left out,
+//! such as the body of a response that is only compared, gets at most half of the budget.
+//!
+//! # Requests that are not complete
+//! A client that sends a request and does not end it must not take the room of others. [`Incomplete`] remembers such requests in their order; the
+//! engine gives up the oldest when they take too much.
+//!
+//! # What workers share
+//! Nothing, so nothing is locked. An Envoy with `N` workers has `N` times each bound.
+//!
+//! ```
+//! use sidecast::delivery::admission::{Limiter, Offer, Weigh};
+//!
+//! struct Copy;
+//! impl Weigh for Copy {
+//!     fn weight(&self) -> usize {
+//!         1
+//!     }
+//! }
+//!
+//! let mut limiter = Limiter::new(1, 1);
+//! assert!(matches!(limiter.offer(Copy), Offer::Go(_)));
+//! assert!(matches!(limiter.offer(Copy), Offer::Queued));
+//! assert!(matches!(limiter.offer(Copy), Offer::Full(_)));
+//! // The first call ends: the copy that waits goes in its place.
+//! assert!(limiter.ended().is_some());
+//! ```
 
 use std::cell::Cell;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// Something that waits or goes as one, and stands for so many copies.
+/// Something that waits or goes as a whole, and stands for a number of copies.
 pub trait Weigh {
-    /// How many copies it stands for, and so how many places it takes while it waits; at least 1.
+    /// The number of copies, which is the number of places that it takes while it waits; at least 1.
     fn weight(&self) -> usize;
 }
 
-/// The copies of one target: so many calls under way, so many copies waiting behind them.
+/// Bounds the calls in flight to one target, and the copies that wait for them.
 #[derive(Debug)]
 pub struct Limiter<T> {
     in_flight: usize,
@@ -24,10 +57,10 @@ pub struct Limiter<T> {
     max_queued: usize,
 }
 
-/// What a lane does with an item.
+/// What becomes of an item.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Offer<T> {
-    /// It goes now; its end must be told by [`Limiter::ended`].
+    /// It goes now. [`Limiter::ended`] must be told when it ends.
     Go(T),
     /// It waits until an earlier one ended.
     Queued,
@@ -36,7 +69,7 @@ pub enum Offer<T> {
 }
 
 impl<T: Weigh> Limiter<T> {
-    /// An empty lane.
+    /// A limiter with nothing in it.
     pub fn new(max_in_flight: usize, max_queued: usize) -> Self {
         Self { in_flight: 0, max_in_flight, queue: VecDeque::new(), queued: 0, parked: 0, max_queued }
     }
@@ -59,17 +92,17 @@ impl<T: Weigh> Limiter<T> {
         self.queue.push_back(item);
     }
 
-    /// True when one more call may be under way.
+    /// True when one more call may be in flight.
     pub fn has_room(&self) -> bool {
         self.in_flight < self.max_in_flight
     }
 
-    /// True when so many more copies may wait.
+    /// True when this many more copies may wait.
     pub fn has_places(&self, copies: usize) -> bool {
         self.queued.saturating_add(self.parked).saturating_add(copies) <= self.max_queued
     }
 
-    /// Takes places for copies that wait elsewhere; false when there are not so many.
+    /// Takes places for copies that wait elsewhere. False, and nothing is taken, if there are too few.
     pub fn park(&mut self, copies: usize) -> bool {
         let fits = self.has_places(copies);
         if fits {
@@ -78,12 +111,12 @@ impl<T: Weigh> Limiter<T> {
         fits
     }
 
-    /// Gives back places of copies that wait elsewhere no longer, and do not go either.
+    /// Gives back the places of parked copies that are dropped.
     pub fn leave(&mut self, copies: usize) {
         self.parked = self.parked.saturating_sub(copies);
     }
 
-    /// The time of an item that was parked has come: it goes, or waits in the places that it has.
+    /// A parked item goes, or waits in the places that it has.
     pub fn unpark(&mut self, item: T) -> Offer<T> {
         self.parked = self.parked.saturating_sub(item.weight());
         if self.has_room() {
@@ -95,7 +128,7 @@ impl<T: Weigh> Limiter<T> {
         }
     }
 
-    /// One that went has ended. The oldest that waits goes in its place.
+    /// A call has ended. Hands back the oldest item that waits: it goes now.
     pub fn ended(&mut self) -> Option<T> {
         let next = self.queue.pop_front();
         match &next {
@@ -109,7 +142,7 @@ impl<T: Weigh> Limiter<T> {
         next
     }
 
-    /// Forgets what is under way or parked, and hands back what waits.
+    /// Forgets what is in flight or parked, and hands back what waits.
     pub fn clear(&mut self) -> VecDeque<T> {
         self.in_flight = 0;
         self.queued = 0;
@@ -117,20 +150,20 @@ impl<T: Weigh> Limiter<T> {
         std::mem::take(&mut self.queue)
     }
 
-    /// True when nothing waits and nothing is under way.
+    /// True when nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.in_flight == 0 && self.queue.is_empty() && self.parked == 0
     }
 }
 
-/// Bytes that a worker holds, over all targets.
+/// The bytes that one worker may hold, over all targets.
 #[derive(Debug)]
 pub struct ByteBudget {
     used: Rc<Cell<usize>>,
     limit: usize,
 }
 
-/// Bytes taken from a budget, given back when this is dropped.
+/// Bytes taken from a budget. Dropping it gives them back.
 #[derive(Debug)]
 pub struct Reservation {
     used: Rc<Cell<usize>>,
@@ -143,19 +176,18 @@ impl ByteBudget {
         Self { used: Rc::default(), limit }
     }
 
-    /// Takes the bytes if there is room for them.
+    /// Reserves bytes. `None` if there is no room.
     pub fn reserve(&self, bytes: usize) -> Option<Reservation> {
         let mut reservation = self.reservation();
         self.grow(&mut reservation, bytes).then_some(reservation)
     }
 
-    /// Takes more bytes for the same thing if there is room for them.
+    /// Grows a reservation. False, and nothing is taken, if there is no room.
     pub fn grow(&self, reservation: &mut Reservation, bytes: usize) -> bool {
         self.grow_within(self.limit, reservation, bytes)
     }
 
-    /// The same for what may be left out: only while less than half of all bytes are used, so that it never takes the room of what must
-    /// be held.
+    /// Grows a reservation for something that may be left out: only up to half of the budget, so that it never takes the room of what must be held.
     pub fn grow_spare(&self, reservation: &mut Reservation, bytes: usize) -> bool {
         self.grow_within(self.limit / 2, reservation, bytes)
     }
@@ -169,7 +201,7 @@ impl ByteBudget {
         used.is_some()
     }
 
-    /// Takes the bytes of what cannot be refused, even if there is no room: the next ones are refused then.
+    /// Reserves bytes for what cannot be refused, even beyond the limit. The next reservations fail then.
     pub fn reserve_anyway(&self, bytes: usize) -> Reservation {
         let mut reservation = self.reservation();
         reservation.bytes = bytes;
@@ -177,7 +209,7 @@ impl ByteBudget {
         reservation
     }
 
-    /// A reservation for nothing yet.
+    /// An empty reservation.
     pub fn reservation(&self) -> Reservation {
         Reservation { used: Rc::clone(&self.used), bytes: 0 }
     }
@@ -219,12 +251,12 @@ impl Incomplete {
 }
 
 impl Reservation {
-    /// How many bytes it is for.
+    /// The reserved bytes.
     pub fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Gives all of it back at once.
+    /// Gives all bytes back.
     pub fn clear(&mut self) {
         self.used.set(self.used.get().saturating_sub(std::mem::take(&mut self.bytes)));
     }

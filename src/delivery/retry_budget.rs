@@ -1,17 +1,38 @@
-//! A retry budget: how many retries a target's traffic may carry, so that an outage is not made worse by those who wait for its
-//! end.
+//! A retry budget: bounds how many retries a target gets, so that retries do not make an outage worse.
 //!
-//! A retry is allowed if the retries of the last ten seconds stay within a percentage of the first attempts of the same time,
-//! or else within a small number in the present second, without which a target with little traffic would never be tried
-//! again. Ten buckets of a second each hold the counts, so a budget is of fixed size, and what was not used is forgotten with its
-//! second: a long calm does not save up a storm. The shape is that of the retry budgets of Finagle and linkerd2-proxy.
+//! # When a retry is allowed
+//! Either of these allows it:
+//! - The retries of the last ten seconds, this one included, stay within a percentage of the first attempts of the same time.
+//! - The present second has had fewer retries than a small minimum. Without it, a target with little traffic would never get a retry.
+//!
+//! # What it forgets
+//! Ten buckets of one second each hold the counts. What was not used is forgotten with its second: a calm hour does not save up a burst of retries.
+//!
+//! # What workers share
+//! Nothing: each worker has a budget of its own for each target. An Envoy with `N` workers allows `N` times the minimum.
+//!
+//! The shape is that of the retry budgets of Finagle and linkerd2-proxy.
+//!
+//! ```
+//! use std::time::Duration;
+//! use sidecast::delivery::retry_budget::RetryBudget;
+//!
+//! let mut budget = RetryBudget::new(20.0, 1);
+//! let now = Duration::from_secs(100);
+//! for _ in 0..10 {
+//!     budget.first_attempt(now);
+//! }
+//! // 20 % of ten first attempts are two retries; the minimum of one is used up by them.
+//! assert!(budget.allow_retry(now) && budget.allow_retry(now));
+//! assert!(!budget.allow_retry(now));
+//! ```
 
 use std::time::Duration;
 
 /// The window, in buckets of a second.
 const SECONDS: usize = 10;
 
-/// What a target's retries are held to, in one worker.
+/// The retries of one target in one worker.
 #[derive(Clone, Debug)]
 pub struct RetryBudget {
     percent: f64,
@@ -27,7 +48,7 @@ struct Bucket {
 }
 
 impl RetryBudget {
-    /// Retries up to `percent` of the first attempts, or up to `min_per_second`, whichever is more.
+    /// Allows retries up to `percent` of the first attempts, or up to `min_per_second`, whichever is more.
     pub fn new(percent: f64, min_per_second: u64) -> Self {
         Self { percent, min_per_second, buckets: [Bucket::default(); SECONDS] }
     }
@@ -38,7 +59,7 @@ impl RetryBudget {
         bucket.first_attempts = bucket.first_attempts.saturating_add(1);
     }
 
-    /// Whether one more retry is allowed now; if so, it is counted.
+    /// Asks for one more retry. If it is allowed, it is counted.
     pub fn allow_retry(&mut self, now: Duration) -> bool {
         let second = now.as_secs();
         let recent = |bucket: &&Bucket| second.saturating_sub(bucket.second) < SECONDS as u64;

@@ -25,8 +25,6 @@ pub struct RequestHead<'a> {
     pub is_copy: bool,
     /// It is a gRPC request.
     pub is_grpc: bool,
-    /// There is a `connection` header, which may name further headers of this connection.
-    pub has_connection: bool,
     /// The length of its body, if it says so.
     pub content_length: Option<usize>,
     /// `traceparent`, and how many of them there are.
@@ -50,7 +48,6 @@ impl<'a> RequestHead<'a> {
                 b":authority" => head.authority = value,
                 b":protocol" => head.tunnels = true,
                 b"upgrade" => head.upgrades = true,
-                b"connection" => head.has_connection = true,
                 b"content-length" => head.content_length = std::str::from_utf8(value).ok().and_then(|length| length.parse().ok()),
                 b"content-type" => head.is_grpc = grpc::is_grpc(value),
                 TRACEPARENT => head.traceparent = (value, head.traceparent.1.saturating_add(1)),

@@ -26,9 +26,10 @@ mod verdict;
 
 /// Says which targets would get a copy of a request, why the others would not, and what each would receive.
 ///
-/// Ids and times are made up. Environment variables and properties of Envoy stand as `${env:NAME}` and `${property:PATH}`. As Envoy does,
-/// `x-request-id` and `x-forwarded-proto` are added to the request if it has none; what else filters before Sidecast add is to be given. What
-/// Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown. Headers that are given and do not reach a target are told by their names.
+/// Ids and times are made up. Environment variables and properties of Envoy stand as `${env:NAME}` and `${property:PATH}`, flags among the latter as
+/// `true`. As Envoy does, `x-request-id` and `x-forwarded-proto` are added to the request if it has none; what else filters before Sidecast add is to
+/// be given. What Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown. Headers that are given and do not reach a target are told by
+/// their names.
 ///
 /// Exit status: 0 explained, 1 the configuration has problems, 2 something cannot be read.
 #[derive(Args, Debug)]

@@ -1,28 +1,35 @@
-//! A circuit breaker: spares a target that fails, and finds out when it is back.
+//! A circuit breaker: drops the copies for a target that fails, and finds out when the target is back.
 //!
-//! Closed, it lets everything pass and counts outcomes. After so many failures in a row, or too large a share of failures or of slow
-//! calls in its window, it opens and lets nothing pass. When its open time is over, the first attempt that comes makes it half-open:
-//! a few probes pass, over all workers. A probe that fails opens it again, for twice the time; enough that succeed close it.
+//! The states and thresholds are those of resilience4j and of Envoy's outlier detection.
 //!
-//! # One state for all workers
-//! The workers of an Envoy share nothing but a store of small values. A [`Record`] in it is the breaker; each change is a
-//! compare-and-swap, tried [`TRIES`] times. There is no lock, and nobody waits.
+//! # Trip conditions
+//! A closed breaker lets every attempt pass and counts outcomes. It opens when one of these holds:
+//! - [`Settings::consecutive_failures`] attempts failed in a row.
+//! - Of at least [`Settings::min_requests`] attempts in the [`Settings::window`], [`Settings::failure_percent`] failed.
+//! - Of as many attempts, [`SlowCall::percent`] took longer than [`SlowCall::longer_than`].
 //!
-//! An attempt reads the record once. Most outcomes write nothing: a success can change a closed breaker only by ending a streak
-//! of failures, by making a share of failures smaller, or by making the window's requests enough to judge by. As long as the
-//! window holds no failure, none of these can open it, so a worker keeps its successes to itself and adds them up in the record
-//! at most every [`PUBLISH_EVERY`]. As soon as the worker has seen a failure there, or has one of its own, it adds every outcome
-//! at once, along with what it kept. So, in numbers:
-//! - Failures in a row are exact: each is written at once. A success that ends while failures of other workers are written, and
-//!   that began before the first of them, does not end the streak: its worker could not know of it.
-//! - Shares are exact but for what the *other* workers keep when a failure is judged: at most their successes of the last
-//!   [`PUBLISH_EVERY`], until their next request; and, of a worker that gets no more requests, for good.
-//! - What loses the race [`TRIES`] times is not lost: outcomes of a closed breaker are kept and added with the next one. A change
-//!   that is due is made by the next outcome; an attempt that could have been a probe counts as not let through; and a probe whose end
-//!   is not written gives its place back like one that never ends.
+//! # Recovery conditions
+//! An open breaker lets nothing pass for [`Settings::open_for`]. The first attempt after that makes it half-open: at most [`Settings::probes`]
+//! attempts pass at a time, over all workers. [`Settings::successes`] successful probes close the breaker. A failed or slow probe opens it again, for
+//! twice as long as before, at most [`Settings::max_open_for`].
 //!
-//! A probe may never end: its worker is stuck, or its VM gone. Its place comes back once the time that an attempt can take has passed
-//! since the latest probe began.
+//! A probe may never end, because its worker is stuck or its VM is gone. Its place comes back once an attempt that began with the latest probe must
+//! have timed out.
+//!
+//! # What workers share
+//! The workers of an Envoy share a store of small values. A [`Record`] in it is the breaker. Each change is a compare-and-swap, tried [`TRIES`]
+//! times. There is no lock, and nobody waits.
+//!
+//! An attempt reads the record once. Most outcomes write nothing. A success can open a closed breaker only by completing
+//! [`Settings::min_requests`], and only if the window holds failures or slow calls. While it holds none, a worker keeps its successes to itself and
+//! adds them to the record at most every [`PUBLISH_EVERY`]. Once it has seen a failure there, or has one of its own, it adds every outcome at once,
+//! along with what it kept. It follows:
+//! - Failures in a row are exact: each is written at once. A success does not end a streak of failures of other workers that began after it.
+//! - Shares are exact but for the successes that *other* workers keep when a failure is judged: those of the last [`PUBLISH_EVERY`], or, if a worker
+//!   gets no more requests, of its last requests.
+//! - What loses the race [`TRIES`] times is not lost. Outcomes of a closed breaker are kept and added with the next one, and the next outcome makes
+//!   the change that is due. An attempt that could have been a probe is denied. A probe whose end is not written gives its place back like one that
+//!   never ends.
 //!
 //! # Several configurations
 //! Two configurations may share a breaker: two listeners, or the old one and the new one while an update drains. They count all outcomes
@@ -31,10 +38,9 @@
 //! A worker that lets go of a target marks the record as left. The next attempt takes the mark away. If its configuration came after the mark,
 //! the target was put back, and the breaker begins closed. Otherwise another worker still uses it, and it stays as it is.
 //!
-//! Times are of the host's monotonic clock, which is one for all workers of a process, and shared data does not outlive the process:
-//! nobody can set it. Should a time lie ahead of the clock all the same, the breaker does what it would do if its time were over.
-//!
-//! The machine is that of resilience4j and of Envoy's outlier detection, in their terms.
+//! # Time
+//! Times are of the host's monotonic clock, which all workers of a process share and nobody can set. Shared data does not outlive the process. If a
+//! time in the record lies ahead of the clock all the same, the breaker acts as if that time were over.
 
 mod record;
 mod terms;

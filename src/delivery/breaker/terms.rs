@@ -7,27 +7,27 @@ use crate::delivery::outcome::{Outcome, Policy};
 /// When a breaker opens, and how it closes.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Settings {
-    /// Failures in a row that open it; 0: not used.
+    /// This many failures in a row open it. 0 turns the condition off.
     pub consecutive_failures: u32,
-    /// The share of failures that opens it, of a hundred.
+    /// This share of failures opens it, in percent.
     pub failure_percent: f64,
     /// The time over which shares are counted; at least 10 ms.
     pub window: Duration,
-    /// Shares of fewer requests open nothing.
+    /// Shares count from this many attempts in the window.
     pub min_requests: u32,
-    /// What calls are slow, and the share of them that opens it; none: slowness opens nothing.
+    /// Which attempts are slow, and the share of them that opens it. `None` turns the condition off.
     pub slow_call: Option<SlowCall>,
     /// How long it stays open the first time.
     pub open_for: Duration,
     /// How long it stays open at most.
     pub max_open_for: Duration,
-    /// Probes under way at once, over all workers.
+    /// The most probes in flight, over all workers.
     pub probes: u32,
-    /// Probes that must succeed to close it.
+    /// This many successful probes close it.
     pub successes: u32,
-    /// It decides and counts, and lets everything pass.
+    /// It decides and counts, but lets every attempt pass.
     pub observe: bool,
-    /// What an attempt may take.
+    /// The timeout of an attempt. A probe that has not ended by then is lost.
     pub timeout: Duration,
 }
 
@@ -36,11 +36,11 @@ pub struct Settings {
 pub struct SlowCall {
     /// A call that takes longer is slow.
     pub longer_than: Duration,
-    /// The share of slow calls that opens the breaker, of a hundred.
+    /// This share of slow calls opens the breaker, in percent.
     pub percent: f64,
 }
 
-/// Where a breaker stands. The numbers are those of the gauge.
+/// The state of a breaker. The numbers are the values of its gauge.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum State {
     /// Everything passes.
@@ -54,7 +54,7 @@ pub enum State {
 /// Why a breaker opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Trip {
-    /// So many failures in a row.
+    /// Consecutive failures.
     ConsecutiveFailures,
     /// The share of failures.
     FailureRate,
@@ -76,10 +76,10 @@ impl Trip {
     }
 }
 
-/// A change of state that this worker brought about.
+/// A change of state that this worker made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Transition {
-    /// It opened, for so long.
+    /// It opened for this time.
     Opened(Trip, Duration),
     /// Its open time was over.
     HalfOpened,
@@ -90,18 +90,18 @@ pub enum Transition {
 /// Whether an attempt may be made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// It may. How it ends must be told by [`super::Breaker::settle`].
+    /// It may. [`super::Breaker::settle`] must be told how it ends.
     Pass(Permit),
     /// It may not.
     Deny(Wait),
 }
 
-/// How long an attempt that may not be made has to wait.
+/// How long a denied attempt has to wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Wait {
     /// The breaker is open, and stays so for this time.
     Open(Duration),
-    /// All probes are under way. One ends within this time, or is taken for lost then; the breaker may change at any moment before that.
+    /// All probes are in flight. Within this time one ends or counts as lost; the breaker may change at any moment before that.
     Probes(Duration),
 }
 
@@ -116,10 +116,10 @@ pub enum Outlook {
     Denied(Wait),
 }
 
-/// An attempt that was let through.
+/// The right to make one attempt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Permit {
-    /// Nobody asks how it ends.
+    /// Its outcome does not count.
     Unseen,
     /// Its outcome counts as long as the breaker is of this generation.
     Counted(u32),
@@ -132,12 +132,12 @@ pub enum Permit {
 pub struct Sample {
     /// The target failed.
     pub failed: bool,
-    /// What it took.
+    /// How long it took.
     pub elapsed: Duration,
 }
 
 impl Sample {
-    /// What an outcome says about its target, by the target's policy; none when it says nothing.
+    /// What an outcome says about its target by the target's policy. `None` if it says nothing, such as an unknown cluster.
     pub fn of(policy: &Policy, outcome: Outcome, elapsed: Duration) -> Option<Self> {
         Some(Self { failed: policy.target_failed(outcome)?, elapsed })
     }

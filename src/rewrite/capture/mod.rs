@@ -75,16 +75,10 @@ impl CapturedHead {
             captured.has_idempotency_key |= name == b"idempotency-key";
         };
         if needs.plain {
-            let of_connection: Vec<&[u8]> = if head.has_connection { named_by_connection(headers) } else { Vec::new() };
             let trace = captured.trace.is_some();
             captured.kept = headers.filtered(|name, value| {
                 let of_trace = correlation.traceparent && is_replaced(name, trace);
-                if is_sensitive(name)
-                    || is_reserved(name)
-                    || is_empty_key(name, value)
-                    || of_trace
-                    || is_named(&of_connection, name)
-                {
+                if is_sensitive(name) || is_reserved(name) || is_empty_key(name, value) || of_trace {
                     return false;
                 }
                 seen(name, value);
@@ -199,16 +193,6 @@ impl CapturedHead {
 /// A child is sent in the place of a `traceparent`. A `tracestate` means nothing without a valid one (W3C Trace Context, 3.3).
 fn is_replaced(name: &[u8], has_trace: bool) -> bool {
     name == TRACEPARENT || (name == TRACESTATE && !has_trace)
-}
-
-/// The headers that `connection` says are of this connection alone.
-pub fn named_by_connection(headers: &HeaderMap) -> Vec<&[u8]> {
-    headers.get_all(b"connection").flat_map(|value| value.split(|byte| *byte == b',')).map(<[u8]>::trim_ascii).collect()
-}
-
-/// True for a name among these, whatever its case.
-pub fn is_named(names: &[&[u8]], name: &[u8]) -> bool {
-    names.iter().any(|named| named.eq_ignore_ascii_case(name))
 }
 
 /// True for an `idempotency-key` that says nothing: it is as good as none.

@@ -5,7 +5,7 @@ use super::path::PathRewrite;
 use crate::http::header_names::{is_reserved, is_sensitive};
 use crate::http::headers::Pairs;
 use crate::http::trace_context::TRACEPARENT;
-use crate::rewrite::capture::{is_empty_key, is_named, named_by_connection, CapturedHead};
+use crate::rewrite::capture::{is_empty_key, CapturedHead};
 use crate::template::{Env, Place, Template, UnsafePath, Values};
 
 /// What a target asks for its request line and headers.
@@ -129,10 +129,8 @@ impl HeadRewrite {
 
     /// Adds the headers of the primary's request that are wanted, and may be sent at all.
     fn pick(&self, chosen: &mut Chosen, head: &CapturedHead, wanted: impl Fn(&[u8]) -> bool) {
-        let all = head.all();
-        let of_connection = named_by_connection(all);
-        for (name, value) in all.iter().filter(|(name, _)| !name.starts_with(b":") && wanted(name)) {
-            if self.leaves(name) && !is_reserved(name) && !is_named(&of_connection, name) && !head.replaces(name) {
+        for (name, value) in head.all().iter().filter(|(name, _)| !name.starts_with(b":") && wanted(name)) {
+            if self.leaves(name) && !is_reserved(name) && !head.replaces(name) {
                 chosen.push(name, value);
             }
         }

@@ -134,12 +134,6 @@ fn what_is_of_one_connection_or_envoys_or_a_credential_is_withheld() {
 }
 
 #[test]
-fn headers_that_connection_names_are_withheld() {
-    let sent = of_the_primary(&[("connection", b"close, X-Hop ,"), ("x-hop", b"1"), ("x-end", b"1")]);
-    assert_eq!(sent, [("x-end".to_owned(), b"1".to_vec())]);
-}
-
-#[test]
 fn a_copy_says_what_it_is() {
     let sent = sent(&config(""), &[(":path", b"/")]);
     assert_eq!(value(&sent, "x-sidecast-target"), Some("audit"));

@@ -1,9 +1,12 @@
 //! What only Envoy knows, or is random, and is made up here. Ids are told by their last digit.
 
+use std::collections::HashSet;
+
 use data_encoding::HEXLOWER;
 use sidecast::engine::ids::random_id;
 use sidecast::http::loop_mark;
 use sidecast::http::text::text_of;
+use sidecast::http::trace_context::TRACEPARENT;
 use sidecast::template::property;
 
 use super::recorder::{Recorder, Sent};
@@ -18,6 +21,9 @@ const DELIVERY_ID: &str = "00000000-0000-4000-8000-000000000003";
 const BATCH_ID: &str = "00000000-0000-4000-8000-000000000004";
 /// The id of an attempt in its trace, between others.
 const SPAN_ID: &str = "-0000000000000005-";
+
+/// What is in each id that the engine makes of the bytes that it gets here, from its fifth character on.
+const IN_EACH_ID: &str = "0000-0000-4000-";
 
 /// Random bytes that are known again. As a number they are so low that any sample admits them.
 pub(super) const fn word(number: u64) -> [u8; 8] {
@@ -44,23 +50,25 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
     let own_id = if is_batch { BATCH_ID } else { DELIVERY_ID };
     let mut replaced = vec![(mark.to_string(), config.loop_guard.mark(own_id).into_owned())];
     let is_correlated = recorder.asked.headers.get_all(config.correlation.header.as_bytes()).next().is_some();
-    let ids: Vec<String> = (0..recorder.words.get()).map(id).collect();
-    let own = ids.iter().position(|id| mark.starts_with(id));
-    let body = String::from_utf8_lossy(&sent.body);
+    let trace = text_of(sent.header(TRACEPARENT));
+    let headers = sent.headers.iter().map(|(_, value)| text_of(value));
+    let text = headers.chain([text_of(&sent.body)]).collect::<Vec<_>>().join("\n");
+    let found = text.match_indices(IN_EACH_ID).filter_map(|(at, _)| text.get(at.checked_sub(4)?..at.saturating_add(32)));
+    let found: HashSet<&str> = found.collect();
     // Of the correlation id and the id of an item, the former is made first, and the latter often right before that of its batch.
-    let mut has_seen = false;
-    for (place, id) in ids.into_iter().enumerate() {
-        let shown = if own == Some(place) {
-            own_id
-        } else if is_batch && (is_correlated || has_seen || own == place.checked_add(2)) {
-            DELIVERY_ID
-        } else {
-            CORRELATION_ID
-        };
-        has_seen |= body.contains(&id);
-        replaced.push((id, shown.to_owned()));
-        let span = HEXLOWER.encode(&word(place as u64));
-        replaced.push((format!("-{span}-"), SPAN_ID.to_owned()));
+    let mut is_item = is_batch && is_correlated;
+    for number in 0..recorder.words.get() {
+        let (id, span) = (id(number), format!("-{}-", HEXLOWER.encode(&word(number))));
+        if mark.starts_with(&id) {
+            replaced.push((id, own_id.to_owned()));
+        } else if found.contains(id.as_str()) {
+            is_item |= is_batch && mark.starts_with(&self::id(number.saturating_add(2)));
+            replaced.push((id, if is_item { DELIVERY_ID } else { CORRELATION_ID }.to_owned()));
+            is_item = is_batch;
+        }
+        if trace.contains(&span) {
+            replaced.push((span, SPAN_ID.to_owned()));
+        }
     }
     replaced.extend(recorder.variables.borrow().iter().map(|shown| (shown.clone(), shown.clone())));
     for (place, path) in config.properties.iter().enumerate() {
@@ -72,8 +80,6 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
 
 /// The id that the engine makes of two words.
 fn id(number: u64) -> String {
-    let mut bytes = [0; 16];
-    let words = word(number).into_iter().chain(word(number.saturating_add(1)));
-    bytes.iter_mut().zip(words).for_each(|(byte, random)| *byte = random);
-    random_id(bytes).to_string()
+    let bytes = u128::from(number.saturating_add(1)) << 64 | u128::from(number);
+    random_id(bytes.to_le_bytes()).to_string()
 }

@@ -1,6 +1,7 @@
 //! A host on which the engine runs once, for the request that is asked about: it records calls and counters. No call ends, and no time passes.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -43,7 +44,7 @@ pub(super) struct Recorder<'a> {
     /// How many words of random bytes were given.
     pub(super) words: Cell<u64>,
     /// The environment variables that were read, as they stand.
-    pub(super) variables: RefCell<Vec<String>>,
+    pub(super) variables: RefCell<BTreeSet<String>>,
     /// The names of metrics, each at its number, and those that went up.
     metrics: RefCell<Vec<String>>,
     moved: RefCell<Vec<String>>,
@@ -115,7 +116,7 @@ impl Host for &Recorder<'_> {
 
     fn environment_variable(&self, name: &str) -> Option<String> {
         let variable = made::variable(name);
-        self.variables.borrow_mut().push(variable.clone());
+        self.variables.borrow_mut().insert(variable.clone());
         Some(variable)
     }
 
