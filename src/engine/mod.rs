@@ -2,8 +2,6 @@
 //!
 //! Uses all rooms below. Begin with [`contexts`], which a host calls, and `stream`.
 
-#[cfg(test)]
-mod fake;
 mod guard;
 pub mod host;
 pub mod ids;
@@ -14,8 +12,6 @@ mod primary;
 mod probe;
 mod root;
 mod stream;
-#[cfg(test)]
-mod tests;
 pub mod unexpected;
 pub mod contexts;
 pub mod worker;

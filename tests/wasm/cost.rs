@@ -1,10 +1,10 @@
 //! What the filter costs: calls into the host, and memory.
 
 use crate::{
-    scene::{assert_balanced, audit_with, dropped, mirroring, mirroring_with, target, targets, with},
-    wasm_host::{Answer, Level, Request, Response, Stat, Stream},
+    configurations::{assert_balanced, audit_with, dropped, everything, mirroring, mirroring_with, target, targets},
+    host::{Answer, Level, Request, Response, Stat, Stream},
 };
-use serde_json::{json, Value};
+use serde_json::json;
 use std::time::Duration;
 
 #[test]
@@ -92,28 +92,6 @@ fn memory_does_not_grow_with_the_number_of_requests() {
     assert_eq!(host.stat("a", "matched"), 20_000);
     assert_balanced(&host, "a");
     assert_balanced(&host, "b");
-}
-
-/// Every feature at once: batches, waiting for the answer, comparison, templates, samples, retries and letters.
-pub(crate) fn everything() -> Value {
-    let common = json!({
-        "limits": {"max_in_flight": 4, "max_queued": 16},
-        "retry": {"max_attempts": 2, "backoff": {"base": "1ms", "max": "2ms"}},
-        "circuit_breaker": {"open_for": "20ms"},
-        "dead_letter": {"cluster": "dlq", "on": ["retries_exhausted", "not_retryable", "queue_full", "circuit_open"]},
-    });
-    let all = [
-        json!({"batch": {"max_items": 7, "max_delay": "20ms"},
-            "request": {"path": "/b/${header:x-tenant}", "headers": {"forward": ["x-tenant"]}}}),
-        json!({"after": "response", "compare": {"log_values": true}, "request": {"headers": {"set": {"x-location": "${response:header:location}"}},
-            "body": {"template": {"body": "${body}", "at": "${now}", "route": "${property:xds.route_name}"}, "redact": ["/a"]}}}),
-        json!({"compare": {"percent": 50}, "sample": {"percent": 70}}),
-        json!({"after": "response", "statuses": ["2xx", "5xx"], "batch": {"max_items": 3, "max_delay": "5ms", "format": "ndjson"},
-            "sample": {"percent": 50, "key": {"header": "x-tenant"}}}),
-    ];
-    let all: Vec<Value> =
-        (0..).zip(all).map(|(number, fields)| with(with(target(&format!("t{number}")), &common), &fields)).collect();
-    with(targets(&all), &json!({"limits": {"max_body_bytes": "4KiB", "max_buffered_bytes": "64KiB"}}))
 }
 
 #[test]
@@ -222,7 +200,7 @@ fn without_anything_to_wait_for_no_timer_runs() {
 fn updates_define_statistics_of_new_targets_alone() {
     let many =
         |numbers: std::ops::Range<usize>| targets(&numbers.map(|number| target(&format!("t{number}"))).collect::<Vec<_>>());
-    let host = crate::wasm_host::Host::new();
+    let host = crate::host::Host::new();
     let worker = host.worker(&many(0..32));
     let defined = worker.definitions();
     for update in 0..50 {

@@ -1,9 +1,8 @@
 //! What is held is what is charged: the module's memory does not grow by more than the bound says, whatever is held.
 
 use crate::{
-    compare::answered,
-    scene::{assert_balanced, dropped, target, targets, with},
-    wasm_host::{Answer, Host, Level, Request, Response, Stream, Worker},
+    configurations::{assert_balanced, dropped, target, targets, with},
+    host::{Answer, Host, Level, Request, Response, Stream, Worker},
 };
 use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
@@ -14,6 +13,11 @@ const MIB: usize = 1 << 20;
 const BOUND: usize = 4 * MIB;
 /// What an allocator needs besides, for each byte, and once: parts that are free between others, and what is read of a request in passing.
 const ALLOWED: usize = 2 * BOUND + 6 * MIB;
+
+fn answered(stream: Stream, response: &Response) {
+    stream.answer(response);
+    stream.close();
+}
 
 fn gzip(body: &[u8]) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());

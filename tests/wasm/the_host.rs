@@ -1,32 +1,9 @@
-//! The filter links against what Envoy offers, the host can make it fail, and a stream in the host shows what it would show in Envoy:
-//! what is expected here was seen in Envoy 1.40.0.
+//! The model of Envoy can make a filter fail, and a stream in it shows what it would show in Envoy: what is expected here was seen in Envoy 1.40.0.
 
-use std::collections::BTreeSet;
-
-use crate::probe::Probe;
-use crate::wasm_host::{
-    callbacks_of_the_module, imports_of_the_module, serialize, Answer, Host, Request, Response, Status, Stream, Worker,
+use crate::{
+    host::{serialize, Answer, Host, Request, Response, Status, Stream, Worker},
+    probe::Probe,
 };
-
-#[test]
-fn the_filter_asks_for_nothing_that_could_change_the_primary() {
-    let meddling = imports_of_the_module().into_iter().filter(|name| {
-        let verbs = ["set_buffer", "set_header", "add_header", "replace_header", "remove_header"];
-        let actions = ["send_local", "continue_stream", "close_stream", "clear_route"];
-        verbs.iter().chain(&actions).any(|verb| name.contains(verb))
-    });
-    assert_eq!(meddling.collect::<Vec<_>>(), [""; 0]);
-}
-
-#[test]
-fn the_least_capabilities_are_all_but_the_callbacks_for_answers() {
-    let least: serde_json::Value = serde_json::from_str(include_str!("../../envoy/capabilities.json")).unwrap();
-    let allowed: BTreeSet<String> = least["allowed_capabilities"].as_object().unwrap().keys().cloned().collect();
-    // Memory is not among what can be restricted.
-    let for_answers = |name: &String| name.starts_with("proxy_on_response_") || name == "proxy_on_memory_allocate";
-    let callbacks = callbacks_of_the_module().into_iter().filter(|name| !for_answers(name));
-    assert_eq!(allowed, callbacks.chain(imports_of_the_module()).collect());
-}
 
 #[test]
 fn an_injected_fault_hits_the_chosen_call_only() {
@@ -34,13 +11,13 @@ fn an_injected_fault_hits_the_chosen_call_only() {
     let worker = host.bare_worker();
     host.fail("proxy_define_metric", u64::MAX, 1, Status::INTERNAL_FAILURE);
     let tally = host.tally(|| {
-        assert!(worker.configure(crate::scene::audit().to_string()));
+        assert!(worker.configure(crate::configurations::audit().to_string()));
     });
     assert_eq!(tally.of("proxy_define_metric"), worker.definitions() as u64);
     let defined = worker.definitions();
     host.fail("proxy_define_metric", 3, 1, Status::INTERNAL_FAILURE);
     // Of a target that it knows, it defines nothing.
-    let other = crate::scene::targets(&[crate::scene::target("other")]).to_string();
+    let other = crate::configurations::targets(&[crate::configurations::target("other")]).to_string();
     assert!(!worker.configure(other.as_str()));
     assert_eq!(worker.definitions(), defined + 3);
     host.heal();

@@ -1,8 +1,8 @@
 //! No request, however it is built, holds a worker for long: the instructions of each callback are counted.
 
 use crate::{
-    scene::{assert_balanced, dropped, only, target, targets, with},
-    wasm_host::{Answer, Host, Level, Request, Response, Worker},
+    configurations::{assert_balanced, dropped, only, target, targets, with},
+    host::{Answer, Host, Level, Request, Response, Worker},
 };
 use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
