@@ -21,17 +21,17 @@ mod host;
 use compiled::start;
 
 mod abi;
-mod cost;
-mod faults;
-mod memory;
+mod costs_of_requests;
+mod faults_do_no_harm;
+mod memory_is_charged;
 mod probe;
-mod reentry;
-mod the_host;
-mod work;
+mod reentry_is_counted;
+mod the_model;
+mod work_is_bounded;
 
 #[path = "../engine/copies.rs"]
 mod copies;
+#[path = "../engine/host_calls_left_out.rs"]
+mod host_calls_left_out;
 #[path = "../engine/outcomes.rs"]
 mod outcomes;
-#[path = "../engine/refused.rs"]
-mod refused;

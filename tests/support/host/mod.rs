@@ -22,8 +22,8 @@
 mod abi;
 mod calls;
 mod filter;
-mod host;
 mod lifecycle;
+mod process;
 mod property;
 mod request;
 mod response;
@@ -36,7 +36,7 @@ mod worker;
 pub(crate) use abi::{serialize, Level, MapKind, Pairs, Status, CALLBACKS, HOST_CALLS};
 pub(crate) use calls::{Answer, CallOut, Recorded};
 pub(crate) use filter::Filter;
-pub(crate) use host::{Host, LogLine, Shared, Tally};
+pub(crate) use process::{Host, LogLine, Shared, Tally};
 pub(crate) use request::Request;
 pub(crate) use response::Response;
 pub(crate) use shared::Stat;

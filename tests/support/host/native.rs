@@ -11,12 +11,7 @@ use sidecast::{
     },
     observe::{log_event::TARGET, metrics::Kind},
 };
-use std::{
-    cell::RefCell,
-    rc::Rc,
-    sync::Once,
-    time::Duration,
-};
+use std::{cell::RefCell, rc::Rc, sync::Once, time::Duration};
 
 type Shared = Rc<RefCell<Vm>>;
 

@@ -3,7 +3,7 @@
 use super::{
     abi::{deserialize, serialize, MapKind, Pairs, Status},
     calls::{Answer, Recorded},
-    host::Shared,
+    process::Shared,
     shared::{StatIds, Statistics},
     state::StreamState,
 };

@@ -3,7 +3,7 @@
 use super::{
     calls::{Answer, CallOut},
     filter::Filter,
-    host::Host,
+    process::Host,
     request::Request,
     response::Response,
     stream::Stream,

@@ -139,7 +139,7 @@ fn a_copy_for_which_the_bytes_do_not_suffice_is_not_comparable_while_another_is(
 
 #[test]
 fn answers_are_held_in_half_of_the_bytes_and_no_longer_than_a_body_may_be() {
-    let limits = json!({"limits": {"max_body_bytes": 3_000, "max_buffered_bytes": 7_000}});
+    let limits = json!({"limits": {"max_body_bytes": 3_000, "max_buffered_bytes": 7_200}});
     let says = |size: usize, answer: usize, side: &str, reason: &str| {
         let (host, worker) = comparing_with(&json!({}), &limits);
         let request = Request::post("/").body(vec![b'x'; size]);
@@ -192,7 +192,7 @@ fn after_ten_thousand_comparisons_of_every_end_all_bytes_are_free_again() {
         "retry": {"max_attempts": 2, "backoff": {"base": "1ms", "max": "1ms"}},
         "circuit_breaker": {"mode": "disabled"},
     });
-    let limits = json!({"limits": {"max_body_bytes": 1_500, "max_buffered_bytes": 7_000}});
+    let limits = json!({"limits": {"max_body_bytes": 1_500, "max_buffered_bytes": 7_200}});
     let (host, worker) = comparing_with(&target, &limits);
     host.set_log_level(Level::Critical);
     let body = json!("x".repeat(1_000)).to_string();
