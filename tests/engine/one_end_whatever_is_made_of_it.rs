@@ -94,7 +94,7 @@ proptest! {
     fn whatever_is_made_of_it_every_matched_request_has_exactly_one_end(steps in prop::collection::vec(step(), 1..150)) {
         let host = Host::new();
         host.set_log_level(Level::Critical);
-        let limits = json!({"limits": {"max_body_bytes": "2KiB", "max_buffered_bytes": "17KiB"}, "drain_timeout": "2s"});
+        let limits = json!({"limits": {"max_body_bytes": "2KiB", "max_buffered_bytes": "18KiB"}, "drain_timeout": "2s"});
         let configuration = with(everything(), &limits);
         let worker = host.worker(&configuration);
         let (mut streams, mut calls, mut old) = (Vec::new(), Vec::new(), Vec::new());
