@@ -46,3 +46,4 @@ mod outcomes;
 mod retries;
 mod selection;
 mod shaping_costs;
+mod statistics_are_defined_once;

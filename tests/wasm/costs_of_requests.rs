@@ -2,7 +2,7 @@
 
 use crate::{
     configurations::{assert_balanced, audit_with, dropped, everything, mirroring, mirroring_with, target, targets},
-    host::{Answer, Level, Request, Response, Stat, Stream},
+    host::{Answer, Level, Request, Response, Stream},
 };
 use serde_json::json;
 use std::time::Duration;
@@ -185,45 +185,4 @@ fn memory_does_not_grow_with_the_number_of_configurations() {
     };
     let settled = reconfigure(0..300);
     assert_eq!(reconfigure(300..900), settled);
-}
-
-#[test]
-fn without_anything_to_wait_for_no_timer_runs() {
-    let (_host, worker) = mirroring();
-    assert_eq!(worker.tick_period(), None);
-    worker.exchange(&Request::get("/"));
-    worker.answer_all(&Answer::upstream(500));
-    assert_eq!(worker.tick_period(), None);
-}
-
-#[test]
-fn updates_define_statistics_of_new_targets_alone() {
-    let many =
-        |numbers: std::ops::Range<usize>| targets(&numbers.map(|number| target(&format!("t{number}"))).collect::<Vec<_>>());
-    let host = crate::host::Host::new();
-    let worker = host.worker(&many(0..32));
-    let defined = worker.definitions();
-    for update in 0..50 {
-        assert!(worker.configure(many(0..32 - update % 5).to_string()));
-        worker.pass(&host, Duration::from_secs(1));
-    }
-    assert_eq!(worker.definitions(), defined);
-    let before = host.stats().len();
-    assert!(worker.configure(many(1..33).to_string()));
-    assert_eq!(worker.definitions() - defined, host.stats().len() - before, "one more target");
-    worker.exchange(&Request::get("/"));
-    worker.answer_all(&Answer::upstream(200));
-    assert_eq!([1, 31, 32].map(|number| host.stat(&format!("t{number}"), "delivered")), [1; 3]);
-}
-
-#[test]
-fn statistics_are_defined_with_the_configuration_and_never_again() {
-    let (host, worker) = mirroring();
-    let defined = worker.definitions();
-    assert_eq!(defined, host.stats().len());
-    worker.exchange(&Request::get("/"));
-    worker.answer_all(&Answer::upstream(404));
-    assert_eq!(worker.definitions(), defined);
-    let kinds = host.stats();
-    assert!(kinds.values().any(|stat| matches!(stat, Stat::Histogram(samples) if samples.len() == 1)));
 }
