@@ -5,8 +5,6 @@
 mod comparison;
 pub mod contexts;
 mod delivery;
-#[cfg(test)]
-mod fake;
 pub mod host;
 pub mod ids;
 mod journal;
@@ -18,7 +16,5 @@ mod rejection;
 mod root;
 mod shared_breaker;
 mod stream;
-#[cfg(test)]
-mod tests;
 pub mod unexpected;
 pub mod worker;

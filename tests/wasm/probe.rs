@@ -1,7 +1,7 @@
 //! A module that does nothing but look: in each callback it asks the host for everything that it might know, and puts what it got into
 //! shared data.
 
-use crate::wasm_host::{serialize, Host, Pairs, Status, Worker};
+use crate::host::{serialize, Host, Pairs, Status, Worker};
 use std::fmt::Write;
 
 /// Callbacks of a stream with the number of their arguments, in the order in which a stream can have them.

@@ -1,0 +1,49 @@
+//! What the engine decides, natively, in a model of Envoy.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable
+)]
+
+#[path = "../support/configurations.rs"]
+mod configurations;
+#[allow(dead_code, unused_imports)] // Each binary uses a part of it.
+#[path = "../support/host/mod.rs"]
+mod host;
+#[path = "../support/host/native.rs"]
+mod native;
+
+use native::start;
+
+mod after_response;
+mod answered_early;
+mod batches;
+mod batches_given_up;
+mod body_rules;
+mod breaker;
+mod breaker_shared_by_workers;
+mod breaker_waits;
+mod compare;
+mod compare_holds_no_more;
+mod configuration_whole_or_refused;
+mod copies;
+mod drain;
+mod given_up_and_handed_over;
+mod grpc;
+mod host_calls_left_out;
+mod identity;
+mod lifecycle;
+mod limits;
+mod logging;
+mod one_end_for_each_request;
+mod one_end_in_any_order;
+mod one_end_whatever_is_made_of_it;
+mod outcomes;
+mod retries;
+mod selection;
+mod shaping_costs;
+mod statistics_are_defined_once;
