@@ -26,7 +26,7 @@ class Upstream:
 
     def __init__(self, name, port):
         self.name = name
-        #: Answers with 503 while this is set.
+        #: Responses with 503 while this is set.
         self.broken = False
         self._received = []
         self._lock = threading.Lock()

@@ -6,7 +6,7 @@ set -euo pipefail
 envoy=$1
 [[ $("$envoy" --version 2>/dev/null) == *" version: "* ]] || die "$envoy is not an Envoy binary that runs on this machine"
 
-# Whether a runtime is compiled in shows only when a module is loaded; an empty one will do, since another error is as good an answer.
+# Whether a runtime is compiled in shows only when a module is loaded; an empty one will do, since another error is as good a response.
 probe='
 static_resources:
   listeners:

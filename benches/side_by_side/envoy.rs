@@ -146,7 +146,7 @@ fn listener(admin: &Path) -> Option<SocketAddr> {
     format!("{host}:{port}").parse().ok()
 }
 
-/// The body of an admin page, if Envoy answers with one.
+/// The body of an admin page, if Envoy responds with one.
 fn get(admin: SocketAddr, path: &str) -> Option<String> {
     let runtime = Builder::new_current_thread().enable_all().build().ok()?;
     runtime.block_on(async {

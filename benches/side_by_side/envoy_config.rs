@@ -133,7 +133,7 @@ fn sidecast(variant: Variant, case: &Case, wasm: &Path) -> Result<Value> {
                     "runtime": "envoy.wasm.runtime.v8",
                     "code": {"local": {"filename": wasm}},
                 },
-                // As docs/operations.md has it: no case looks at the primary's answer.
+                // As docs/operations.md has it: no case looks at the primary's response.
                 "capability_restriction_config": capabilities,
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",

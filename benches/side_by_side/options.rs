@@ -29,7 +29,7 @@ pub(crate) struct Options {
     pub(crate) rounds: usize,
     /// Connections of the load generator (`SIDECAST_BENCH_CONNECTIONS`).
     pub(crate) connections: u64,
-    /// Milliseconds a connection waits between an answer and its next request (`SIDECAST_BENCH_THINK_MS`). 0: none,
+    /// Milliseconds a connection waits between a response and its next request (`SIDECAST_BENCH_THINK_MS`). 0: none,
     /// which keeps Envoy busy all the time.
     pub(crate) think_ms: u64,
     /// Only cases whose name contains one of these, comma-separated (`SIDECAST_BENCH_CASES`).

@@ -134,13 +134,13 @@ fn a_target_that_waits_gets_a_copy_after_the_answers_it_wants() {
     let request = ["--request", "POST /orders"];
     let waits = told(target.clone(), &request);
     assert_eq!((&waits["verdict"], waits.get("request")), (&json!("waits"), None));
-    assert_eq!(because(&waits), ["waits for an answer 201 or 3xx of the primary; tell it by --answer"]);
+    assert_eq!(because(&waits), ["waits for a response 201 or 3xx of the primary; tell it by --answer"]);
     let copied = told(target.clone(), &[&request[..], &["--answer", "302", "--answer-header", "Location: /a"]].concat());
     assert_eq!((&copied["verdict"], &copied["request"]["path"]), (&json!("copy"), &json!("/302")));
     assert!(copied["request"]["headers"].as_array().unwrap().contains(&json!(["x-at", "/a"])), "{copied}");
     let failed = told(target, &[&request[..], &["--answer", "200"]].concat());
     assert_eq!((&failed["verdict"], &failed["counts"]), (&json!("none"), &json!("dropped.primary_failed")));
-    assert_eq!(because(&failed), ["the primary answered 200, not 201 or 3xx"]);
+    assert_eq!(because(&failed), ["the primary responded 200, not 201 or 3xx"]);
 }
 
 #[test]
@@ -194,7 +194,7 @@ fn a_batch_is_shown_with_the_request_alone() {
 #[test]
 fn a_comparison_is_told() {
     let told = told(json!({"compare": {"percent": 12.5}}), &["--request", "GET /"]);
-    assert_eq!(because(&told), ["its answer is compared with the primary's, 12.5 %"]);
+    assert_eq!(because(&told), ["its response is compared with the primary's, 12.5 %"]);
 }
 
 #[test]

@@ -199,7 +199,7 @@ async fn no_order_fails_and_no_copy_is_lost_while_a_target_is_told_to_fail_stopp
     }
     outage_without_letters().await;
     let report = traffic.stop().await;
-    println!("{} orders, {} not answered with 200", report.sent, report.failures.len());
+    println!("{} orders, {} not responded with 200", report.sent, report.failures.len());
     assert_eq!(report.failures, [""; 0]);
     let stats = assert_accounts(report.sent).await;
     assert_prometheus(&stats).await;

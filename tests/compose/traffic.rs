@@ -24,7 +24,7 @@ pub(crate) struct Traffic {
 pub(crate) struct Report {
     /// How many were sent.
     pub(crate) sent: u64,
-    /// Each that was not answered with 200.
+    /// Each that was not responded with 200.
     pub(crate) failures: Vec<String>,
 }
 
@@ -59,13 +59,13 @@ async fn send_until(mut stopped: oneshot::Receiver<()>, address: SocketAddr) -> 
     report
 }
 
-/// Sends an order that is to be answered with 200.
+/// Sends an order that is to be responded with 200.
 pub(crate) async fn order(client: Client, number: u64) -> Result<(), String> {
     let request = client.request("POST", &format!("/orders/{number}")).header("content-type", "application/json");
     let request = request.body(full(format!("{{\"order\": {number}}}"))).unwrap();
     match tokio::time::timeout(PATIENCE, client.try_send(request)).await {
         Ok(Ok(answer)) if answer.status == 200 => Ok(()),
         Ok(other) => Err(format!("{number}: {other:?}")),
-        Err(_) => Err(format!("{number}: no answer in {PATIENCE:?}")),
+        Err(_) => Err(format!("{number}: no response in {PATIENCE:?}")),
     }
 }

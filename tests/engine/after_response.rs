@@ -1,4 +1,4 @@
-//! Copies that wait for the primary's answer, at each end that a stream can have.
+//! Copies that wait for the primary's response, at each end that a stream can have.
 
 use crate::{
     configurations::{assert_balanced, audit, audit_with, dropped, mirroring_with, only, target, targets, with},
@@ -34,7 +34,7 @@ fn assert_sent(statuses: &Value, end: impl FnOnce(Stream), sent: bool) {
     assert_balanced(&host, "audit");
 }
 
-/// The beginning of an answer, whose end never comes.
+/// The beginning of a response, whose end never comes.
 fn begun(stream: Stream, status: u16) -> Stream {
     stream.begin_answer(&Response::status(status), false);
     stream.answer_chunk("half", false);

@@ -319,10 +319,10 @@ fn what_says_that_the_target_is_ill_counts_and_nothing_else() {
         ends(&second, answer.clone());
         state(&host)
     };
-    for answer in &ill {
+    for response in &ill {
         assert_eq!(ends_in(answer, json!(["2xx"])), OPEN, "{answer:?}");
     }
-    for answer in &well {
+    for response in &well {
         assert_eq!(ends_in(answer, json!(["2xx"])), CLOSED, "{answer:?}");
     }
     assert_eq!(ends_in(&Answer::upstream(503), json!(["503"])), CLOSED);
@@ -477,7 +477,7 @@ fn the_slot_of_a_probe_that_never_ends_is_given_back() {
     let (host, first, second) = two_workers(&configuration);
     fails(&first);
     host.advance(SECOND);
-    // The answers to these never come: as if the worker were gone.
+    // The responses to these never come: as if the worker were gone.
     let lost = [attempt(&first).unwrap(), attempt(&first).unwrap()];
     host.advance(2 * SECOND - Duration::from_millis(1));
     is_blocked(&host, &second);

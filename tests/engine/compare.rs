@@ -1,4 +1,4 @@
-//! The target's answers against the primary's: whichever comes first, whatever becomes of either.
+//! The target's responses against the primary's: whichever comes first, whatever becomes of either.
 
 use crate::{
     configurations::{assert_balanced, audit_with, dropped, mirroring_with, only, with},
@@ -10,7 +10,7 @@ use std::time::Duration;
 const SECOND: Duration = Duration::from_secs(1);
 const JSON: &str = "application/json";
 
-/// `audit`, whose answers are compared, with these fields, and these beside the targets.
+/// `audit`, whose responses are compared, with these fields, and these beside the targets.
 pub(crate) fn comparing_with(fields: &Value, more: &Value) -> (Host, Worker) {
     mirroring_with(&with(audit_with(&with(json!({"compare": {}}), fields)), more))
 }
@@ -140,7 +140,7 @@ fn the_last_attempt_is_compared_and_none_before() {
         worker.pass(&host, SECOND);
     }
     assert_eq!(counts(&host), [1, 0, 0, 0]);
-    // The answer after which nothing is tried any more is an answer, too.
+    // The response after which nothing is tried any more is a response, too.
     for end in [of_target(503, ""), of_target(503, ""), of_target(404, "[1]")] {
         if host.stat("audit", "matched") == 1 {
             worker.exchange(&Request::get("/").answer(of_primary(200, "[1]")));

@@ -19,7 +19,7 @@ struct Loss {
     counts: [i64; 4],
 }
 
-/// A request with this body, and an answer of the primary, that are all the same.
+/// A request with this body, and a response of the primary, that are all the same.
 fn exchange(worker: &Worker, body: &str) {
     worker.exchange(&Request::post("/").body(body).answer(of_primary(200, "[1]")));
 }
@@ -131,7 +131,7 @@ fn a_copy_for_which_the_bytes_do_not_suffice_is_not_comparable_while_another_is(
     assert_eq!(dropped(&host, "b"), only("buffer_full", 1));
     assert_eq!((counts_of(&host, "a"), counts_of(&host, "b")), ([0; 4], [0, 0, 0, 1]));
     worker.answer_all(&of_target(200, "[1]"));
-    // Beside 900 bytes of the request there is no room for an answer of the primary.
+    // Beside 900 bytes of the request there is no room for a response of the primary.
     assert_eq!(counts_of(&host, "a"), [0, 0, 0, 1]);
     assert_balanced(&host, "a");
     assert_balanced(&host, "b");

@@ -73,7 +73,7 @@ fn what_is_no_message_is_copied_as_any_request_whatever_its_content_type_says() 
             worker.exchange(&chunks.iter().fold(call(), Request::body).answer(Response::status(200)));
             let call = worker.call_out();
             assert_eq!((call.body(), call.header("te")), (&chunks.concat()[..], None), "{chunks:?}");
-            // Its answer is none of gRPC either.
+            // Its response is none of gRPC either.
             call.answer(Answer::upstream(200));
         }
         // gRPC has no method but POST.
@@ -164,7 +164,7 @@ fn a_primary_is_asked_for_its_status_of_grpc_and_both_sides_are_compared_by_it()
     worker.call_out().answer(ok());
     assert_eq!((host.stat("audit", "delivered"), host.stat("audit", "compare.match")), (1, 1));
     // Refused, without a status, and with one that is no number: nothing is sent.
-    for answer in [created().trailer("grpc-status", "5"), created(), created().trailer("grpc-status", "x")] {
+    for response in [created().trailer("grpc-status", "5"), created(), created().trailer("grpc-status", "x")] {
         worker.exchange(&call().body(MESSAGE).answer(answer));
         assert_eq!(worker.call_outs().len(), 0);
     }

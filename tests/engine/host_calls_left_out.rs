@@ -8,9 +8,9 @@ use crate::{
 use serde_json::{json, Value};
 use std::time::Duration;
 
-/// What Envoy answers for a proxy-wasm call that is left out.
+/// What Envoy responds for a proxy-wasm call that is left out.
 const LEFT_OUT: Status = Status::INTERNAL_FAILURE;
-/// What it answers for a WASI call (ENOTCAPABLE).
+/// What it responds for a WASI call (ENOTCAPABLE).
 const NOT_CAPABLE: Status = Status(76);
 
 /// Host calls without which the filter works the same.

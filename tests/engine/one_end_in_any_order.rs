@@ -91,7 +91,7 @@ impl Stage {
     }
 }
 
-/// The primary answers with this status, or not at all, and the stream ends.
+/// The primary responds with this status, or not at all, and the stream ends.
 fn end(stream: Stream, status: Option<u16>) {
     if let Some(status) = status {
         stream.answer(&Response::status(status));

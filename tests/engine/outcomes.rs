@@ -100,7 +100,7 @@ fn an_answer_that_makes_no_sense_is_a_failure() {
         Answer::default().header(":status", [0xff, 0xfe]),
         Answer::default().header(":status", "-200"),
     ];
-    for answer in odd {
+    for response in odd {
         assert!(fate_of(answer.clone()).is_some(), "{answer:?}");
     }
 }
@@ -240,7 +240,7 @@ fn a_clock_that_is_set_back_makes_no_absurd_latency() {
     assert!(samples.iter().all(|&sample| sample <= 40), "{samples:?}");
 }
 
-/// Where the breaker of a target stands that opens at two failures, after two such answers.
+/// Where the breaker of a target stands that opens at two failures, after two such responses.
 fn breaker_after(failures: &serde_json::Value, answer: &Answer) -> i64 {
     let breaker = json!({"consecutive_failures": 2, "failure_statuses": failures});
     let (host, worker) = mirroring_with(&audit_with(&json!({"circuit_breaker": breaker, "success": ["2xx", "409"]})));
@@ -256,15 +256,15 @@ fn a_breaker_can_be_told_which_answers_are_failures() {
     let with = json!(["5xx", "429", 401, "410"]);
     let grpc = |code: &str| Answer::upstream(200).trailer("grpc-status", code);
     let unauthenticated = grpc("16");
-    for answer in [&Answer::upstream(401), &Answer::upstream(410), &unauthenticated, &Answer::upstream(500), &Answer::reset()] {
+    for response in [&Answer::upstream(401), &Answer::upstream(410), &unauthenticated, &Answer::upstream(500), &Answer::reset()] {
         assert_eq!(breaker_after(&with, answer), 2, "{answer:?}");
     }
-    for answer in [&Answer::upstream(404), &Answer::upstream(409), &grpc("5"), &grpc("0")] {
+    for response in [&Answer::upstream(404), &Answer::upstream(409), &grpc("5"), &grpc("0")] {
         assert_eq!(breaker_after(&with, answer), 0, "{answer:?}");
     }
     let conflict = json!(["4xx"]);
     assert_eq!(breaker_after(&conflict, &Answer::upstream(404)), 2);
     assert_eq!(breaker_after(&conflict, &Answer::upstream(409)), 0, "it counts as delivered");
     assert_eq!(breaker_after(&conflict, &Answer::upstream(500)), 0, "it is not named");
-    assert_eq!(breaker_after(&conflict, &Answer::connect_error()), 2, "it is no answer");
+    assert_eq!(breaker_after(&conflict, &Answer::connect_error()), 2, "it is no response");
 }

@@ -83,7 +83,7 @@ async fn nothing_is_sent_before_the_primary_has_answered() {
 #[tokio::test]
 async fn a_primary_that_breaks_off_has_failed() {
     for (broken, why) in
-        [(Behaviour::CloseBeforeHeaders, "before the answer"), (Behaviour::CloseInAnswer, "in the middle of a 200")]
+        [(Behaviour::CloseBeforeHeaders, "before the response"), (Behaviour::CloseInAnswer, "in the middle of a 200")]
     {
         let scene = waiting_for_success().await;
         scene.primary.behave(broken);

@@ -88,7 +88,7 @@ fn behind(setup: Setup) -> Setup {
         .with(ROUTES, "routes", routes())
 }
 
-/// A request of which a half is sent; the rest never comes. Gives what sends it, which must be kept, and the status of the answer.
+/// A request of which a half is sent; the rest never comes. Gives what sends it, which must be kept, and the status of the response.
 async fn half(client: &Client, path: &str) -> (Pieces, u16) {
     let (sender, body) = pieces();
     sender.send(Frame::data(Bytes::from("[1, "))).unwrap();

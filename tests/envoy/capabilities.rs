@@ -1,4 +1,4 @@
-//! The filter with no more capabilities than it needs where no target asks for the primary's answer.
+//! The filter with no more capabilities than it needs where no target asks for the primary's response.
 
 use std::net::SocketAddr;
 

@@ -1,4 +1,4 @@
-//! The target's answers against the primary's.
+//! The target's responses against the primary's.
 
 use std::time::Duration;
 
@@ -123,7 +123,7 @@ async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable()
 async fn a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middle_of_it() {
     let scene = Scene::configured(["audit"], comparing(json!({}))).await;
     scene.primary.behave(Behaviour::HangInAnswer);
-    // What the client gets until it leaves is what the target answers.
+    // What the client gets until it leaves is what the target responds.
     let half = Answer::status(200).body.slice(..Answer::status(200).body.len() / 2);
     scene.target().behave(Behaviour::Answer(Answer { body: half, ..Answer::status(200) }));
     let client = scene.client();
@@ -171,7 +171,7 @@ async fn only_what_is_compared_is_held_and_it_is_bounded() {
     gate.open();
     let stats = scene.envoy.settled_at("audit", 4).await;
     assert_eq!(stats.of("audit", "delivered"), 4, "{:?}", stats.target("audit"));
-    // Of the first one answer was held; there was no room for the others'.
+    // Of the first one response was held; there was no room for the others'.
     assert_eq!(counts(&stats), [0, 0, 1, 3]);
 }
 

@@ -39,7 +39,7 @@ async fn replaced_while_the_target_hangs(dead_letter: Option<Value>) -> (crate::
     let stats = envoy.settled_at("audit", 5).await;
     assert_eq!(audit.complete(), 2, "what was queued never went out");
     let letters = dlq.received().iter().map(|letter| serde_json::from_slice(&letter.body()).unwrap()).collect();
-    // The answers that come now are nobody's.
+    // The responses that come now are nobody's.
     gate.open();
     assert_eq!(Client::http1(envoy.address("main")).post("/after", "body").await.status, 200);
     let after = envoy.settled_at("audit", 6).await;

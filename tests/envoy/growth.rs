@@ -22,7 +22,7 @@ const CONNECTIONS: usize = 4;
 /// The longest header value that Envoy takes by default, less some room.
 const LONGEST_HEADER: usize = 48_000;
 
-/// The clusters: one that takes every call and answers none, one that refuses with 503, one that answers 200.
+/// The clusters: one that takes every call and responses none, one that refuses with 503, one that returns 200.
 const CLUSTERS: [&str; 3] = ["hang", "refuse", "answer"];
 
 fn gzip(body: &[u8]) -> Vec<u8> {
@@ -47,7 +47,7 @@ struct Story {
     targets: Vec<Value>,
     request: Vec<u8>,
     requests: usize,
-    /// The requests never end, or their answers never come.
+    /// The requests never end, or their responses never come.
     unfinished: bool,
     /// The room must be used up for the story to tell something.
     fills: bool,
@@ -140,13 +140,13 @@ fn stories(bound: usize) -> Vec<Story> {
             unfinished: true,
             requests: bound / 600_000,
             primary: Behaviour::Gated(Gate::shut(), Answer::status(200)),
-            ..story("requests whose answer does not come", json!({"after": "response"}), post("", &vec![b'x'; 900_000]))
+            ..story("requests whose response does not come", json!({"after": "response"}), post("", &vec![b'x'; 900_000]))
         },
         Story { targets: many, fills: false, requests: 100, ..story("calls of many targets", json!({}), get("")) },
     ]
 }
 
-/// A cluster's only host: it takes what is sent, and answers nothing.
+/// A cluster's only host: it takes what is sent, and responses nothing.
 async fn sink() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();

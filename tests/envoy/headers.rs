@@ -32,6 +32,16 @@ fn pairs(list: &[(&str, &[u8])]) -> Headers {
 }
 
 #[tokio::test]
+async fn headers_that_connection_names_are_stripped_by_envoy() {
+    let scene = Scene::mirroring_to(["audit"]).await;
+    let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close, X-Hop\r\nx-hop: private\r\nx-kept: public\r\n\r\n";
+    assert_eq!(raw::status(&raw::exchange(scene.envoy.address("main"), request).await), 200);
+    let names: Vec<_> = from_client(&scene.target().take_one().await).into_iter().map(|(name, _)| name).collect();
+    assert!(names.contains(&"x-kept".to_owned()), "{names:?}");
+    assert!(!names.contains(&"x-hop".to_owned()) && !names.contains(&"connection".to_owned()), "{names:?}");
+}
+
+#[tokio::test]
 async fn the_copy_has_the_headers_of_the_primary_in_their_order() {
     let scene = Scene::mirroring_to(["audit"]).await;
     for client in [scene.client(), scene.http2_client()] {

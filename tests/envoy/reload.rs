@@ -25,7 +25,7 @@ async fn an_update_while_copies_are_in_flight_and_queued_loses_none() {
     let stats = envoy.stats().await;
     assert_eq!((stats.of("audit", "inflight"), stats.of("audit", "queued")), (4, 16));
 
-    // No answer comes before the old filter chain is drained.
+    // No response comes before the old filter chain is drained.
     configuration["targets"][0]["limits"] = json!({"max_in_flight": 5, "max_queued": 100});
     scene.update(&configuration);
     // It drains for a second.

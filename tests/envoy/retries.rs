@@ -66,7 +66,7 @@ async fn a_retry_after_of_two_seconds_is_obeyed() {
     scene.target().behave(Behaviour::Answer(Answer::status(200)));
     let stats = scene.envoy.settled_at("audit", 1).await;
     assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "retries")), (1, 1));
-    // By the test's own clock, which may have started a moment after the answer.
+    // By the test's own clock, which may have started a moment after the response.
     assert!(asked.elapsed() >= Duration::from_millis(1_900), "{:?}", asked.elapsed());
 }
 

@@ -87,7 +87,7 @@ pub(crate) fn everything_to(names: &[&str]) -> Value {
     json!({ "targets": targets })
 }
 
-/// A target named like its cluster. It waits longer for answers than any busy machine takes.
+/// A target named like its cluster. It waits longer for responses than any busy machine takes.
 pub(crate) fn target(name: &str) -> Value {
     json!({"name": name, "cluster": name, "timeout": "15s", "circuit_breaker": {"mode": "disabled"}})
 }

@@ -83,7 +83,7 @@ impl Shop {
     }
 }
 
-/// A service that answers with this status.
+/// A service that responds with this status.
 pub(crate) fn answering(status: u16) -> Behaviour {
     Behaviour::Answer(Answer::status(status))
 }

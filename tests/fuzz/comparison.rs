@@ -202,12 +202,12 @@ fn documents(choices: &mut Choices<'_>) {
     assert_eq!(verdict == Verdict::Match, same, "{verdict:?}\n{our_text}\n{their_text}\n{pointers:?}");
     assert_eq!(told(&verdict), told(&compare(&settings, &target, &primary, 1 << 20)), "the other way round");
     assert_bounded(&verdict);
-    for answer in [&primary, &target] {
+    for response in [&primary, &target] {
         assert_eq!(compare(&settings, answer, answer, 1 << 20), Verdict::Match, "to itself");
     }
 }
 
-/// Whatever two answers are, they are compared the same both ways.
+/// Whatever two responses are, they are compared the same both ways.
 fn anything(choices: &mut Choices<'_>) {
     let mut bodies: Vec<Vec<u8>> = Vec::new();
     let doc = Doc::any(choices, &NUMBERS);

@@ -33,7 +33,7 @@ const FIELDS: [(&str, &str); 22] = [
     ("x-value", "a\r\nb\0c"),
 ];
 
-/// The answer of this number to the request on this stream.
+/// The response of this number to the request on this stream.
 pub(crate) fn answer(dice: &mut Dice, stream: u32) -> Reaction {
     let mut bytes = Vec::new();
     let mut frames = plan(dice, stream);

@@ -5,7 +5,7 @@
 pub(crate) struct Dice(u64);
 
 impl Dice {
-    /// One for the answer of this number.
+    /// One for the response of this number.
     pub(crate) fn new(seed: u64, number: u64) -> Self {
         let mut dice = Self((seed ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)) | 1);
         // The first numbers of neighbours are alike.

@@ -1,7 +1,7 @@
 //! Answers over HTTP/2 that end Envoy when a target's cluster speaks HTTP/2 by itself, by both of its codecs, and what makes them harmless.
 //!
 //! nghttp2, which Envoy 1.37 and later take unless told otherwise, does not stand that a call begins while another one's stream is reset. And Envoy
-//! does not stand a body of a call's answer before its headers, which oghttp2, which 1.36 takes, lets through always and nghttp2 if it is empty.
+//! does not stand a body of a call's response before its headers, which oghttp2, which 1.36 takes, lets through always and nghttp2 if it is empty.
 //! A target over HTTP/1.1, or over HTTP/2 behind a listener of the same Envoy, does no harm.
 
 use std::os::unix::process::ExitStatusExt;
@@ -22,7 +22,7 @@ use crate::support::setup::{binaries, default_binary, Setup};
 /// Longer than it takes in any run that was seen, on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
 
-/// An answer that HTTP/2 forbids.
+/// A response that HTTP/2 forbids.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Forbidden {
     /// A body with 204.
@@ -46,7 +46,7 @@ enum Forbidden {
 /// The targets, which are all the same one.
 const TARGETS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-/// Those that nghttp2 answers with a reset.
+/// Those that nghttp2 responds with a reset.
 const RESET: [Forbidden; 5] =
     [Forbidden::NoContent, Forbidden::NotModified, Forbidden::Head, Forbidden::TooLong, Forbidden::Trailers];
 
@@ -97,7 +97,7 @@ enum Terms {
     Hop,
 }
 
-/// Requests to one target that answers as HTTP/2 forbids.
+/// Requests to one target that responds as HTTP/2 forbids.
 struct Scene {
     envoy: Envoy,
     target: Http2Target,
@@ -147,7 +147,7 @@ impl Scene {
         Self { envoy, target, clients, _directory: directory }
     }
 
-    /// Waits for Envoy's death; gives the number of answers until then. None if it lives through very many.
+    /// Waits for Envoy's death; gives the number of responses until then. None if it lives through very many.
     async fn death(&mut self) -> Option<u64> {
         let status = eventually(DEADLINE, "Envoy's death, or many answers", async || match self.envoy.death() {
             None if self.target.answered() < 10_000 => Err(format!("{} answers", self.target.answered())),
@@ -158,9 +158,9 @@ impl Scene {
         Some(self.target.answered())
     }
 
-    /// Waits for this number of answers, and for the accounts of what was sent until then.
+    /// Waits for this number of responses, and for the accounts of what was sent until then.
     async fn survives(self, answers: u64) {
-        eventually(DEADLINE, "the answers", async || match self.target.answered() {
+        eventually(DEADLINE, "the responses", async || match self.target.answered() {
             seen if seen >= answers => Ok(()),
             seen => Err(format!("{seen} answers, {} requests: {}", self.clients.done(), self.envoy.log())),
         })

@@ -70,7 +70,7 @@ const FIELDS: [&str; 26] = [
     " folded",
 ];
 
-/// The answer of this number.
+/// The response of this number.
 pub(crate) fn answer(dice: &mut Dice) -> Reaction {
     let mut bytes = Vec::new();
     while dice.once_in(6) {
@@ -144,7 +144,7 @@ fn chunked(body: &[u8], dice: &mut Dice) -> Vec<u8> {
     bytes
 }
 
-/// A target over HTTP/1.1 that answers so.
+/// A target over HTTP/1.1 that responds so.
 pub(crate) struct Http1Target {
     address: SocketAddr,
     answered: Arc<AtomicU64>,

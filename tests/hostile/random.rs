@@ -112,7 +112,7 @@ async fn lives(binary: PathBuf, answers: u64, seed: u64) {
     })
     .await;
     for name in NAMES {
-        // Each feature was there, and some of its answers could be read.
+        // Each feature was there, and some of its responses could be read.
         assert!(stats.of(name, "matched") > 0 && stats.of(name, "attempts") > 0, "{name}: {:?}", stats.target(name));
     }
     println!(

@@ -23,7 +23,7 @@ def free_ports(count):
 
 
 def ask(port, path, method="GET"):
-    """Status, headers and body of an answer."""
+    """Status, headers and body of a response."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request(method, path)
@@ -89,7 +89,7 @@ class Sidecar(unittest.TestCase):
                    for word in self.envoy["lifecycle"]["preStop"]["exec"]["command"]]
         said = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True).stdout
         self.assertTrue(said.startswith("HTTP/1.1 200 OK"), said)
-        # There is no application here, so it is Envoy that answers.
+        # There is no application here, so it is Envoy that responds.
         status, headers, _ = ask(self.ports[8080], "/")
         self.assertEqual((status, headers.get("connection")), (503, "close"))
 

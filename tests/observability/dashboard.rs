@@ -1,4 +1,4 @@
-//! The shipped dashboard: each of its queries, as Grafana would send it, has an answer.
+//! The shipped dashboard: each of its queries, as Grafana would send it, has a response.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -103,7 +103,7 @@ impl Drop for Prometheus {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Api(SocketAddr);
 
-/// One series of an answer.
+/// One series of a response.
 #[derive(Clone, Debug)]
 pub(crate) struct Sample {
     /// Its labels, the name among them.
@@ -120,7 +120,7 @@ impl Sample {
 }
 
 impl Api {
-    /// The data of an answer; otherwise what is wrong with the question.
+    /// The data of a response; otherwise what is wrong with the question.
     pub(crate) async fn get(self, path: &str) -> Result<Value, String> {
         let page = admin::page(self.0, &format!("/api/v1/{path}")).await?;
         let answer: Value = serde_json::from_str(&page).map_err(|error| error.to_string())?;

@@ -8,7 +8,7 @@ use flate2::Compression;
 
 use crate::dice::Dice;
 
-/// What happens to the connection after an answer.
+/// What happens to the connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum End {
     Keep,
@@ -18,7 +18,7 @@ pub(crate) enum End {
     Hang,
 }
 
-/// An answer on its way: bytes, each part after a while.
+/// A response on its way: bytes, each part after a while.
 #[derive(Clone, Debug)]
 pub(crate) struct Act {
     /// Before the request has been read to its end.
@@ -27,7 +27,7 @@ pub(crate) struct Act {
     pub(crate) end: End,
 }
 
-/// An answer that is in order.
+/// A response that is in order.
 #[derive(Clone, Debug)]
 pub(crate) struct Whole {
     pub(crate) status: u16,
@@ -71,7 +71,7 @@ fn body(dice: &mut Dice) -> (String, Vec<u8>) {
 }
 
 impl Whole {
-    /// An answer that Envoy gives by itself.
+    /// A response that Envoy gives by itself.
     pub(crate) fn of_envoy(status: u16, body: &str) -> Self {
         Self { status, body: body.as_bytes().to_vec(), head: String::new(), is_chunked: false }
     }
@@ -139,7 +139,7 @@ fn silence(end: End) -> Act {
     Act { is_early: false, parts: Vec::new(), end }
 }
 
-/// An answer that is broken off.
+/// A response that is broken off.
 fn cut(is_head: bool, dice: &mut Dice) -> Act {
     let end = *dice.one_of(&[End::Close, End::Reset]);
     if dice.once_in(3) {
@@ -151,7 +151,7 @@ fn cut(is_head: bool, dice: &mut Dice) -> Act {
     Act { is_early: dice.once_in(8), parts: vec![(Duration::ZERO, bytes)], end }
 }
 
-/// An answer that is none.
+/// A response that is none.
 fn babble(dice: &mut Dice) -> Act {
     let (letters, noise, count) = (dice.letters(5), dice.bytes(60), dice.below(300));
     let text = match dice.below(18) {
@@ -211,14 +211,14 @@ pub(crate) fn act(manner: &str, is_head: bool, dice: &mut Dice) -> Act {
     }
 }
 
-/// What a client may see of the primary's answer.
+/// What a client may see of the primary's response.
 #[derive(Clone, Debug)]
 pub(crate) enum Expected {
     /// This answer, to its end.
     Exactly(Whole),
-    /// This answer, to its end or not: the primary answers before it has read the request.
+    /// This answer, to its end or not: the primary responds before it has read the request.
     AtMost(Whole),
-    /// Anything that Envoy makes of an answer that breaks the rules.
+    /// Anything that Envoy makes of a response that breaks the rules.
     Anything,
     /// Nothing: the client has to leave.
     Nothing,

@@ -20,11 +20,11 @@ use crate::support::eventually::PATIENCE;
 /// What became of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// The answer was the primary's, and the primary had the request as it was sent. So the filter has seen it.
+    /// The response was the primary's, and the primary had the request as it was sent. So the filter has seen it.
     Right,
-    /// Nothing can be said of the answer.
+    /// Nothing can be said of the response.
     Open,
-    /// The connection ended before the answer did.
+    /// The connection ended before the response did.
     Incomplete(String),
 }
 
@@ -41,7 +41,7 @@ pub(crate) struct Client {
     connection: Option<TcpStream>,
 }
 
-/// An answer, as far as it came.
+/// A response, as far as it came.
 #[derive(Debug, Default)]
 struct Seen {
     status: u16,
@@ -59,13 +59,13 @@ impl Client {
     /// Sends what is planned. What is not right fails the run.
     pub(crate) async fn send(&mut self, plan: &Plan) -> Verdict {
         let expected = self.expected(plan);
-        // Where nothing can be expected, there may be no answer.
+        // Where nothing can be expected, there may be no response.
         let may_hang = plan.is_odd || matches!(expected, Expected::Nothing | Expected::Anything);
         let patience = if may_hang { SHORT } else { PATIENCE };
         let seen = match tokio::time::timeout(patience, self.exchange(plan)).await {
             Ok(seen) => seen,
             Err(_) if may_hang => None,
-            Err(_) => panic!("no answer within {patience:?} to {plan:?}, expected {expected:?}"),
+            Err(_) => panic!("no response within {patience:?} to {plan:?}, expected {expected:?}"),
         };
         // What breaks the rules may end the connection, also later.
         if matches!(expected, Expected::Anything) {
@@ -219,7 +219,7 @@ async fn exchange(stream: &mut TcpStream, plan: &Plan, is_sent: &AtomicBool) -> 
     seen
 }
 
-/// What has come of an answer.
+/// What has come of a response.
 fn parse(mut bytes: &[u8], is_head: bool, is_over: bool) -> Option<Seen> {
     loop {
         let end = bytes.windows(4).position(|window| window == b"\r\n\r\n")?;

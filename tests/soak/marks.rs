@@ -79,7 +79,7 @@ fn is_masked(place: &str, pointers: &Value) -> bool {
     })
 }
 
-/// Whether a target of this configuration may see a mark: `section` is what the answer is about, `request` or the whole target.
+/// Whether a target of this configuration may see a mark: `section` is what the response is about, `request` or the whole target.
 pub(crate) fn may_see(mark: &str, target: &Value, is_letter: bool) -> bool {
     if let Some(place) = mark.strip_prefix(IN_BODY) {
         return !is_masked(place, &target["request"]["body"]["redact"]);

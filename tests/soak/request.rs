@@ -13,9 +13,9 @@ use crate::stock;
 pub(crate) enum Leave {
     WithinHead,
     WithinBody,
-    /// Before the answer has come.
+    /// Before the response has come.
     AfterRequest,
-    /// With the first byte of the answer.
+    /// With the first byte of the response.
     WithinAnswer,
 }
 

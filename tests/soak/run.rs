@@ -118,7 +118,7 @@ pub(crate) async fn run(script: &Script, size: Size) -> Tally {
                 tally.requests += 1;
                 tally.right += usize::from(verdict == Verdict::Right && !plan.is_left_alone);
                 if let Verdict::Incomplete(what) = verdict {
-                    assert!(may_break_off, "the answer broke off: {what}");
+                    assert!(may_break_off, "the response broke off: {what}");
                     tally.broken_off += 1;
                 }
             }

@@ -14,7 +14,7 @@ const MANAGER: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/t
 const HOST: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0";
 const PLUGIN: &str = "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/http_filters/0/typed_config/config";
 
-/// Paths that Envoy answers by itself, and how, unless listeners come from a file.
+/// Paths that Envoy responds by itself, and how, unless listeners come from a file.
 pub(crate) const ANSWERED: [(&str, u16, &str); 3] =
     [("/direct", 403, "no"), ("/redirect", 301, ""), ("/nobody", 503, "no healthy upstream")];
 
@@ -79,7 +79,7 @@ impl Stage {
     }
 }
 
-/// Routes that Envoy answers by itself, and what else can be said of a listener that does not come from a file.
+/// Routes that Envoy responds by itself, and what else can be said of a listener that does not come from a file.
 fn adapted(mut setup: Setup, terms: Terms, filter: &Filter) -> Setup {
     let listener = listener("main", filter, &default_wasm());
     let manager = &listener["filter_chains"][0]["filters"][0]["typed_config"];

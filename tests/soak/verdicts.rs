@@ -15,7 +15,7 @@ use crate::support::stats::Stats;
 #[derive(Debug, Default)]
 pub(crate) struct Tally {
     pub(crate) requests: usize,
-    /// Answered as the primary answered.
+    /// Answered as the primary responded.
     pub(crate) right: usize,
     /// Answers that broke off with the connection.
     pub(crate) broken_off: usize,

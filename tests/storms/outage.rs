@@ -25,7 +25,7 @@ const OPEN_FOR: Duration = Duration::from_secs(5);
 const MAX_OPEN_FOR: Duration = Duration::from_secs(6);
 
 /// How many attempts an outage may meet. While the breaker is closed: those whose failures open it, and those that are under way
-/// on all workers by then. Twice that, as an answer that was on its way when the target went down may come between the failures.
+/// on all workers by then. Twice that, as a response that was on its way when the target went down may come between the failures.
 /// While it is open: one probe each time that its open time is over, and that is at the earliest after `OPEN_FOR`. The budget
 /// of the retries, 20 % of first attempts that are not made, allows less than the breaker forbids.
 fn most_attempts(outage: Duration) -> u64 {

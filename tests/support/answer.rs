@@ -1,4 +1,4 @@
-//! How an upstream behaves, and its answers.
+//! How an upstream behaves, and its responses.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -14,21 +14,21 @@ use tokio::sync::Semaphore;
 /// What an upstream does with a request.
 #[derive(Clone, Debug)]
 pub(crate) enum Behaviour {
-    /// Reads the whole request, waits, and answers.
+    /// Reads the whole request, waits, and responses.
     Answer(Answer),
-    /// Reads the whole request, waits for the gate to open, and answers.
+    /// Reads the whole request, waits for the gate to open, and responses.
     Gated(Gate, Answer),
     /// Answers at once, without reading the body.
     AnswerEarly(Answer),
-    /// Reads the whole request and answers with its body.
+    /// Reads the whole request and responses with its body.
     Echo,
     /// Reads the whole request and never answers.
     Hang,
-    /// Reads the whole request and closes without an answer.
+    /// Reads the whole request and closes without a response.
     CloseBeforeHeaders,
-    /// Answers with headers and a part of the promised body, then closes.
+    /// Responses with headers and a part of the promised body, then closes.
     CloseInAnswer,
-    /// Answers with headers and a part of the promised body, then falls silent.
+    /// Responses with headers and a part of the promised body, then falls silent.
     HangInAnswer,
 }
 
@@ -54,7 +54,7 @@ impl Gate {
     }
 }
 
-/// An answer.
+/// A response.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
     /// The status.
@@ -68,7 +68,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// An answer of this status at once, with a short body.
+    /// A response of this status at once, with a short body.
     pub(crate) fn status(status: u16) -> Self {
         Self { status, delay: Duration::ZERO, headers: Vec::new(), body: Bytes::from_static(b"answer of the upstream") }
     }
@@ -78,7 +78,7 @@ impl Answer {
         Self { delay, ..self }
     }
 
-    /// The answer for hyper: it counts its end, and is cut as asked.
+    /// The response for hyper: it counts its end, and is cut as asked.
     pub(crate) fn response(self, tally: &Arc<Tally>, cut: Cut) -> Response<AnswerBody> {
         let mut response = Response::builder()
             .status(StatusCode::from_u16(self.status).unwrap())
@@ -102,11 +102,11 @@ impl Answer {
 pub(crate) struct Tally {
     /// Answers handed over to the connection whole.
     pub(crate) answered: AtomicUsize,
-    /// Requests and answers that the other side gave up before their end.
+    /// Requests and responses that the other side gave up before their end.
     pub(crate) abandoned: AtomicUsize,
 }
 
-/// What happens in the middle of an answer.
+/// What happens in the middle of a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Cut {
     /// Nothing.

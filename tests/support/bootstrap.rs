@@ -64,7 +64,7 @@ pub(crate) fn listener(name: &str, filter: &Filter, wasm: &Path) -> Value {
         "name": "router",
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router",
-            // Times in answers would make every answer differ.
+            // Times in responses would make every answer differ.
             "suppress_envoy_headers": true,
         },
     }));

@@ -66,7 +66,7 @@ impl Body for Frames {
     }
 }
 
-/// An answer, whole.
+/// A response, whole.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Answered {
     /// The status.
@@ -109,7 +109,7 @@ impl Client {
         Request::builder().method(method).uri(uri)
     }
 
-    /// Sends a request and reads the answer to its end.
+    /// Sends a request and reads the response to its end.
     pub(crate) async fn send(&self, request: Request<SendBody>) -> Answered {
         self.try_send(request).await.unwrap()
     }
@@ -130,7 +130,7 @@ impl Client {
         whole(head, body).await
     }
 
-    /// Sends a request and returns with the head of the answer. The connection is not used again.
+    /// Sends a request and returns with the head of the response. The connection is not used again.
     pub(crate) async fn begin(&self, request: Request<SendBody>) -> Result<Response<Incoming>, String> {
         let answer = match &self.connections {
             Connections::Http1(idle) => {

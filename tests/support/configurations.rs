@@ -40,7 +40,7 @@ pub(crate) fn mirroring_with(configuration: &Value) -> (Host, Worker) {
     (host, worker)
 }
 
-/// Every feature at once: batches, waiting for the answer, comparison, templates, samples, retries and letters.
+/// Every feature at once: batches, waiting for the response, comparison, templates, samples, retries and letters.
 pub(crate) fn everything() -> Value {
     let common = json!({
         "limits": {"max_in_flight": 4, "max_queued": 16},

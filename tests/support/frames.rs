@@ -100,7 +100,7 @@ pub(crate) fn data(stream: u32, bytes: &[u8], flags: u8) -> Vec<u8> {
     frame(kind::DATA, flags, stream, bytes)
 }
 
-/// What becomes of the connection after an answer.
+/// What becomes of the connection after a response.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) enum Ending {
     /// It stays.

@@ -74,7 +74,7 @@ impl Call {
 pub(crate) enum Reply {
     /// A message, and that all is well.
     Note(Note),
-    /// A status in the headers, which are then all of the answer.
+    /// A status in the headers, which are then all of the response.
     TrailersOnly(Code),
     /// Headers, then a status in the trailers.
     Status(Code),
@@ -132,7 +132,7 @@ impl GrpcUpstream {
         self.address
     }
 
-    /// Changes what it answers to unary requests from now on.
+    /// Changes what it responds to unary requests from now on.
     pub(crate) fn reply(&self, reply: Reply) {
         *self.shared.reply.lock().unwrap() = reply;
     }

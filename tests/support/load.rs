@@ -75,7 +75,7 @@ impl Load {
             sending.spawn(async move {
                 let answer = tokio::time::timeout(PATIENCE, pool.send(index, body)).await;
                 drop(place);
-                (answer.unwrap_or_else(|_| Err(format!("no answer within {PATIENCE:?}"))), due.elapsed())
+                (answer.unwrap_or_else(|_| Err(format!("no response within {PATIENCE:?}"))), due.elapsed())
             });
         }
         let mut report = Report {
@@ -109,11 +109,11 @@ pub(crate) struct Report {
     pub(crate) sent: u64,
     /// Answers by status.
     pub(crate) statuses: BTreeMap<u16, u64>,
-    /// What went wrong where there was no whole answer.
+    /// What went wrong where there was no whole response.
     pub(crate) errors: Vec<String>,
     /// How often a request met a connection that had been closed before anything of it was written, and took another.
     pub(crate) resent: u64,
-    /// Microseconds from the moment a request was due to the end of its answer, whatever that was.
+    /// Microseconds from the moment a request was due to the end of its response, whatever that was.
     pub(crate) latency: Histogram<u64>,
     /// From the first request to the end of the last.
     pub(crate) took: Duration,

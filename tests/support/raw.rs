@@ -15,11 +15,11 @@ pub(crate) async fn exchange(address: SocketAddr, request: &[u8]) -> Vec<u8> {
     stream.write_all(request).await.unwrap();
     let mut answer = Vec::new();
     let read = tokio::time::timeout(PATIENCE, stream.read_to_end(&mut answer)).await;
-    read.expect("an answer in time").unwrap();
+    read.expect("a response in time").unwrap();
     answer
 }
 
-/// The status of an answer on the wire.
+/// The status of a response on the wire.
 pub(crate) fn status(answer: &[u8]) -> u16 {
     let line = String::from_utf8_lossy(answer);
     let status = line.split_whitespace().nth(1);

@@ -9,7 +9,7 @@ use serde_json::Value;
 pub(crate) struct Stats(BTreeMap<String, u64>);
 
 impl Stats {
-    /// Reads the answer of `/stats?format=json`.
+    /// Reads the response of `/stats?format=json`.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let page: Value = serde_json::from_str(text).map_err(|error| error.to_string())?;
         let list = page["stats"].as_array().ok_or("no list of statistics")?;

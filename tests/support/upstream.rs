@@ -45,7 +45,7 @@ impl Drop for Upstream {
 }
 
 impl Upstream {
-    /// Starts an upstream that answers 200.
+    /// Starts an upstream that returns 200.
     pub(crate) async fn start() -> Self {
         Self::behaving(Behaviour::Answer(Answer::status(200))).await
     }
@@ -55,7 +55,7 @@ impl Upstream {
         Self::behind(None, behaviour).await
     }
 
-    /// Starts an upstream that answers 200 to whom the door lets in.
+    /// Starts an upstream that returns 200 to whom the door lets in.
     pub(crate) async fn secured(door: Arc<Door>) -> Self {
         Self::behind(Some(door), Behaviour::Answer(Answer::status(200))).await
     }

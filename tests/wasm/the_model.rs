@@ -24,7 +24,7 @@ fn an_injected_fault_hits_the_chosen_call_only() {
     assert!(worker.configure(other));
 }
 
-/// A request and an answer that have everything that either can have; each map has its own value for `x-map`.
+/// A request and a response that have everything that either can have; each map has its own value for `x-map`.
 fn everything() -> Request {
     let request = Request::post("/orders?id=1").header("x-map", "request").body("question").trailer("x-map", "request trailer");
     let answer = Response::status(201).header("x-map", "response").body("answer").trailer("x-map", "response trailer");
@@ -188,7 +188,7 @@ fn assert_end(end: impl FnOnce(&Worker, Stream), code: Option<i64>, details: &st
     }
 }
 
-/// The beginning of an answer, whose end never comes.
+/// The beginning of a response, whose end never comes.
 fn begun(stream: Stream) -> Stream {
     stream.begin_answer(&Response::status(200), false);
     stream.answer_chunk("half", false);

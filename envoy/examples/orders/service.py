@@ -2,7 +2,7 @@
 
     python3 service.py NAME PORT [STATUS [SECONDS]]
 
-Stop it (Ctrl-C, kill) and start it again with another status, or to answer some seconds later.
+Stop it (Ctrl-C, kill) and start it again with another status, or to respond some seconds later.
 """
 
 import http.server

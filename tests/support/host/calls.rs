@@ -23,12 +23,12 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    /// An answer of the target itself, marked by Envoy as such.
+    /// A response of the target itself, marked by Envoy as such.
     pub(crate) fn upstream(status: u16) -> Self {
         Self::bare(status).header("x-envoy-upstream-service-time", "3")
     }
 
-    /// What Envoy makes of a refused connection or a reset before the answer's headers.
+    /// What Envoy makes of a refused connection or a reset before the response's headers.
     pub(crate) fn connect_error() -> Self {
         Self::bare(503)
             .header("content-type", "text/plain")
@@ -40,7 +40,7 @@ impl Answer {
         Self::bare(504).header("content-type", "text/plain").body("upstream request timeout")
     }
 
-    /// The end of a call-out that was reset, or timed out, after the answer's headers: an answer without anything.
+    /// The end of a call-out that was reset, or timed out, after the response's headers: a response without anything.
     pub(crate) fn reset() -> Self {
         Self::default()
     }

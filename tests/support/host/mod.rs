@@ -12,12 +12,12 @@
 //! assert_eq!(host.stat("audit", "delivered"), 1);
 //! ```
 //!
-//! The primary answers what the test says ([`Response`]), as [`Request::answer`] or step by step: `stream.begin_answer(..)`,
+//! The primary responds what the test says ([`Response`]), as [`Request::answer`] or step by step: `stream.begin_answer(..)`,
 //! `stream.answer_chunk(..)`, and then one of the ends that a [`Stream`] can have.
 //!
 //! What a stream may read, and when, and what its properties say at each end that a stream can have, is as seen in Envoy 1.40.0.
 //!
-//! Host calls that would change the downstream request or its answer do not exist here, so a module that asks for one does not even link.
+//! Host calls that would change the downstream request or its response do not exist here, so a module that asks for one does not even link.
 
 mod abi;
 mod calls;

@@ -61,7 +61,7 @@ impl Request {
         self
     }
 
-    /// A property of the stream, such as `xds.route_name`. Those that follow from the request or its answer cannot be set.
+    /// A property of the stream, such as `xds.route_name`. Those that follow from the request or its response cannot be set.
     pub(crate) fn property(mut self, segments: &[&str], value: impl Into<PropertyValue>) -> Self {
         let path = path(segments);
         assert!(StreamState::default().derived(&path).is_none(), "{segments:?} follows from the exchange");

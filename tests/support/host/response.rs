@@ -1,4 +1,4 @@
-//! The primary's answers, and what Envoy answers in its place.
+//! The primary's responses, and what Envoy responds in its place.
 
 use super::abi::Pairs;
 
@@ -13,7 +13,7 @@ pub(super) mod flags {
     pub(crate) const DOWNSTREAM_REMOTE_RESET: i64 = 1 << 28;
 }
 
-/// An answer to a downstream request: by default complete with its headers.
+/// A response to a downstream request: by default complete with its headers.
 #[derive(Clone, Debug)]
 pub(crate) struct Response {
     pub(super) headers: Pairs,
@@ -24,7 +24,7 @@ pub(crate) struct Response {
 }
 
 impl Response {
-    /// An answer of the primary itself.
+    /// A response of the primary itself.
     pub(crate) fn status(status: u16) -> Self {
         let bare = Self { headers: Pairs::new(), chunks: Vec::new(), trailers: None, details: "via_upstream".into(), flags: 0 };
         bare.header(":status", status.to_string())
@@ -50,7 +50,7 @@ impl Response {
         Self::made_by_envoy(504, "upstream request timeout", "response_timeout", flags::UPSTREAM_REQUEST_TIMEOUT)
     }
 
-    /// An answer of Envoy or one of its filters, with `response.code_details` and `response.flags` that say why.
+    /// A response of Envoy or one of its filters, with `response.code_details` and `response.flags` that say why.
     pub(crate) fn made_by_envoy(status: u16, body: &str, details: &str, flags: i64) -> Self {
         let response = Self { details: details.into(), flags, ..Self::status(status) };
         let response = response.header("content-length", body.len().to_string()).header("content-type", "text/plain");

@@ -39,7 +39,7 @@ pub(crate) struct StreamState {
     pub(super) request_headers: Pairs,
     pub(super) response_headers: Option<Pairs>,
     pub(super) response_trailers: Option<Pairs>,
-    /// The end of the answer went by.
+    /// The end of the response went by.
     pub(super) is_answered: bool,
     pub(super) details: Option<String>,
     pub(super) flags: i64,
@@ -91,7 +91,7 @@ impl StreamState {
         }
     }
 
-    /// The status that downstream was sent; it is known from the headers of the answer on, and never if there were none.
+    /// The status that downstream was sent; it is known from the headers of the response on, and never if there were none.
     fn code(&self) -> Option<i64> {
         text(&joined(self.response_headers.as_ref()?, b":status")?).parse().ok()
     }

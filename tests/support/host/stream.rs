@@ -1,4 +1,4 @@
-//! A downstream request and its answer, as Envoy hands them to the filter piece by piece.
+//! A downstream request and its response, as Envoy hands them to the filter piece by piece.
 
 use super::{
     abi::Pairs,
@@ -9,7 +9,7 @@ use super::{
     worker::Worker,
 };
 
-/// A request that is being proxied, and its answer. Dropping it leaves it open.
+/// A request that is being proxied, and its response. Dropping it leaves it open.
 pub(crate) struct Stream {
     worker: Worker,
     id: u32,
@@ -51,7 +51,7 @@ impl Stream {
         self.callback("proxy_on_request_trailers", count, None, readable);
     }
 
-    /// The primary answers, or Envoy in its place. With trailers no chunk of the body is the end, as in Envoy.
+    /// The primary responds, or Envoy in its place. With trailers no chunk of the body is the end, as in Envoy.
     pub(crate) fn answer(&self, response: &Response) {
         self.begin_answer(response, response.chunks.is_empty() && response.trailers.is_none());
         for (index, chunk) in response.chunks.iter().enumerate() {
@@ -63,7 +63,7 @@ impl Stream {
         }
     }
 
-    /// The headers of an answer; the rest of it is left to the test.
+    /// The headers of a response; the rest of it is left to the test.
     pub(crate) fn begin_answer(&self, response: &Response, end_of_stream: bool) {
         self.note_answer(response);
         self.state(|state| state.is_answered = end_of_stream);
@@ -71,7 +71,7 @@ impl Stream {
         self.callback("proxy_on_response_headers", response.headers.len(), Some(end_of_stream), readable);
     }
 
-    /// A piece of the answer's body, which only this callback can read.
+    /// A piece of the response's body, which only this callback can read.
     pub(crate) fn answer_chunk(&self, bytes: impl AsRef<[u8]>, end_of_stream: bool) {
         let bytes = bytes.as_ref().to_vec();
         let size = bytes.len();
@@ -90,7 +90,7 @@ impl Stream {
         self.callback("proxy_on_response_trailers", count, None, readable);
     }
 
-    /// The stream ends: as it should if all of the answer went by, otherwise because a client of HTTP/1.1 has gone.
+    /// The stream ends: as it should if all of the response went by, otherwise because a client of HTTP/1.1 has gone.
     pub(crate) fn close(self) {
         if !self.state(|state| state.is_answered) {
             self.interrupted("downstream_remote_disconnect", flags::DOWNSTREAM_CONNECTION_TERMINATION);
@@ -111,14 +111,14 @@ impl Stream {
         self.end();
     }
 
-    /// The primary, which speaks HTTP/2, resets the stream in the middle of its answer.
+    /// The primary, which speaks HTTP/2, resets the stream in the middle of its response.
     pub(crate) fn primary_resets(self) {
         self.assert_begun();
         self.interrupted("upstream_reset_after_response_started{remote_reset}", flags::UPSTREAM_REMOTE_RESET);
         self.end();
     }
 
-    /// The route's timeout runs out in the middle of the answer.
+    /// The route's timeout runs out in the middle of the response.
     pub(crate) fn primary_stalls(self) {
         self.assert_begun();
         self.interrupted("response_timeout", flags::UPSTREAM_REQUEST_TIMEOUT);
@@ -127,12 +127,12 @@ impl Stream {
 
     fn assert_begun(&self) {
         let begun = self.state(|state| state.response_headers.is_some());
-        assert!(begun, "before the headers of an answer, Envoy answers in the primary's place");
+        assert!(begun, "before the headers of a response, Envoy responds in the primary's place");
     }
 
     fn interrupted(&self, details: &str, flags: i64) {
         self.state(|state| {
-            assert!(!state.is_answered, "the answer is already over");
+            assert!(!state.is_answered, "the response is already over");
             (state.details, state.flags) = (Some(details.into()), flags);
         });
     }

@@ -50,7 +50,7 @@ pub(crate) struct Vm {
     /// While set, the host calls that the filter may make.
     pub(crate) allowed: Option<&'static [&'static str]>,
     pub(super) stats: StatIds,
-    /// Tokens without an answer yet, with the roots that the answers go to.
+    /// Tokens without a response yet, with the roots that the responses go to.
     pub(super) outstanding: BTreeMap<u32, u32>,
     /// Call-outs that the test has not looked at yet.
     pub(super) recorded: VecDeque<Recorded>,

@@ -73,19 +73,19 @@ impl Worker {
         stream
     }
 
-    /// A whole request, whose answer is still to come.
+    /// A whole request, whose response is still to come.
     pub(crate) fn send(&self, request: &Request) -> Stream {
         request.run(self)
     }
 
-    /// A whole request and its answer, by default a 200 without a body: the stream is gone afterwards.
+    /// A whole request and its response, by default a 200 without a body: the stream is gone afterwards.
     pub(crate) fn exchange(&self, request: &Request) {
         let stream = self.send(request);
         stream.answer(&request.answer.clone().unwrap_or_else(|| Response::status(200)));
         stream.close();
     }
 
-    /// A request that a filter before this one answers: this one learns of it only from the access log.
+    /// A request that a filter before this one responses: this one learns of it only from the access log.
     pub(crate) fn answer_before_the_filter(&self, request: &Request, response: &Response) {
         let stream = Stream::open(self.clone(), request);
         stream.note_answer(response);
@@ -106,7 +106,7 @@ impl Worker {
         calls.map(|call| CallOut::new(self.clone(), call)).collect()
     }
 
-    /// Gives this answer to every call-out that waits for one, also those that follow from an answer, until there are none; says how many
+    /// Gives this answer to every call-out that waits for one, also those that follow from a response, until there are none; says how many
     /// there were.
     pub(crate) fn answer_all(&self, answer: &Answer) -> usize {
         let mut answered = 0;
@@ -115,7 +115,7 @@ impl Worker {
             if calls.is_empty() {
                 return answered;
             }
-            // The answer to one may end its root, and with it the others.
+            // The response to one may end its root, and with it the others.
             for call in calls.iter().filter(|call| !call.is_cancelled()) {
                 answered += 1;
                 call.answer(answer.clone());
@@ -127,13 +127,13 @@ impl Worker {
         self.0.borrow().vm.borrow().outstanding.contains_key(&token)
     }
 
-    /// Lets the root see an answer, which it can read for as long as the callback runs.
+    /// Lets the root see a response, which it can read for as long as the callback runs.
     pub(super) fn deliver(&self, token: u32, answer: Answer) {
         let mut running = self.0.borrow_mut();
         let root = running.vm.borrow_mut().outstanding.remove(&token).unwrap();
         let sizes = [answer.headers.len(), answer.body.len(), answer.trailers.as_ref().map_or(0, Vec::len)];
         let [headers, body, trailers] = sizes.map(|size| u32::try_from(size).unwrap());
-        // A reset has no answer at all, not an empty one.
+        // A reset has no response at all, not an empty one.
         let readable = (headers > 0).then_some(answer);
         running.vm.borrow_mut().root(root).unwrap().answer = readable;
         running.enter(root, "proxy_on_http_call_response", &[root, token, headers, body, trailers]);
@@ -142,7 +142,7 @@ impl Worker {
         };
     }
 
-    /// An answer that the filter never asked for.
+    /// A response that the filter never asked for.
     pub(crate) fn deliver_stray_answer(&self, token: u32) {
         let mut running = self.0.borrow_mut();
         let root = running.serving.unwrap();

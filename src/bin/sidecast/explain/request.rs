@@ -113,7 +113,11 @@ impl Arguments {
         head.push(b":path", self.request.path.as_bytes());
         head.push(b":method", self.request.method.as_bytes());
         head.push(b":scheme", b"http");
-        for (name, value) in self.headers.iter().filter(|(name, _)| name != "host") {
+        let values = self.headers.iter().filter(|(name, _)| name == "connection");
+        let of_connection: Vec<_> = values.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
+        // Envoy takes away what `connection` names before a filter sees it.
+        let is_stripped = |name: &str| of_connection.iter().any(|named| named.eq_ignore_ascii_case(name));
+        for (name, value) in self.headers.iter().filter(|(name, _)| name != "host" && !is_stripped(name)) {
             head.push(name.as_bytes(), value.as_bytes());
         }
         let length = (!body.is_empty() && !head.has(b"transfer-encoding")).then(|| body.len().to_string());

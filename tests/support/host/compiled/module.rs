@@ -49,7 +49,7 @@ pub(crate) fn callbacks_of_the_module() -> Vec<String> {
     module.exports().map(|export| export.name().to_owned()).filter(|name| name.starts_with("proxy_on_")).collect()
 }
 
-/// Gives the host a function of the module's, under its `env` or WASI name. Arguments are as in the ABI; the body answers with
+/// Gives the host a function of the module's, under its `env` or WASI name. Arguments are as in the ABI; the body responds with
 /// `Ok(())` or with the status that the module gets.
 macro_rules! import {
     ($linker:ident, $space:literal, $name:literal, |$guest:ident $(, $arg:ident: $ty:ty)*| $body:block) => {
