@@ -319,10 +319,10 @@ fn what_says_that_the_target_is_ill_counts_and_nothing_else() {
         ends(&second, answer.clone());
         state(&host)
     };
-    for response in &ill {
+    for answer in &ill {
         assert_eq!(ends_in(answer, json!(["2xx"])), OPEN, "{answer:?}");
     }
-    for response in &well {
+    for answer in &well {
         assert_eq!(ends_in(answer, json!(["2xx"])), CLOSED, "{answer:?}");
     }
     assert_eq!(ends_in(&Answer::upstream(503), json!(["503"])), CLOSED);

@@ -164,7 +164,7 @@ fn a_primary_is_asked_for_its_status_of_grpc_and_both_sides_are_compared_by_it()
     worker.call_out().answer(ok());
     assert_eq!((host.stat("audit", "delivered"), host.stat("audit", "compare.match")), (1, 1));
     // Refused, without a status, and with one that is no number: nothing is sent.
-    for response in [created().trailer("grpc-status", "5"), created(), created().trailer("grpc-status", "x")] {
+    for answer in [created().trailer("grpc-status", "5"), created(), created().trailer("grpc-status", "x")] {
         worker.exchange(&call().body(MESSAGE).answer(answer));
         assert_eq!(worker.call_outs().len(), 0);
     }

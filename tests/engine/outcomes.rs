@@ -100,7 +100,7 @@ fn an_answer_that_makes_no_sense_is_a_failure() {
         Answer::default().header(":status", [0xff, 0xfe]),
         Answer::default().header(":status", "-200"),
     ];
-    for response in odd {
+    for answer in odd {
         assert!(fate_of(answer.clone()).is_some(), "{answer:?}");
     }
 }
@@ -256,10 +256,10 @@ fn a_breaker_can_be_told_which_answers_are_failures() {
     let with = json!(["5xx", "429", 401, "410"]);
     let grpc = |code: &str| Answer::upstream(200).trailer("grpc-status", code);
     let unauthenticated = grpc("16");
-    for response in [&Answer::upstream(401), &Answer::upstream(410), &unauthenticated, &Answer::upstream(500), &Answer::reset()] {
+    for answer in [&Answer::upstream(401), &Answer::upstream(410), &unauthenticated, &Answer::upstream(500), &Answer::reset()] {
         assert_eq!(breaker_after(&with, answer), 2, "{answer:?}");
     }
-    for response in [&Answer::upstream(404), &Answer::upstream(409), &grpc("5"), &grpc("0")] {
+    for answer in [&Answer::upstream(404), &Answer::upstream(409), &grpc("5"), &grpc("0")] {
         assert_eq!(breaker_after(&with, answer), 0, "{answer:?}");
     }
     let conflict = json!(["4xx"]);

@@ -202,7 +202,7 @@ fn documents(choices: &mut Choices<'_>) {
     assert_eq!(verdict == Verdict::Match, same, "{verdict:?}\n{our_text}\n{their_text}\n{pointers:?}");
     assert_eq!(told(&verdict), told(&compare(&settings, &target, &primary, 1 << 20)), "the other way round");
     assert_bounded(&verdict);
-    for response in [&primary, &target] {
+    for answer in [&primary, &target] {
         assert_eq!(compare(&settings, answer, answer, 1 << 20), Verdict::Match, "to itself");
     }
 }
