@@ -44,8 +44,8 @@ CASES = {
     "mirrored": "the filter, one target",
     "unwanted": "the filter, a rule that does not match",
 }
-SHORT = 30  # Seconds that an answer, or an end, may take under valgrind.
-START = 300
+SHORT = 60  # Seconds that an answer, or an end, may take under valgrind.
+START = 600
 
 
 class Upstream(asyncio.Protocol):
@@ -202,20 +202,18 @@ def measure(case, ports, counts, options):
             connection = envoy.connect()
             copied = case in ("native", "mirrored")
             windows = []
-            for number, size in enumerate([options.warm_up] + [options.requests] * options.windows):
+            for size in [options.warm_up] + [options.requests] * options.windows:
                 expected = counts["target"] + (size if copied else 0)
                 send(connection, size)
                 settle(counts, expected)
-                executed = envoy.instructions()
-                if number > 0:
-                    windows.append(round(executed / size))
-            connection.close()
-            return windows
+                windows.append(round(envoy.instructions() / size))
+            return windows[1:]
         finally:
             envoy.stop()
 
 
 def main():
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that its Envoy ends, too.
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envoy", type=pathlib.Path, default=ROOT / "target/envoy/1.40.0/envoy")
     parser.add_argument("--wasm", type=pathlib.Path, default=ROOT / "dist/sidecast.wasm")
