@@ -96,7 +96,8 @@ valgrind:
 	  { echo 'error: valgrind is missing; install it (Debian: apt-get install valgrind)' >&2; exit 1; }
 
 # Some five minutes. CASES=none,native picks some of none, native, mirrored and unwanted.
-bench-instructions: prerequisites valgrind envoy build
+bench-instructions: prerequisites valgrind envoy
+	@scripts/build.sh filter
 	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" $(if $(CASES),--cases $(CASES))
 
 plain-filter: prerequisites
