@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test fuzz build image dist bench lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk
+.PHONY: help run test fuzz build image dist bench bench-instructions plain-filter lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -33,6 +33,8 @@ help:
 	@echo 'make envoy         the Envoy that the tests run, in target/envoy'
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
+	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
+	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
@@ -88,6 +90,19 @@ dist: prerequisites
 
 bench: prerequisites wrk envoy build
 	cargo bench --locked --profile dev --features cli --bench side_by_side --bench outage
+
+valgrind:
+	@command -v valgrind >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind; } || \
+	  { echo 'error: valgrind is missing; install it (Debian: apt-get install valgrind)' >&2; exit 1; }
+
+# Some five minutes. CASES=none,native picks some of none, native, mirrored and unwanted.
+bench-instructions: prerequisites valgrind envoy
+	@scripts/build.sh filter
+	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" $(if $(CASES),--cases $(CASES))
+
+plain-filter: prerequisites
+	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml
+	@cp "$${CARGO_TARGET_DIR:-target}/wasm32-wasip1/release/plain_filter.wasm" target/plain_filter.wasm
 
 lint: prerequisites
 	@scripts/lint.sh
