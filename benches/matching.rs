@@ -1,8 +1,6 @@
 //! What it costs to find out that no rule of a target wants a request: with one rule and with 1,000, of several shapes.
 //!
 //! `cargo bench --bench matching` prints nanoseconds for each request, the least of 40 rounds in which both take turns.
-#![allow(clippy::unwrap_used, clippy::indexing_slicing)]
-
 use std::hint::black_box;
 use std::time::Instant;
 

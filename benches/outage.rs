@@ -3,15 +3,6 @@
 //! of them alike.
 //!
 //! `docs/benchmarks.md` says how to run it and how to read it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "side_by_side/stats.rs"]
 #[allow(dead_code)] // Shared with the other benchmark.
 mod stats;

@@ -21,6 +21,18 @@
 //! `delivery`, `rewrite`, `select`, `template`, `json`, `http`. `filter` is the compiled module, and alone talks to Envoy. `engine` runs over the trait
 //! [`engine::host::Host`]. All others are pure: they take the time, random bytes and plain data as arguments and return values.
 
+// Nothing that ships may panic. Tests and benchmarks may.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::todo,
+    clippy::unimplemented
+)]
+
 pub mod compare;
 pub mod config;
 pub mod delivery;

@@ -7,15 +7,6 @@
 //! generator and the upstreams, which live in other threads on other CPUs, do meanwhile.
 //!
 //! `docs/benchmarks.md` says how to run it and how to read it.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 mod case;
 mod envoy;
 mod envoy_config;

@@ -1,5 +1,17 @@
 //! The command-line tool: says what the filter would say of a configuration, and do with a request, before Envoy does.
 
+// Nothing that ships may panic. Tests and benchmarks may.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::todo,
+    clippy::unimplemented
+)]
+
 #[path = "sidecast/check/mod.rs"]
 mod check;
 #[path = "sidecast/explain.rs"]

@@ -3,6 +3,18 @@
 //! `upstream serve` takes any request, and orders on a port of the container's loopback interface. `upstream ask` gives an order:
 //! `ask PUT /behaviour 503`, `ask GET /requests`. It is a client for health checks, too, in images that have no other program.
 
+// Nothing that ships may panic. Tests and benchmarks may.
+#![deny(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::string_slice,
+    clippy::unreachable,
+    clippy::todo,
+    clippy::unimplemented
+)]
+
 use std::collections::VecDeque;
 use std::error::Error;
 use std::net::SocketAddr;

@@ -1,7 +1,5 @@
 //! The command-line tool, as the binary that is built.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::string_slice, clippy::indexing_slicing)]
-
 // Not all of what they can do is of use here.
 #[allow(dead_code)]
 #[path = "../fuzz/choices.rs"]

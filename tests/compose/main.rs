@@ -1,7 +1,5 @@
 //! The filter in containers, while its targets are told to fail, stopped, killed, frozen and cut off. The test brings the composition up and breaks it;
 //! scripts/compose-test.sh names the project, makes the images and takes everything down.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, clippy::string_slice)]
-
 #[path = "../support/mod.rs"]
 #[allow(dead_code)] // Shared with other tests; this one uses a part.
 mod support;

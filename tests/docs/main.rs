@@ -9,15 +9,6 @@
 //! | `sh no-run REASON` | only its syntax and its make targets are looked at |
 //! | `text` | nothing |
 //! | `text output` | the lines were printed by the commands of the page, in this order; `...` stands for lines that are left out |
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 mod clone;
 mod links;
 mod markdown;

@@ -1,14 +1,5 @@
 //! What the engine decides, natively, in a model of Envoy.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "../support/configurations.rs"]
 mod configurations;
 #[allow(dead_code, unused_imports)] // Each binary uses a part of it.

@@ -1,13 +1,4 @@
 //! The compiled filter in a real Envoy: what the primary sees, what each target receives, and what the statistics say.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -1,13 +1,4 @@
 //! The compiled filter in a real Envoy before targets that break every rule of HTTP: Envoy lives, and nothing vanishes.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "../support/mod.rs"]
 #[allow(dead_code)] // Shared with other tests; these use a part.
 mod support;

@@ -1,13 +1,4 @@
 //! What an operator sees of the filter: its statistics in a real Prometheus, the shipped rules and dashboard, traces, and log lines.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "../envoy/scene.rs"]
 #[allow(dead_code)] // Shared with other tests; a part is used here.
 mod scene;

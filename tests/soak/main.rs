@@ -3,15 +3,6 @@
 //!
 //! Configurations are made of the JSON Schema, so that a new field takes part by itself. One number decides all of a run:
 //! `SIDECAST_SOAK_SEED=7` repeats run 7, `SIDECAST_SOAK_RUNS=100` makes a hundred longer runs.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 mod answers;
 mod book;
 mod client;

@@ -1,14 +1,5 @@
 //! The compiled filter in a real Envoy under steady load while something breaks: the primary must not notice, nothing may vanish,
 //! and memory stays bounded. The storms take turns, each with the machine to itself.
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "../envoy/scene.rs"]
 #[allow(dead_code)] // Shared with other tests; storms use a part.
 mod scene;

@@ -1,15 +1,6 @@
 //! The compiled filter under wasmtime, in a model of Envoy: the ABI, traps, memory, and what things cost. What the engine decides, `tests/engine` shows;
 //! some of its files run here too, so that the module is held to the same claims.
 
-#![allow(
-    clippy::unwrap_used,
-    clippy::expect_used,
-    clippy::panic,
-    clippy::indexing_slicing,
-    clippy::string_slice,
-    clippy::unreachable
-)]
-
 #[path = "../support/host/compiled/mod.rs"]
 mod compiled;
 #[path = "../support/configurations.rs"]
