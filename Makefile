@@ -22,7 +22,7 @@ ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-instructions plain-filter lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
+.PHONY: help run test fuzz build image dist bench bench-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -35,6 +35,7 @@ help:
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
+	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
@@ -103,6 +104,11 @@ bench-instructions: prerequisites valgrind envoy
 plain-filter: prerequisites
 	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml
 	@cp "$${CARGO_TARGET_DIR:-target}/wasm32-wasip1/release/plain_filter.wasm" target/plain_filter.wasm
+
+# A Mermaid drawing of the imports between the modules.
+drawing:
+	@mkdir -p target
+	python3 -B scripts/check-rooms.py --mermaid >target/imports.mmd
 
 lint: prerequisites
 	@scripts/lint.sh
