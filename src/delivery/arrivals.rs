@@ -1,6 +1,5 @@
 //! Requests that wait to be rendered as items of a batch. To render an item - reading its body, counting it, finding it a place - costs least right
-//! after
-//! another request was rendered. So requests wait for one another until there are enough of them, or a short time has passed.
+//! after another request was rendered. So requests wait for one another until there are enough of them, or a short time has passed.
 
 use std::time::Duration;
 

@@ -1,7 +1,7 @@
 //! The delay before another attempt: exponential back-off with full jitter.
 //!
-//! Full jitter draws uniformly between 0 and the bound, so that requests that failed together do not come back together.
-//! Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
+//! Full jitter draws uniformly between 0 and the bound, so that requests that failed together do not come back together. Source:
+//! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 
 use std::time::Duration;
 

@@ -1,8 +1,7 @@
 //! Batches: several items in one call. A batch is complete when it has enough items or bytes, or when its first item has waited long enough.
 //!
 //! Each target has one open batch. The parts that the call carries once for all items - method, path, authority, headers - must be the same for
-//! each item.
-//! An item that needs others closes the open batch and begins the next one.
+//! each item. An item that needs others closes the open batch and begins the next one.
 
 use std::time::Duration;
 

@@ -80,15 +80,13 @@ pub struct Policy {
 
 impl Policy {
     /// Creates a policy. Responses with a status in `success` count as delivered. Failures in `retry_on` are retryable. For the circuit breaker,
-    /// responses with a
-    /// status in `failures` count as failures of the target.
+    /// responses with a status in `failures` count as failures of the target.
     pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>, failures: Vec<StatusPattern>) -> Self {
         Self { success, retry_on, failures }
     }
 
     /// Whether the target failed, for its circuit breaker: by its status, or because it did not respond. `None` if the outcome says nothing about
-    /// the target. A
-    /// delivered attempt is never a failure, whatever its status.
+    /// the target. A delivered attempt is never a failure, whatever its status.
     pub fn target_failed(&self, outcome: Outcome) -> Option<bool> {
         match (outcome.verdict, outcome.cause) {
             (Verdict::Delivered, _) => Some(false),

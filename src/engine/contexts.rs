@@ -1,8 +1,7 @@
 //! The contexts of one VM.
 //!
 //! Envoy calls the module from one thread, and never from inside one of the module's own host calls. The state is therefore never borrowed twice.
-//! If it ever
-//! were, the second call would be counted as unexpected and do nothing.
+//! If it ever were, the second call would be counted as unexpected and do nothing.
 
 use std::rc::Rc;
 
@@ -169,8 +168,7 @@ impl<H: Host> Engine<H> {
     }
 
     /// Ends a stream, or asks a root whether it is done. Envoy does not call the context again after that, with one exception: a root that returns
-    /// false stays
-    /// until its last call-out ends.
+    /// false stays until its last call-out ends.
     pub fn done(&mut self, context: u32) -> bool {
         let Some(root) = self.roots.get_mut(&context) else {
             self.advance(context, Stream::done);

@@ -93,8 +93,7 @@ pub trait Host {
     fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError>;
 
     /// Reads a value of the data that all workers share into `room`. Returns the value and the number of its version. The value is empty if there
-    /// is none, or
-    /// if it is longer than `room`.
+    /// is none, or if it is longer than `room`.
     ///
     /// # Errors
     /// Returns an error if shared data does not work.

@@ -21,8 +21,7 @@ impl RandomPool {
     }
 
     /// Takes `N` bytes. Fetches a new block from `fill` when the pool is used up. If `fill` fails, the pool hashes the last block to make the next
-    /// one: an ID
-    /// must not repeat, because a target that checks idempotency keys would take two deliveries with one ID for the same.
+    /// one: an ID must not repeat, because a target that checks idempotency keys would take two deliveries with one ID for the same.
     pub fn take<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8]) -> bool) -> [u8; N] {
         if self.bytes.get(self.used..self.used.saturating_add(N)).is_none() {
             if !fill(&mut self.bytes) {

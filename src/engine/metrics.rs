@@ -13,8 +13,7 @@ pub(super) struct TargetMetrics<H> {
 }
 
 /// A gauge with the version in its name that shows which version runs. Each root that serves requests adds 1 and subtracts it when it drains, so
-/// that
-/// several versions may run at a time.
+/// that several versions may run at a time.
 pub(super) struct BuildInfo<H> {
     worker: Rc<Worker<H>>,
     id: u32,

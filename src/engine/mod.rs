@@ -1,6 +1,5 @@
 //! The engine: takes requests through matching, attempts, batches, dead letters, comparisons and drains. It runs on any [`Host`](host::Host): it is
-//! native
-//! code without the ABI.
+//! native code without the ABI.
 //!
 //! The engine uses all other rooms. Begin with [`contexts`], which a host calls, then read `stream`.
 

@@ -14,13 +14,11 @@ use crate::http::headers::HeaderMap;
 
 /// Envoy's response flags for a response that is missing, cut off, or a local reply of Envoy in place of one that came too late
 /// (`envoy/stream_info/stream_info.h`, `CoreResponseFlag`): upstream request timeout, local reset, upstream remote reset, upstream connection
-/// failure,
-/// upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
+/// failure, upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
 const FAILED: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x1_0000 | 0x8_0000 | 0x40_0000 | 0x80_0000;
 
 /// Response flags for a client that ended its request before it was complete: downstream connection termination, downstream protocol error,
-/// downstream
-/// remote reset.
+/// downstream remote reset.
 const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
 
 /// The copied parts of a response.
@@ -140,8 +138,7 @@ impl ResponseCopy {
 
 impl ResponseCopy {
     /// The status of the response, read at the end of its stream. `None` if there was no response, or only a part of one. A gRPC status counts as
-    /// the HTTP status
-    /// that it corresponds to.
+    /// the HTTP status that it corresponds to.
     pub(super) fn status<H: Host>(&self, worker: &Worker<H>) -> Option<u16> {
         match status(worker)? {
             200 if self.reads_grpc => Some(grpc::http_status(self.grpc.unwrap_or(grpc::UNKNOWN))),
@@ -157,8 +154,7 @@ fn status(worker: &Worker<impl Host>) -> Option<u16> {
 }
 
 /// True if an incomplete request ended because it was answered, by the primary or by Envoy. False if the client left, or if the reason is unknown.
-/// Called at
-/// the end of the stream.
+/// Called at the end of the stream.
 pub(super) fn was_answered_early(worker: &Worker<impl Host>) -> bool {
     property(worker, "flags").is_some_and(|flags| flags & CLIENT_LEFT == 0) && code(worker).is_some()
 }

@@ -1,6 +1,5 @@
 //! Probes the host calls that every configuration needs, before the configuration is in force. Envoy refuses calls that a
-//! `capability_restriction_config`
-//! leaves out. Without the probe, copies would be lost later for no visible reason.
+//! `capability_restriction_config` leaves out. Without the probe, copies would be lost later for no visible reason.
 
 use super::host::{Headers, Host, HostError};
 use super::metrics::BuildInfo;

@@ -51,8 +51,7 @@ impl<H: Host> Root<H> {
     /// Takes a configuration. If it refuses the configuration, it logs each problem and returns false.
     ///
     /// Envoy makes a root for each configuration. If it ever gives a root another configuration, the root keeps the one in force, with everything
-    /// in flight under
-    /// it. The same configuration again changes nothing.
+    /// in flight under it. The same configuration again changes nothing.
     pub(super) fn configure(&mut self, size: usize) -> bool {
         let text = match configuration(&self.worker, size) {
             Ok(text) => text,

@@ -24,8 +24,7 @@ pub(super) struct SharedBreaker<H> {
 
 impl<H: Host> SharedBreaker<H> {
     /// Joins the target's breaker. Workers, and successive configurations, share it by the names of the target and the cluster. Versions of the
-    /// filter with
-    /// another layout of the record do not share it.
+    /// filter with another layout of the record do not share it.
     pub(super) fn new(
         worker: &Rc<Worker<H>>,
         target: &str,
@@ -124,8 +123,7 @@ impl<H: Host> SharedBreaker<H> {
     }
 
     /// Sets the gauge. The worker that changes the state sets it, and so does any worker that sees another state than it last saw. If two workers
-    /// set it in the
-    /// wrong order, the next attempt corrects it.
+    /// set it in the wrong order, the next attempt corrects it.
     fn show(&mut self, state: State, metrics: &TargetMetrics<H>) {
         if self.shown != Some(state) {
             self.shown = Some(state);
@@ -144,8 +142,7 @@ impl<H: Host> Shared<H> {
     /// Creates the record if there is none. Returns the host call that Envoy refuses, if it refuses one.
     ///
     /// Envoy accepts the first write of a key with any version. Two workers that created the record with their first outcomes could therefore
-    /// overwrite each
-    /// other. Any later write must name the current version, which `u32::MAX` never is.
+    /// overwrite each other. Any later write must name the current version, which `u32::MAX` never is.
     fn seed(&self) -> Option<&'static str> {
         let mut room = Record::room();
         match self.worker.set_shared_data(&self.key, Record::default().encode(&mut room), u32::MAX) {

@@ -1,6 +1,5 @@
 //! One request on its way to the primary. The stream matches it once, copies its body chunk by chunk, and hands it to the root when it is complete
-//! or its
-//! response is known. The stream never delays the request.
+//! or its response is known. The stream never delays the request.
 
 use std::mem::size_of;
 use std::rc::Rc;
@@ -166,8 +165,7 @@ impl Stream {
     }
 
     /// Handles the response to a request that asked for an upgrade. If it was upgraded, it is not mirrored. Otherwise the primary executed it like
-    /// any other
-    /// request, and it is mirrored like one whose response came before the end of its body.
+    /// any other request, and it is mirrored like one whose response came before the end of its body.
     fn upgrade_responded<H: Host>(&mut self, mirror: &mut Mirror<H>, has_switched: bool) -> Next {
         let Self::Upgrading(headers, upload) = std::mem::replace(self, Self::New) else {
             return Next::GoOn;
@@ -218,8 +216,7 @@ impl Stream {
     }
 
     /// Handles a request that was answered before its end was seen. Targets that need no body get their copy. All targets get one if the body is
-    /// complete: then
-    /// only the end-of-stream mark is missing.
+    /// complete: then only the end-of-stream mark is missing.
     fn answered_early<H: Host>(&mut self, mirror: &mut Mirror<H>, mut collected: Collected) -> Next {
         if Messages::of(collected.body.bytes()) == Messages::Foreign {
             collected.set_plain();

@@ -28,8 +28,7 @@ pub struct Worker<H> {
     /// Shared, so that a new configuration does not reset the throttle.
     pub(super) throttle: RefCell<Throttle>,
     /// The numbers of all defined metrics, by target. Envoy keeps each definition as long as the VM, even a second one of the same name. Successive
-    /// configurations
-    /// must therefore share them.
+    /// configurations must therefore share them.
     pub(super) defined: RefCell<FxHashMap<String, Ids>>,
     /// The gauge of the version and the counter of unexpected events. They are shared for the same reason.
     pub(super) build_info: Cell<Option<u32>>,

@@ -1,6 +1,5 @@
 //! Compares the breaker with a slow model that keeps its whole history. The inputs are random outcomes, steps of time, workers, lost races, and a
-//! window
-//! width for each worker, as two configurations have them.
+//! window width for each worker, as two configurations have them.
 
 use proptest::prelude::*;
 

@@ -1,10 +1,8 @@
 //! The record of a target's circuit breaker: a few hundred bytes in shared data that all workers read and write.
 //!
 //! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), the number of windows (1), 1 if it was left (1), generation (4),
-//! two
-//! numbers of the phase (4 each), a time of the phase (8), then the [`Windows`]. Bytes of another length, with another magic, or with a phase that
-//! does not
-//! exist, are not a record. A reader then takes the breaker for closed.
+//! two numbers of the phase (4 each), a time of the phase (8), then the [`Windows`]. Bytes of another length, with another magic, or with a phase
+//! that does not exist, are not a record. A reader then takes the breaker for closed.
 
 use super::window::Windows;
 

@@ -1,10 +1,8 @@
 //! Sliding windows of recent outcomes. Each window counts in ten buckets, a tenth of its width each, and slides by whole buckets. Its size does not
-//! depend on
-//! the number of outcomes.
+//! depend on the number of outcomes.
 //!
 //! Two configurations of one breaker may use windows of different widths, permanently or while an update drains. Each width has a window of its
-//! own, and every
-//! outcome counts in all of them. So no configuration loses its counts when another one writes.
+//! own, and every outcome counts in all of them. So no configuration loses its counts when another one writes.
 
 use std::mem::take;
 
@@ -51,8 +49,8 @@ impl Windows {
     }
 
     /// Moves all windows on to the time `now`, for a configuration whose buckets are `width` wide. If no window has that width, a new one takes
-    /// over the counts
-    /// of another. A window that was unused for its whole span is forgotten: everything that its own configuration has counted is too old by then.
+    /// over the counts of another. A window that was unused for its whole span is forgotten: everything that its own configuration has counted is
+    /// too old by then.
     pub(super) fn advance(&mut self, now: u64, width: u32) {
         let mut kept = Self::default();
         for window in self.each() {
@@ -121,8 +119,7 @@ impl Windows {
     }
 
     /// Makes a window of a new width from the one that knows most about the same time: the narrowest of those that reach back as far, or else the
-    /// widest. The
-    /// counts of a bucket are taken as of the bucket's end.
+    /// widest. The counts of a bucket are taken as of the bucket's end.
     fn derived(&self, now: u64, width: u32) -> Window {
         let mut fresh = Window { width, used: now, ..Window::default() };
         fresh.newest = fresh.epoch(now);
@@ -176,8 +173,7 @@ impl Window {
     }
 
     /// Moves on to the time `now`, and forgets what is older than the window. If `now` lies more than one bucket before the newest, the clock was
-    /// set back and
-    /// the times of all counts are unknown. The window then forgets everything.
+    /// set back and the times of all counts are unknown. The window then forgets everything.
     fn advance(&mut self, now: u64) {
         let epoch = self.epoch(now);
         self.used = self.used.min(now);

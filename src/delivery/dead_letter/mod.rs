@@ -1,8 +1,7 @@
 //! Dead letters: a request that was given up becomes one POST to a cluster that keeps it.
 //!
 //! The default body, the envelope, holds the request as the target would have received it, and why it was given up. Header names and values that
-//! are not
-//! UTF-8 are read as ISO-8859-1. A body that is not UTF-8 is base64.
+//! are not UTF-8 are read as ISO-8859-1. A body that is not UTF-8 is base64.
 
 use std::borrow::Cow;
 use std::time::Duration;

@@ -94,8 +94,7 @@ impl Admission {
     }
 
     /// True if an incomplete request may take `bytes` more. All incomplete requests together get three quarters of the budget. A single one gets
-    /// seven eighths.
-    /// The rest is kept for requests that complete.
+    /// seven eighths. The rest is kept for requests that complete.
     pub(super) fn has_room_for_upload(&self, upload: &Upload, bytes: usize) -> bool {
         let own = upload.part.bytes().saturating_add(bytes);
         let all = self.uploads.used().saturating_add(bytes);
@@ -109,8 +108,7 @@ impl Admission {
     }
 
     /// True while incomplete requests take more than half of the budget. The engine then gives up the oldest of them: a client that sends a request
-    /// and does
-    /// not end it must not take the room of others.
+    /// and does not end it must not take the room of others.
     pub(in crate::engine) fn has_too_many_uploads(&self) -> bool {
         self.uploads.used() > self.max_bytes / 2
     }

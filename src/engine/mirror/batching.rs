@@ -216,8 +216,7 @@ impl Batching {
     }
 
     /// Reserves bytes in the worker's budget. Arrivals hold more bytes than their items will. If there is no room, all arrivals are rendered first
-    /// to free the
-    /// difference.
+    /// to free the difference.
     pub(super) fn reserve<H: Host>(&mut self, common: &mut Common<H>, bytes: usize) -> Option<Reservation> {
         let mut reservation = common.admission.budget.reservation();
         self.grow(common, &mut reservation, bytes).then_some(reservation)
@@ -364,8 +363,7 @@ fn show<H: Host>(common: &Common<H>, index: usize, Waiting { copies, bytes }: Wa
 }
 
 /// True if the target needs the time of each request. For other targets the time is not worth a host call: a batch waits from its first request on,
-/// and the
-/// later requests cannot be due before it.
+/// and the later requests cannot be due before it.
 fn is_dated(target: &Target) -> bool {
     target.rate.is_some() || target.dead_letter.is_some()
 }

@@ -1,12 +1,9 @@
 //! The circuit breakers of all targets, and the retries that wait for them. First attempts are dropped while a breaker is open; retries wait in
-//! their
-//! places.
+//! their places.
 //!
 //! All waiting retries of one target share one look at the breaker. The engine looks when the breaker's open time is over, as soon as this worker
-//! knows of a
-//! change, and every [`LOOK_EVERY`] while probes are in flight, because another worker may close the breaker. So the cost of an open breaker does
-//! not depend
-//! on the number of waiting retries.
+//! knows of a change, and every [`LOOK_EVERY`] while probes are in flight, because another worker may close the breaker. So the cost of an open
+//! breaker does not depend on the number of waiting retries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -141,8 +138,7 @@ impl<H: Host> Breakers<H> {
     }
 
     /// Handles an attempt that the breaker denies. A first attempt is dropped. A retry keeps waiting in its place, which uses up no attempt and no
-    /// budget. A retry
-    /// that expires before the breaker can let it pass is dropped.
+    /// budget. A retry that expires before the breaker can let it pass is dropped.
     pub(super) fn hold(&mut self, common: &mut Common<H>, delivery: Delivery, wait: Wait, now: Duration) {
         let expiry = expiry_of_retry(common, &delivery).filter(|expiry| *expiry > now.saturating_add(wait.at_least()));
         let place = expiry.filter(|_| common.admission.park(delivery.target, delivery.weight()));

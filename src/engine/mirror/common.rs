@@ -1,6 +1,5 @@
 //! State that all parts of the mirror share: the host, the configuration, its metrics, random IDs, the work done in the current callback,
-//! admission, and the
-//! list of next steps.
+//! admission, and the list of next steps.
 
 use std::rc::Rc;
 use std::time::Duration;

@@ -1,6 +1,5 @@
 //! Deferred steps. Rendering requests, writing letters and comparing responses take much work, and the worker does nothing else meanwhile. So a
-//! callback does
-//! a share of the work. Steps beyond it wait for the next tick, in order.
+//! callback does a share of the work. Steps beyond it wait for the next tick, in order.
 
 use std::collections::VecDeque;
 use std::time::Duration;

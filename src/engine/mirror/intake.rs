@@ -27,8 +27,7 @@ use crate::template::{property, Property};
 
 impl<H: Host> Mirror<H> {
     /// Returns the targets that want a request, or may want it once its body is complete. Counts the request as matched for each target that is
-    /// decided, except
-    /// for targets that [count later](is_counted_later).
+    /// decided, except for targets that [count later](is_counted_later).
     pub(in crate::engine) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
         let mut wanted = Wanted::default();
         let Common { config, metrics, random, worker, .. } = &mut self.common;
@@ -254,8 +253,7 @@ impl<H: Host> Mirror<H> {
     }
 
     /// Evaluates the undecided targets with the body of a complete request, and counts the request for those that want it. Returns the targets that
-    /// still want
-    /// it. If the body cannot be read, its values are unknown: the request is dropped, and counted, for all undecided targets.
+    /// still want it. If the body cannot be read, its values are unknown: the request is dropped, and counted, for all undecided targets.
     pub(in crate::engine) fn decide(&self, wanted: Wanted, complete: &Complete, reading: &Reading<'_>) -> Wanted {
         let undecided = wanted.undecided;
         if undecided.is_empty() {

@@ -2,8 +2,7 @@
 //!
 //! Each part has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
 //! [`letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
-//! makes
-//! deliveries of requests. `abandon` ends deliveries when a drain times out.
+//! makes deliveries of requests. `abandon` ends deliveries when a drain times out.
 
 mod abandon;
 mod admission;

@@ -123,8 +123,7 @@ impl<H: Host> Deref for Now<H> {
 }
 
 /// True if the target's requests are counted as matched only when they are rendered as batch items, or given up before. All arrivals are then
-/// counted at
-/// once. A request that waits for the primary's response is counted earlier, because it may wait for long.
+/// counted at once. A request that waits for the primary's response is counted earlier, because it may wait for long.
 pub(super) fn is_counted_later(target: &Target) -> bool {
     target.batch.is_some() && target.after.is_none()
 }
