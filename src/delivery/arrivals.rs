@@ -1,26 +1,26 @@
-//! Requests for a batch, as they came. Making an item of one - reading its body, counting it, finding it a place - costs least when the same
-//! was just done for another, so they wait for one another: until there are enough of them, or a moment has passed.
+//! Requests that wait to be rendered as items of a batch. To render an item - reading its body, counting it, finding it a place - costs least right
+//! after another request was rendered. So requests wait for one another until there are enough of them, or a short time has passed.
 
 use std::time::Duration;
 
 use crate::delivery::batch::Room;
 
-/// So many are enough: what each of them would cost alone is shared by then, and the request that completes them waits for the work on all.
+/// This many requests are enough. The fixed cost is shared by then, and the request that completes the group has to wait for the work on all of it.
 const ENOUGH: usize = 64;
-/// So many bytes, headers included, are enough: larger requests are worth their own work, and an item holds no headers.
+/// This many bytes, headers included, are enough. Larger requests are worth their own work. An item holds no headers, so rendering frees bytes.
 const ENOUGH_BYTES: usize = 128 << 10;
-/// What has come waits no longer than this, so that statistics, which tell of items, are behind by no more.
+/// The longest that arrivals wait. Metrics count items, so they lag behind by no more than this.
 const MOMENT: Duration = Duration::from_secs(1);
 
-/// A request that waits to be made an item.
+/// A request that waits to be rendered as an item.
 pub trait Arrival {
-    /// The bytes of its body.
+    /// The length of its body in bytes.
     fn body_bytes(&self) -> usize;
-    /// All bytes that it takes.
+    /// All bytes that it holds.
     fn held(&self) -> usize;
 }
 
-/// Requests that wait to be made items of one target's batches.
+/// The requests that wait to be rendered as items for one target's batches.
 #[derive(Debug)]
 pub struct Arrivals<T> {
     waiting: Vec<T>,
@@ -31,12 +31,12 @@ pub struct Arrivals<T> {
 }
 
 impl<T: Arrival> Arrivals<T> {
-    /// None yet. A batch of theirs waits for `max_delay` for further items.
+    /// Creates an empty list. `max_delay` is how long a batch waits for more items.
     pub fn new(max_delay: Duration) -> Self {
         Self { waiting: Vec::new(), held: 0, body_bytes: 0, due: None, patience: max_delay.min(MOMENT) }
     }
 
-    /// Adds one, at the time `now` of a clock that does not go back; `room` is what the open batch has left. True when they are to be taken.
+    /// Adds a request. `now` is any monotonic clock. `room` is what the open batch has left. Returns true if the caller must take the requests now.
     #[must_use]
     pub fn add(&mut self, arrival: T, now: Duration, room: Room) -> bool {
         self.due.get_or_insert(now.saturating_add(self.patience));
@@ -46,7 +46,7 @@ impl<T: Arrival> Arrivals<T> {
         self.waiting.len() >= room.items.min(ENOUGH) || self.body_bytes >= room.bytes || self.held >= ENOUGH_BYTES
     }
 
-    /// Puts back the last of those that were taken: they are due again at `now`.
+    /// Puts back the requests that were taken but not rendered. They are due again at `now`.
     pub fn put_back(&mut self, rest: Vec<T>, now: Duration) {
         self.due = (!rest.is_empty()).then_some(now);
         self.held = rest.iter().map(T::held).fold(0, usize::saturating_add);
@@ -54,22 +54,22 @@ impl<T: Arrival> Arrivals<T> {
         self.waiting = rest;
     }
 
-    /// True when there are none.
+    /// True if no request waits.
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
 
-    /// The one that came first.
+    /// The request that arrived first.
     pub fn first(&self) -> Option<&T> {
         self.waiting.first()
     }
 
-    /// When they are to be taken at the latest; none when there are none.
+    /// The latest time to take the requests. `None` if there are none.
     pub fn due(&self) -> Option<Duration> {
         self.due
     }
 
-    /// Takes all of them, in the order in which they came.
+    /// Takes all requests, in the order of their arrival.
     pub fn take(&mut self) -> Vec<T> {
         self.due = None;
         self.held = 0;
@@ -84,7 +84,7 @@ mod tests {
 
     const AMPLE: Room = Room { items: usize::MAX, bytes: usize::MAX };
 
-    /// A request with so many bytes of headers and of body.
+    /// A request with this many bytes of headers and of body.
     #[derive(Debug, PartialEq, Eq)]
     struct Request(usize, usize);
 

@@ -1,11 +1,11 @@
-//! How long to wait before another attempt: exponential back-off with full jitter.
+//! The delay before another attempt: exponential back-off with full jitter.
 //!
-//! Full jitter draws uniformly between nothing and the bound, so that the requests that failed together do not come back
-//! together. Source: <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
+//! Full jitter draws uniformly between 0 and the bound, so that requests that failed together do not come back together. Source:
+//! <https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/>.
 
 use std::time::Duration;
 
-/// Bounds that double with each attempt, up to a maximum.
+/// An exponential back-off: bounds that double with each attempt, up to a maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Backoff {
     base: Duration,
@@ -17,10 +17,10 @@ pub struct Backoff {
 pub struct InvalidBackoff;
 
 impl Backoff {
-    /// A back-off whose first bound is `base` and whose largest is `max`.
+    /// Creates a back-off whose first bound is `base` and whose largest bound is `max`.
     ///
     /// # Errors
-    /// `base` is above `max`.
+    /// Returns an error if `base` is above `max`.
     pub fn try_new(base: Duration, max: Duration) -> Result<Self, InvalidBackoff> {
         if base > max {
             return Err(InvalidBackoff);
@@ -33,17 +33,17 @@ impl Backoff {
         self.max
     }
 
-    /// The most that may be waited after the attempt of that number, from 1.
+    /// The longest delay after the given attempt. The first attempt is 1.
     pub fn bound(&self, attempt: u32) -> Duration {
         let doublings = attempt.saturating_sub(1).min(63);
         let factor = u32::try_from(1_u64 << doublings).unwrap_or(u32::MAX);
         self.base.saturating_mul(factor).min(self.max)
     }
 
-    /// What to wait after the attempt of that number, by 64 random bits: in whole milliseconds, from 0 to the bound.
+    /// The delay after the given attempt, drawn with 64 random bits. A whole number of milliseconds from 0 to the bound. The first attempt is 1.
     pub fn delay(&self, attempt: u32, random: u64) -> Duration {
         let choices = self.bound(attempt).as_millis().saturating_add(1);
-        // The upper half of the product is spread evenly over 0..choices.
+        // The upper half of the product is uniform over 0..choices.
         let drawn = u128::from(random).saturating_mul(choices) >> 64;
         Duration::from_millis(u64::try_from(drawn).unwrap_or(u64::MAX))
     }

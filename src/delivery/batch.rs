@@ -1,7 +1,7 @@
-//! Items put together to one call: collected until there are enough of them, or enough bytes, or the first has waited long enough.
+//! Batches: several items in one call. A batch is complete when it has enough items or bytes, or when its first item has waited long enough.
 //!
-//! There is one open batch for a target. What a call says once for all its items - method, path, authority, headers - must be
-//! what each item would have said: an item that would say something else closes the open batch and begins the next one.
+//! Each target has one open batch. The parts that the call carries once for all items - method, path, authority, headers - must be the same for
+//! each item. An item that needs others closes the open batch and begins the next one.
 
 use std::time::Duration;
 
@@ -11,39 +11,39 @@ use crate::rewrite::items::Format;
 /// When a batch is complete.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Settings {
-    /// It has so many items.
+    /// The most items in a batch.
     pub max_items: usize,
-    /// Another item would make its body longer than so many bytes. A single item may be longer: it goes alone.
+    /// The most bytes of a batch's body. A single item may be longer; it is sent alone.
     pub max_bytes: usize,
-    /// Its first item has waited so long.
+    /// The longest that the first item of a batch waits.
     pub max_delay: Duration,
-    /// How its items are put together.
+    /// The format that joins the items.
     pub format: Format,
 }
 
-/// One item of a batch.
+/// An item of a batch.
 pub trait Item {
-    /// The bytes of its JSON.
+    /// The length of its JSON in bytes.
     fn size(&self) -> usize;
 }
 
-/// Items that go as one call.
+/// Items that are sent in one call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch<T> {
-    /// What the call says once for all of them.
+    /// The request line and headers, which the call carries once for all items.
     pub line: Pairs,
-    /// The items, in the order in which they came; at least one.
+    /// The items, in the order of their arrival. There is at least one.
     pub items: Vec<T>,
     bytes: usize,
     due: Duration,
 }
 
-/// What fits into a batch until it is full: one of the two is enough for that.
+/// What the open batch has room for. It is full once either number is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Room {
-    /// So many items.
+    /// The number of items.
     pub items: usize,
-    /// So many bytes, those between and around items included.
+    /// The number of bytes, including those between and around the items.
     pub bytes: usize,
 }
 
@@ -57,19 +57,19 @@ pub struct Collector<T> {
 /// The batches that an item completes.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Completed<T> {
-    /// The one that was open before, which the item does not fit into.
+    /// The batch that was open before, if the item does not fit into it.
     pub before: Option<Batch<T>>,
-    /// The one that the item makes full.
+    /// The batch that the item fills.
     pub full: Option<Batch<T>>,
 }
 
 impl<T: Item> Collector<T> {
-    /// A collector of nothing yet.
+    /// Creates a collector without items.
     pub fn new(settings: Settings) -> Self {
         Self { settings, open: None }
     }
 
-    /// How items are put together.
+    /// The format that joins the items.
     pub fn format(&self) -> Format {
         self.settings.format
     }
@@ -81,7 +81,7 @@ impl<T: Item> Collector<T> {
         Room { items: self.settings.max_items.saturating_sub(items), bytes: self.settings.max_bytes.saturating_sub(taken) }
     }
 
-    /// Adds an item, at the time `now` of a clock that does not go back. `line` is what its call has to say.
+    /// Adds an item. `now` is any monotonic clock. `line` is the request line and headers of the call that the item needs.
     pub fn add(&mut self, line: Pairs, item: T, now: Duration) -> Completed<T> {
         let settings = self.settings;
         let fits = |open: &Batch<T>| {
@@ -98,12 +98,12 @@ impl<T: Item> Collector<T> {
         Completed { before, full: if is_full { self.open.take() } else { None } }
     }
 
-    /// When the open batch has waited long enough; none when there is none.
+    /// When the open batch has waited long enough. `None` if there is no open batch.
     pub fn due(&self) -> Option<Duration> {
         self.open.as_ref().map(|open| open.due)
     }
 
-    /// Closes the open batch as it is.
+    /// Closes and returns the open batch, complete or not.
     pub fn close(&mut self) -> Option<Batch<T>> {
         self.open.take()
     }
@@ -219,7 +219,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every item is in exactly one batch, in order; no batch has too many items or, unless it has one only, bytes.
+        /// Every item is in exactly one batch, in order. No batch has too many items, or too many bytes unless it has one item.
         #[test]
         fn batches_keep_their_bounds_and_lose_nothing(
             max_items in 1_usize..6,

@@ -1,41 +1,41 @@
-//! Why attempts fail.
+//! The causes of failed attempts.
 
 use std::borrow::Cow;
 
 use crate::http::grpc;
 
-/// What happened to an attempt. The only list of causes: a host that refuses a call gives one, an attempt ends with one, and from it follow the
-/// statistic ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the reason for which a copy is dropped ([`Outcome::drop_reason`]).
+/// How an attempt ended. This is the only list of causes: a refused host call gives one, and each attempt ends with one. The metric
+/// ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the drop reason ([`Outcome::drop_reason`]) follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The target responded with this status.
     Status(u16),
     /// The target responded with this gRPC status.
     Grpc(u32),
-    /// The target responded with something that is no status.
+    /// The target responded with an invalid `:status`.
     InvalidStatus,
-    /// The time was up.
+    /// The attempt timed out.
     Timeout,
-    /// The connection broke, or what came was no HTTP, or was too long.
+    /// The connection broke, or the response was not HTTP or was too long.
     Reset,
-    /// No connection came about.
+    /// No connection could be made.
     ConnectFailure,
-    /// No host of the cluster could be used, or its own thresholds were reached.
+    /// No host of the cluster was healthy, or a threshold of the cluster was reached.
     NoHealthyUpstream,
-    /// There is no such cluster.
+    /// Envoy has no such cluster.
     UnknownCluster,
-    /// The request has more headers than Envoy takes.
+    /// The request has more headers than Envoy accepts.
     HeadersTooLarge,
-    /// There is no room for it within the limits; Envoy is not asked.
+    /// A limit leaves no room for the call. Envoy was not called.
     NoRoom,
-    /// Its path would lead elsewhere than the configuration says; Envoy is not asked.
+    /// A value in the path could lead to another path than the configured one. Envoy was not called.
     UnsafePath,
     /// The host returned a status that it does not document.
     HostError,
 }
 
 impl Cause {
-    /// The status of the target's response, if there was one; that of HTTP which a gRPC status stands for.
+    /// The status of the target's response. A gRPC status becomes the HTTP status that it corresponds to. `None` if there was no response.
     pub fn status(self) -> Option<u16> {
         match self {
             Self::Status(status) => Some(status),
@@ -44,7 +44,7 @@ impl Cause {
         }
     }
 
-    /// What it counts as, where it is a failure.
+    /// The failure class under which metrics count this cause, if it is a failure.
     pub fn failure(self) -> FailureClass {
         match self {
             Self::Status(_) | Self::Grpc(_) => match self.status() {
@@ -63,7 +63,7 @@ impl Cause {
         }
     }
 
-    /// The word for it in logs.
+    /// The word in logs.
     pub fn label(self) -> Cow<'static, str> {
         match self {
             Self::Status(status) => format!("status_{status}").into(),
@@ -82,20 +82,20 @@ impl Cause {
     }
 }
 
-/// Why an attempt failed, as far as it matters to whoever has to mend it. Log lines are more precise.
+/// The class of a failure, as metrics count it. Log lines are more precise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FailureClass {
-    /// The target responded with 4xx.
+    /// The target responded with a 4xx status.
     Status4xx,
-    /// The target responded with 5xx.
+    /// The target responded with a 5xx status.
     Status5xx,
-    /// The target responded with another status that is no success, or with none.
+    /// The target responded with another status that is not a success, or with an invalid one.
     StatusOther,
-    /// The time was up.
+    /// The attempt timed out.
     Timeout,
     /// The connection broke.
     Reset,
-    /// No connection came about.
+    /// No connection could be made.
     ConnectFailure,
     /// Envoy refused the call: a threshold of the cluster is reached, or the cluster has no healthy host. Envoy does not tell which.
     OverflowOrNoHost,
@@ -104,7 +104,7 @@ pub enum FailureClass {
 }
 
 impl FailureClass {
-    /// All of them.
+    /// All classes.
     pub const ALL: [Self; 8] = [
         Self::Status4xx,
         Self::Status5xx,
@@ -116,7 +116,7 @@ impl FailureClass {
         Self::NotSent,
     ];
 
-    /// The cause as it stands in names.
+    /// The name of the class in metrics.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Status4xx => "status_4xx",

@@ -1,4 +1,4 @@
-//! Why copies are dropped. A new reason is added here; its statistic and its log line follow from its name.
+//! The reasons for which copies are dropped. To add a reason, add it here: its metric and its log line follow from its name.
 
 use crate::json::Unread;
 use crate::rewrite::shape::Unfit;
@@ -6,46 +6,46 @@ use crate::rewrite::shape::Unfit;
 /// Why a matched request was not delivered.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DropReason {
-    /// Its body is longer than `limits.max_body_bytes`.
+    /// The body is longer than `limits.max_body_bytes`.
     BodyTooLarge,
-    /// The client left before it was complete.
+    /// The client left before the request was complete.
     Truncated,
-    /// The target's queue had no place.
+    /// The target's queue was full.
     QueueFull,
-    /// The worker's bytes were used up.
+    /// The worker's byte budget was used up.
     BufferFull,
-    /// The last attempt failed in a way that might have passed.
+    /// The last attempt failed with a retryable cause.
     RetriesExhausted,
-    /// An attempt failed for good.
+    /// An attempt failed with a cause that is not retryable.
     NotRetryable,
-    /// It got older than `retry.expire_after`.
+    /// The request got older than `retry.expire_after`.
     Expired,
-    /// Envoy knows no such cluster.
+    /// Envoy has no such cluster.
     UnknownCluster,
     /// The target's circuit breaker was open.
     CircuitOpen,
-    /// The target's rate was used up.
+    /// The target's rate limit was exhausted.
     RateLimited,
-    /// The filter that held it went away.
+    /// The filter that held the request shut down.
     Shutdown,
-    /// The primary gave no response of the kind that the target waits for.
+    /// The primary did not respond with a status that the target waits for.
     PrimaryFailed,
-    /// Its body is no JSON, and has to be read.
+    /// The body must be read, and is not JSON.
     BodyNotJson,
     /// It is a gRPC request with more than one message.
     GrpcStream,
-    /// It was answered, by Envoy or by the primary, before its body was complete.
+    /// The primary or Envoy responded before the body was complete.
     AnsweredEarly,
-    /// An attempt failed in a way that might have passed, and the target's retry budget was used up.
+    /// An attempt failed with a retryable cause, and the target's retry budget was used up.
     RetryBudget,
-    /// It takes more work than `limits.max_work_bytes`.
+    /// The request takes more work than `limits.max_work_bytes`.
     WorkLimit,
-    /// The path that its target asks for would lead elsewhere.
+    /// A value in the path could lead to another path than the configured one.
     UnsafePath,
 }
 
 impl DropReason {
-    /// The reason as it stands in names and logs.
+    /// The name of the reason in metrics and logs.
     pub const fn name(self) -> &'static str {
         match self {
             Self::BodyTooLarge => "body_too_large",
@@ -80,7 +80,7 @@ impl From<Unread> for DropReason {
 }
 
 impl DropReason {
-    /// Why a request is given up without an attempt that cannot be made what its target asks for; none if it fails like an attempt.
+    /// The reason to drop a request that cannot be shaped for its target, without an attempt. `None` if it counts as a failed attempt.
     pub const fn of_unfit(unfit: Unfit) -> Option<Self> {
         match unfit {
             Unfit::BodyNotJson => Some(Self::BodyNotJson),

@@ -1,5 +1,5 @@
-//! The life of a copy once a target wants it: admission, batches, rate, circuit breaker, outcome, retries, dead letters. Small types, each pure:
-//! time and randomness are arguments.
+//! The life of a copy once a target wants it: admission, batches, rate limit, circuit breaker, outcome, retries, dead letters. The types are small
+//! and pure: time and randomness are arguments.
 //!
 //! Uses `rewrite`, `template`, `json` and `http`. Begin with [`outcome`].
 

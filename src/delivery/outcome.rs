@@ -1,4 +1,4 @@
-//! What became of an attempt: the end of a call-out, read as delivered, worth another try, or final.
+//! Outcomes of attempts: judges the end of a call-out as delivered, retryable, or permanent.
 
 use std::time::Duration;
 
@@ -7,49 +7,49 @@ use crate::delivery::drop_reason::DropReason;
 use crate::delivery::retry_condition::RetryOn;
 use crate::http::status::StatusPattern;
 
-/// Envoy starts a timer from the time at which its event loop woke up, so by the clock it may end this much early.
+/// Envoy starts a timer from the time at which its event loop woke up. By the clock, a timer may end this much early.
 const TIMER_SLACK: Duration = Duration::from_millis(20);
 
-/// How a call-out ended, as the host tells it.
+/// How a call-out ended, as the host reports it.
 #[derive(Clone, Copy, Debug)]
 pub enum End<'a> {
     /// A response came.
     Response {
-        /// Its `:status`; none when that is no number.
+        /// The `:status`. `None` if it is not a number.
         status: Option<u16>,
-        /// It carries `x-envoy-upstream-service-time`: Envoy adds that to what a server sent, not to what it made itself.
+        /// True if the response carries `x-envoy-upstream-service-time`. Envoy adds it to responses of an upstream, but not to local replies.
         from_upstream: bool,
-        /// The beginning of its body, or of its `grpc-message`; looked at only when Envoy made the response.
+        /// The beginning of the body, or of `grpc-message`. Read only if Envoy made the response itself.
         text: &'a [u8],
-        /// The `grpc-status` of a response to a gRPC request; none for other requests, and for responses that are not of status 200.
+        /// The `grpc-status` of a response to a gRPC request. `None` for other requests, and for responses with another HTTP status than 200.
         grpc: Option<u32>,
     },
-    /// A callback without headers: Envoy's timer ran out or the connection broke after the response had begun, or the response was
-    /// too long for Envoy to hold.
+    /// A callback without headers: Envoy's timer ran out, or the connection broke after the response had begun, or the response was too long for
+    /// Envoy to buffer.
     NoResponse {
-        /// From the start of the attempt until now.
+        /// The time since the start of the attempt.
         elapsed: Duration,
-        /// What the attempt was given.
+        /// The timeout of the attempt.
         timeout: Duration,
     },
     /// No call was made.
     NotSent(Cause),
 }
 
-/// What became of an attempt.
+/// How an attempt ended, and what that means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Outcome {
-    /// What it means for the delivery.
+    /// The consequence for the delivery.
     pub verdict: Verdict,
     /// What happened.
     pub cause: Cause,
 }
 
 impl Outcome {
-    /// Something that the host does not document.
+    /// The outcome of a status that the host does not document.
     pub const HOST_ERROR: Self = Self { verdict: Verdict::Permanent, cause: Cause::HostError };
 
-    /// Why its delivery is given up, if this was the last attempt, and failed.
+    /// The drop reason of a delivery whose last attempt failed like this.
     pub fn drop_reason(self) -> DropReason {
         match (self.verdict, self.cause) {
             (Verdict::Retryable, _) => DropReason::RetriesExhausted,
@@ -59,18 +59,18 @@ impl Outcome {
     }
 }
 
-/// What an outcome means for its delivery.
+/// The consequence of an outcome for the delivery.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It is done.
+    /// The delivery is done.
     Delivered,
     /// Another attempt may succeed.
     Retryable,
-    /// No further attempt would.
+    /// Another attempt would fail, too.
     Permanent,
 }
 
-/// What a target's responses mean.
+/// How a target's responses are judged.
 #[derive(Clone, Debug)]
 pub struct Policy {
     success: Vec<StatusPattern>,
@@ -79,18 +79,18 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// Responses with one of the statuses of `success` count as delivered; the failures of `retry_on` may pass; for the circuit breaker, responses
-    /// with one of the statuses of `failures` say that the target fails.
+    /// Creates a policy. Responses with a status in `success` count as delivered. Failures in `retry_on` are retryable. For the circuit breaker,
+    /// responses with a status in `failures` count as failures of the target.
     pub fn new(success: Vec<StatusPattern>, retry_on: Vec<RetryOn>, failures: Vec<StatusPattern>) -> Self {
         Self { success, retry_on, failures }
     }
 
-    /// Whether the target failed, for its circuit breaker: by its status, or by not responding. None when the attempt says nothing about the
-    /// target. What counts as delivered is no failure, whatever its status.
+    /// Whether the target failed, for its circuit breaker: by its status, or because it did not respond. `None` if the outcome says nothing about
+    /// the target. A delivered attempt is never a failure, whatever its status.
     pub fn target_failed(&self, outcome: Outcome) -> Option<bool> {
         match (outcome.verdict, outcome.cause) {
             (Verdict::Delivered, _) => Some(false),
-            // A status that does not exist is as good as none.
+            // A status outside of 100 to 599 counts as no response.
             (_, cause @ (Cause::Status(_) | Cause::Grpc(_))) => cause
                 .status()
                 .map(|status| !(100..600).contains(&status) || self.failures.iter().any(|pattern| pattern.covers(status))),
@@ -101,8 +101,7 @@ impl Policy {
         }
     }
 
-    /// Reads the end of a call-out. A response that Envoy made in place of the target never counts as delivered, whatever its
-    /// status.
+    /// Judges the end of a call-out. A local reply of Envoy never counts as delivered, whatever its status.
     pub fn judge(&self, end: End<'_>) -> Outcome {
         let cause = match end {
             End::Response { status: None, .. } => Cause::InvalidStatus,
@@ -132,13 +131,13 @@ impl Policy {
     }
 }
 
-/// True for statuses with which Envoy responds in place of a target.
+/// True for the statuses of Envoy's local replies.
 pub fn may_be_made_by_envoy(status: u16) -> bool {
     matches!(status, 502..=504)
 }
 
-/// What a response of Envoy's own stands for: 504 for a timeout, 503 for no or a broken connection, 502 for a response that was
-/// no HTTP (`source/common/router/router.cc`). Its body names the reset.
+/// The cause that a local reply of Envoy stands for: 504 for a timeout, 503 for no connection or a broken one, 502 for a response that was not HTTP
+/// (`source/common/router/router.cc`). Its body names the reset.
 fn made_by_envoy(status: u16, from_upstream: bool, text: &[u8]) -> Option<Cause> {
     if from_upstream || !may_be_made_by_envoy(status) {
         return None;

@@ -1,24 +1,24 @@
-//! A token bucket: so many a second on the average, and so many at once after a calm.
+//! A token bucket: limits the average rate per second, and the burst after a quiet time.
 
 use std::time::Duration;
 
-/// A bucket that starts full.
+/// A token bucket. It starts full.
 #[derive(Clone, Debug)]
 pub struct TokenBucket {
     per_second: f64,
     burst: f64,
     tokens: f64,
-    /// When the tokens were last counted; none: never.
+    /// When the tokens were last counted. `None` if they never were.
     counted: Option<Duration>,
 }
 
 impl TokenBucket {
-    /// Fills at `per_second`, up to `burst`.
+    /// Creates a bucket that gains `per_second` tokens a second, up to `burst`.
     pub fn new(per_second: f64, burst: f64) -> Self {
         Self { per_second, burst, tokens: burst, counted: None }
     }
 
-    /// Takes a token if there is one, at the time `now` of a clock that does not go back.
+    /// Takes a token. Returns false if there is none. `now` is any monotonic clock.
     pub fn take(&mut self, now: Duration) -> bool {
         let passed = now.saturating_sub(self.counted.unwrap_or(now));
         self.counted = Some(now);

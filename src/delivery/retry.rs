@@ -1,4 +1,4 @@
-//! Whether and when a failed delivery is attempted again.
+//! Decides whether and when a failed delivery is retried.
 
 use std::time::{Duration, SystemTime};
 
@@ -6,42 +6,41 @@ use crate::delivery::backoff::Backoff;
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::retry_budget::RetryBudget;
 
-/// When a target's deliveries are attempted again.
+/// The retry settings of a target.
 #[derive(Clone, Debug)]
 pub struct RetryPolicy {
-    /// Attempts, the first included.
+    /// The most attempts, including the first.
     pub max_attempts: u32,
-    /// How long to wait in between.
+    /// The back-off between attempts.
     pub backoff: Backoff,
-    /// How many retries the target's traffic may carry.
+    /// The retry budget of the target.
     pub budget: RetryBudget,
-    /// A Retry-After of a 429 or 503 is obeyed.
+    /// True if a Retry-After header of a 429 or 503 response lengthens the back-off.
     pub obey_retry_after: bool,
-    /// A delivery older than this is given up.
+    /// The age at which a delivery is given up.
     pub expire_after: Duration,
 }
 
-/// A delivery whose attempt failed in a way that may pass.
+/// A delivery whose attempt failed with a retryable cause.
 #[derive(Clone, Copy, Debug)]
 pub struct Failed {
-    /// The attempt that failed, from 1.
+    /// The number of the failed attempt, from 1.
     pub attempt: u32,
-    /// How long ago the request was complete.
+    /// The time since the request was complete.
     pub age: Duration,
-    /// What the target asked for.
+    /// The delay that the target asked for in Retry-After.
     pub retry_after: Option<Duration>,
     /// 64 random bits.
     pub random: u64,
-    /// There is a place where it can wait.
+    /// True if the queue has a place for the delivery to wait in.
     pub has_place: bool,
 }
 
 impl RetryPolicy {
-    /// How long to wait before the next attempt, at the time `now` of a clock that does not go back. A retry that is allowed is
-    /// counted against the budget.
+    /// Returns the delay before the next attempt. `now` is any monotonic clock. Counts an allowed retry in the budget.
     ///
     /// # Errors
-    /// Why the delivery is given up.
+    /// Returns the drop reason if there is no next attempt.
     pub fn next(&mut self, failed: Failed, now: Duration) -> Result<Duration, DropReason> {
         if failed.attempt >= self.max_attempts {
             return Err(DropReason::RetriesExhausted);
@@ -55,7 +54,7 @@ impl RetryPolicy {
         if !failed.has_place {
             return Err(DropReason::QueueFull);
         }
-        // A retry that the budget does not allow would not be allowed a moment later either, while the outage lasts.
+        // A delivery that the budget denies is dropped at once: while the outage lasts, the budget would deny it a moment later, too.
         if self.budget.allow_retry(now) {
             Ok(delay)
         } else {
@@ -64,7 +63,7 @@ impl RetryPolicy {
     }
 }
 
-/// Reads a Retry-After: seconds, or an HTTP date against the wall clock (RFC 9110, 10.2.3).
+/// Parses a Retry-After header: seconds, or an HTTP date relative to the wall clock (RFC 9110, 10.2.3). Returns `None` if it is neither.
 pub fn parse_retry_after(value: &[u8], wall_clock: Duration) -> Option<Duration> {
     let text = std::str::from_utf8(value).ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {

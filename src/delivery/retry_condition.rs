@@ -1,25 +1,25 @@
-//! Which failures may pass by themselves: the conditions of `retry.on`. A new condition is added here.
+//! The conditions of `retry.on`: which failures are retryable. A new condition is added here.
 
 use crate::delivery::cause::Cause;
 use crate::http::status::StatusPattern;
 
-/// A failure after which another attempt may succeed.
+/// A failure that is retryable.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RetryOn {
-    /// A response of this status.
+    /// A response with this status.
     Status(StatusPattern),
     /// The connection broke.
     Reset,
-    /// The time was up.
+    /// The attempt timed out.
     Timeout,
-    /// No connection came about.
+    /// No connection could be made.
     ConnectFailure,
-    /// No host could be used.
+    /// No host of the cluster was healthy, or a threshold of the cluster was reached.
     NoHealthyUpstream,
 }
 
 impl RetryOn {
-    /// All that passes by itself as a rule.
+    /// The default conditions: failures that usually pass by themselves.
     pub fn defaults() -> Vec<Self> {
         let server_errors = Self::Status(StatusPattern::class(5));
         let too_many_requests = Self::Status(StatusPattern::one(429));

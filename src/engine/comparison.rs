@@ -1,4 +1,4 @@
-//! Two responses to one request, brought together once both are there, whichever comes first.
+//! Pairs the responses of the primary and a target to one request. Either of them may arrive first.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -9,42 +9,42 @@ use uuid::Uuid;
 use crate::compare::{Response, Unavailable};
 use crate::delivery::admission::Reservation;
 
-/// One target's comparison for one request; a clone is the same one.
+/// One target's comparison for one request. Clones share the same state.
 #[derive(Clone)]
 pub(super) struct Comparison {
     target: usize,
     slot: Rc<RefCell<Slot>>,
 }
 
-/// What is there so far.
+/// The responses received so far.
 enum Slot {
     Nothing,
     Primary(Rc<Reply>),
     Target(Reply, Subject),
-    /// It is done.
+    /// The pair was handed out.
     Done,
 }
 
-/// One response, or the end without one.
+/// One response, or the information that there was none.
 pub(super) struct Reply {
-    /// None when there was no response.
+    /// `None` if there was no response.
     pub(super) status: Option<u16>,
     pub(super) content_type: Vec<u8>,
     pub(super) content_encoding: Vec<u8>,
     pub(super) body: Result<Vec<u8>, Unavailable>,
     pub(super) elapsed: Duration,
-    /// Bytes taken from the worker's budget for its body.
+    /// The bytes reserved in the worker's budget for the body.
     pub(super) reservation: Option<Reservation>,
 }
 
-/// What a line about it names.
+/// The IDs that a log line about the comparison names.
 #[derive(Clone)]
 pub(super) struct Subject {
     pub(super) delivery_id: Uuid,
     pub(super) correlation_id: Rc<str>,
 }
 
-/// Two responses to one request, which are both there.
+/// The two responses to one request, both received.
 pub(super) struct Pair {
     pub(super) target: usize,
     pub(super) primary: Rc<Reply>,
@@ -57,12 +57,12 @@ impl Comparison {
         Self { target, slot: Rc::new(RefCell::new(Slot::Nothing)) }
     }
 
-    /// That of a target among several, if it has one.
+    /// Returns the comparison of the given target, or `None` if its response is not compared.
     pub(super) fn of(comparisons: &[Self], target: usize) -> Option<Self> {
         comparisons.iter().find(|comparison| comparison.target == target).cloned()
     }
 
-    /// The primary has responded, or never will. Gives the pair if the target's response is there.
+    /// Records the primary's response, or that there is none. Returns the pair if the target's response was recorded before.
     pub(super) fn primary_ended(&self, primary: &Rc<Reply>) -> Option<Pair> {
         match self.replace(Slot::Primary(Rc::clone(primary))) {
             Slot::Target(mirrored, subject) => {
@@ -77,7 +77,7 @@ impl Comparison {
         }
     }
 
-    /// The target has responded, or never will. Gives the pair if the primary's response is there.
+    /// Records the target's response, or that there is none. Returns the pair if the primary's response was recorded before.
     pub(super) fn target_ended(&self, mirrored: Reply, subject: Subject) -> Option<Pair> {
         match self.replace(Slot::Done) {
             Slot::Primary(primary) => Some(Pair { target: self.target, primary, mirrored, subject }),
@@ -89,14 +89,14 @@ impl Comparison {
         }
     }
 
-    /// Puts something in, and takes out what was there.
+    /// Stores the next state and returns the previous one.
     fn replace(&self, next: Slot) -> Slot {
         self.slot.try_borrow_mut().map_or(Slot::Done, |mut slot| std::mem::replace(&mut *slot, next))
     }
 }
 
 impl Reply {
-    /// No response.
+    /// The absence of a response.
     pub(super) fn none() -> Self {
         Self {
             status: None,
@@ -118,7 +118,7 @@ impl Reply {
     }
 }
 
-/// The value of a header, if it was sent.
+/// The value of a header, or `None` if the response has no such header.
 fn sent(value: &[u8]) -> Option<&[u8]> {
     (!value.is_empty()).then_some(value)
 }

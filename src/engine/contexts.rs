@@ -1,5 +1,7 @@
-//! The contexts of one VM. Envoy calls from one thread, and never from inside a host call that we make, so the state is never
-//! borrowed twice; if it ever were, the second call would be counted as unexpected, and do nothing.
+//! The contexts of one VM.
+//!
+//! Envoy calls the module from one thread, and never from inside one of the module's own host calls. The state is therefore never borrowed twice.
+//! If it ever were, the second call would be counted as unexpected and do nothing.
 
 use std::rc::Rc;
 
@@ -13,10 +15,11 @@ use super::unexpected::Unexpected;
 use super::worker::Worker;
 use crate::delivery::drop_reason::DropReason;
 
-/// How many requests are given up at most before the next one is looked at: what they take must not hold the worker for long.
+/// The most requests given up at once to free bytes for a new one. The bound keeps one callback from blocking the worker for long.
 const RELIEVED_AT_ONCE: usize = 32;
 
-/// Roots hold a configuration and what is under way for it; streams hold a request that is not complete.
+/// All root and stream contexts of one VM. A root holds a configuration and everything in flight under it. A stream holds a request that is not
+/// complete.
 pub struct Engine<H> {
     worker: Rc<Worker<H>>,
     roots: FxHashMap<u32, Root<H>>,
@@ -24,12 +27,12 @@ pub struct Engine<H> {
 }
 
 impl<H: Host> Engine<H> {
-    /// A VM without contexts.
+    /// Creates a VM without contexts.
     pub fn new(worker: Rc<Worker<H>>) -> Self {
         Self { worker, roots: FxHashMap::default(), streams: FxHashMap::default() }
     }
 
-    /// A context begins: a root, whose parent is 0, or a stream of one.
+    /// Creates a context: a root if `parent` is 0, otherwise a stream of that root.
     pub fn create(&mut self, context: u32, parent: u32) {
         let is_known = self.roots.contains_key(&context) || self.streams.contains_key(&context);
         if is_known {
@@ -41,12 +44,12 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// A root gets a configuration of so many bytes; false if it is refused.
+    /// Configures a root with a configuration of `size` bytes. Returns false if the root refuses the configuration.
     pub fn configure(&mut self, root: u32, size: usize) -> bool {
         self.roots.get_mut(&root).is_some_and(|root| root.configure(size))
     }
 
-    /// The headers of a stream's request have come.
+    /// Handles the request headers of a stream.
     pub fn request_headers(&mut self, context: u32, end_of_stream: bool) {
         let next = self.advance(context, |stream, mirror| stream.headers(mirror, end_of_stream));
         if let Next::Incomplete = next {
@@ -54,7 +57,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// A chunk of so many bytes of the request has come.
+    /// Handles a chunk of `size` bytes of the request body.
     pub fn request_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
         let next = self.advance(context, |stream, mirror| stream.body(mirror, size, end_of_stream));
         if let (Next::GoOn, false) = (next, end_of_stream) {
@@ -62,7 +65,7 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// Gives up the oldest of the requests that are not complete, as long as all of them take too much. Never the one at hand.
+    /// Gives up the oldest incomplete requests while all of them together take too many bytes. Never gives up the request of `context`.
     fn relieve(&mut self, context: u32, is_new: bool) {
         let Self { roots, streams, .. } = self;
         let parent = streams.get(&context).map(|(parent, _)| *parent);
@@ -90,27 +93,27 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// The trailers of the request have come, and with them its end.
+    /// Handles the request trailers, which complete the request.
     pub fn request_trailers(&mut self, context: u32) {
         self.advance(context, Stream::complete);
     }
 
-    /// The headers of the primary's response have come.
+    /// Handles the headers of the primary's response.
     pub fn response_headers(&mut self, context: u32, end_of_stream: bool) {
         self.advance(context, |stream, mirror| stream.response_headers(mirror, end_of_stream));
     }
 
-    /// A chunk of so many bytes of the primary's response has come.
+    /// Handles a chunk of `size` bytes of the body of the primary's response.
     pub fn response_body(&mut self, context: u32, size: usize, end_of_stream: bool) {
         self.advance(context, |stream, mirror| stream.response_body(mirror, size, end_of_stream));
     }
 
-    /// The trailers of the primary's response have come.
+    /// Handles the trailers of the primary's response.
     pub fn response_trailers(&mut self, context: u32) {
         self.advance(context, |stream, mirror| stream.response_trailers(&mirror.common.worker));
     }
 
-    /// Lets a stream take a step; forgets it unless it says that it goes on.
+    /// Runs a step of a stream. Removes the stream unless the step says that it goes on.
     fn advance(&mut self, context: u32, step: impl FnOnce(&mut Stream, &mut Mirror<H>) -> Next) -> Next {
         let Some((parent, stream)) = self.streams.get_mut(&context) else {
             return Next::Forget;
@@ -130,7 +133,7 @@ impl<H: Host> Engine<H> {
         next
     }
 
-    /// A call-out of a root has ended: with so many headers, 0 if there was no response, and a body of so many bytes.
+    /// Handles the end of a root's call-out. `headers` is the number of response headers, 0 if there was no response. `body_size` is in bytes.
     pub fn call_ended(&mut self, root: u32, token: u32, headers: u32, body_size: usize) {
         let Some(mirroring) = self.roots.get_mut(&root) else {
             return;
@@ -139,7 +142,7 @@ impl<H: Host> Engine<H> {
         self.end_if_drained(root);
     }
 
-    /// The time for which a root asked has come.
+    /// Handles a tick of a root.
     pub fn tick(&mut self, root: u32) {
         if let Some(mirror) = self.roots.get_mut(&root).and_then(Root::mirror) {
             mirror.begin();
@@ -148,7 +151,7 @@ impl<H: Host> Engine<H> {
         self.end_if_drained(root);
     }
 
-    /// Lets go of a root that has told Envoy it was not done, and is done now.
+    /// Removes a root that told Envoy earlier that it was not done, and is done now.
     fn end_if_drained(&mut self, root: u32) {
         if self.roots.get(&root).is_some_and(Root::has_drained) {
             self.remove(root);
@@ -164,8 +167,8 @@ impl<H: Host> Engine<H> {
         }
     }
 
-    /// A stream is over, or a root is asked whether it is done. Nothing is heard of either after that, except that a root which
-    /// is not done stays until its last response came.
+    /// Ends a stream, or asks a root whether it is done. Envoy does not call the context again after that, with one exception: a root that returns
+    /// false stays until its last call-out ends.
     pub fn done(&mut self, context: u32) -> bool {
         let Some(root) = self.roots.get_mut(&context) else {
             self.advance(context, Stream::done);

@@ -1,4 +1,4 @@
-//! What is delivered: one request, or a batch of them; and what was given up.
+//! Deliveries: one request or a batch of requests on the way to a target. Also deliveries that were given up.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -15,20 +15,20 @@ use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::{Reading, Terms};
 use crate::template::PrimaryResponse;
 
-/// One call on its way to one target.
+/// One call to one target, over all of its attempts.
 pub(super) struct Delivery {
     pub(super) id: Uuid,
     pub(super) target: usize,
-    /// The attempt that is next, or under way; from 1.
+    /// The number of the next attempt, or of the one in flight. The first is 1.
     pub(super) attempt: u32,
     pub(super) load: Load,
-    /// When its request, or the first of them, was complete.
+    /// When the request was complete; for a batch, when its first request was complete. Monotonic clock.
     pub(super) received: Duration,
-    /// How its latest attempt ended.
+    /// How the latest attempt ended. `None` before the first one ends.
     pub(super) last_outcome: Option<Cause>,
 }
 
-/// What a delivery carries.
+/// The content of a delivery.
 pub(super) enum Load {
     One(One),
     Batch(Batch),
@@ -37,55 +37,55 @@ pub(super) enum Load {
 /// One request.
 pub(super) struct One {
     pub(super) head: Rc<CapturedHead>,
-    /// None once no further attempt needs it: Envoy has its own copy.
+    /// `None` once no further attempt needs the body: Envoy has its own copy.
     pub(super) body: Option<Rc<Vec<u8>>>,
-    /// The primary's response, if it was waited for.
+    /// The primary's response, if the target waits for it.
     pub(super) response: Option<Rc<PrimaryResponse>>,
-    /// What holds the responses to it against each other, if they are compared.
+    /// The comparison of the responses, if they are compared.
     pub(super) comparison: Option<Comparison>,
-    /// Bytes taken from the worker's budget for it.
+    /// The bytes reserved in the worker's budget for the request.
     pub(super) reservation: Reservation,
 }
 
-/// Several requests, or one of them after the batch was given up.
+/// Several requests, or a single one of them after the batch was given up.
 pub(super) struct Batch {
-    /// What the call says once for all of them.
+    /// The headers that the call carries once for all items.
     pub(super) line: Rc<Pairs>,
     pub(super) items: Vec<BatchItem>,
 }
 
-/// One request in a batch: all that is left of it.
+/// One request in a batch. Nothing else of the request is kept.
 pub(super) struct BatchItem {
     pub(super) id: Uuid,
     pub(super) correlation_id: Rc<str>,
-    /// Its request's body itself, if that is what is sent.
+    /// The rendered item. Shares the request body if the item is the unchanged body.
     pub(super) json: Rc<Vec<u8>>,
     pub(super) received: Duration,
     pub(super) reservation: Reservation,
 }
 
-/// A request that was given up, before its letter is written.
+/// A request that was given up, and whose dead letter is not written yet.
 pub(super) struct GivenUp {
     pub(super) delivery: Delivery,
     pub(super) attempts: u32,
     pub(super) reason: DropReason,
-    /// When the request was complete, since 1970.
+    /// When the request was complete, as the time since 1970.
     pub(super) received_at: Duration,
-    /// When it was given up, since 1970.
+    /// When the request was given up, as the time since 1970.
     pub(super) at: Duration,
 }
 
-/// What waiting copies take.
+/// The places and bytes that waiting copies take.
 #[derive(Clone, Copy)]
 pub(super) struct Burden {
     pub(super) target: usize,
     pub(super) copies: usize,
-    /// Bytes taken from the worker's budget.
+    /// The bytes reserved in the worker's budget.
     pub(super) bytes: usize,
 }
 
 impl Delivery {
-    /// What it takes while it waits.
+    /// The places and bytes that the delivery takes while it waits.
     pub(super) fn burden(&self) -> Burden {
         let bytes = match &self.load {
             Load::One(one) => one.reservation.bytes(),
@@ -94,7 +94,7 @@ impl Delivery {
         Burden { target: self.target, copies: self.weight(), bytes }
     }
 
-    /// The items of a batch; none of a single request.
+    /// The items of a batch. Empty for a single request.
     pub(super) fn items(&self) -> &[BatchItem] {
         match &self.load {
             Load::One(_) => &[],
@@ -102,7 +102,7 @@ impl Delivery {
         }
     }
 
-    /// The correlation id of a single request; empty for a batch, which has many.
+    /// The correlation ID of a single request. Empty for a batch, which has one for each item.
     pub(super) fn correlation_id(&self) -> &str {
         match &self.load {
             Load::One(one) => one.head.correlation_id(),
@@ -110,7 +110,7 @@ impl Delivery {
         }
     }
 
-    /// Lets go of what its letter was written from, now that Envoy has a copy of that.
+    /// Drops the contents that the dead letter was written from. Envoy has a copy of the letter by now.
     pub(super) fn forget_contents(&mut self) {
         match &mut self.load {
             Load::One(one) => {
@@ -121,7 +121,7 @@ impl Delivery {
         }
     }
 
-    /// What was taken from the budget for its only request.
+    /// The reservation of the only request in the delivery.
     pub(super) fn reservation(&mut self) -> Option<&mut Reservation> {
         match &mut self.load {
             Load::One(one) => Some(&mut one.reservation),
@@ -129,7 +129,7 @@ impl Delivery {
         }
     }
 
-    /// A single request of which nothing was read yet; none for a batch.
+    /// A new reading of a single request. `None` for a batch.
     pub(super) fn reading(&self, terms: &Terms) -> Option<Reading<'_>> {
         match &self.load {
             Load::One(one) => Some(Reading::new(&one.head, one.body.as_deref().map_or(&[][..], Vec::as_slice), terms)),
@@ -137,7 +137,7 @@ impl Delivery {
         }
     }
 
-    /// Its requests, each by itself.
+    /// Splits the delivery into one delivery for each request.
     pub(super) fn split(self) -> impl Iterator<Item = Self> {
         let Self { id, target, attempt, load, received, last_outcome } = self;
         let (one, batch) = match load {

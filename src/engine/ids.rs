@@ -1,9 +1,9 @@
-//! Ids made of random bytes. The bytes come from outside, a block at a time: one call of the host serves many requests.
+//! IDs made of random bytes. The host supplies the bytes a block at a time, so that one host call serves many requests.
 
 use sha2::{Digest, Sha256};
 use uuid::{Builder, Uuid};
 
-/// Random bytes not used yet.
+/// A block of random bytes, of which the unused ones are left to take.
 #[derive(Debug)]
 pub struct RandomPool {
     bytes: [u8; Self::BLOCK],
@@ -11,17 +11,17 @@ pub struct RandomPool {
 }
 
 impl RandomPool {
-    /// How many bytes are fetched at once.
+    /// The size of a block in bytes.
     pub const BLOCK: usize = 1024;
 
-    /// A pool with one block in it, as `fill` gives it; none when that fails.
+    /// Creates a pool with one block from `fill`. Returns `None` if `fill` fails.
     pub fn filled(fill: impl FnOnce(&mut [u8]) -> bool) -> Option<Self> {
         let mut bytes = [0; Self::BLOCK];
         fill(&mut bytes).then_some(Self { bytes, used: 0 })
     }
 
-    /// Takes `N` bytes, fetching a new block by `fill` when the pool is at its end. When that fails, the next block is made of
-    /// the last one: two deliveries of one id would be one to a target that looks at idempotency keys.
+    /// Takes `N` bytes. Fetches a new block from `fill` when the pool is used up. If `fill` fails, the pool hashes the last block to make the next
+    /// one: an ID must not repeat, because a target that checks idempotency keys would take two deliveries with one ID for the same.
     pub fn take<const N: usize>(&mut self, fill: impl FnOnce(&mut [u8]) -> bool) -> [u8; N] {
         if self.bytes.get(self.used..self.used.saturating_add(N)).is_none() {
             if !fill(&mut self.bytes) {
@@ -43,7 +43,7 @@ impl RandomPool {
     }
 }
 
-/// A random id: UUID version 4.
+/// Makes a random ID (UUID version 4) of 16 random bytes.
 pub fn random_id(random: [u8; 16]) -> Uuid {
     Builder::from_random_bytes(random).into_uuid()
 }
@@ -52,7 +52,7 @@ pub fn random_id(random: [u8; 16]) -> Uuid {
 mod tests {
     use super::*;
 
-    /// Fills blocks with a running number.
+    /// Fills blocks with consecutive numbers.
     fn counting() -> impl FnMut(&mut [u8]) -> bool {
         let mut next = 0_u32;
         move |block| {
@@ -69,7 +69,7 @@ mod tests {
         let mut fill = counting();
         let mut pool = RandomPool::filled(&mut fill).unwrap();
         let taken: Vec<[u8; 12]> = (0..200).map(|_| pool.take(&mut fill)).collect();
-        // 85 takes of 12 fit a block of 1,024; the 4 bytes left over are not given out.
+        // 85 takes of 12 bytes fit into a block of 1,024 bytes; the remaining 4 bytes are not used.
         let expected: Vec<[u8; 12]> = (0..200_u32)
             .map(|take| {
                 let first = take / 85 * 256 + take % 85 * 3;

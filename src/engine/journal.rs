@@ -1,4 +1,4 @@
-//! Writes the log lines: only those that Envoy would print, and only so many.
+//! Writes the log lines. Skips lines below Envoy's log level, and throttles the others.
 
 use std::time::Duration;
 
@@ -14,7 +14,7 @@ use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
 use crate::observe::log_event::{logged_id, Event, LetterEnd, Line, Topic, TARGET};
 
-/// A configuration is in force.
+/// Logs that a configuration is in force.
 pub(super) fn configured(worker: &Worker<impl Host>, targets: usize) {
     if let Some(suppressed) = admitted(worker, Event::Configured) {
         let version = Some(env!("CARGO_PKG_VERSION"));
@@ -22,7 +22,7 @@ pub(super) fn configured(worker: &Worker<impl Host>, targets: usize) {
     }
 }
 
-/// Something happened that never should.
+/// Logs an event that should never happen.
 pub(super) fn unexpected(worker: &Worker<impl Host>, event: Unexpected) {
     if let Some(suppressed) = admitted(worker, Event::Unexpected) {
         print(
@@ -32,31 +32,31 @@ pub(super) fn unexpected(worker: &Worker<impl Host>, event: Unexpected) {
     }
 }
 
-/// A problem of a configuration. These lines are not throttled: a configuration is refused once, and each problem counts.
+/// Logs a problem of a configuration. These lines are not throttled: a configuration is refused once, and each problem counts.
 pub(super) fn rejected(problem: &str) {
     print(Event::ConfigurationRejected.level(), &Line { problem: Some(problem), ..Line::new(Event::ConfigurationRejected) });
 }
 
-/// What a line tells about a delivery.
+/// The facts that a log line states about a delivery.
 #[derive(Clone, Copy)]
 pub(super) struct Report<'a> {
     pub(super) target: &'a str,
     pub(super) delivery_id: Option<Uuid>,
     pub(super) correlation_id: &'a str,
-    /// The items of a batch, which has no correlation id of its own.
+    /// The items of a batch. A batch has no correlation ID of its own.
     pub(super) items: &'a [BatchItem],
-    /// From 1; 0 when none was made.
+    /// The number of the attempt, from 1; 0 if there was no attempt.
     pub(super) attempt: u32,
     pub(super) cause: Option<Cause>,
     pub(super) retry_in: Option<Duration>,
     pub(super) reason: Option<DropReason>,
-    /// What became of its letter; none where there was none.
+    /// What became of the dead letter. `None` if there was no letter.
     pub(super) letter: Option<LetterEnd>,
     pub(super) elapsed: Option<Duration>,
 }
 
 impl<'a> Report<'a> {
-    /// What is known of a target alone.
+    /// A report that names only the target.
     pub(super) fn of(target: &'a str) -> Self {
         Self {
             target,
@@ -72,14 +72,14 @@ impl<'a> Report<'a> {
         }
     }
 
-    /// What is known of a delivery to that target.
+    /// A report on a delivery to the given target.
     pub(super) fn on(target: &'a str, delivery: &'a Delivery) -> Self {
         let (correlation_id, items) = (delivery.correlation_id(), delivery.items());
         Self { delivery_id: Some(delivery.id), correlation_id, items, ..Self::of(target) }
     }
 }
 
-/// Writes a line about a delivery.
+/// Writes a log line about a delivery.
 pub(super) fn write(worker: &Worker<impl Host>, event: Event, report: Report<'_>) {
     let topic = Topic { event, reason: report.reason, letter: report.letter };
     let Some(suppressed) = admitted(worker, topic) else {
@@ -106,7 +106,7 @@ pub(super) fn write(worker: &Worker<impl Host>, event: Event, report: Report<'_>
     print(topic.level(), &line);
 }
 
-/// Two responses differ, or could not be compared.
+/// Logs that two responses differ, or could not be compared.
 pub(super) fn compared(worker: &Worker<impl Host>, target: &str, delivery_id: Uuid, correlation_id: &str, verdict: &Verdict) {
     if let Some(suppressed) = admitted(worker, Event::Compared) {
         let delivery_id = delivery_id.to_string();
@@ -124,7 +124,7 @@ pub(super) fn compared(worker: &Worker<impl Host>, target: &str, delivery_id: Uu
     }
 }
 
-/// A circuit breaker changed its state, because of an attempt that ended like this, if it was one.
+/// Logs a state change of a circuit breaker. `cause` is the outcome of the attempt that caused the change, if an attempt did.
 pub(super) fn breaker(worker: &Worker<impl Host>, target: &str, transition: Transition, cause: Option<Cause>) {
     let (event, reason, open_for) = match transition {
         Transition::Opened(trip, open_for) => (Event::BreakerOpened, Some(trip.label()), Some(open_for)),
@@ -139,14 +139,14 @@ pub(super) fn breaker(worker: &Worker<impl Host>, target: &str, transition: Tran
     }
 }
 
-/// A request was left alone because it is a copy.
+/// Logs that a request is not mirrored because it is itself a copy.
 pub(super) fn loop_stopped(worker: &Worker<impl Host>) {
     if let Some(suppressed) = admitted(worker, Event::LoopStopped) {
         print(Event::LoopStopped.level(), &Line { suppressed, ..Line::new(Event::LoopStopped) });
     }
 }
 
-/// Whether a line would be printed and is not one too many; if so, how many were left out before it.
+/// Returns `None` if the log level or the throttle suppresses the line. Otherwise returns the number of lines suppressed before this one.
 fn admitted(worker: &Worker<impl Host>, topic: impl Into<Topic>) -> Option<u64> {
     let topic = topic.into();
     if !log::log_enabled!(target: TARGET, topic.level()) {

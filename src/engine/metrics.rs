@@ -1,4 +1,4 @@
-//! The metrics of a configuration, by the ids that Envoy gave them.
+//! The metrics of a configuration. Envoy identifies them by number.
 
 use std::rc::Rc;
 
@@ -12,8 +12,8 @@ pub(super) struct TargetMetrics<H> {
     ids: Ids,
 }
 
-/// Which version runs, as a gauge with the version in its name. Each root that serves adds one to it, and takes it back when it is told to end, so that
-/// several versions may run at a time.
+/// A gauge with the version in its name that shows which version runs. Each root that serves requests adds 1 and subtracts it when it drains, so
+/// that several versions may run at a time.
 pub(super) struct BuildInfo<H> {
     worker: Rc<Worker<H>>,
     id: u32,
@@ -30,12 +30,12 @@ impl<H: Host> BuildInfo<H> {
         Ok(Self { worker: Rc::clone(worker), id, is_counted: false })
     }
 
-    /// True when Envoy moves the gauge.
+    /// True if Envoy lets the gauge be changed.
     pub(super) fn can_be_moved(&self) -> bool {
         self.worker.host.increment_metric(self.id, 0)
     }
 
-    /// The root serves, or is told to end.
+    /// Counts the root while it serves, and no longer once it drains.
     pub(super) fn count(&mut self, serves: bool) {
         if self.is_counted != serves {
             self.is_counted = serves;
@@ -45,7 +45,7 @@ impl<H: Host> BuildInfo<H> {
 }
 
 impl<H: Host> TargetMetrics<H> {
-    /// Those of a target. They are defined when the worker first hears of it, so that they are there, at 0, before anything happens.
+    /// Returns the metrics of a target. The first call for a target defines them, so that they exist with value 0 before anything happens.
     pub(super) fn of(worker: &Rc<Worker<H>>, target: &str) -> Result<Self, HostError> {
         let known = worker.defined.try_borrow().ok().and_then(|defined| defined.get(target).copied());
         let ids = match known {
@@ -58,8 +58,7 @@ impl<H: Host> TargetMetrics<H> {
         Ok(Self { worker: Rc::clone(worker), ids })
     }
 
-    /// Moves a counter or gauge, or records a value of a histogram. Gauges that add up over the workers are moved, never
-    /// set.
+    /// Changes a counter or gauge by `amount`, or records `amount` in a histogram. Gauges that add up over all workers are changed, never set.
     pub(super) fn add(&self, metric: Metric, amount: i64) {
         let Some(id) = self.ids.get(metric.index()) else {
             return;
@@ -70,7 +69,7 @@ impl<H: Host> TargetMetrics<H> {
         };
     }
 
-    /// Sets a gauge of which all workers know the one right value.
+    /// Sets a gauge that has the same value in all workers.
     pub(super) fn set(&self, gauge: Metric, value: u64) {
         if let Some(id) = self.ids.get(gauge.index()) {
             self.worker.host.record_metric(*id, value);

@@ -1,6 +1,7 @@
-//! The way of requests, attempts, batches, letters, comparisons and drains, for whoever is a [`Host`](host::Host). Native, and without the ABI.
+//! The engine: takes requests through matching, attempts, batches, dead letters, comparisons and drains. It runs on any [`Host`](host::Host): it is
+//! native code without the ABI.
 //!
-//! Uses all rooms below. Begin with [`contexts`], which a host calls, and `stream`.
+//! The engine uses all other rooms. Begin with [`contexts`], which a host calls, then read `stream`.
 
 mod comparison;
 pub mod contexts;

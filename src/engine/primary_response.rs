@@ -1,4 +1,4 @@
-//! The primary's response: what is copied of it on its way to the client, and how it ended.
+//! The primary's response: what the engine copies of it, and how it ended.
 
 use std::time::Duration;
 
@@ -12,35 +12,35 @@ use crate::http::body_buffer::BodyBuffer;
 use crate::http::grpc;
 use crate::http::headers::HeaderMap;
 
-/// Envoy's response flags that say that a response is missing, cut off, or Envoy's own in the place of one that came too late
+/// Envoy's response flags for a response that is missing, cut off, or a local reply of Envoy in place of one that came too late
 /// (`envoy/stream_info/stream_info.h`, `CoreResponseFlag`): upstream request timeout, local reset, upstream remote reset, upstream connection
 /// failure, upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
 const FAILED: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x1_0000 | 0x8_0000 | 0x40_0000 | 0x80_0000;
 
-/// Response flags that say that the client ended its request before that was complete: its connection closed, what it sent was no HTTP, it reset
-/// its stream.
+/// Response flags for a client that ended its request before it was complete: downstream connection termination, downstream protocol error,
+/// downstream remote reset.
 const CLIENT_LEFT: u64 = 0x4000 | 0x4_0000 | 0x1000_0000;
 
-/// What is copied of a response.
+/// The copied parts of a response.
 pub(super) struct ResponseCopy {
     reads_headers: bool,
     headers: HeaderMap,
-    /// Bytes taken from the worker's budget for the headers.
+    /// The bytes reserved in the worker's budget for the headers.
     headers_reservation: Option<Reservation>,
-    /// None when nobody compares it.
+    /// `None` if no target compares the body.
     body: Option<Result<BodyBuffer, Unavailable>>,
     reservation: Option<Reservation>,
-    /// It is of a gRPC request, and somebody waits for its status.
+    /// True if the request is gRPC and a target needs the status of the response.
     reads_grpc: bool,
     grpc: Option<u32>,
-    /// It came to its end.
+    /// True once the response has ended.
     ended: bool,
-    /// When the request was complete, if the response is compared. A response that ended before that took no time.
+    /// When the request was complete. Set only if the response is compared. If the response ended before that, its elapsed time is zero.
     complete_at: Option<Duration>,
 }
 
 impl ResponseCopy {
-    /// What is needed for those who want a request.
+    /// Begins a copy of what the targets need.
     pub(super) fn begin(wanted: Wanted, is_grpc: bool) -> Self {
         let compared = !wanted.compared.is_empty();
         Self {
@@ -56,12 +56,12 @@ impl ResponseCopy {
         }
     }
 
-    /// The request is no gRPC, and so neither is its response.
+    /// Treats the response as not gRPC, because the request turned out not to be.
     pub(super) fn set_plain(&mut self) {
         self.reads_grpc = false;
     }
 
-    /// The request is complete, and its response is compared: the primary's time runs from here, as the target's does from its call.
+    /// Records that the request is complete. The primary's elapsed time runs from here, as the target's runs from its call.
     pub(super) fn request_complete<H: Host>(&mut self, worker: &Worker<H>) {
         self.complete_at = Some(worker.monotonic());
     }
@@ -70,7 +70,7 @@ impl ResponseCopy {
         self.ended = end_of_stream;
         if self.reads_headers {
             self.headers = mirror.common.worker.response_headers().unwrap_or_default();
-            // Without them nobody could be told what the response was.
+            // The headers are kept even without room: templates and comparisons cannot do without them.
             self.headers_reservation = Some(mirror.common.admission.budget.reserve_anyway(self.headers.size()));
         }
         if self.reads_grpc {
@@ -112,17 +112,17 @@ impl ResponseCopy {
         self.body = Some(Err(failure));
     }
 
-    /// Its headers, if templates read them; `again`: a comparison needs them, too.
+    /// Takes the headers for templates. With `again`, keeps a copy for a comparison.
     pub(super) fn take_headers(&mut self, again: bool) -> HeaderMap {
         if again {
             return self.headers.clone();
         }
-        // Each delivery takes what it holds from the budget itself.
+        // Each delivery reserves the bytes that it holds.
         self.headers_reservation = None;
         std::mem::take(&mut self.headers)
     }
 
-    /// The response, for a comparison; without a status it was none.
+    /// Makes a reply for a comparison. `status` is `None` if there was no response.
     pub(super) fn reply<H: Host>(self, worker: &Worker<H>, status: Option<u16>) -> Reply {
         let header = |name: &'static [u8]| self.headers.get_all(name).next().unwrap_or_default().to_vec();
         Reply {
@@ -137,8 +137,8 @@ impl ResponseCopy {
 }
 
 impl ResponseCopy {
-    /// The status of the response, at the end of its stream; none when there was no response, or not all of it. A status of gRPC counts as the one
-    /// of HTTP that it stands for.
+    /// The status of the response, read at the end of its stream. `None` if there was no response, or only a part of one. A gRPC status counts as
+    /// the HTTP status that it corresponds to.
     pub(super) fn status<H: Host>(&self, worker: &Worker<H>) -> Option<u16> {
         match status(worker)? {
             200 if self.reads_grpc => Some(grpc::http_status(self.grpc.unwrap_or(grpc::UNKNOWN))),
@@ -148,31 +148,31 @@ impl ResponseCopy {
 }
 
 fn status(worker: &Worker<impl Host>) -> Option<u16> {
-    // Without them, it is not known whether the response is a whole one.
+    // Without the flags, it is unknown whether the response is whole.
     let failed = property(worker, "flags")? & FAILED != 0;
     code(worker).filter(|_| !failed)
 }
 
-/// True at the end of a stream whose request is not complete, if that is so because it was answered, by the primary or by Envoy. Otherwise the client
-/// left, or nobody knows.
+/// True if an incomplete request ended because it was answered, by the primary or by Envoy. False if the client left, or if the reason is unknown.
+/// Called at the end of the stream.
 pub(super) fn was_answered_early(worker: &Worker<impl Host>) -> bool {
     property(worker, "flags").is_some_and(|flags| flags & CLIENT_LEFT == 0) && code(worker).is_some()
 }
 
-/// True if the response turned the stream into something that is not HTTP, at the end of the stream.
+/// True if the response switched the stream to a protocol other than HTTP. Called at the end of the stream.
 pub(super) fn has_switched_protocols(worker: &Worker<impl Host>) -> bool {
     code(worker) == Some(SWITCHING_PROTOCOLS)
 }
 
-/// The status with which an upgrade begins.
+/// The status of a response that accepts an upgrade.
 pub(super) const SWITCHING_PROTOCOLS: u16 = 101;
 
-/// The status that the client was given; none when there was none.
+/// The status that the client received. `None` if it received no response.
 fn code(worker: &Worker<impl Host>) -> Option<u16> {
     property(worker, "code").filter(|code| (100..600).contains(code)).and_then(|code| u16::try_from(code).ok())
 }
 
-/// A number that Envoy knows of the response.
+/// A numeric property of the response.
 fn property(worker: &Worker<impl Host>, name: &str) -> Option<u64> {
     let value = worker.property(&["response", name]).ok()?;
     Some(u64::from_le_bytes(value.try_into().ok()?))

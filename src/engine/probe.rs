@@ -1,5 +1,5 @@
-//! Asks for each host call that a configuration needs before it is in force. Envoy refuses those that a `capability_restriction_config` leaves
-//! out; without this, copies would be lost later, and nobody would know why.
+//! Probes the host calls that every configuration needs, before the configuration is in force. Envoy refuses calls that a
+//! `capability_restriction_config` leaves out. Without the probe, copies would be lost later for no visible reason.
 
 use super::host::{Headers, Host, HostError};
 use super::metrics::BuildInfo;
@@ -7,7 +7,7 @@ use super::rejection::CannotRun;
 use super::worker::{Worker, REFUSED, SHORTEST};
 use crate::delivery::cause::Cause;
 
-/// Each host call that every configuration needs and that is refused.
+/// Returns an error for each host call that every configuration needs and that Envoy refuses.
 pub(super) fn missing<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<CannotRun> {
     worker.quietly(|| ask(worker, info))
 }

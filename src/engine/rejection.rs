@@ -5,31 +5,31 @@ use std::fmt::{self, Display, Formatter};
 use super::host::HostError;
 use crate::config::problem::Problem;
 
-/// One reason.
+/// One reason to reject a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Rejection {
     /// The configuration has a problem.
     Invalid(Problem),
-    /// This Envoy cannot run it.
+    /// This Envoy cannot run the configuration.
     CannotRun(CannotRun),
 }
 
-/// What Envoy refuses.
+/// Why this Envoy cannot run a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CannotRun {
-    /// A host call that a `capability_restriction_config` leaves out, and what is impossible without it.
+    /// A `capability_restriction_config` leaves out a host call. `without` says what is impossible without it.
     Refused { call: &'static str, without: &'static str, status: Option<HostError> },
-    /// The metrics of a target cannot be defined.
+    /// Envoy does not define the metrics of a target.
     NoMetrics { target: String, error: HostError },
 }
 
 impl CannotRun {
-    /// A host call that is needed and refused.
+    /// A needed host call that Envoy refuses.
     pub(super) const fn refused(call: &'static str, without: &'static str) -> Self {
         Self::Refused { call, without, status: None }
     }
 
-    /// The same with the status that the call returned.
+    /// A needed host call that Envoy refuses with this status.
     pub(super) const fn refused_with(call: &'static str, without: &'static str, status: HostError) -> Self {
         Self::Refused { call, without, status: Some(status) }
     }

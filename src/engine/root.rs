@@ -1,4 +1,4 @@
-//! A root context: takes a configuration, and stays until all that was begun under it has ended.
+//! A root context: takes a configuration, and stays until everything that began under it has ended.
 
 use std::hash::{Hash, Hasher};
 use std::rc::Rc;
@@ -16,15 +16,15 @@ use super::worker::Worker;
 use crate::config::Config;
 use crate::delivery::admission::Incomplete;
 
-/// A root context: without a mirror until it is configured.
+/// A root context. It has no mirror until it is configured.
 pub(super) struct Root<H> {
     worker: Rc<Worker<H>>,
     pub(super) mirror: Option<Mirror<H>>,
-    /// Its requests that are not complete.
+    /// Its incomplete requests.
     pub(super) incomplete: Incomplete,
     draining: bool,
     info: Option<BuildInfo<H>>,
-    /// Tells the configuration in force from others.
+    /// Identifies the configuration in force.
     digest: u64,
 }
 
@@ -48,10 +48,10 @@ impl<H: Host> Root<H> {
         self.mirror.as_mut()
     }
 
-    /// Takes a configuration; false when it is refused, with a line for each problem.
+    /// Takes a configuration. If it refuses the configuration, it logs each problem and returns false.
     ///
-    /// Envoy makes a root for each configuration. Should it ever give one another configuration, the one in force stays, with all that is under way for
-    /// it; the same one once more changes nothing.
+    /// Envoy makes a root for each configuration. If it ever gives a root another configuration, the root keeps the one in force, with everything
+    /// in flight under it. The same configuration again changes nothing.
     pub(super) fn configure(&mut self, size: usize) -> bool {
         let text = match configuration(&self.worker, size) {
             Ok(text) => text,
@@ -103,14 +103,14 @@ impl<H: Host> Root<H> {
         Ok((Mirror::try_new(worker, config).map_err(|error| vec![error.into()])?, info))
     }
 
-    /// A request comes. Only then is the root counted as one that runs: Envoy tries each configuration in a VM of which nothing more is ever heard.
+    /// Handles a request. Only then does the root count as running: Envoy validates each configuration in a VM that it never uses again.
     pub(super) fn serve(&mut self) {
         if let Some(info) = self.info.as_mut().filter(|_| !self.draining) {
             info.count(true);
         }
     }
 
-    /// A call has ended, with a response or without.
+    /// Handles the end of a call-out, with a response or without.
     pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
         if let Some(mirror) = &mut self.mirror {
             mirror.begin();
@@ -118,7 +118,7 @@ impl<H: Host> Root<H> {
         }
     }
 
-    /// No new request comes; what is under way goes on for a while.
+    /// Begins the drain: no new requests come, and deliveries in flight get some time to end.
     pub(super) fn drain(&mut self) {
         self.draining = true;
         if let Some(info) = &mut self.info {
@@ -130,13 +130,13 @@ impl<H: Host> Root<H> {
         }
     }
 
-    /// True when no new request comes and nothing is under way any more.
+    /// True if the root drains and nothing waits or is in flight.
     pub(super) fn has_drained(&self) -> bool {
         self.draining && self.mirror.as_ref().is_none_or(Mirror::is_idle)
     }
 }
 
-/// The text of a configuration.
+/// The text of the configuration.
 fn configuration(worker: &Worker<impl Host>, size: usize) -> Result<Vec<u8>, CannotRun> {
     let text = worker.quietly(|| worker.buffer(Buffer::PluginConfiguration, size));
     text.map_err(|error| {

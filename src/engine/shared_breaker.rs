@@ -11,20 +11,20 @@ use crate::delivery::breaker::{Admission, Breaker, Outlook, Permit, Record, Samp
 use crate::delivery::cause::Cause;
 use crate::observe::metrics::Metric;
 
-/// One worker's side of a target's circuit breaker; without settings, everything passes.
+/// One worker's side of a target's circuit breaker. Without settings, it lets every attempt pass.
 pub(super) struct SharedBreaker<H> {
     target: String,
     shared: Shared<H>,
     breaker: Option<Breaker>,
-    /// What this worker last knew the gauge to show.
+    /// The state that the gauge shows, as far as this worker knows.
     shown: Option<State>,
     /// The host call that the breaker needs and Envoy refuses.
     refused: Option<&'static str>,
 }
 
 impl<H: Host> SharedBreaker<H> {
-    /// A guard of that target. Workers, and one configuration after the other, share it by the name and the cluster; versions of the filter
-    /// that write another layout do not.
+    /// Joins the target's breaker. Workers, and successive configurations, share it by the names of the target and the cluster. Versions of the
+    /// filter with another layout of the record do not share it.
     pub(super) fn new(
         worker: &Rc<Worker<H>>,
         target: &str,
@@ -45,7 +45,7 @@ impl<H: Host> SharedBreaker<H> {
         guard
     }
 
-    /// The host call that the breaker needs and Envoy refuses.
+    /// The host call that the breaker needs and Envoy refuses. `None` if all calls work.
     pub(super) fn refused(&self) -> Option<&'static str> {
         self.refused
     }
@@ -69,7 +69,7 @@ impl<H: Host> SharedBreaker<H> {
         }
     }
 
-    /// Tells how an attempt ended; `cause` is for the log.
+    /// Tells the breaker how an attempt ended. `cause` is for the log.
     pub(super) fn settle(
         &mut self,
         permit: Permit,
@@ -84,24 +84,24 @@ impl<H: Host> SharedBreaker<H> {
         }
     }
 
-    /// True when both are of the same breaker.
+    /// True if both are sides of the same breaker.
     pub(super) fn shares_with(&self, other: &Self) -> bool {
         self.shared.key == other.shared.key
     }
 
-    /// This worker does not use the breaker any more, which is closed should the target come back.
+    /// Leaves the breaker: this worker does not use it any more. If the target comes back, the breaker begins closed.
     pub(super) fn leave(&mut self) {
         let worker = Rc::clone(&self.shared.worker);
-        // Without a breaker, nothing has asked whether there is shared data.
+        // A target without a breaker has not probed shared data, so this call may be refused.
         worker.quietly(|| Breaker::leave(&mut self.shared));
     }
 
-    /// Shows the target's breaker as closed: nobody shows another one.
+    /// Sets the gauge to closed, because no other configuration sets it for this target.
     pub(super) fn show_closed(&mut self, metrics: &TargetMetrics<H>) {
         self.show(State::Closed, metrics);
     }
 
-    /// True when both are of a target of the same name, perhaps with different clusters.
+    /// True if both are for targets of the same name. Their clusters may differ.
     pub(super) fn has_name_of(&self, other: &Self) -> bool {
         self.target == other.target
     }
@@ -122,8 +122,8 @@ impl<H: Host> SharedBreaker<H> {
         self.show(state, metrics);
     }
 
-    /// The gauge is set by whoever changes the state, and by whoever sees another state than it last saw: should two set it in the wrong
-    /// order, the next attempt puts it right.
+    /// Sets the gauge. The worker that changes the state sets it, and so does any worker that sees another state than it last saw. If two workers
+    /// set it in the wrong order, the next attempt corrects it.
     fn show(&mut self, state: State, metrics: &TargetMetrics<H>) {
         if self.shown != Some(state) {
             self.shown = Some(state);
@@ -139,13 +139,14 @@ struct Shared<H> {
 }
 
 impl<H: Host> Shared<H> {
-    /// Makes the record if there is none. A first write is taken whatever version it names, so two workers that made it by their first outcomes
-    /// could overwrite each other; any later one must name the present version, which this never is.
-    /// Gives the host call that Envoy refuses, if it does.
+    /// Creates the record if there is none. Returns the host call that Envoy refuses, if it refuses one.
+    ///
+    /// Envoy accepts the first write of a key with any version. Two workers that created the record with their first outcomes could therefore
+    /// overwrite each other. Any later write must name the current version, which `u32::MAX` never is.
     fn seed(&self) -> Option<&'static str> {
         let mut room = Record::room();
         match self.worker.set_shared_data(&self.key, Record::default().encode(&mut room), u32::MAX) {
-            // There is a record.
+            // The record exists.
             Ok(()) | Err(CAS_MISMATCH) => {}
             Err(_) => return Some("proxy_set_shared_data"),
         }

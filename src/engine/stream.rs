@@ -1,5 +1,5 @@
-//! One request on its way to the primary: looked at once, copied chunk by chunk, handed to its root when it is complete, or when its
-//! response is known. It is never held back.
+//! One request on its way to the primary. The stream matches it once, copies its body chunk by chunk, and hands it to the root when it is complete
+//! or its response is known. The stream never delays the request.
 
 use std::mem::size_of;
 use std::rc::Rc;
@@ -21,22 +21,22 @@ use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
 use crate::template::PrimaryResponse;
 
-/// Where a request stands.
+/// The state of a request.
 pub(super) enum Stream {
-    /// Nothing of it has been seen.
+    /// No callback has come yet.
     New,
-    /// It asks for an upgrade, and the response will tell what it is.
+    /// The request asks for an upgrade. The response decides whether it is one.
     Upgrading(HeaderMap, Upload),
-    /// Its body is being copied.
+    /// The body is being copied.
     Collecting(Collected),
-    /// It is complete, and somebody waits for its response.
+    /// The request is complete. A target waits for the primary's response.
     AwaitingResponse(Waiting),
 }
 
-/// Whether there is more to see of a stream. One that nobody wants, or that was handed over, is forgotten.
+/// Whether the stream has more to see. A stream that no target wants, or that was handed over, is forgotten.
 pub(super) enum Next {
     GoOn,
-    /// It has begun to be kept.
+    /// The stream begins to hold an incomplete request.
     Incomplete,
     Forget,
 }
@@ -46,16 +46,16 @@ pub(super) struct Collected {
     wanted: Wanted,
     head: CapturedHead,
     body: BodyBuffer,
-    /// How long the body is going to be, if the request says so.
+    /// The length of the body in bytes, if the request states it.
     length: Option<usize>,
     upload: Upload,
     response: ResponseCopy,
 }
 
-/// What waits for the primary's response.
+/// A complete request that waits for the primary's response.
 pub(super) struct Waiting {
     later: Targets,
-    /// The request, and the bytes taken for it; none when only comparisons wait.
+    /// The request and its reservation. `None` if only comparisons wait.
     complete: Option<(Complete, Reservation)>,
     comparisons: Vec<Comparison>,
     response: ResponseCopy,
@@ -89,7 +89,7 @@ impl Stream {
         }
     }
 
-    /// True for a request that is not complete, and for which something is held.
+    /// True if the stream holds an incomplete request.
     pub(super) fn is_incomplete(&self) -> bool {
         matches!(self, Self::Upgrading(..) | Self::Collecting(_))
     }
@@ -97,7 +97,7 @@ impl Stream {
     pub(super) fn body<H: Host>(&mut self, mirror: &mut Mirror<H>, size: usize, end_of_stream: bool) -> Next {
         let collected = match self {
             Self::Collecting(collected) => collected,
-            // Its body is not kept: it may be no body of HTTP.
+            // The body is not kept, because it may not be HTTP.
             Self::Upgrading(..) => return Next::GoOn,
             _ => return out_of_order(&mirror.common.worker),
         };
@@ -108,7 +108,7 @@ impl Stream {
         }
     }
 
-    /// The request is complete. If it ended with trailers, they are left behind: a call-out cannot carry them.
+    /// Completes the request. Trailers are not copied: a call-out cannot carry them.
     pub(super) fn complete<H: Host>(&mut self, mirror: &mut Mirror<H>) -> Next {
         let mut collected = match std::mem::replace(self, Self::New) {
             Self::Collecting(collected) => collected,
@@ -125,7 +125,7 @@ impl Stream {
             match Messages::of(collected.body.bytes()) {
                 Messages::One => {}
                 Messages::Several => return give_up(mirror, collected, DropReason::GrpcStream),
-                // The client chooses the content type; what the body is, it cannot.
+                // The client chooses the content type, but it cannot pass off another body as gRPC.
                 Messages::Foreign | Messages::Incomplete => collected.set_plain(),
             }
         }
@@ -140,7 +140,7 @@ impl Stream {
         }
         let mut reservation = Some(reservation);
         if wanted.later.is_empty() {
-            // Each delivery takes what it holds from the budget itself.
+            // Each delivery reserves the bytes that it holds.
             reservation = None;
         }
         mirror.accept_read(wanted.now, &complete, &reading, &comparisons);
@@ -153,7 +153,7 @@ impl Stream {
         Next::GoOn
     }
 
-    /// The headers of the primary's response.
+    /// Handles the headers of the primary's response.
     pub(super) fn response_headers<H: Host>(&mut self, mirror: &mut Mirror<H>, end_of_stream: bool) -> Next {
         if let Self::Upgrading(..) = self {
             let has_switched = number(mirror.common.worker.response_header(":status")) == Some(SWITCHING_PROTOCOLS);
@@ -164,30 +164,30 @@ impl Stream {
         self.with_response(|response| response.headers(mirror, end_of_stream))
     }
 
-    /// What asked for an upgrade got one, and is left alone; or it was executed like any request, and is copied like any whose response came before
-    /// the end of its body.
+    /// Handles the response to a request that asked for an upgrade. If it was upgraded, it is not mirrored. Otherwise the primary executed it like
+    /// any other request, and it is mirrored like one whose response came before the end of its body.
     fn upgrade_responded<H: Host>(&mut self, mirror: &mut Mirror<H>, has_switched: bool) -> Next {
         let Self::Upgrading(headers, upload) = std::mem::replace(self, Self::New) else {
             return Next::GoOn;
         };
         drop(upload);
-        // Nothing is counted of one that switched.
+        // A request that switched protocols is not counted.
         let begun = if has_switched { Begun::Unwanted } else { begin(mirror, headers, false, false) };
         let Begun::Wanted(mut collected) = begun else {
             return Next::Forget;
         };
-        // What says nothing about its body has none.
+        // A request that states no length has no body.
         collected.length = collected.length.or(Some(0));
         *self = Self::Collecting(collected);
         Next::GoOn
     }
 
-    /// A chunk of the primary's response.
+    /// Handles a chunk of the body of the primary's response.
     pub(super) fn response_body<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) -> Next {
         self.with_response(|response| response.append(mirror, size, end_of_stream))
     }
 
-    /// The trailers of the primary's response.
+    /// Handles the trailers of the primary's response.
     pub(super) fn response_trailers<H: Host>(&mut self, worker: &Worker<H>) -> Next {
         self.with_response(|response| response.trailers(worker))
     }
@@ -199,7 +199,7 @@ impl Stream {
         Next::GoOn
     }
 
-    /// The stream is over.
+    /// Ends the stream.
     pub(super) fn done<H: Host>(&mut self, mirror: &mut Mirror<H>) -> Next {
         if let Self::Upgrading(..) = self {
             self.upgrade_responded(mirror, has_switched_protocols(&mirror.common.worker));
@@ -215,8 +215,8 @@ impl Stream {
         }
     }
 
-    /// The request was answered before its end was seen. Targets that need no body get their copy, and so do all if the body is there: what is
-    /// missing then is only the mark of its end.
+    /// Handles a request that was answered before its end was seen. Targets that need no body get their copy. All targets get one if the body is
+    /// complete: then only the end-of-stream mark is missing.
     fn answered_early<H: Host>(&mut self, mirror: &mut Mirror<H>, mut collected: Collected) -> Next {
         if Messages::of(collected.body.bytes()) == Messages::Foreign {
             collected.set_plain();
@@ -237,7 +237,7 @@ impl Stream {
         Next::Forget
     }
 
-    /// Gives up a request that is not complete.
+    /// Gives up an incomplete request.
     pub(super) fn give_up<H: Host>(&mut self, mirror: &mut Mirror<H>, reason: DropReason) -> Next {
         if let Self::Upgrading(..) = self {
             self.upgrade_responded(mirror, false);
@@ -261,7 +261,7 @@ impl Waiting {
         let Self { later, complete, comparisons, mut response } = self;
         let status = response.status(&mirror.common.worker);
         if let Some((mut complete, reservation)) = complete {
-            // Each delivery takes what it holds from the budget itself.
+            // Each delivery reserves the bytes that it holds.
             drop(reservation);
             complete.response =
                 status.map(|status| Rc::new(PrimaryResponse { status, headers: response.take_headers(!comparisons.is_empty()) }));
@@ -280,14 +280,14 @@ fn give_up<H: Host>(mirror: &mut Mirror<H>, collected: Collected, reason: DropRe
     Next::Forget
 }
 
-/// More of a request comes after its end. What waits for the response goes on to do so.
+/// Handles a callback after the end of a request. A stream that waits for the response keeps waiting.
 fn out_of_order(worker: &Worker<impl Host>) -> Next {
     worker.note(Unexpected::OutOfOrder);
     Next::GoOn
 }
 
 /// What the headers of a request say.
-// It is taken apart at once, so a box would be an allocation for nothing.
+// The value is taken apart at once, so a box would be a wasted allocation.
 #[allow(clippy::large_enum_variant)]
 enum Begun {
     /// No target wants it.
@@ -297,7 +297,8 @@ enum Begun {
     Wanted(Collected),
 }
 
-/// Looks at a request. Only one that `may_upgrade` is taken for an upgrade. One that `is_complete` is not held among those that are not.
+/// Matches a request by its headers. Takes it for an upgrade only if `may_upgrade`. If `is_complete`, its bytes do not count as those of incomplete
+/// requests.
 fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool, is_complete: bool) -> Begun {
     let head = RequestHead::read(&headers, &mirror.common.config.loop_guard);
     if head.tunnels {
@@ -330,7 +331,7 @@ fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool,
     Begun::Wanted(Collected { wanted, head, body: BodyBuffer::default(), length, upload, response })
 }
 
-/// Copies a chunk. With the last one the request is complete.
+/// Copies a chunk of the body. `is_last` says that the request is complete with it.
 fn append<H: Host>(mirror: &mut Mirror<H>, collected: &mut Collected, size: usize, is_last: bool) -> Result<(), DropReason> {
     if size == 0 {
         return Ok(());
@@ -350,7 +351,7 @@ fn append<H: Host>(mirror: &mut Mirror<H>, collected: &mut Collected, size: usiz
     }
     match mirror.common.worker.buffer(Buffer::RequestBody, size) {
         Ok(chunk) if chunk.len() == size => body.push(chunk, more),
-        // A copy with a hole in it is no copy.
+        // A copy that misses a chunk is useless.
         short => {
             if short.is_ok() {
                 mirror.common.worker.note(Unexpected::ShortChunk);

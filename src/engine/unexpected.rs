@@ -1,24 +1,24 @@
-//! What Envoy never does, as far as anybody knows: it is counted and logged, so that it cannot happen in silence.
+//! Events that should never happen. The engine counts and logs them, so that they do not go unnoticed.
 
-/// An event that the code takes for impossible, or that an Envoy with a `capability_restriction_config` may bring about.
+/// An event that should be impossible, or that a `capability_restriction_config` of Envoy may cause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unexpected {
-    /// A host call failed that cannot fail, with this status.
+    /// A host call that cannot fail failed with this status.
     HostCall(&'static str, u32),
-    /// Envoy entered the module from inside one of its own calls. What it told is lost.
+    /// Envoy entered the module from inside a host call. The event that it reported is lost.
     Reentry,
-    /// A context was made twice.
+    /// Envoy created a context twice.
     ContextTwice,
-    /// A context got another configuration while one is in force.
+    /// Envoy gave a root another configuration while one is in force.
     ConfiguredTwice,
-    /// Envoy handed over less of a body than it had told of.
+    /// Envoy handed over less of a body than it had announced.
     ShortChunk,
     /// A callback came that cannot come at this point of a stream.
     OutOfOrder,
 }
 
 impl Unexpected {
-    /// The word for it in logs.
+    /// The name of the event in logs.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::HostCall(call, _) => call,
@@ -30,7 +30,7 @@ impl Unexpected {
         }
     }
 
-    /// The status that a host call returned.
+    /// The status that a failed host call returned.
     pub(super) fn status(self) -> Option<u32> {
         match self {
             Self::HostCall(_, status) => Some(status),

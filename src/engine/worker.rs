@@ -1,4 +1,4 @@
-//! What all configurations of a worker share: the host, the bounds of its log, and the numbers of its metrics.
+//! State that all configurations of a worker share: the host, the log throttle, and the numbers of the metrics.
 
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
@@ -13,34 +13,34 @@ use crate::http::headers::HeaderMap;
 use crate::observe::log_event::Throttle;
 use crate::observe::metrics::{Kind, Metric, UNEXPECTED};
 
-/// The status of a host call that a host with a `capability_restriction_config` refuses.
+/// The status of a host call that Envoy refuses because of a `capability_restriction_config`.
 pub(super) const REFUSED: u32 = 10;
 
-/// The shortest time that Envoy takes for a bound.
+/// The shortest duration that Envoy accepts for a timeout or period.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 
 /// The numbers of one target's metrics, each at its [`Metric::index`].
 pub(super) type Ids = [u32; Metric::ALL.len()];
 
-/// A worker's side of the host. Failures that cannot be are counted and logged here.
+/// A worker's side of the host. It counts and logs failures of host calls that should not fail.
 pub struct Worker<H> {
     pub(super) host: H,
-    /// A new configuration does not raise the bound.
+    /// Shared, so that a new configuration does not reset the throttle.
     pub(super) throttle: RefCell<Throttle>,
-    /// The numbers of the metrics of all targets that were defined. Envoy keeps each definition as long as the VM, also one of a name that it has
-    /// already, so configurations that follow one another must share them.
+    /// The numbers of all defined metrics, by target. Envoy keeps each definition as long as the VM, even a second one of the same name. Successive
+    /// configurations must therefore share them.
     pub(super) defined: RefCell<FxHashMap<String, Ids>>,
-    /// The gauge of the version, and the counter of what should never happen, for the same reason.
+    /// The gauge of the version and the counter of unexpected events. They are shared for the same reason.
     pub(super) build_info: Cell<Option<u32>>,
     pub(super) unexpected: Cell<Option<u32>>,
-    /// An event is being told of. What happens meanwhile, in the calls that this takes, is only counted.
+    /// True while an event is logged. Events that the logging itself causes are only counted.
     pub(super) is_told: Cell<bool>,
-    /// Host calls are tried out.
+    /// True while host calls are probed.
     pub(super) is_quiet: Cell<bool>,
 }
 
 impl<H: Host> Worker<H> {
-    /// A worker for which nothing is defined yet.
+    /// Creates a worker that has defined no metrics yet.
     pub fn new(host: H) -> Self {
         Self {
             host,
@@ -53,7 +53,7 @@ impl<H: Host> Worker<H> {
         }
     }
 
-    /// Defines the counter, so that it is there, at 0, before anything happens.
+    /// Defines the counter of unexpected events, so that it exists with value 0 before anything happens.
     pub(super) fn define_unexpected(&self) -> Result<(), HostError> {
         if self.unexpected.get().is_none() {
             self.unexpected.set(Some(self.host.define_metric(Kind::Counter, UNEXPECTED)?));
@@ -61,12 +61,12 @@ impl<H: Host> Worker<H> {
         Ok(())
     }
 
-    /// True when the host takes a value for the counter.
+    /// True if the host accepts a value for the counter.
     pub(super) fn can_record_unexpected(&self) -> bool {
         self.unexpected.get().is_some_and(|counter| self.host.record_metric(counter, 0))
     }
 
-    /// Runs what tries out whether the host refuses something: that is not counted.
+    /// Runs a probe of host calls. Refusals during the probe are not counted.
     pub(super) fn quietly<R>(&self, run: impl FnOnce() -> R) -> R {
         let before = self.is_quiet.replace(true);
         let result = run();
@@ -74,7 +74,7 @@ impl<H: Host> Worker<H> {
         result
     }
 
-    /// Counts an event, and logs it.
+    /// Counts and logs an unexpected event.
     pub fn note(&self, event: Unexpected) {
         if self.is_quiet.get() {
             return;
@@ -140,12 +140,12 @@ impl<H: Host> Worker<H> {
         self.host.header(map, name).inspect_err(|error| self.note_refusal("proxy_get_header_map_value", *error))
     }
 
-    /// A property; an error when there is none.
+    /// Reads a property. Returns an error if there is none.
     pub(super) fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError> {
         self.host.property(path).inspect_err(|error| self.note_refusal("proxy_get_property", *error))
     }
 
-    /// Counts a call that the host refuses as such; that it finds nothing is no surprise.
+    /// Notes a host call that Envoy refuses. That a call finds nothing is not unexpected.
     fn note_refusal(&self, call: &'static str, error: HostError) {
         if error.0 == REFUSED {
             self.note(Unexpected::HostCall(call, error.0));
@@ -188,7 +188,7 @@ impl<H: Host> Worker<H> {
     }
 }
 
-/// A number in a header; none when it is none.
+/// Parses a number in a header. Returns `None` if the value is missing or is not a number.
 pub(super) fn number<N: std::str::FromStr>(value: Result<Vec<u8>, HostError>) -> Option<N> {
     std::str::from_utf8(&value.ok()?).ok()?.parse().ok()
 }

@@ -1,11 +1,11 @@
-//! Items of a batch, put together.
+//! Formats that join the items of a batch.
 
-/// How items are put together.
+/// How the items of a batch are joined.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
     /// One JSON array.
     JsonArray,
-    /// One JSON value a line, each line ended by LF.
+    /// One JSON value per line. Each line ends with LF.
     Ndjson,
 }
 
@@ -18,7 +18,7 @@ impl Format {
         }
     }
 
-    /// The body of a batch of these items, each of them JSON on one line.
+    /// Joins items to the body of a batch. Each item must be JSON on one line.
     pub fn join<'i>(self, items: impl Iterator<Item = &'i [u8]> + Clone) -> Vec<u8> {
         let (count, bytes) = items
             .clone()
@@ -43,7 +43,7 @@ impl Format {
         body
     }
 
-    /// The length of the body of so many items with so many bytes: what stands between and around them counts.
+    /// The length of a joined body in bytes, for a number of items and their total length. Includes the bytes between and around the items.
     pub const fn joined_len(self, items: usize, bytes: usize) -> usize {
         let around = match self {
             Self::JsonArray => 1,

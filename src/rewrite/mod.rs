@@ -1,4 +1,4 @@
-//! What each target receives: the head, the body and what redaction leaves of it.
+//! The request that each target receives: its head, its body, and redaction.
 //!
 //! Uses `template`, `json` and `http`. Begin with [`shape`].
 

@@ -1,23 +1,23 @@
-//! Values of a body as rules see them.
+//! The values of a body that rules look at.
 
 use super::request::Named;
 use super::table::Table;
 use crate::json::{Kind, Node, Pointer, Read, Unread};
 
-/// What comes before the text of a string: values of different types never are the same bytes.
+/// The prefix of an encoded string. It keeps values of different types from having the same bytes.
 pub(super) const STRING: &str = "s";
 
-/// The values at the places in a body that rules look at.
+/// The values at the pointers that rules look at.
 #[derive(Debug, Default)]
 pub struct BodyValues {
     values: Vec<Named<'static>>,
 }
 
 impl BodyValues {
-    /// The values at these places in the body of a request; none if it is empty.
+    /// Reads the values at these pointers in a request body. Returns no values if the body is empty.
     ///
     /// # Errors
-    /// The body is no JSON, is encoded in a way that is not read here, or takes too much work.
+    /// Returns an error if the body is not JSON, has a content coding that is not supported, or takes too much work.
     pub fn read(pointers: &[Pointer], body: Option<Read<'_>>) -> Result<Self, Unread> {
         let mut values = Self::default();
         let Some(body) = body else {
@@ -32,12 +32,12 @@ impl BodyValues {
         Ok(values)
     }
 
-    /// Adds the value at a place. Each place is given once.
+    /// Adds the value at a pointer. Each pointer is given once.
     pub fn push(&mut self, pointer: &Pointer, value: Node<'_>) {
         self.values.push((pointer.to_string().into_bytes().into(), written(value).into()));
     }
 
-    /// What a value is, for messages: a string, a number, a word, or a list or object.
+    /// Describes the value at a pointer, for messages.
     pub fn get(&self, pointer: &str) -> Option<String> {
         let (_, value) = self.values.iter().find(|(other, _)| **other == *pointer.as_bytes())?;
         let text = String::from_utf8_lossy(value);
@@ -51,13 +51,13 @@ impl BodyValues {
         })
     }
 
-    /// The places and the values there.
+    /// All pointers and their values.
     pub(super) fn all(&self) -> &[Named<'static>] {
         &self.values
     }
 }
 
-/// Each of these places once.
+/// Returns the pointers without repetitions.
 pub fn each_once<'p>(pointers: impl Iterator<Item = &'p Pointer>) -> Vec<Pointer> {
     let mut seen = Table::new();
     let mut once = Vec::new();
@@ -71,7 +71,7 @@ pub fn each_once<'p>(pointers: impl Iterator<Item = &'p Pointer>) -> Vec<Pointer
     once
 }
 
-/// A value in a form in which equal values are equal bytes. Lists and objects are all alike: rules ask only whether they are there.
+/// Encodes a value so that equal values are equal bytes. All lists and objects have the same encoding: rules only ask whether they are present.
 fn written(value: Node<'_>) -> Vec<u8> {
     match value.kind() {
         Kind::Null => b"z".to_vec(),

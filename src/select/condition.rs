@@ -1,49 +1,49 @@
-//! What a rule asks for, before it is compiled.
+//! The conditions of a rule, before it is compiled.
 
 use crate::http::names::Method;
 use crate::json::Pointer;
 use crate::select::pattern::Pattern;
 
-/// A rule: all of its conditions hold.
+/// A rule. It holds if all of its conditions hold.
 #[derive(Clone, Debug, Default)]
 pub struct Conditions {
-    /// The method is one of these; none: any.
+    /// The method is one of these. `None` accepts any method.
     pub methods: Option<Vec<Method>>,
-    /// The path, without its query.
+    /// The condition on the path, without its query.
     pub path: Option<TextCondition>,
-    /// The authority, whatever its case.
+    /// The condition on the authority. It ignores case.
     pub authority: Option<TextCondition>,
-    /// Parameters of the query, by name.
+    /// The conditions on query parameters, by name.
     pub query: Vec<(String, TextCondition)>,
-    /// Headers, by name in lower case.
+    /// The conditions on headers, by name in lower case.
     pub headers: Vec<(String, TextCondition)>,
-    /// Values of a JSON body, by place. An exact value stands apart from the conditions on text.
+    /// The conditions on values of a JSON body, by pointer. An exact value is separate from the conditions on text.
     pub body: Vec<(Pointer, Option<ExactValue>, TextCondition)>,
 }
 
-/// A condition on text, however it is called.
+/// A condition on a text. One of the fields is set.
 #[derive(Clone, Debug, Default)]
 pub struct TextCondition {
-    /// It is this.
+    /// The text equals this.
     pub exact: Option<String>,
-    /// It starts with this.
+    /// The text starts with this.
     pub prefix: Option<String>,
-    /// It ends with this.
+    /// The text ends with this.
     pub suffix: Option<String>,
-    /// It matches as a whole.
+    /// The whole text matches this pattern.
     pub regex: Option<Pattern>,
-    /// It is there, or it is not.
+    /// True if the text must be present, false if it must be absent.
     pub present: Option<bool>,
 }
 
-/// A value of a body.
+/// An exact value of a body.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ExactValue {
-    /// null.
+    /// `null`.
     Null,
     /// `true` or `false`.
     Flag(bool),
-    /// A number as JSON writes it.
+    /// A number, as JSON writes it.
     Number(String),
     /// A string.
     Text(String),

@@ -1,4 +1,4 @@
-//! Patterns out of every form of the grammar: rules with them, filed, against trying each.
+//! Generates patterns with every form of the grammar, and compares the index with trying each rule.
 
 use super::*;
 use crate::config::Config;
@@ -44,7 +44,7 @@ const CLASSES: &[&str] = &[
 const REPETITIONS: &[&str] = &["?", "*", "+", "??", "*?", "+?", "{0}", "{1}", "{2}", "{0,2}", "{0,}", "{1,2}?", "{ 0 }"];
 const ANCHORS: &[&str] = &["^", "$", "."];
 
-/// Every escape of one character that there may be, and the longer ones.
+/// All escapes of one character, and the longer ones.
 fn escape() -> impl Strategy<Value = String> {
     const LONGER: &[&str] = &[
         r"\x61",
@@ -84,12 +84,12 @@ pub(super) fn piece() -> impl Strategy<Value = String> {
 }
 
 fn pattern() -> impl Strategy<Value = Pattern> {
-    // With a beginning of their own for some, so that they are filed apart.
+    // Some patterns get a literal beginning, so that the index separates them.
     ("(/a|/b|/ab)?", prop::collection::vec(piece(), 0..6))
         .prop_filter_map("not a pattern", |(start, pieces)| Pattern::from_str(&(start + &pieces.concat())).ok())
 }
 
-/// A rule for each pattern.
+/// One rule for each pattern.
 fn rules(patterns: &[Pattern], rule: fn(&str) -> serde_json::Value) -> Matcher {
     let rules: Vec<_> = patterns.iter().map(|pattern| rule(pattern.text())).collect();
     let text = value!({"targets": [{"name": "t", "cluster": "c", "match": rules}]}).to_string();

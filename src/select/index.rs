@@ -1,7 +1,7 @@
-//! Rules by what they ask for: leads from a request to the few rules that may hold for it.
+//! An index of rules by their conditions: finds the few rules that may hold for a request.
 //!
-//! Each rule is filed under the first of its keys. Many under one key are filed again, among themselves, under their next ones.
-//! How much there is to look up depends on the request, and on which kinds of keys there are, not on the number of rules.
+//! The index files each rule under the first of its keys. If many rules share a key, it files them again under their next keys. The cost of a
+//! lookup depends on the request and on the kinds of keys, not on the number of rules.
 
 use rustc_hash::FxHashMap;
 
@@ -12,43 +12,43 @@ use super::table::{length_bit, Names, Table};
 use super::tree::{End, Tree};
 use super::Request;
 
-/// As many rules under one key are looked at one by one: filing them again would save nothing.
+/// The most rules under one key that are tried one by one. To file so few again would save nothing.
 const FEW: usize = 4;
 
-/// How often rules are filed again. There is an end to it, as there is one to the stack.
+/// The most times that rules are filed again. The bound limits the depth of the stack.
 const LEVELS: usize = 8;
 
-/// What is done to find the rules of a request.
+/// A step of the search for rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
-    /// Something was looked up.
+    /// A lookup in the index.
     Probe,
-    /// The rule at this place is to be looked at.
+    /// The rule at this position must be tried.
     Rule(usize),
 }
 
-/// Rules, filed.
+/// An index of rules.
 #[derive(Debug)]
 pub(super) struct Index {
     paths: Texts,
-    /// The methods of the rules that are filed by a path.
+    /// The methods of the rules in `paths`.
     path_methods: MethodBits,
     authorities: Texts,
-    /// The methods of the rules that are filed by an authority.
+    /// The methods of the rules in `authorities`.
     authority_methods: MethodBits,
-    /// By one method each.
+    /// Rules by a single method each.
     methods: Vec<(MethodBits, Bucket)>,
     headers: Fields,
     parameters: Fields,
     values: Fields,
-    /// Rules without a further key.
+    /// Rules without further keys.
     rest: Vec<usize>,
 }
 
-/// Tells whether a text is the first one of the request that is the same in what is asked of it.
+/// Tells whether a value is the first of the request for which `same` holds.
 type First<'f> = &'f dyn Fn(&dyn Fn(&[u8]) -> bool) -> bool;
 
-/// Rules by a name, and by the text that belongs to it.
+/// Rules by the name of a field, and by its text.
 #[derive(Debug, Default)]
 struct Fields {
     texts: Table<Texts>,
@@ -57,7 +57,7 @@ struct Fields {
     methods: MethodBits,
 }
 
-/// Rules that have a key in common.
+/// Rules that share a key.
 #[derive(Debug)]
 enum Bucket {
     Few(Vec<usize>),
@@ -68,7 +68,7 @@ enum Bucket {
 #[derive(Debug)]
 struct Texts {
     exact: Table<Bucket>,
-    /// A bit for each length among the exact ones, modulo 64: spares the hash of a text that is none of them.
+    /// One bit for each length of the exact texts, modulo 64. It saves the hash of a text whose length does not occur.
     exact_lengths: u64,
     prefixes: Tree<Bucket>,
     suffixes: Tree<Bucket>,
@@ -76,12 +76,12 @@ struct Texts {
 }
 
 impl Index {
-    /// Files all rules by such keys.
+    /// Files all rules by keys of the given kind.
     pub(super) fn new(rules: &[Rule], keys: Keys) -> Self {
         Self::of(rules, keys, (0..rules.len()).collect(), 0)
     }
 
-    /// Files the rules at these places by their keys of that level.
+    /// Files the rules at these positions by their keys of the given level.
     fn of(rules: &[Rule], keys: Keys, places: Vec<usize>, level: usize) -> Self {
         let mut filed: FxHashMap<Key<'_>, Vec<usize>> = FxHashMap::default();
         let mut rest = Vec::new();
@@ -143,7 +143,7 @@ impl Index {
         }
     }
 
-    /// Steps until `done` says yes to one; false if it says no to all. No rule comes up twice.
+    /// Takes steps until `done` returns true for one. Returns false if it never does. No rule comes up twice.
     pub(super) fn any<F: FnMut(Step) -> bool>(&self, request: &Request<'_>, done: &mut F) -> bool {
         let is_asked = |methods: MethodBits| methods.overlap(request.method_bits);
         (is_asked(self.path_methods) && self.paths.any(request.path, &|_| true, request, done))
@@ -169,7 +169,7 @@ impl Fields {
     fn any_header<F: FnMut(Step) -> bool>(&self, request: &Request<'_>, done: &mut F) -> bool {
         let mut headers = request.headers.iter().enumerate().filter(|(_, (name, _))| self.names.may_have(name));
         headers.any(|(place, (name, value))| {
-            // However often a client repeats a header, nothing is done twice: it could be very much.
+            // A client may repeat a header often. Each lookup is done once, or the cost could become very high.
             let first = |same: &dyn Fn(&[u8]) -> bool| {
                 !request.headers.iter().take(place).any(|(earlier, value)| earlier == name && same(value))
             };
@@ -177,13 +177,13 @@ impl Fields {
         })
     }
 
-    /// The same for fields of which each is there once.
+    /// Like [`Self::any_header`], for fields that occur once.
     fn any<F: FnMut(Step) -> bool>(&self, fields: &[Named<'_>], request: &Request<'_>, done: &mut F) -> bool {
         let mut fields = fields.iter().filter(|(name, _)| self.names.may_have(name));
         fields.any(|(name, value)| self.any_of(name, value, &|_| true, request, done))
     }
 
-    /// For one field. Apart from the loop over all fields, which is faster for it.
+    /// Looks up one field. It is not inlined, which makes the loop over all fields faster.
     #[inline(never)]
     fn any_of<F: FnMut(Step) -> bool>(
         &self,
@@ -242,7 +242,7 @@ impl Texts {
         }
     }
 
-    /// `first` says whether a text is the first one of the request that is the `same` in what is asked of it.
+    /// `first` tells whether the text is the first of the request for which `same` holds.
     fn any<F: FnMut(Step) -> bool>(&self, text: &[u8], first: First<'_>, request: &Request<'_>, done: &mut F) -> bool {
         let mut look = |bucket: Option<&Bucket>, same: &dyn Fn(&[u8]) -> bool| {
             done(Step::Probe) || bucket.is_some_and(|bucket| first(same) && bucket.any(request, done))

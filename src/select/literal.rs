@@ -1,21 +1,21 @@
-//! The text that everything begins with that a pattern matches as a whole.
+//! The literal text that every match of a pattern begins with.
 //!
-//! A wrong prefix would hide requests from a rule, so only patterns are read that consist of forms that are listed here. A pattern that holds
-//! anything else, such as flags or an escape that is not listed, has no known prefix, and its rule tries every text.
+//! A wrong prefix would hide requests from a rule. So only patterns that consist of the forms listed here have a prefix. A pattern with anything
+//! else, such as flags or an unlisted escape, has no known prefix, and its rule is tried for every text.
 
 use std::iter::Peekable;
 use std::str::Chars;
 
-/// What every match of the pattern begins with; empty when that is not known. The pattern is valid.
+/// The literal text that every match of a valid pattern begins with. Empty if unknown.
 pub(super) fn literal_prefix(pattern: &str) -> String {
     Reader { chars: pattern.chars().peekable() }.prefix().unwrap_or_default()
 }
 
-/// One of the forms that a pattern is read as.
+/// A form of the pattern grammar.
 enum Form {
-    /// A character that stands for itself.
+    /// A literal character.
     Character(char),
-    /// Something that matches one of several texts, or none: a class, a dot, an anchor, a repetition.
+    /// A form that matches several texts, or the empty one: a class, a dot, an anchor, a repetition.
     Other,
     GroupStart,
     GroupEnd,
@@ -27,12 +27,12 @@ struct Reader<'p> {
 }
 
 impl Reader<'_> {
-    /// None when the pattern holds a form that is not listed, or has alternatives outside of all groups.
+    /// The prefix. `None` if the pattern contains an unlisted form, or has alternatives outside of all groups.
     fn prefix(&mut self) -> Option<String> {
         let mut prefix = String::new();
         let mut grows = true;
         let mut depth = 0_usize;
-        // What is matched as a whole begins at the start anyway.
+        // A pattern matches the whole text, so it begins at the start anyway.
         self.chars.next_if_eq(&'^');
         while self.chars.peek().is_some() {
             let form = self.form()?;
@@ -43,7 +43,7 @@ impl Reader<'_> {
                 Form::Character(_) | Form::Other | Form::Bar => {}
             }
             match form {
-                // What is repeated may be missing.
+                // A repeated character may be absent.
                 Form::Character(character) if grows && !self.is_repeated() => prefix.push(character),
                 _ => grows = false,
             }
@@ -69,7 +69,7 @@ impl Reader<'_> {
         matches!(self.chars.peek(), Some('?' | '*' | '+' | '{'))
     }
 
-    /// Behind a backslash.
+    /// Reads the rest of an escape, after the backslash.
     fn escape(&mut self) -> Option<Form> {
         match self.chars.next()? {
             'd' | 'D' | 's' | 'S' | 'w' | 'W' => Some(Form::Other),
@@ -78,7 +78,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Behind an opening parenthesis: a group without flags.
+    /// Reads the rest of a group, after the parenthesis. The group must not set flags.
     fn group(&mut self) -> Option<Form> {
         if self.chars.next_if_eq(&'?').is_some() {
             match self.chars.next()? {
@@ -96,7 +96,7 @@ impl Reader<'_> {
         (self.chars.next()? == '>').then_some(())
     }
 
-    /// Behind an opening bracket. No class is read in which a closing bracket may be a member, or that has a class in it.
+    /// Reads the rest of a class, after the bracket. Rejects a class that contains another one, or in which a closing bracket may be a member.
     fn class(&mut self) -> Option<Form> {
         self.chars.next_if_eq(&'^');
         if matches!(self.chars.peek()?, ']' | '-') {
@@ -114,7 +114,7 @@ impl Reader<'_> {
         }
     }
 
-    /// Behind an opening brace: how often what is before it is repeated.
+    /// Reads the rest of a counted repetition, after the brace.
     fn count(&mut self) -> Option<Form> {
         while self.chars.next_if(|next| next.is_ascii_digit() || *next == ',').is_some() {}
         (self.chars.next()? == '}').then_some(Form::Other)
@@ -178,7 +178,7 @@ mod tests {
         nothing: "" => "";
     }
 
-    /// Every escape of one character, as the compiled pattern takes it.
+    /// Every escape of one character, as the compiled pattern treats it.
     #[test]
     fn an_escape_that_is_text_matches_that_text_and_no_other() {
         for escaped in (0_u8..128).map(char::from) {
@@ -197,7 +197,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig { cases: 8_192, max_global_rejects: 1 << 22, ..ProptestConfig::default() })]
 
-        /// Patterns of all forms of the grammar, so that every second one or so is valid.
+        /// The patterns contain all forms of the grammar, so about every second one is valid.
         #[test]
         fn whatever_a_pattern_matches_begins_with_it(
             pieces in prop::collection::vec(piece(), 1..9),

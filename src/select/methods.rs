@@ -1,13 +1,13 @@
-//! Sets of methods as bits: whether a request's is in one is told without comparing text, for the usual ones.
+//! Sets of methods as bits. For standard methods, membership takes no text comparison.
 
-/// One bit for each method of the standards, and one for all others together.
+/// A set of methods: one bit for each standard method, and one for all others together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(super) struct MethodBits(u16);
 
 impl MethodBits {
     pub(super) const NONE: Self = Self(0);
     pub(super) const ALL: Self = Self(u16::MAX);
-    /// Methods of no standard: which one it is takes a look at the text.
+    /// All methods outside of the standards. Which one it is takes a text comparison.
     pub(super) const OTHER: Self = Self(1 << 9);
 
     /// The bit of a method (RFC 9110, 9.3; RFC 5789).
@@ -26,17 +26,17 @@ impl MethodBits {
         })
     }
 
-    /// True when they have a method in common.
+    /// True if the sets have a method in common.
     pub(super) fn overlap(self, other: Self) -> bool {
         self.0 & other.0 != 0
     }
 
-    /// Its bits, one by one.
+    /// The bits of the set, one by one.
     pub(super) fn each(self) -> impl Iterator<Item = Self> {
         (0..=9).map(|bit| Self(1 << bit)).filter(move |bit| bit.overlap(self))
     }
 
-    /// All methods of both.
+    /// The union of both sets.
     pub(super) fn with(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }

@@ -1,15 +1,14 @@
-//! Which requests a target wants: any of its rules, of a rule all conditions, and none of its exceptions. Compiled once; a request is read, not
+//! Matching: which requests a target wants. A target wants a request if any of its rules holds and none of its exceptions does. A rule holds if all
+//! of its conditions do. Rules are compiled once. Matching reads a request in place, without a copy.
 //!
 //! Uses `json` and `http`. Begin with [`Matcher`].
-//! copied.
 //!
-//! A thousand rules cost a request that none of them wants about what one rule costs it. They are filed by what they ask for
-//! (`index`), by exact value in a hash table, by prefix or suffix in a tree of such tables (`tree`), and only the few rules that
-//! a request leads to are looked at as a whole (`rule`). Not so cheap are rules that share all they can be filed by: patterns
-//! that begin with no text of their own are tried one after the other.
+//! A request that no rule wants costs about the same with a thousand rules as with one. The rules are indexed by their conditions (`index`): exact
+//! values in a hash table, prefixes and suffixes in a tree of such tables (`tree`). Only the few rules that the index finds are tried in full
+//! (`rule`). Rules that share all of their keys are more expensive: patterns without a literal beginning are tried one by one.
 //!
-//! A request is looked at when its headers come ([`Matcher::at_headers`]). Rules that look into the body are held against its headers alone then. If they
-//! could hold, and nothing else decides, the request is looked at again when it is complete ([`Matcher::wants`]).
+//! A request is matched when its headers arrive ([`Matcher::at_headers`]). Rules on the body are then tried with the headers only. If one of them
+//! could hold, and nothing else decides, the request is matched again when it is complete ([`Matcher::wants`]).
 
 mod body;
 pub mod condition;
@@ -38,36 +37,36 @@ use crate::json::Pointer;
 /// The rules of one target.
 #[derive(Debug)]
 pub struct Matcher {
-    /// None: every request.
+    /// The rules. `None` accepts every request.
     wanted: Option<Rules>,
-    /// None: no request.
+    /// The exceptions. `None` excludes no request.
     except: Option<Rules>,
 }
 
-/// Whether a target wants a request, as far as its headers tell.
+/// Whether a target wants a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// It does, whatever the body is.
+    /// The target wants it, whatever the body contains.
     Yes,
-    /// It does not, whatever the body is.
+    /// The target does not want it, whatever the body contains.
     No,
     /// The body decides.
     ByBody,
-    /// Its patterns take more work than a request may cause, so it is not known.
+    /// The patterns take more work than one request may cause, so the answer is unknown.
     TooMuchWork,
 }
 
 #[derive(Debug)]
 struct Rules {
-    /// Rules that look at no body.
+    /// Rules without conditions on the body.
     plain: Filed,
-    /// Rules that do, filed by what they ask of the headers.
+    /// Rules with conditions on the body, indexed by their conditions on the headers.
     heads: Filed,
-    /// The same rules, filed by what they ask of the body, too.
+    /// The same rules, indexed by all of their conditions.
     wholes: Filed,
 }
 
-/// Rules, and where to find them.
+/// Rules and their index.
 #[derive(Debug)]
 struct Filed {
     rules: Vec<Rule>,
@@ -75,28 +74,28 @@ struct Filed {
 }
 
 impl Matcher {
-    /// Compiles the rules of a target. Without rules it wants every request but the exceptions.
+    /// Compiles the rules of a target. Without rules, the target wants every request except for the exceptions.
     pub fn new(rules: Option<Vec<Conditions>>, except: Option<Vec<Conditions>>) -> Self {
         Self { wanted: rules.map(Rules::new), except: except.map(Rules::new) }
     }
 
-    /// Whether the target wants a request whose headers have come.
+    /// Matches a request whose headers have arrived.
     pub fn at_headers(&self, request: &Request<'_>) -> Verdict {
         self.judge(request, |rules| rules.at_headers(request))
     }
 
-    /// Whether the target wants a request that is complete; never [by its body](Verdict::ByBody).
+    /// Matches a complete request. Never returns [`Verdict::ByBody`].
     pub fn at_end(&self, request: &Request<'_>) -> Verdict {
         self.judge(request, |rules| if rules.hold(request) { Verdict::Yes } else { Verdict::No })
     }
 
-    /// True when the target wants a request that is complete.
+    /// True if the target wants a complete request.
     pub fn wants(&self, request: &Request<'_>) -> bool {
         self.at_end(request) == Verdict::Yes
     }
 
     fn judge(&self, request: &Request<'_>, look: impl Fn(&Rules) -> Verdict) -> Verdict {
-        // A rule that holds is enough. What was not tried matters only where none does.
+        // One rule that holds is enough. Untried rules matter only if none holds.
         let wanted = self.wanted.as_ref().map_or(Verdict::Yes, &look);
         if request.was_left_untried() && wanted != Verdict::Yes {
             return Verdict::TooMuchWork;
@@ -114,12 +113,12 @@ impl Matcher {
         }
     }
 
-    /// The parameters of the query that its rules look at.
+    /// The query parameters that the rules look at.
     pub fn parameters(&self) -> impl Iterator<Item = &str> {
         self.all().flat_map(Rule::parameters)
     }
 
-    /// The places in bodies that its rules look at.
+    /// The pointers into bodies that the rules look at.
     pub fn pointers(&self) -> impl Iterator<Item = &Pointer> {
         self.all().flat_map(Rule::pointers)
     }
@@ -161,12 +160,12 @@ impl Filed {
         Self { index: Index::new(&rules, keys), rules }
     }
 
-    /// True when any rule holds.
+    /// True if any rule holds.
     fn holds(&self, request: &Request<'_>) -> bool {
         self.hold(request, |_| ())
     }
 
-    /// The same. `seen` is told what is done to find out.
+    /// True if any rule holds. Reports each step of the search to `seen`.
     fn hold(&self, request: &Request<'_>, seen: impl Fn(Step)) -> bool {
         !self.rules.is_empty()
             && self.index.any(request, &mut |step| {

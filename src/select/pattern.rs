@@ -1,30 +1,30 @@
-//! Patterns that match a whole text, as Envoy's own do.
+//! Patterns that match a whole text, like those of Envoy.
 
 use std::str::FromStr;
 
 use regex_lite::{Regex, RegexBuilder};
 
-/// The compiled form of one pattern may take this many bytes in every worker.
+/// The most bytes that one compiled pattern may take in each worker.
 pub(crate) const MAX_REGEX_BYTES: usize = 256 * 1024;
 
-/// A regular expression that must match the whole text, in time linear in the text.
+/// A regular expression that must match the whole text. It runs in time linear in the text.
 #[derive(Clone, Debug)]
 pub struct Pattern(pub Regex);
 
-/// Whole-text matching is what Envoy's own `safe_regex` does.
+/// Anchors for whole-text matching, which is what Envoy's own `safe_regex` does.
 const WHOLE: (&str, &str) = ("^(?:", ")$");
 
 impl Pattern {
     fn build(text: &str, ignores_case: bool) -> Result<Self, String> {
         let whole = format!("{}{text}{}", WHOLE.0, WHOLE.1);
-        // Alone first: `a)|(b` is no pattern, but would become one inside the anchors.
+        // Compiles the text alone first: `a)|(b` is invalid, but would become valid inside the anchors.
         Regex::new(text)
             .and_then(|_| RegexBuilder::new(&whole).case_insensitive(ignores_case).size_limit(MAX_REGEX_BYTES).build())
             .map(Self)
             .map_err(|error| format!("not a valid regular expression: {error}"))
     }
 
-    /// The pattern as it was typed.
+    /// The pattern as it was written.
     pub fn text(&self) -> &str {
         let anchored = self.0.as_str();
         anchored.strip_prefix(WHOLE.0).and_then(|text| text.strip_suffix(WHOLE.1)).unwrap_or(anchored)
@@ -39,7 +39,7 @@ impl FromStr for Pattern {
     }
 }
 
-/// A pattern of authorities: they have no case.
+/// A pattern of authorities. It ignores case.
 #[derive(Clone, Debug)]
 pub struct AuthorityPattern(pub Pattern);
 

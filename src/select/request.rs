@@ -1,4 +1,4 @@
-//! A request as rules see it. What takes work to read is read when a rule asks for it, once for all targets.
+//! A request as rules see it. Everything that takes work to read is read on first use, once for all targets.
 
 use std::borrow::Cow;
 use std::cell::{Cell, OnceCell};
@@ -10,31 +10,31 @@ use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::http::work::{Work, PATTERN_BYTE};
 
-/// Something that has a name, and is there once.
+/// A named value that occurs once.
 pub(super) type Named<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
 
-/// What rules are about.
+/// The parts of a request that rules look at.
 #[derive(Debug)]
 pub struct Request<'a> {
     pub(super) method: &'a [u8],
     pub(super) method_bits: MethodBits,
     pub(super) path: &'a [u8],
     pub(super) headers: &'a HeaderMap,
-    /// None as long as it is not complete.
+    /// `None` until the request is complete.
     pub(super) body: Option<&'a BodyValues>,
     authority: &'a [u8],
     lower_authority: OnceCell<Cow<'a, [u8]>>,
     query: &'a [u8],
     asked: &'a Parameters,
     parameters: OnceCell<Vec<Named<'a>>>,
-    /// What patterns cost, over the rules of all targets.
+    /// The work of patterns, over the rules of all targets.
     patterns: Work,
-    /// A pattern was not tried, because there was no work left for it.
+    /// True if a pattern was not tried because no work was left for it.
     left_untried: Cell<bool>,
 }
 
 impl<'a> Request<'a> {
-    /// A request whose headers have come. `asked` are the parameters of the query that any rule looks at.
+    /// Creates a request whose headers have arrived. `asked` are the query parameters that any rule looks at.
     pub fn new(head: &RequestHead<'a>, headers: &'a HeaderMap, asked: &'a Parameters) -> Self {
         Self {
             method: head.method,
@@ -52,13 +52,13 @@ impl<'a> Request<'a> {
         }
     }
 
-    /// The same with a bound on the work of holding patterns against it, in the unit of [`Work`].
+    /// Bounds the work of trying patterns, in the unit of [`Work`].
     #[must_use]
     pub fn with_max_work(self, max: usize) -> Self {
         Self { patterns: Work::new(max), ..self }
     }
 
-    /// True if a pattern may be held against a text of so many bytes. If not, that is [remembered](Self::was_left_untried).
+    /// True if there is enough work left to try a pattern on a text of this many bytes. If not, [`Self::was_left_untried`] becomes true.
     pub(super) fn may_try_pattern(&self, bytes: usize) -> bool {
         let may = self.patterns.spend(bytes.saturating_mul(PATTERN_BYTE)).is_ok();
         if !may {
@@ -67,18 +67,18 @@ impl<'a> Request<'a> {
         may
     }
 
-    /// True if a pattern was not tried since this was last asked.
+    /// True if a pattern was not tried since the last call.
     pub(super) fn was_left_untried(&self) -> bool {
         self.left_untried.replace(false)
     }
 
-    /// The same once it is complete.
+    /// Adds the body values of a complete request.
     #[must_use]
     pub fn with_body(self, body: &'a BodyValues) -> Self {
         Self { body: Some(body), ..self }
     }
 
-    /// The authority in lower case: hosts have no case.
+    /// The authority in lower case, because hosts are case-insensitive.
     pub(super) fn authority(&self) -> &[u8] {
         self.lower_authority.get_or_init(|| {
             if self.authority.iter().any(u8::is_ascii_uppercase) {
@@ -89,7 +89,7 @@ impl<'a> Request<'a> {
         })
     }
 
-    /// The parameters of the query that any rule looks at, decoded as HTML forms are. Of a repeated one the first counts.
+    /// The query parameters that any rule looks at, decoded like HTML forms. If a name is repeated, the first value counts.
     pub(super) fn parameters(&self) -> &[Named<'a>] {
         self.parameters.get_or_init(|| self.asked.of(self.query))
     }
@@ -110,7 +110,7 @@ pub struct Parameters {
 }
 
 impl Parameters {
-    /// Those of all targets.
+    /// Collects the parameter names of all targets.
     pub fn new<'n>(names: impl Iterator<Item = &'n str>) -> Self {
         let mut places = Table::new();
         names.for_each(|name| {
@@ -119,13 +119,13 @@ impl Parameters {
         Self { names: Names::new(places.texts()), places }
     }
 
-    /// The first of each name in a query.
+    /// The first value of each name in a query.
     fn of<'q>(&self, query: &'q [u8]) -> Vec<Named<'q>> {
         let mut found = Vec::new();
         if self.places.is_empty() {
             return found;
         }
-        // A client may repeat a name as often as it likes.
+        // A client may repeat a name any number of times.
         let mut seen: Vec<bool> = Vec::new();
         for (name, value) in form_urlencoded::parse(query) {
             let place = Some(name.as_bytes()).filter(|name| self.names.may_have(name)).and_then(|name| self.places.place(name));

@@ -1,4 +1,4 @@
-//! One rule: all of its conditions hold. What is cheap to look at is looked at first.
+//! A compiled rule. It checks cheap conditions first.
 
 use regex_lite::Regex;
 
@@ -12,11 +12,11 @@ use crate::json::Pointer;
 use crate::select::condition::{Conditions, ExactValue, TextCondition};
 use crate::select::pattern::Pattern;
 
-/// A rule, compiled.
+/// A compiled rule. It holds if all of its conditions hold.
 #[derive(Debug)]
 pub(super) struct Rule {
     methods: MethodBits,
-    /// The methods of no standard among them.
+    /// The listed methods that are outside of the standards.
     other_methods: Vec<String>,
     path: Option<Condition>,
     /// In lower case.
@@ -24,11 +24,11 @@ pub(super) struct Rule {
     headers: Vec<Field>,
     parameters: Vec<Field>,
     values: Vec<Field>,
-    /// The places of the values.
+    /// The pointers of the values.
     pointers: Vec<Pointer>,
 }
 
-/// A condition on something that has a name.
+/// A condition on a named value.
 #[derive(Debug)]
 struct Field {
     name: String,
@@ -42,58 +42,58 @@ enum Condition {
     Suffix(String),
     Regex {
         regex: Regex,
-        /// What every match begins with.
+        /// The text that every match begins with.
         prefix: String,
     },
     Present(bool),
 }
 
-/// Something by which a rule can be filed: a request for which the rule holds has it.
+/// A key of a rule in the index. Every request for which the rule holds has the key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Key<'a> {
     /// A path.
     Path(Part<'a>),
     /// An authority.
     Authority(Part<'a>),
-    /// Something that has a name, and its text.
+    /// A named value and its text.
     Field(Source, &'a [u8], Part<'a>),
-    /// One of some methods.
+    /// A set of methods.
     Methods(MethodBits),
 }
 
-/// Where something stands that has a name.
+/// The source of a named value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Source {
     /// A header.
     Header = 0,
-    /// A parameter of the query.
+    /// A query parameter.
     Parameter = 1,
     /// A value of the body.
     Body = 2,
 }
 
 impl Source {
-    /// How many there are.
+    /// The number of sources.
     pub(super) const COUNT: usize = 3;
 }
 
-/// By which of its keys a rule is filed.
+/// The keys by which a rule is indexed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Keys {
-    /// Those of the request's headers.
+    /// The keys in the request's headers.
     OfHead,
-    /// All.
+    /// All keys.
     All,
 }
 
-/// What is known of a text.
+/// What a key says about a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Part<'a> {
-    /// All of it.
+    /// The whole text.
     Exact(&'a [u8]),
-    /// How it begins.
+    /// The beginning of the text.
     Prefix(&'a [u8]),
-    /// How it ends.
+    /// The end of the text.
     Suffix(&'a [u8]),
     /// Nothing.
     Unknown,
@@ -102,7 +102,7 @@ pub(super) enum Part<'a> {
 impl Key<'_> {
     const LAST_RANK: u8 = 6;
 
-    /// The lower, the fewer requests have it, and the less it costs to look it up.
+    /// The rank of a key. Keys with a lower rank are rarer among requests and cheaper to look up.
     fn rank(self) -> u8 {
         match self {
             Self::Path(Part::Exact(_)) => 0,
@@ -117,7 +117,7 @@ impl Key<'_> {
 }
 
 impl Rule {
-    /// True when all conditions hold; those on the body only if that is there.
+    /// True if all conditions hold. Conditions on the body are skipped if the request has no body yet.
     pub(super) fn holds(&self, request: &Request<'_>) -> bool {
         let path = || self.path.as_ref().is_none_or(|condition| condition.holds(request.path, request));
         let authority = || match &self.authority {
@@ -153,17 +153,17 @@ impl Rule {
         self.methods
     }
 
-    /// The parameters that it looks at.
+    /// The query parameters that the rule looks at.
     pub(super) fn parameters(&self) -> impl Iterator<Item = &str> {
         self.parameters.iter().map(|field| field.name.as_str())
     }
 
-    /// The places in bodies that it looks at.
+    /// The pointers into bodies that the rule looks at.
     pub(super) fn pointers(&self) -> &[Pointer] {
         &self.pointers
     }
 
-    /// All that it can be filed by, by rank.
+    /// All keys of the rule, sorted by rank.
     pub(super) fn keys(&self, wanted: Keys) -> Vec<Key<'_>> {
         let path = self.path.iter().map(|condition| Key::Path(condition.part()));
         let authority = self.authority.iter().map(|condition| Key::Authority(condition.part()));
@@ -174,13 +174,13 @@ impl Rule {
         // Every path begins with a slash.
         let path = path.map(|key| if key == Key::Path(Part::Prefix(b"/")) { Key::Path(Part::Unknown) } else { key });
         let keys: Vec<_> = path.chain(authority).chain(fields).chain(methods).filter(|key| !key.is_of_all()).collect();
-        // Sorting, of the library, would take 8 KiB of the module.
+        // The sort of the standard library would take 8 KiB of the module.
         (0..=Key::LAST_RANK).flat_map(|rank| keys.iter().copied().filter(move |key| key.rank() == rank)).collect()
     }
 }
 
 impl Key<'_> {
-    /// True for what every request has: nothing is found by it.
+    /// True for a key that every request has. Such a key finds nothing.
     fn is_of_all(self) -> bool {
         self == Self::Authority(Part::Unknown)
     }
@@ -195,7 +195,7 @@ impl Field {
         }
     }
 
-    /// The same among fields of which each is there once.
+    /// Like [`Self::holds_of_header`], among fields that occur once.
     fn holds_among(
         &self,
         fields: &[Named<'_>],
@@ -210,7 +210,7 @@ impl Field {
         }
     }
 
-    /// What it can be found by; none if it holds where there is no such thing.
+    /// The key of the condition. `None` if the condition holds for an absent value.
     fn key(&self, source: Source) -> Option<Key<'_>> {
         let is_there = !matches!(self.condition, Condition::Present(false));
         is_there.then(|| Key::Field(source, self.name.as_bytes(), self.condition.part()))
@@ -218,7 +218,7 @@ impl Field {
 }
 
 impl Condition {
-    /// The one condition that the grammar makes sure of.
+    /// The condition that is set. The grammar of the configuration ensures that it is exactly one.
     fn of_text(text: TextCondition) -> Option<Self> {
         text.exact
             .map(Self::Exact)
@@ -242,7 +242,7 @@ impl Condition {
         }
     }
 
-    /// The same for a value of a body. What a text begins and ends with, and patterns, are about strings.
+    /// Checks a value of a body. Suffixes and patterns apply to strings only.
     fn holds_in_body(&self, value: &[u8], request: &Request<'_>) -> bool {
         let string = || value.strip_prefix(STRING.as_bytes());
         match self {
@@ -264,7 +264,7 @@ impl Condition {
         }
     }
 
-    /// For an authority, which has no case.
+    /// The condition in lower case, for an authority.
     fn in_lower_case(self) -> Self {
         match self {
             Self::Exact(text) => Self::Exact(text.to_ascii_lowercase()),
@@ -275,7 +275,7 @@ impl Condition {
         }
     }
 
-    /// For a value of a body.
+    /// The condition for an encoded value of a body.
     fn in_body(self) -> Self {
         match self {
             Self::Prefix(text) => Self::Prefix(body::of_text(&text)),
@@ -285,8 +285,8 @@ impl Condition {
     }
 }
 
-/// True if the pattern matches. Patterns are about text, so a value that is none matches no pattern. One for which the request has no work
-/// left is not tried.
+/// True if the pattern matches. Patterns match text only, so a value that is not UTF-8 never matches. If the request has no work left, the pattern
+/// is not tried.
 fn matches_text(regex: &Regex, value: &[u8], request: &Request<'_>) -> bool {
     request.may_try_pattern(value.len()) && std::str::from_utf8(value).is_ok_and(|text| regex.is_match(text))
 }
@@ -327,7 +327,7 @@ impl From<Conditions> for Rule {
     }
 }
 
-/// A value of a body as requests have it.
+/// An exact value in the encoding of [`BodyValues`].
 fn exact_value(value: &ExactValue) -> String {
     match value {
         ExactValue::Null => body::of_null(),

@@ -1,49 +1,49 @@
-//! Per-target sampling: a percentage of the requests that a target wants, by a key or by chance.
+//! Per-target sampling: admits a percentage of the requests that a target wants, by a key or by chance.
 //!
-//! By key, the same key is always in or always out: in every worker, every Envoy, every release and for every target, as nothing
-//! but the key and the percentage decides. What a lower percentage admits, a higher one admits, too.
+//! With a key, the same key is always admitted or always left out: in every worker, every Envoy, every release, and for every target. Only the key
+//! and the percentage decide. A key that a lower percentage admits is also admitted by a higher one.
 
 use sha2::{Digest, Sha256};
 
 use crate::http::headers::HeaderMap;
 
-/// How many different numbers 64 bits make: 2^64.
+/// The number of values of 64 bits: 2^64.
 const ALL: f64 = 18_446_744_073_709_551_616.0;
 
-/// A part of all requests.
+/// A percentage of requests to admit.
 ///
-/// The key of a request is the first value of the header that the configuration names. Its number is made of the first 8 bytes,
-/// big endian, of the SHA-256 of its bytes, and the request is admitted if that number is less than `percent` / 100 * 2^64. So
-/// anybody can tell it in a shell, here for the key `alice` and 25 percent, which is `4000000000000000`:
+/// The key of a request is the first value of the header that the configuration names. The number of a key is the first 8 bytes of its SHA-256,
+/// big-endian. The request is admitted if this number is less than `percent` / 100 * 2^64. Anybody can check that in a shell. For the key `alice`
+/// and 25 percent, the threshold is `4000000000000000`:
 ///
 /// ```text
 /// $ printf %s alice | sha256sum | cut -c1-16
 /// 2bd806c97f0e00af
 /// ```
 ///
-/// 2bd8... is less than 4000...: requests of alice are in. A request without the header is admitted by a random number instead,
-/// for itself alone. An empty value is a key like any other.
+/// 2bd8... is less than 4000..., so requests with the key alice are admitted. For a request without the header, a random number decides. An empty
+/// value is a key like any other.
 ///
-/// The resolution is that of a double: no percentage is off by more than one part in 2^52 of itself, and one so small that it
-/// stands for less than one number of 2^64 admits that one. At 100 percent all are in, without looking at anything.
+/// The resolution is that of a double. No percentage is off by more than one part in 2^52 of itself. A percentage so small that it stands for less
+/// than one number of 2^64 admits that one. 100 percent admits all requests without reading a key.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
-    /// Numbers below it are admitted: 1 to 2^64.
+    /// Numbers below it are admitted. From 1 to 2^64.
     threshold: u128,
-    /// The header that holds the key, in lower case; none: chance decides.
+    /// The header that holds the key, in lower case. `None` samples by chance.
     key: Option<String>,
 }
 
 impl Sampling {
-    /// This percentage of requests, above 0 and up to 100, by the header of that name or by chance.
+    /// Samples this percentage of requests, above 0 and up to 100, by the named header or by chance.
     pub fn new(percent: f64, key: Option<String>) -> Self {
         // A whole number is below a fraction exactly if it is below the next whole number.
         let threshold = (percent / 100.0 * ALL).ceil();
-        // Conversion saturates, also what is no number at all.
+        // The conversion saturates, also for NaN.
         Self { threshold: threshold as u128, key }
     }
 
-    /// Whether a request is in. `random` gives 64 random bits; it is asked only if chance decides.
+    /// True if a request is admitted. `random` returns 64 random bits and is called only if chance decides.
     pub fn admits(&self, headers: &HeaderMap, random: impl FnOnce() -> u64) -> bool {
         if self.threshold > u128::from(u64::MAX) {
             return true;
@@ -53,7 +53,7 @@ impl Sampling {
     }
 }
 
-/// The number of a key, each as likely as any other.
+/// The number of a key. All numbers are equally likely.
 fn number_of(key: &[u8]) -> u64 {
     let digest: [u8; 32] = Sha256::digest(key).into();
     digest.first_chunk().copied().map(u64::from_be_bytes).unwrap_or_default()
@@ -77,7 +77,7 @@ mod tests {
         Sampling::from(Sample { percent: Percent(percent), key: None })
     }
 
-    /// Headers with these values of the key's.
+    /// Headers with these values of the key.
     fn keyed(values: &[&[u8]]) -> HeaderMap {
         HeaderMap::from(
             &[(&b"x-other"[..], &b"alice"[..])]
@@ -141,7 +141,7 @@ mod tests {
     fn at_100_percent_all_are_in() {
         assert!(by_chance(100.0).admits(&HeaderMap::default(), || u64::MAX));
         assert!(by_key(100.0).admits(&HeaderMap::default(), || u64::MAX));
-        // The next smaller percentage leaves out the largest numbers, not one in a hundred.
+        // The next smaller percentage leaves out only the largest numbers, not one in a hundred.
         let below = by_chance(100.0_f64.next_down());
         assert!(!below.admits(&HeaderMap::default(), || u64::MAX));
         assert!(below.admits(&HeaderMap::default(), || u64::MAX - (1 << 12)));
@@ -164,8 +164,8 @@ mod tests {
 
     const MANY: u32 = 1_000_000;
 
-    /// Panics unless the count is within 4 standard deviations of what the percentage says: of 16,000 runs with other numbers
-    /// one would be outside. The numbers of these tests are fixed.
+    /// Panics unless the count is within 4 standard deviations of the expected one. With random numbers, 1 of 16,000 runs would be outside. The
+    /// numbers of these tests are fixed.
     fn assert_share(percent: f64, count: u32) {
         let share = percent / 100.0;
         let expected = f64::from(MANY) * share;
@@ -180,7 +180,7 @@ mod tests {
     fn of_a_million_keys_as_many_are_in_as_the_percentage_says() {
         let numbers: Vec<u64> = (0..MANY).map(|user| number_of(format!("user-{user}").as_bytes())).collect();
         for percent in [99.9, 50.0, 10.0, 1.0, 0.1, 0.001] {
-            // A key's number is compared as a random one is.
+            // The number of a key is compared in the same way as a random one.
             let sampling = by_chance(percent);
             let count = numbers.iter().filter(|number| sampling.admits(&HeaderMap::default(), || **number)).count();
             assert_share(percent, u32::try_from(count).unwrap());
@@ -217,7 +217,7 @@ mod tests {
             for key in &keys {
                 prop_assert!(!admits_key(low, key.as_bytes()) || admits_key(high, key.as_bytes()));
             }
-            // A number near both thresholds, where a slip would show.
+            // A number near both thresholds, where an off-by-one error would show.
             for near in [low, high].map(|percent| (by_chance(percent).threshold as u64).wrapping_add(number % 4).wrapping_sub(2)) {
                 let admits = |percent| by_chance(percent).admits(&HeaderMap::default(), || near);
                 prop_assert!(!admits(low) || admits(high));
@@ -238,12 +238,12 @@ mod tests {
             prop_assert_eq!(both, admits_key(percent, &first));
         }
 
-        /// Also of a key that is no text: whether it is in, is a matter of its first 8 bytes of SHA-256 alone.
+        /// Holds for keys that are not text, too: only the first 8 bytes of the SHA-256 decide.
         #[test]
         fn a_key_is_in_if_its_number_is(percent in percent(), key in prop::collection::vec(any::<u8>(), 0..40)) {
             let digest = Sha256::digest(&key);
             let number = digest.iter().take(8).fold(0_u64, |number, byte| number << 8 | u64::from(*byte));
-            // Compared as doubles, which are exact to 11 bits of 64: enough but next to the threshold.
+            // Compared as doubles, which drop up to 11 of the 64 bits. That is enough except next to the threshold.
             let (number, threshold) = (number as f64, percent / 100.0 * ALL);
             prop_assume!((number - threshold).abs() > 4_096.0);
             prop_assert_eq!(admits_key(percent, &key), number < threshold);

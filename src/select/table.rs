@@ -1,8 +1,8 @@
-//! What belongs to texts. All tables, of whatever, are one type of hash map: each further one takes 2 KiB of the module.
+//! A map from texts to items. All tables share one type of hash map, because each further type takes 2 KiB of the module.
 
 use rustc_hash::FxHashMap;
 
-/// Something for each of some texts.
+/// A map from texts to items.
 #[derive(Debug)]
 pub(super) struct Table<T> {
     places: FxHashMap<Box<[u8]>, usize>,
@@ -28,7 +28,7 @@ impl<T> Table<T> {
         self.items.len()
     }
 
-    /// The number of a text, from 0.
+    /// The position of a text, from 0.
     pub(super) fn place(&self, text: &[u8]) -> Option<usize> {
         self.places.get(text).copied()
     }
@@ -37,12 +37,12 @@ impl<T> Table<T> {
         self.places.keys().map(|text| &**text)
     }
 
-    /// What belongs to a text.
+    /// The item of a text.
     pub(super) fn get(&self, text: &[u8]) -> Option<&T> {
         self.items.get(self.place(text)?)
     }
 
-    /// What belongs to a text and may be changed; `new` if nothing did.
+    /// The item of a text. Inserts `new` if there is none.
     pub(super) fn get_or_insert(&mut self, text: &[u8], new: T) -> Option<&mut T> {
         let place = *self.places.entry(text.into()).or_insert(self.items.len());
         if place == self.items.len() {
@@ -51,23 +51,23 @@ impl<T> Table<T> {
         self.items.get_mut(place)
     }
 
-    /// The same texts, to each what is made of its own.
+    /// The same texts, with each item converted.
     pub(super) fn map<U>(self, make: impl FnMut(T) -> U) -> Table<U> {
         Table { places: self.places, items: self.items.into_iter().map(make).collect() }
     }
 }
 
-/// A bit for the length of a text, modulo 64.
+/// The bit for the length of a text, modulo 64.
 pub(super) fn length_bit(text: &[u8]) -> u64 {
     1 << (text.len() % 64)
 }
 
-/// Tells for less than a hash that a name is none of those that rules name.
+/// A filter that rejects most names that no rule uses, for less than the cost of a hash.
 #[derive(Debug, Default)]
 pub(super) struct Names {
-    /// A bit for each length, modulo 64.
+    /// One bit for each length, modulo 64.
     lengths: u64,
-    /// A bit for some names each; see [`Self::place`].
+    /// One bit for some names each. See [`Self::place`].
     bits: [u64; 16],
 }
 
@@ -84,7 +84,7 @@ impl Names {
         all
     }
 
-    /// False when no name of them is this one.
+    /// False if the name is certainly none of these.
     pub(super) fn may_have(&self, name: &[u8]) -> bool {
         if self.lengths & length_bit(name) == 0 {
             return false;
@@ -93,7 +93,7 @@ impl Names {
         self.bits.get(word).is_some_and(|word| word & bit != 0)
     }
 
-    /// Names differ in their length or in their last character more often than not.
+    /// The position of the bit of a name. It depends on the length and the last character, in which names mostly differ.
     fn place(name: &[u8]) -> (usize, u64) {
         let last = usize::from(name.last().copied().unwrap_or_default());
         (last % 16, 1 << (name.len().wrapping_add(last.wrapping_mul(5)) % 64))

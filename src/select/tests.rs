@@ -8,7 +8,7 @@ use crate::http::loop_mark::LoopGuard;
 use crate::http::request_head::RequestHead;
 use std::cell::RefCell;
 
-/// The only target of a configuration: it has these rules, or these fields.
+/// The only target of a configuration with these rules or fields.
 fn configured(fields: &str) -> Config {
     let fields = if fields.starts_with('[') { format!(r#""match":{fields}"#) } else { fields.to_owned() };
     let text = format!(r#"{{"targets":[{{"name":"t","cluster":"c",{fields}}}]}}"#);
@@ -28,7 +28,7 @@ fn verdict(config: &Config, headers: &HeaderMap) -> Verdict {
     config.targets[0].matcher.at_headers(&Request::new(&head(headers), headers, &config.matched_parameters))
 }
 
-/// Whether a request is wanted, of which the headers decide.
+/// Whether the headers of a request decide that the target wants it.
 fn wants(fields: &str, method: &str, path: &str, headers: &[(&str, &[u8])]) -> bool {
     let config = configured(fields);
     let headers = map(method, path, headers);
@@ -39,7 +39,7 @@ fn wants(fields: &str, method: &str, path: &str, headers: &[(&str, &[u8])]) -> b
     verdict == Verdict::Yes
 }
 
-/// 1,000 patterns that begin with no text of their own.
+/// 1,000 patterns without a literal beginning.
 fn many_patterns() -> String {
     let rules: Vec<String> = (0..1_000).map(|number| format!(r#"{{"path":{{"regex":".*/{number}x"}}}}"#)).collect();
     format!("[{}]", rules.join(","))
@@ -156,12 +156,12 @@ fn without_rules_every_request_is_wanted() {
     assert_eq!(Matcher::new(None, None).at_headers(&request), Verdict::Yes);
 }
 
-/// 1,000 rules, each made of its number.
+/// 1,000 rules, each made from its number.
 fn thousand(rule: impl Fn(usize) -> String) -> String {
     format!("[{}]", (0..1_000).map(rule).collect::<Vec<_>>().join(","))
 }
 
-/// How many steps of the index and how many rules it takes to find that no rule holds, or that one does.
+/// The number of index steps and of rules tried to decide a request, and whether a rule holds.
 fn steps(rules: &str, request: (&str, &str, &[(&str, &[u8])])) -> (usize, usize, bool) {
     let (method, path, headers) = request;
     let headers = map(method, path, headers);
@@ -176,8 +176,8 @@ fn steps(rules: &str, request: (&str, &str, &[(&str, &[u8])])) -> (usize, usize,
     (probes, looked_at, wanted)
 }
 
-/// For each shape of 1,000 rules: a request that none wants, and one that the rule with the number 500 wants. The figures are
-/// the steps and the rules looked at that the first takes, with 1,000 rules and with one; and those of the second, with 1,000.
+/// Each case has 1,000 rules of one shape, a request that no rule wants, and one that rule 500 wants. The numbers are the steps and the rules
+/// tried: for the first request with 1,000 rules and with one rule, then for the second request with 1,000 rules.
 macro_rules! costs {
     ($($name:ident: |$number:ident| $rule:expr, $other:expr => $many:expr, $one:expr; $wanted:expr => $found:expr;)*) => {
         $(#[test] fn $name() {
@@ -247,13 +247,13 @@ costs! {
     a_thousand_parameters: |n| format!(r#"{{"query":[{{"name":"flag-{n}","present":true}}]}}"#),
         ("GET", "/?flag-abc=1&flag-1000", &[]) => (0, 0), (0, 0);
         ("GET", "/?flag-500", &[]) => (2, 1);
-    // The limit: they are tried one by one.
+    // The worst case: the rules are tried one by one.
     a_thousand_patterns_that_do_not: |n| format!(r#"{{"path":{{"regex":"/[a-z]+/{n}"}}}}"#),
         ("GET", "/svc/abc", &[]) => (1, 1000), (1, 1);
         ("GET", "/svc/500", &[]) => (1, 501);
 }
 
-/// There is an end to filing again: what is left is looked at one by one.
+/// Rules are filed again only a limited number of times. The rest are tried one by one.
 #[test]
 fn rules_may_share_more_than_they_are_filed_by() {
     let shared: String = (0..12).map(|header| format!(r#"{{"name":"x-{header}","exact":"1"}},"#)).collect();
@@ -279,17 +279,17 @@ fn a_header_that_is_repeated_multiplies_nothing() {
     let headers: Vec<(&str, &[u8])> = pairs.chain([("x-last", &b"none"[..])]).collect();
     let (probes, looked_at, wanted) = steps(&thousand(rule), ("GET", "/", &headers));
     assert_eq!((looked_at, wanted), (0, false));
-    // For each of the 8 values its name, the root and a node; at each of the 5 levels. Not 8 to the power of 5. Then the last.
+    // For each of the 8 values its name, the root and a node, at each of the 5 levels. Not 8 to the power of 5. Then the last.
     assert_eq!(probes, 8 * 3 * 5 + 2);
 }
 
-/// However often a client repeats a parameter, it is looked up once.
+/// A repeated parameter is looked up once.
 #[test]
 fn a_parameter_that_is_repeated_multiplies_nothing() {
     let rule = |last| format!(r#"{{"query":[{{"name":"a","prefix":"1"}},{{"name":"b","suffix":"-{last}"}}]}}"#);
     let path = format!("/?{}b=none", "a=1&".repeat(20_000));
     let (probes, looked_at, wanted) = steps(&thousand(rule), ("GET", &path, &[]));
     assert_eq!((looked_at, wanted), (0, false));
-    // The name, the root and a node, then the name and the root of the other.
+    // The name, the root and a node; then the name and the root of the other parameter.
     assert_eq!(probes, 3 + 2);
 }

@@ -1,12 +1,12 @@
-//! Finds all texts, of any number, that another begins or ends with.
+//! A tree that finds all of its texts that another text begins or ends with.
 //!
-//! Every node holds the texts that go on below it by their next bytes, as many as the shortest of them has, in a hash table. So
-//! a step down the tree costs the same however many texts there are; there are as many steps as texts of different lengths can
-//! be nested; and mostly the first one tells that none fits.
+//! Each node holds the texts below it in a hash table, by their next bytes. The number of these bytes is the length of the shortest text. So a step
+//! down the tree costs the same for any number of texts. The number of steps is at most the number of different lengths of nested texts. Mostly the
+//! first step shows that no text fits.
 
 use super::table::Table;
 
-/// From which end texts are read.
+/// The end from which texts are read.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum End {
     Front,
@@ -14,7 +14,7 @@ pub(super) enum End {
 }
 
 impl End {
-    /// The `length` bytes at this end, and the others; none when there are fewer.
+    /// Splits off `length` bytes at this end. Returns them and the rest, or `None` if the text is shorter.
     fn split(self, text: &[u8], length: usize) -> Option<(&[u8], &[u8])> {
         match self {
             Self::Front => text.split_at_checked(length),
@@ -23,17 +23,17 @@ impl End {
     }
 }
 
-/// Texts and what belongs to each.
+/// A tree of texts, with an item for each.
 #[derive(Debug)]
 pub(super) struct Tree<T> {
     end: End,
-    /// The first one is the root. Flat, as texts may be nested deeper than the stack goes.
+    /// The first node is the root. The nodes are in a flat list, because texts may be nested deeper than the stack allows.
     nodes: Vec<Node<T>>,
 }
 
 #[derive(Debug)]
 struct Node<T> {
-    /// What belongs to the text that ends here.
+    /// The item of the text that ends here.
     here: Option<T>,
     /// The length of the keys.
     step: usize,
@@ -41,11 +41,11 @@ struct Node<T> {
 }
 
 impl<T> Tree<T> {
-    /// Texts are read from `end`. Each is given once. Without texts there is no node.
+    /// Builds a tree. Texts are read from `end`, and each is given once. Without texts, the tree has no nodes.
     pub(super) fn new(end: End, texts: Vec<(&[u8], T)>) -> Self {
         let mut nodes = Vec::new();
         let mut below = if texts.is_empty() { Vec::new() } else { vec![texts] };
-        // A node is made of the texts that lie below it; those that are not at their end there are left to new ones.
+        // Each node consumes the texts below it. Texts that do not end there go to new nodes.
         while let Some(texts) = below.get_mut(nodes.len()).map(std::mem::take) {
             let mut node = Node { here: None, step: 0, children: Table::new() };
             node.step = texts.iter().map(|(text, _)| text.len()).filter(|length| *length > 0).min().unwrap_or_default();
@@ -66,8 +66,8 @@ impl<T> Tree<T> {
         Self { end, nodes }
     }
 
-    /// Steps along a text until `done` says yes: at each step to the part of it so far, and to what belongs to that, if anything
-    /// does. False if it never does.
+    /// Walks along a text until `done` returns true. Each call gets the part of the text so far, and its item if there is one. Returns false if
+    /// `done` never returns true.
     pub(super) fn any(&self, text: &[u8], mut done: impl FnMut(&[u8], Option<&T>) -> bool) -> bool {
         let mut next = self.nodes.first();
         let (mut length, mut rest) = (0_usize, text);

@@ -1,23 +1,23 @@
-//! The expressions that can stand in `${...}`, and how they are written.
+//! The expressions that may appear in `${...}`, and their syntax.
 
 use crate::http::names::{HeaderName, ReadHeader};
 use crate::json::{Pointer, SinglePointer};
 use std::str::FromStr;
 
-/// What an expression stands for.
+/// An expression in a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Expression {
     /// The request's method.
     Method,
-    /// The request's path without its query, as it came.
+    /// The request's path without its query, unchanged.
     Path,
-    /// The request's query without its question mark, as it came.
+    /// The request's query without its question mark, unchanged.
     WholeQuery,
-    /// The first query parameter of that name.
+    /// The first query parameter of this name.
     Query(String),
     /// The request's authority.
     Authority,
-    /// The first header of that name.
+    /// The first header of this name.
     Header(ReadHeader),
     /// The body, parsed as JSON.
     Body,
@@ -27,11 +27,11 @@ pub enum Expression {
     BodyText,
     /// The body as base64.
     BodyBase64,
-    /// The target's name.
+    /// The name of the target.
     Target,
-    /// The delivery's id.
+    /// The ID of the delivery.
     DeliveryId,
-    /// The correlation id.
+    /// The correlation ID.
     CorrelationId,
     /// The number of the attempt, from 1.
     Attempt,
@@ -43,11 +43,11 @@ pub enum Expression {
     NowS,
     /// An environment variable of the VM.
     Env(String),
-    /// A property of Envoy, its path split at the dots.
+    /// A property of Envoy. Its path is split at the dots.
     Property(Vec<String>),
     /// The status of the primary's response.
     ResponseStatus,
-    /// The first header of that name in the primary's response.
+    /// The first header of this name in the primary's response.
     ResponseHeader(HeaderName),
     /// The envelope of the dead letter, as JSON.
     DeadLetter,
@@ -55,7 +55,7 @@ pub enum Expression {
     DeadLetterBase64,
 }
 
-/// What can stand in an expression, for messages.
+/// The known expressions, for messages.
 const KNOWN: &str = "`method`, `path`, `query`, `query:NAME`, `authority`, `header:NAME`, `body`, `body:/POINTER`, `body_text`, \
 `body_base64`, `target`, `delivery_id`, `correlation_id`, `attempt`, `now`, `now_s`, `now_ms`, `env:NAME`, `property:PATH`, \
 `response:status`, `response:header:NAME`, `dead_letter`, `dead_letter_base64`";
@@ -100,7 +100,6 @@ impl FromStr for Expression {
     }
 }
 
-/// A pointer to one value: `*` means nothing here.
 fn unknown(text: &str) -> String {
     format!("unknown expression ${{{text}}}, expected one of {KNOWN}")
 }

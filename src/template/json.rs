@@ -3,9 +3,9 @@
 use super::values::write_json;
 use super::{Env, Part, Place, Template, Values};
 
-/// Any JSON, whose strings may hold expressions; keys are as they stand. A string that is one expression and nothing else keeps
-/// the type of its value, an absent one being null; an expression inside text is written as text. Built from its beginning to
-/// its end; whoever builds it sees to it that it is JSON.
+/// Any JSON whose strings may contain expressions. Keys may not. If a string is a single expression, its value keeps its type, and an absent value
+/// is null. An expression inside other text becomes text. A template is built piece by piece from its beginning to its end. The builder must make
+/// sure that the result is JSON.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonTemplate {
     pieces: Vec<Piece>,
@@ -14,14 +14,14 @@ pub struct JsonTemplate {
 /// A piece of the JSON text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Piece {
-    /// JSON as it stands.
+    /// Literal JSON.
     Json(String),
     /// A string with expressions.
     String(Template),
 }
 
 impl JsonTemplate {
-    /// Adds JSON, or some part of it such as a bracket.
+    /// Adds JSON, or a part of it such as a bracket.
     pub fn push_json(&mut self, json: &str) {
         match self.pieces.last_mut() {
             Some(Piece::Json(before)) => before.push_str(json),
@@ -35,7 +35,7 @@ impl JsonTemplate {
         self.push_json(&serde_json::to_string(text).unwrap_or_default());
     }
 
-    /// Adds a string.
+    /// Adds a string that may contain expressions.
     pub fn push_template(&mut self, template: Template) {
         match template.parts.as_slice() {
             [] => self.push_text(""),
@@ -52,7 +52,7 @@ impl JsonTemplate {
         })
     }
 
-    /// Reads the environment variables, as [`Template::resolve_env`] does.
+    /// Fills in the environment variables, like [`Template::resolve_env`].
     pub fn resolve_env(&mut self, env: Env<'_>) {
         for piece in &mut self.pieces {
             if let Piece::String(template) = piece {
@@ -61,7 +61,7 @@ impl JsonTemplate {
         }
     }
 
-    /// The JSON for these values, without white space between its tokens.
+    /// Renders the JSON for these values, without white space between its tokens.
     pub fn json(&self, values: &Values<'_>) -> Vec<u8> {
         let mut json = Vec::new();
         for piece in &self.pieces {

@@ -1,9 +1,9 @@
-//! Text and JSON with `${...}` expressions in them: parsed once, at configuration, and put together anew for each request.
+//! Templates: text and JSON with `${...}` expressions. They are parsed once, with the configuration, and rendered anew for each request.
 //!
 //! Uses `json` and `http`. Begin with [`Template`] and [`Expression`].
 //!
-//! A value never breaks out of the place in which it stands: [`Place`] says what that takes for text, and in JSON a value is a
-//! value of its own. Environment variables are values like all others, read at configuration.
+//! A value never breaks out of its place. For text, [`Place`] says what that takes. In JSON, an expression becomes a value of its own. Environment
+//! variables are treated like all other values. They are read with the configuration.
 
 mod expression;
 mod json;
@@ -22,18 +22,18 @@ use std::fmt;
 
 use std::str::FromStr;
 
-/// A piece of a template.
+/// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
-    /// Text as it stands.
+    /// Literal text.
     Literal(String),
-    /// A value put in its place.
+    /// An expression.
     Expression(Expression),
     /// The value of an environment variable.
     Variable(Secret),
 }
 
-/// Text that is not shown.
+/// A text that debug output must not show.
 #[derive(Clone, PartialEq, Eq)]
 struct Secret(String);
 
@@ -43,22 +43,22 @@ impl fmt::Debug for Secret {
     }
 }
 
-/// Text with expressions. `$${` is a literal `${`.
+/// Text with expressions. `$${` stands for a literal `${`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Template {
     parts: Vec<Part>,
 }
 
-/// What stands in the place of a value that is not shown.
+/// The replacement of a value that must not be shown.
 pub const REDACTED: &str = "[redacted]";
 
-/// Where environment variables come from.
+/// Looks up an environment variable by name.
 pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 
 /// The value of an environment variable.
 ///
 /// # Errors
-/// It is not set, or empty; the text names the variable.
+/// Returns a message that names the variable if it is not set, or is empty.
 pub fn variable(env: Env<'_>, name: &str) -> Result<String, String> {
     match env(name) {
         Some(value) if !value.is_empty() => Ok(value),
@@ -73,7 +73,7 @@ impl Template {
         Self { parts: vec![Part::Literal(text)] }
     }
 
-    /// The expressions of the template, in order; environment variables only as long as they are not resolved.
+    /// The expressions of the template, in order. Environment variables are included only until they are resolved.
     pub fn expressions(&self) -> impl Iterator<Item = &Expression> {
         self.parts.iter().filter_map(|part| match part {
             Part::Expression(expression) => Some(expression),
@@ -81,12 +81,12 @@ impl Template {
         })
     }
 
-    /// True when an expression needs the body as JSON.
+    /// True if an expression reads the body as JSON.
     pub fn reads_body_as_json(&self) -> bool {
         self.expressions().any(|expression| matches!(expression, Expression::Body | Expression::BodyPointer(_)))
     }
 
-    /// True when an expression needs the body, in whatever form.
+    /// True if an expression reads the body in any form.
     pub fn reads_body(&self) -> bool {
         let is_of_body = |expression: &Expression| {
             use Expression::{Body, BodyBase64, BodyPointer, BodyText};
@@ -95,12 +95,12 @@ impl Template {
         self.expressions().any(is_of_body)
     }
 
-    /// True when the value of an environment variable is in it.
+    /// True if the template contains the value of an environment variable.
     pub fn holds_variable(&self) -> bool {
         self.parts.iter().any(|part| matches!(part, Part::Variable(_)))
     }
 
-    /// The text between the expressions, in order.
+    /// The literal text between the expressions, in order.
     pub fn literals(&self) -> impl Iterator<Item = &str> {
         self.parts.iter().filter_map(|part| match part {
             Part::Literal(text) => Some(text.as_str()),
@@ -108,7 +108,7 @@ impl Template {
         })
     }
 
-    /// The text with the same in the place of every value.
+    /// Renders the text with `value` in place of every expression.
     pub fn with_stand_ins(&self, value: &str) -> String {
         let text = |part: &'_ Part| match part {
             Part::Literal(text) => text.clone(),
@@ -117,7 +117,7 @@ impl Template {
         self.parts.iter().map(text).collect()
     }
 
-    /// The text before the first expression.
+    /// The literal text before the first expression.
     pub fn leading_literal(&self) -> &str {
         match self.parts.first() {
             Some(Part::Literal(text)) => text,
@@ -125,7 +125,7 @@ impl Template {
         }
     }
 
-    /// Reads the environment variables. One that is missing stays an expression, whose value is absent.
+    /// Fills in the environment variables. A missing variable stays an expression, whose value is absent.
     pub fn resolve_env(&mut self, env: Env<'_>) {
         for part in &mut self.parts {
             if let Part::Expression(Expression::Env(name)) = part {
@@ -136,10 +136,10 @@ impl Template {
         }
     }
 
-    /// The text of a template that holds environment variables alone.
+    /// Renders a template that contains no expressions but environment variables.
     ///
     /// # Errors
-    /// An expression is not `${env:...}`, or its variable is not set.
+    /// Returns an error if an expression is not `${env:...}`, or if its variable is not set.
     pub fn with_env(&self, env: Env<'_>) -> Result<String, String> {
         let mut text = String::new();
         for part in &self.parts {
@@ -153,8 +153,8 @@ impl Template {
         Ok(text)
     }
 
-    /// The text for a place that is no path ([`Self::path`]), with each value made fit for it. An absent value and a JSON null are no text, other JSON is written
-    /// out, a string as itself.
+    /// Renders the text for a place that is not a path (for paths see [`Self::path`]). Makes each value fit for the place. An absent value and a
+    /// JSON null become empty text, a string becomes its content, and other JSON is written out.
     pub fn text(&self, values: &Values<'_>, place: Place) -> String {
         let mut text = String::new();
         for part in &self.parts {
@@ -173,7 +173,7 @@ impl Template {
         text
     }
 
-    /// The expression, if the template is nothing else.
+    /// The expression, if the template consists of a single one.
     fn single(&self) -> Option<&Expression> {
         match self.parts.as_slice() {
             [Part::Expression(expression)] => Some(expression),

@@ -1,4 +1,4 @@
-//! Paths that are put together: what stands for itself, what is a value, and what must not be sent.
+//! Rendering of paths: what stays literal, what is a value, and what must not be sent.
 
 use std::borrow::Cow;
 
@@ -6,25 +6,26 @@ use percent_encoding::{percent_decode, percent_encode, percent_encode_byte, Asci
 
 use super::{Expression, Part, Place, Secret, Template, Values, REDACTED};
 
-/// A path that leads elsewhere than its text says: it has a segment `.` or `..`, or does not begin with a slash.
+/// A path that may lead elsewhere than its text says: it has a segment `.` or `..`, or does not begin with a slash.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct UnsafePath;
 
-/// What is encoded in `${path}` where it is a value of the query: all but the unreserved characters and the slash.
+/// The characters to encode in `${path}` inside of a query: all but the unreserved characters and the slash.
 const OF_PATH_IN_QUERY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'/');
 
-/// How often a path is decoded in search of segments. Two are for servers that decode once more than they should.
+/// How often the search for dot segments decodes a path. More than one decoding is for servers that decode more often than they should.
 const DECODINGS: usize = 3;
 
 impl Template {
-    /// The path and query that this template of a path stands for. Values are encoded ([`Place::Path`]). Only `${path}` in the path and `${query}` in
-    /// the query go as they came; `${path}` in the query keeps its slashes. Where `${query}` is empty, one separator before or behind it goes, too: `/a?${query}` is `/a`.
+    /// Renders the path and query of a path template. Values are encoded ([`Place::Path`]). Only `${path}` in the path and `${query}` in the query
+    /// stay unchanged. `${path}` in the query keeps its slashes. If `${query}` is empty, one separator before or behind it is removed:
+    /// `/a?${query}` becomes `/a`.
     ///
     /// # Errors
-    /// The path is not one to be sent.
+    /// Returns an error if the path may lead elsewhere than its text says.
     pub fn path(&self, values: &Values<'_>) -> Result<Vec<u8>, UnsafePath> {
         if let [Part::Literal(text)] = self.parts.as_slice() {
-            // It was looked at when the configuration was read.
+            // The configuration has checked a literal path.
             return Ok(text.clone().into_bytes());
         }
         let mut path = Vec::new();
@@ -68,7 +69,7 @@ fn push(path: &mut Vec<u8>, value: &str) {
     path.extend_from_slice(text.as_bytes());
 }
 
-/// Adds what goes as it came. Spaces and control characters, which would end a request line of HTTP/1, are encoded.
+/// Adds an unchanged value. Only spaces and control characters are encoded, because they would end an HTTP/1 request line.
 fn push_as_it_came(path: &mut Vec<u8>, value: &[u8]) {
     for byte in value {
         if *byte <= b' ' || *byte == 0x7f {
@@ -79,11 +80,11 @@ fn push_as_it_came(path: &mut Vec<u8>, value: &[u8]) {
     }
 }
 
-/// Looks for segments that servers take for this or the parent directory, however they are written: with slashes or backslashes, encoded or not, with
-/// parameters behind a semicolon, with spaces around them.
+/// Checks for segments that a server may take for the current or the parent directory, in any spelling: with slashes or backslashes, encoded or
+/// not, with parameters behind a semicolon, with spaces around them.
 ///
 /// # Errors
-/// There is one, or the path does not begin with a slash.
+/// Returns an error if there is such a segment, or if the path does not begin with a slash.
 pub fn check_path(path: &[u8]) -> Result<(), UnsafePath> {
     if !path.starts_with(b"/") {
         return Err(UnsafePath);

@@ -1,7 +1,7 @@
-//! Properties of Envoy as text. Envoy hands them over as bytes and does not say what they are: text as it stands, numbers, times and durations as eight
-//! bytes, flags as one, and everything else in forms that mean nothing outside of Envoy (`source/extensions/common/wasm/context.cc`,
-//! `serializeValue`). What each one is, is documented
-//! (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>), and stands here.
+//! Properties of Envoy as text. Envoy returns them as bytes without a type: plain text, eight bytes for numbers, times and durations, one byte for
+//! flags, and forms without meaning outside of Envoy for everything else (`source/extensions/common/wasm/context.cc`, `serializeValue`). Envoy
+//! documents the type of each property (<https://www.envoyproxy.io/docs/envoy/latest/intro/arch_overview/advanced/attributes>). This module repeats
+//! it.
 
 use std::fmt::Write;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use std::time::Duration;
 use crate::json::MAX_WHOLE_DOUBLE;
 use crate::template::rfc3339;
 
-/// What a property is.
+/// The type of a property.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
-    /// Text, or something that is not known here.
+    /// Text, or a property that this module does not know.
     Text,
     /// A whole number.
     Whole,
@@ -22,15 +22,15 @@ enum Kind {
     Time,
     /// A duration, in nanoseconds.
     Duration,
-    /// A value of somebody's metadata: text, a number or a flag.
+    /// A value of metadata: text, a number or a flag.
     Value,
-    /// A map, a list or a message: no text.
+    /// A map, a list or a message, which has no text form.
     Compound,
-    /// It is of the primary's response.
+    /// A property of the primary's response.
     OfResponse,
 }
 
-/// The parts of a node that are no text.
+/// The fields of a node that have no text form.
 const COMPOUND_OF_NODE: [&str; 8] = [
     "metadata",
     "dynamic_parameters",
@@ -44,7 +44,7 @@ const COMPOUND_OF_NODE: [&str; 8] = [
 
 fn kind(path: &[&str]) -> Kind {
     match path {
-        // Each is a family of properties, not one of them.
+        // Each of these is a family of properties, not a property.
         ["request"
         | "connection"
         | "source"
@@ -73,7 +73,7 @@ fn kind(path: &[&str]) -> Kind {
     }
 }
 
-/// `core.v3.Node`.
+/// The fields of `core.v3.Node`.
 fn kind_in_node(path: &[&str]) -> Kind {
     match path {
         [] => Kind::Compound,
@@ -83,7 +83,7 @@ fn kind_in_node(path: &[&str]) -> Kind {
     }
 }
 
-/// `core.v3.Metadata`: maps of names to structs, and to messages.
+/// The fields of `core.v3.Metadata`: maps of names to structs and to messages.
 fn kind_in_metadata(path: &[&str]) -> Kind {
     match path {
         ["filter_metadata", _, _, ..] => Kind::Value,
@@ -97,7 +97,7 @@ fn kind_of(path: &[String]) -> Kind {
     kind(&path.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Why a property cannot be put into a request; none if it can.
+/// Why a property cannot be used in a template. `None` if it can.
 pub fn objection(path: &[String]) -> Option<String> {
     let name = path.join(".");
     match kind_of(path) {
@@ -109,7 +109,7 @@ pub fn objection(path: &[String]) -> Option<String> {
     }
 }
 
-/// The text of a property; none if its bytes are no such value.
+/// The text of a property. `None` if the bytes do not have the property's type.
 pub fn text(path: &[String], value: Vec<u8>) -> Option<String> {
     match kind_of(path) {
         Kind::Whole => Some(whole(&value)?.to_string()),
@@ -122,7 +122,7 @@ pub fn text(path: &[String], value: Vec<u8>) -> Option<String> {
     }
 }
 
-/// Text, and nothing that only happens to be UTF-8, as numbers can be: they have bytes of control characters.
+/// Text without control characters. Binary numbers may happen to be UTF-8, but contain control characters.
 fn plain(value: Vec<u8>) -> Option<String> {
     let is_text = |char: char| !char.is_control() || matches!(char, '\t' | '\r' | '\n');
     String::from_utf8(value).ok().filter(|text| text.chars().all(is_text))
@@ -144,7 +144,7 @@ fn flag(value: &[u8]) -> Option<String> {
     }
 }
 
-/// A number of metadata, which is a double, as JSON writes it.
+/// A number of metadata, which is a double, in JSON's notation.
 fn number(value: &[u8]) -> Option<String> {
     let number = value.try_into().ok().map(f64::from_le_bytes)?;
     if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE {
@@ -153,11 +153,11 @@ fn number(value: &[u8]) -> Option<String> {
     number.is_finite().then(|| serde_json::to_string(&number).unwrap_or_default())
 }
 
-/// A duration in seconds, as JSON of protocol buffers writes it: `1.5s`.
+/// A duration in seconds, in the JSON notation of protocol buffers: `1.5s`.
 fn seconds(duration: Duration) -> String {
     let mut text = duration.as_secs().to_string();
     if duration.subsec_nanos() > 0 {
-        // Text takes all that is written to it.
+        // Writing to a string never fails.
         write!(text, ".{:09}", duration.subsec_nanos()).unwrap_or_default();
         text.truncate(text.trim_end_matches('0').len());
     }

@@ -1,4 +1,4 @@
-//! What expressions refer to.
+//! The values of expressions.
 
 use std::borrow::Cow;
 use std::fmt::Write;
@@ -16,52 +16,52 @@ use crate::http::work::Work;
 use crate::json::Body;
 use crate::json::{Kind, Node};
 
-/// The primary's response, as far as expressions speak of it.
+/// The parts of the primary's response that expressions use.
 #[derive(Debug)]
 pub struct PrimaryResponse {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// Its headers.
+    /// The headers.
     pub headers: HeaderMap,
 }
 
-/// A property of Envoy, and what it was when the request came.
+/// A property of Envoy, with its value at the time of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Property {
-    /// Its path, split at the dots.
+    /// The path, split at the dots.
     pub path: Vec<String>,
-    /// Its value, as text.
+    /// The value, as text.
     pub value: String,
 }
 
 /// A request, and what is known about its delivery.
 #[derive(Clone, Copy, Debug)]
 pub struct Facts<'a> {
-    /// Its headers, pseudo headers included.
+    /// The headers, including pseudo-headers.
     pub headers: &'a HeaderMap,
-    /// Its body.
+    /// The body.
     pub body: Body<'a>,
-    /// The parameters of its query.
+    /// The query parameters.
     pub query: &'a Query,
-    /// What counts the work of reading and writing it.
+    /// Counts the work of reading and writing values.
     pub work: &'a Work,
-    /// The target's name.
+    /// The name of the target.
     pub target: &'a str,
-    /// The delivery's id.
+    /// The ID of the delivery.
     pub delivery_id: Uuid,
-    /// The correlation id.
+    /// The correlation ID.
     pub correlation_id: &'a str,
-    /// The number of the attempt, from 1; 0 when none was made.
+    /// The number of the attempt, from 1; 0 if there was no attempt.
     pub attempt: u32,
-    /// The time, since 1970.
+    /// The time since 1970.
     pub now: Duration,
-    /// The primary's response; none when it is not waited for.
+    /// The primary's response. `None` if the target does not wait for it.
     pub response: Option<&'a PrimaryResponse>,
     /// The properties that templates name.
     pub properties: &'a [Property],
-    /// The envelope of a dead letter, which is JSON; none elsewhere.
+    /// The envelope of a dead letter, as JSON. `None` outside of dead letters.
     pub dead_letter: Option<&'a [u8]>,
-    /// Environment variables stand for their values: not in what is shown to others than whom they are meant for.
+    /// True if environment variables show their values. False if the result is for others than the target, such as a dead letter.
     pub shows_variables: bool,
 }
 
@@ -77,17 +77,17 @@ pub(super) enum Found<'v> {
     Text(Cow<'v, str>),
     Number(u64),
     Json(Node<'v>),
-    /// JSON that is written already.
+    /// Serialized JSON.
     Written(&'v [u8]),
 }
 
 impl<'a> Values<'a> {
-    /// Values made of these facts.
+    /// Creates the values from these facts.
     pub fn new(facts: Facts<'a>) -> Self {
         Self { facts }
     }
 
-    /// The value of an expression. What is found is written somewhere, which is work; once that is too much, nothing is found.
+    /// The value of an expression. Writing it is work. Once the work limit is exceeded, all values are absent.
     pub(super) fn get(&self, expression: &Expression) -> Found<'_> {
         if self.facts.work.is_over() {
             return Found::Absent;
@@ -99,7 +99,7 @@ impl<'a> Values<'a> {
         }
     }
 
-    /// Counts work with a value; false if it is too much, and so must not be done.
+    /// Counts work with a value. Returns false if it exceeds the limit; the caller must not do it then.
     pub(super) fn affords(&self, work: usize) -> bool {
         self.facts.work.spend(work).is_ok()
     }
@@ -146,29 +146,29 @@ impl<'a> Values<'a> {
         first(self.facts.headers, name)
     }
 
-    /// The path and, if there is a question mark, the query behind it, as they came.
+    /// The unchanged path, and the query if there is a question mark.
     fn path_and_query(&self) -> (&'a [u8], Option<&'a [u8]>) {
         let target = self.facts.headers.iter().find_map(|(name, value)| (name == b":path").then_some(value));
         split_query(target.unwrap_or_default())
     }
 
-    /// The path without its query, as it came.
+    /// The unchanged path without its query.
     pub fn path(&self) -> &'a [u8] {
         self.path_and_query().0
     }
 
-    /// The query without its question mark, as it came.
+    /// The unchanged query without its question mark.
     pub(super) fn query(&self) -> Option<&'a [u8]> {
         self.path_and_query().1
     }
 
-    /// The first parameter of that name, read as HTML forms write it: `+` is a space.
+    /// The first query parameter of this name. It is decoded like HTML forms: `+` is a space.
     fn parameter(&self, name: &str) -> Found<'_> {
         let value = self.facts.query.get(self.query().unwrap_or_default(), name, self.facts.work);
         value.map_or(Found::Absent, |value| Found::Text(value.into()))
     }
 
-    /// Bytes as text, each that is none replaced.
+    /// Bytes as text. Invalid UTF-8 is replaced.
     fn text(&self, bytes: &'a [u8]) -> Found<'_> {
         match self.facts.work.spend(bytes.len()) {
             Ok(()) => Found::Text(String::from_utf8_lossy(bytes)),
@@ -185,7 +185,7 @@ impl<'a> Values<'a> {
 }
 
 impl<'v> Found<'v> {
-    /// The bytes that are written of it.
+    /// The number of bytes to write.
     fn cost(&self) -> usize {
         match self {
             Self::Absent | Self::Number(_) => 0,
@@ -219,27 +219,27 @@ impl<'v> Found<'v> {
     }
 }
 
-/// Writes JSON at the end of some.
+/// Appends a value as JSON.
 pub(super) fn write_json<T: Serialize + ?Sized>(json: &mut Vec<u8>, value: &T) {
-    // Text, numbers and JSON always serialize, and memory takes all of it.
+    // Text, numbers and JSON always serialize, and writing to memory never fails.
     serde_json::to_writer(json, value).unwrap_or_default();
 }
 
-/// JSON as it is written, on one line.
+/// JSON on one line, otherwise as written.
 fn compact(node: Node<'_>) -> String {
     let mut text = Vec::new();
     node.write_compact(&mut text);
-    // It is a part of UTF-8 text.
+    // The result is a part of UTF-8 text.
     String::from_utf8(text).unwrap_or_default()
 }
 
-/// The first header of that name.
+/// The first header of this name.
 fn first<'a>(headers: &'a HeaderMap, name: &[u8]) -> Found<'a> {
     let value = headers.iter().find_map(|(other, value)| (other == name).then_some(value));
     value.map_or(Found::Absent, |value| Found::Text(text_of(value)))
 }
 
-/// A time since 1970 as RFC 3339, in UTC and with milliseconds; empty after the year 9999.
+/// A time since 1970 as RFC 3339, in UTC with milliseconds. Empty after the year 9999.
 pub fn rfc3339(time: Duration) -> String {
     let mut text = String::new();
     if let Some(time) = SystemTime::UNIX_EPOCH.checked_add(time) {

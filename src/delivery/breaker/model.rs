@@ -1,5 +1,5 @@
-//! The breaker against a slow one that keeps its whole history: random outcomes, steps of time, workers, lost races, and a window of its own for
-//! each worker, as two configurations have them.
+//! Compares the breaker with a slow model that keeps its whole history. The inputs are random outcomes, steps of time, workers, lost races, and a
+//! window width for each worker, as two configurations have them.
 
 use proptest::prelude::*;
 
@@ -12,25 +12,25 @@ struct Past {
     at: u64,
     failed: bool,
     slow: bool,
-    /// It was told at once, and so ends a row of failures, if it is a success.
+    /// It was written at once. If it is a success, it ends a streak of failures.
     loud: bool,
 }
 
-/// What a worker knows that the others do not.
+/// What one worker knows and the others do not.
 #[derive(Clone, Debug, Default)]
 struct Private {
     kept: Vec<Past>,
-    /// The phase it last saw.
+    /// The phase that the worker last saw.
     seen: usize,
     suspicious: bool,
     published: u64,
     kept_at: u64,
 }
 
-/// What a window of one width knows.
+/// What the window of one width knows.
 #[derive(Clone, Debug)]
 struct Known {
-    /// Of a bucket.
+    /// The width of a bucket.
     width: u64,
     /// When its own configuration last wrote.
     used: u64,
@@ -46,7 +46,7 @@ impl Known {
         self.in_window(now).iter().any(|past| past.failed || past.slow)
     }
 
-    /// What a window that is new learns: each outcome is taken to be of the end of its bucket.
+    /// What a new window learns from this one. Each outcome counts as if it was at the end of its bucket.
     fn told(&self, now: u64) -> Vec<Past> {
         let end = |at: u64| ((at / self.width + 1) * self.width - 1).min(now);
         self.in_window(now).into_iter().map(|past| Past { at: end(past.at), ..past }).collect()
@@ -60,7 +60,7 @@ enum Slow {
     Open {
         since: u64,
     },
-    /// Probes not ended, by their number; how many succeeded; when the latest must have ended.
+    /// The numbers of the probes in flight, how many probes succeeded, and when the latest one must have ended.
     HalfOpen {
         probes: Vec<usize>,
         successes: u32,
@@ -68,21 +68,21 @@ enum Slow {
     },
 }
 
-/// The slow breaker.
+/// The slow model of a breaker.
 struct Model {
-    /// All but the window.
+    /// The settings without the window.
     settings: Settings,
-    /// The width of each worker's buckets.
+    /// The bucket width of each worker.
     widths: Vec<u64>,
     state: Slow,
-    /// Counts the changes of state.
+    /// Counts the state changes.
     phase: usize,
     openings: u32,
     probes_begun: usize,
     workers: Vec<Private>,
 }
 
-/// An attempt that was let through.
+/// The permit of an attempt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Pass {
     Unseen,
@@ -174,7 +174,7 @@ impl Model {
         let tail_failed = row(&private.kept) > 0;
         let is_quiet = fresh && !private.suspicious && !failed && !slow && !tail_failed;
         if is_quiet || lost {
-            // What is told later is told as of the time of the latest of it.
+            // Kept outcomes are written later, with the time of the latest one.
             private.kept.push(Past { at: now, failed, slow, loud: !is_quiet });
             private.kept.iter_mut().for_each(|past| past.at = now);
             private.kept_at = now;
@@ -219,7 +219,7 @@ impl Model {
     }
 }
 
-/// Failures since the last success that was told at once.
+/// Failures since the last success that was written at once.
 fn row(past: &[Past]) -> usize {
     past.iter().rev().filter(|past| past.loud).take_while(|past| past.failed).count()
 }
@@ -232,8 +232,7 @@ enum Step {
 }
 
 fn steps() -> impl Strategy<Value = Vec<Step>> {
-    // Long runs of one kind of outcome are rare by chance, and are what opens and closes breakers: the share of failures changes from part to
-    // part.
+    // Long runs of one kind of outcome open and close breakers, but are rare by chance. So the share of failures changes from part to part.
     let part = (0_u32..=4).prop_flat_map(|badness| {
         let failed = prop::bool::weighted(f64::from(badness) / 4.0);
         let step = prop_oneof![
@@ -272,7 +271,7 @@ fn any_settings() -> impl Strategy<Value = Settings> {
         })
 }
 
-/// Bytes that are a record, with any numbers in it.
+/// Bytes of a valid record with arbitrary numbers.
 fn junk() -> impl Strategy<Value = Vec<u8>> {
     let windows = 0_u8..5;
     windows.prop_flat_map(|windows| {
@@ -285,7 +284,7 @@ fn junk() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
-/// The windows of three workers: of one configuration, or of two or three.
+/// The windows of three workers, which belong to one, two or three configurations.
 fn windows() -> impl Strategy<Value = Vec<u64>> {
     let window = || prop_oneof![(1_u64..20).prop_map(|hundreds| hundreds * 100), 100_u64..2_500];
     prop_oneof![

@@ -1,31 +1,32 @@
-//! What all workers know of a target's circuit breaker: a few hundred bytes in shared data.
+//! The record of a target's circuit breaker: a few hundred bytes in shared data that all workers read and write.
 //!
-//! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), the number of windows (1), 1 if it was left (1), generation (4), two
-//! numbers of the phase (4 each), a time of the phase (8), then the [`Windows`]. Bytes of another length, with another magic, or with
-//! a phase that does not exist, are not a record: whoever reads them takes the breaker for closed.
+//! Layout, little-endian: magic and version (4 bytes), phase (1), doublings (1), the number of windows (1), 1 if it was left (1), generation (4),
+//! two numbers of the phase (4 each), a time of the phase (8), then the [`Windows`]. Bytes of another length, with another magic, or with a phase
+//! that does not exist, are not a record. A reader then takes the breaker for closed.
 
 use super::window::Windows;
 
-/// The layout. It is a part of the key too, so that two versions of the filter that share their data do not overwrite each other's records.
+/// The version of the layout. It is a part of the key, too, so that two versions of the filter with the same shared data do not overwrite each
+/// other's records.
 pub const LAYOUT: u8 = 2;
 const MAGIC: [u8; 4] = [b'S', b'C', b'B', LAYOUT];
 const HEAD: usize = 28;
 
-/// A breaker, as it stands in shared data. Times are milliseconds of a clock that all workers share.
+/// A breaker as it is stored in shared data. Times are milliseconds of a clock that all workers share.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Record {
-    /// Goes up with each change of phase: what began under another generation says nothing about this one.
+    /// Grows with each change of phase. An attempt of another generation says nothing about this one.
     pub(super) generation: u32,
     pub(super) phase: Phase,
-    /// How often the open time has doubled since the breaker was closed.
+    /// How often the open time has doubled since the breaker was last closed.
     pub(super) doublings: u8,
-    /// Outcomes of the closed phase.
+    /// The outcomes of the closed phase.
     pub(super) windows: Windows,
-    /// A worker let go of its target, and no attempt has asked since.
+    /// True if a worker left the target and no attempt has asked since.
     pub(super) is_left: bool,
 }
 
-/// Where a breaker stands, with what belongs to that.
+/// The state of a breaker, with its data.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Phase {
     Closed {
@@ -33,11 +34,11 @@ pub(super) enum Phase {
         streak: u32,
     },
     HalfOpen {
-        /// Probes under way.
+        /// Probes in flight.
         probes: u32,
         /// Probes that succeeded.
         successes: u32,
-        /// When the last of the probes must have ended.
+        /// When the latest probe must have ended.
         lease: u64,
     },
     Open {
@@ -52,16 +53,16 @@ impl Default for Phase {
     }
 }
 
-/// Room for a record as bytes.
+/// A buffer for an encoded record.
 pub type Room = [u8; HEAD + Windows::LENGTH];
 
 impl Record {
-    /// Room in which nothing is written.
+    /// An empty buffer.
     pub const fn room() -> Room {
         [0; HEAD + Windows::LENGTH]
     }
 
-    /// The bytes that stand for it.
+    /// Encodes the record into `room` and returns the written bytes.
     pub fn encode<'r>(&self, room: &'r mut Room) -> &'r [u8] {
         let (phase, first, second, time) = match self.phase {
             Phase::Closed { streak } => (0, streak, 0, 0),
@@ -85,7 +86,7 @@ impl Record {
         room.get(..length).unwrap_or_default()
     }
 
-    /// The record that the bytes stand for, if they do.
+    /// Decodes a record. Returns `None` if the bytes are not a record.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let (magic, rest) = bytes.split_first_chunk::<4>()?;
         let ([phase, doublings, windows, is_left], rest) = rest.split_first_chunk::<4>()?;

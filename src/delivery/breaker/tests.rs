@@ -1,4 +1,4 @@
-//! The breaker in cases that can be followed by eye. That it agrees with a slow, obviously right one is shown in `model`.
+//! Cases that a reader can follow step by step. `model` shows that the breaker agrees with a slow, simple model.
 
 use super::*;
 
@@ -7,7 +7,7 @@ use super::*;
 pub(super) struct Shared {
     bytes: Option<Vec<u8>>,
     version: u32,
-    /// So many of the next writes find that somebody else was faster.
+    /// This many of the next writes fail, as if another worker was faster.
     pub(super) lose: u32,
     pub(super) reads: u32,
     pub(super) writes: u32,
@@ -70,7 +70,7 @@ pub(super) fn settings() -> Settings {
     }
 }
 
-/// The workers of an Envoy, each with its breaker of one target.
+/// The workers of an Envoy, each with its side of one target's breaker.
 struct Workers {
     shared: Shared,
     breakers: Vec<Breaker>,
@@ -87,7 +87,7 @@ impl Workers {
         (admission, transition)
     }
 
-    /// A permit that must be had.
+    /// A permit. Panics if the breaker denies the attempt.
     fn permit(&mut self, worker: usize) -> Permit {
         match self.ask(worker).0 {
             Admission::Pass(permit) => permit,
@@ -109,7 +109,7 @@ impl Workers {
         self.end(worker, permit, failed)
     }
 
-    /// Opens a breaker that opens at the first failure.
+    /// Workers with an open breaker, which one failure has opened.
     fn opened(settings: Settings) -> Self {
         let mut workers = Self::new(2, Settings { consecutive_failures: 1, ..settings });
         assert!(matches!(workers.attempt(0, true), Some(Transition::Opened(Trip::ConsecutiveFailures, _))));
@@ -153,7 +153,7 @@ fn a_row_of_none_is_not_used() {
     assert!(workers.attempt(0, true).is_some());
 }
 
-/// `failures` of `total` attempts, spread evenly over two workers, never two failures in a row where that can be.
+/// Makes `total` attempts with `failures` failures, spread evenly over two workers, and without two failures in a row if possible.
 fn shares(failures: u32, total: u32, settings: Settings) -> Option<Transition> {
     let mut workers = Workers::new(2, Settings { consecutive_failures: 0, ..settings });
     let mut done = 0;
@@ -279,7 +279,7 @@ fn a_probe_that_never_ends_gives_its_place_back() {
     assert!(workers.is_denied(1));
     workers.now += 1;
     let second = workers.permit(1);
-    // The lost one ends after all: it has no place to give back, and decides nothing.
+    // The lost probe ends after all. It has no place to give back, and decides nothing.
     assert_eq!(workers.end(0, lost, true), None);
     assert!(workers.is_denied(0));
     assert_eq!(workers.end(1, second, false), None);
@@ -482,7 +482,7 @@ fn a_clock_that_goes_back_forgets_the_window() {
     assert!(workers.attempt(0, true).is_some());
 }
 
-/// A worker for each of these windows.
+/// Creates one worker for each of these window widths.
 fn with_windows(windows: &[u64], settings: Settings) -> Workers {
     let mut workers = Workers::new(0, settings);
     workers.breakers = windows.iter().map(|window| Breaker::new(Settings { window: ms(*window), ..settings })).collect();
@@ -608,7 +608,7 @@ fn a_target_that_comes_back_begins_closed_and_empty() {
         assert_eq!(breaker.join(&mut workers.shared), State::Closed);
     }
     assert_eq!(workers.attempt(0, true), None);
-    // A probe of before decides nothing.
+    // A probe of the earlier phase decides nothing.
     assert_eq!(workers.end(1, late, true), None);
     assert!(matches!(workers.attempt(1, true), Some(Transition::Opened(..))));
 }
@@ -618,7 +618,7 @@ fn a_worker_that_lets_go_changes_nothing_for_those_that_stay() {
     let mut workers = Workers::opened(settings());
     Breaker::leave(&mut workers.shared);
     assert!(workers.is_denied(1));
-    // Whoever comes now joins a breaker in use.
+    // A new worker joins a breaker in use.
     workers.breakers[0] = Breaker::new(settings());
     assert_eq!(workers.state(), State::Open);
     assert!(workers.is_denied(0));

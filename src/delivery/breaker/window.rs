@@ -1,18 +1,18 @@
-//! Outcomes of the last while, counted in buckets: ten, however many there are, each a tenth of the window wide. A window slides by whole
-//! buckets.
+//! Sliding windows of recent outcomes. Each window counts in ten buckets, a tenth of its width each, and slides by whole buckets. Its size does not
+//! depend on the number of outcomes.
 //!
-//! Two configurations of one breaker may ask for windows of different widths, for good or while an update drains. Each width has a window of
-//! its own, and every outcome counts in all of them. So no configuration loses what it has counted when another one writes.
+//! Two configurations of one breaker may use windows of different widths, permanently or while an update drains. Each width has a window of its
+//! own, and every outcome counts in all of them. So no configuration loses its counts when another one writes.
 
 use std::mem::take;
 
-/// How many buckets there are.
+/// The number of buckets in a window.
 pub(super) const BUCKETS: u64 = 10;
 const COUNT: usize = BUCKETS as usize;
-/// As many windows are kept. One more replaces the one that was not used for the longest time.
+/// The most windows in a record. One more replaces the window that was unused for the longest time.
 const WINDOWS: usize = 4;
 
-/// Outcomes counted.
+/// Numbers of outcomes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
     pub(super) total: u32,
@@ -32,7 +32,7 @@ impl Counts {
     }
 }
 
-/// The windows of a breaker, one for each width that is in use.
+/// The windows of a breaker, one for each width in use.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Windows {
     count: usize,
@@ -40,17 +40,17 @@ pub(super) struct Windows {
 }
 
 impl Windows {
-    /// The bytes that all of them take.
+    /// The encoded length of the most windows, in bytes.
     pub(super) const LENGTH: usize = WINDOWS * Window::LENGTH;
 
-    /// How many there are.
+    /// The number of windows.
     pub(super) fn count(&self) -> u8 {
         u8::try_from(self.count).unwrap_or(0)
     }
 
-    /// Moves all windows on to the time `now`, for a configuration whose buckets are `width` wide. A width that is new gets a window with what
-    /// the others have counted. A window that was not used for as long as it reaches back is forgotten: all that its own configuration
-    /// has counted is too old by then.
+    /// Moves all windows on to the time `now`, for a configuration whose buckets are `width` wide. If no window has that width, a new one takes
+    /// over the counts of another. A window that was unused for its whole span is forgotten: everything that its own configuration has counted is
+    /// too old by then.
     pub(super) fn advance(&mut self, now: u64, width: u32) {
         let mut kept = Self::default();
         for window in self.each() {
@@ -71,19 +71,19 @@ impl Windows {
         self.push(own);
     }
 
-    /// Counts outcomes of a time in all windows that reach back to it.
+    /// Counts outcomes at the time `at`, in all windows that reach back to it.
     pub(super) fn add(&mut self, at: u64, counts: Counts) {
         for window in self.windows.iter_mut().take(self.count) {
             window.add(at, counts);
         }
     }
 
-    /// All that the window of this width counts.
+    /// The sum of all buckets in the window of this width.
     pub(super) fn sum(&self, width: u32) -> Counts {
         self.of(width).map_or(Counts::default(), Window::sum)
     }
 
-    /// True when failures or slow calls are counted in the window of this width at the time `now`, or in any, if it has none yet.
+    /// True if the window of this width holds failures or slow calls at the time `now`. If no window has this width, true if any window holds some.
     pub(super) fn hold_failures(&self, now: u64, width: u32) -> bool {
         let own = self.of(width);
         self.each().filter(|window| own.is_none_or(|own| own.width == window.width)).any(|window| {
@@ -118,8 +118,8 @@ impl Windows {
         self.windows.get_mut(last).map(take)
     }
 
-    /// A window of a width that had none, out of the one that tells most about its time: the narrowest of those that reach back as far, or the
-    /// widest. What a bucket has counted is taken to be of the bucket's end.
+    /// Makes a window of a new width from the one that knows most about the same time: the narrowest of those that reach back as far, or else the
+    /// widest. The counts of a bucket are taken as of the bucket's end.
     fn derived(&self, now: u64, width: u32) -> Window {
         let mut fresh = Window { width, used: now, ..Window::default() };
         fresh.newest = fresh.epoch(now);
@@ -137,7 +137,7 @@ impl Windows {
         self.each().flat_map(Window::encode)
     }
 
-    /// None when the bytes are not those of `count` windows.
+    /// Decodes `count` windows. Returns `None` if the bytes are not exactly that.
     pub(super) fn decode(count: u8, mut bytes: &[u8]) -> Option<Self> {
         let mut windows = Self { count: usize::from(count), ..Self::default() };
         for window in windows.windows.get_mut(..windows.count)? {
@@ -147,16 +147,16 @@ impl Windows {
     }
 }
 
-/// The counts of one width, and which time they are of. An epoch is a time divided by the width of a bucket.
+/// The counts of one width, and their times. An epoch is a time divided by the width of a bucket.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Window {
-    /// Of a bucket, in milliseconds.
+    /// The width of a bucket, in milliseconds.
     width: u32,
     /// When a configuration of this width last wrote.
     used: u64,
     /// The epoch of the newest bucket.
     newest: u64,
-    /// Each at its epoch modulo their number.
+    /// Each bucket is at the index of its epoch modulo the number of buckets.
     buckets: [Counts; COUNT],
 }
 
@@ -167,13 +167,13 @@ impl Window {
         at.checked_div(u64::from(self.width)).unwrap_or(0)
     }
 
-    /// How far it reaches back, in milliseconds.
+    /// How far the window reaches back, in milliseconds.
     fn span(&self) -> u64 {
         u64::from(self.width).saturating_mul(BUCKETS)
     }
 
-    /// Moves on to a time: what is older than the window is forgotten. So is everything when the time lies before the newest bucket by more
-    /// than one: then the clock was set back, and the counts are of no known time.
+    /// Moves on to the time `now`, and forgets what is older than the window. If `now` lies more than one bucket before the newest, the clock was
+    /// set back and the times of all counts are unknown. The window then forgets everything.
     fn advance(&mut self, now: u64) {
         let epoch = self.epoch(now);
         self.used = self.used.min(now);
@@ -188,7 +188,7 @@ impl Window {
         self.newest = self.newest.max(epoch);
     }
 
-    /// Counts outcomes of a time, unless it lies before the window.
+    /// Counts outcomes at the time `at`, unless it lies before the window.
     fn add(&mut self, at: u64, counts: Counts) {
         let epoch = self.epoch(at).min(self.newest);
         if self.newest.saturating_sub(epoch) < BUCKETS {
@@ -198,7 +198,7 @@ impl Window {
         }
     }
 
-    /// All that is counted.
+    /// The sum of all buckets.
     fn sum(&self) -> Counts {
         self.buckets.iter().fold(Counts::default(), |mut sum, bucket| {
             sum.add(*bucket);
@@ -206,7 +206,7 @@ impl Window {
         })
     }
 
-    /// What each bucket counts, with the last millisecond that belongs to it.
+    /// The counts of each bucket, with the last millisecond that belongs to it.
     fn ends(&self) -> impl Iterator<Item = (u64, Counts)> + '_ {
         (self.newest.saturating_sub(BUCKETS.saturating_sub(1))..=self.newest).map(|epoch| {
             let next = epoch.saturating_add(1).saturating_mul(u64::from(self.width));
@@ -230,7 +230,7 @@ impl Window {
         head.chain(counts.flat_map(u32::to_le_bytes))
     }
 
-    /// A window, and the bytes behind it.
+    /// Decodes a window. Returns it with the remaining bytes.
     fn decode(bytes: &[u8]) -> Option<(Self, &[u8])> {
         let (width, rest) = bytes.split_first_chunk::<4>()?;
         let (used, rest) = rest.split_first_chunk::<8>()?;

@@ -1,7 +1,7 @@
-//! What becomes of a request that is given up: one POST to a cluster that keeps it.
+//! Dead letters: a request that was given up becomes one POST to a cluster that keeps it.
 //!
-//! The default body, the envelope, holds the request as the target would have received it, and what became of it. Header names
-//! and values that are not UTF-8 are read as ISO-8859-1; a body that is not UTF-8 is base64.
+//! The default body, the envelope, holds the request as the target would have received it, and why it was given up. Header names and values that
+//! are not UTF-8 are read as ISO-8859-1. A body that is not UTF-8 is base64.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -23,49 +23,49 @@ use crate::json::{Body, Document, Read};
 use crate::rewrite::shape::{has_host, Unfit};
 use crate::template::{fits_authority, rfc3339, Env, Facts, JsonTemplate, Place, PrimaryResponse, Property, Template, Values};
 
-/// Where a target's dead letters go, and in which form.
+/// The dead-letter settings of a target.
 #[derive(Clone, Debug)]
 pub struct DeadLetter {
-    /// The Envoy cluster that gets them.
+    /// The Envoy cluster that receives the letters.
     pub cluster: String,
-    /// How long the call may take.
+    /// The timeout of the call.
     pub timeout: Duration,
-    /// The path they are posted to.
+    /// The path of the call.
     pub path: Template,
     /// The authority of the call.
     pub authority: Template,
-    /// Headers of the call besides, or in place of, `content-type`; names in lower case.
+    /// Additional headers of the call. One of them may replace `content-type`. Names are in lower case.
     pub headers: Vec<(String, Template)>,
-    /// For which reasons.
+    /// The drop reasons for which a letter is sent.
     pub on: Vec<DropReason>,
-    /// In place of the envelope.
+    /// A body in place of the envelope. `None` sends the envelope.
     pub body: Option<JsonTemplate>,
 }
 
-/// A request that is given up.
+/// A request that was given up.
 #[derive(Clone, Copy, Debug)]
 pub struct Letter<'a> {
-    /// The delivery's id.
+    /// The ID of the delivery.
     pub id: Uuid,
-    /// The target's name.
+    /// The name of the target.
     pub target: &'a str,
-    /// Why it is given up.
+    /// Why the request was given up.
     pub reason: DropReason,
-    /// How many attempts were made.
+    /// The number of attempts made.
     pub attempts: u32,
-    /// What became of the last one.
+    /// How the last attempt ended. `None` if there was no attempt.
     pub last_outcome: Option<Cause>,
-    /// When the request was complete, since 1970.
+    /// When the request was complete, as the time since 1970.
     pub received_at: Duration,
-    /// When it was given up, since 1970.
+    /// When the request was given up, as the time since 1970.
     pub given_up_at: Duration,
-    /// What ties it to the primary.
+    /// The correlation ID, which ties the letter to the primary's request.
     pub correlation_id: &'a str,
-    /// The headers that the target would have received, pseudo headers included.
+    /// The headers that the target would have received, including pseudo-headers.
     pub headers: &'a HeaderMap,
     /// The body that the target would have received.
     pub body: &'a [u8],
-    /// The primary's response; none when it is not waited for.
+    /// The primary's response. `None` if the target does not wait for it.
     pub response: Option<&'a PrimaryResponse>,
     /// The properties that templates name.
     pub properties: &'a [Property],
@@ -74,32 +74,31 @@ pub struct Letter<'a> {
 /// The call that delivers a letter.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call {
-    /// Its headers, serialized for the host.
+    /// The headers, serialized for the host.
     pub headers: Vec<u8>,
-    /// Its body.
+    /// The body.
     pub body: Vec<u8>,
 }
 
 impl DeadLetter {
-    /// The authority where none is configured: the cluster's name, or the host in it if it has Istio's form
-    /// `outbound|8080||host`.
+    /// The default authority: the name of the cluster. If the name has Istio's form `outbound|8080||host`, the authority is the host in it.
     pub fn default_authority(cluster: &str) -> Template {
         let host = cluster.rsplit('|').next().unwrap_or_default();
         Template::literal(host.chars().filter(|char| fits_authority(*char)).collect())
     }
 
-    /// True if a request that is given up for that reason is worth a letter.
+    /// True if a request that was given up for this reason gets a letter.
     pub fn wants(&self, reason: DropReason) -> bool {
         self.on.contains(&reason)
     }
 
-    /// All templates that stand in it.
+    /// All templates in these settings.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         let line = [&self.path, &self.authority].into_iter().chain(self.headers.iter().map(|(_, value)| value));
         line.chain(self.body.iter().flat_map(JsonTemplate::templates))
     }
 
-    /// Reads the environment variables of all templates.
+    /// Fills in the environment variables of all templates.
     pub fn resolve_env(&mut self, env: Env<'_>) {
         self.path.resolve_env(env);
         self.authority.resolve_env(env);
@@ -107,10 +106,10 @@ impl DeadLetter {
         self.body.iter_mut().for_each(|body| body.resolve_env(env));
     }
 
-    /// The call for a letter. It carries the mark of the request's own copy, so that no filter on its way copies it.
+    /// Renders the call for a letter. It carries the loop mark of the request's own copy, so that no filter on its way mirrors it.
     ///
     /// # Errors
-    /// It takes more work to write than one request may cause, or its path is not to be sent.
+    /// Returns an error if the letter takes more work than one request may cause, or if a value in its path could lead to another path.
     pub fn call(&self, letter: &Letter<'_>, pointers: &PointerSet, work: &Work) -> Result<Call, Unfit> {
         work.spend(letter.body.len().saturating_mul(2).saturating_add(letter.headers.size()))?;
         let envelope = letter.envelope();
@@ -152,7 +151,7 @@ impl DeadLetter {
             headers.push(loop_mark::HEADER.as_bytes(), mark);
         }
         let body = self.body.as_ref().map(|template| template.json(&values));
-        // What was too much was left out.
+        // Templates leave out whatever exceeds the work limit. This detects it.
         work.spend(0)?;
         Ok(Call { headers: headers.serialize_with(&Pairs::default()), body: body.unwrap_or(envelope) })
     }
@@ -161,7 +160,7 @@ impl DeadLetter {
 const CONTENT_TYPE: &str = "content-type";
 
 impl Letter<'_> {
-    /// The envelope: JSON.
+    /// The envelope, as JSON.
     pub fn envelope(&self) -> Vec<u8> {
         let header = |name: &'static [u8]| self.headers.get_all(name).next().map(text_of);
         let (body, body_base64) = match std::str::from_utf8(self.body) {
@@ -220,7 +219,7 @@ struct Request<'a> {
     body_base64: Option<String>,
 }
 
-/// Headers as a list of names and values, in their order and less the pseudo headers.
+/// Headers as a list of names and values, in order and without pseudo-headers.
 struct Fields<'a>(&'a HeaderMap);
 
 impl Serialize for Fields<'_> {

@@ -1,4 +1,4 @@
-//! The end of a configuration: no new request comes, and what has not ended in time is given up.
+//! The end of a configuration: takes no new requests, and gives up deliveries and letters that do not end in time.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::engine::host::Host;
 use crate::observe::metrics::Metric;
 
 impl<H: Host> Mirror<H> {
-    /// No new request comes. Batches go as they are, and what is in flight has this long to end.
+    /// Begins the drain. Closes all batches as they are. Deliveries that wait or are in flight get the drain timeout to end.
     pub(in crate::engine) fn drain(&mut self) {
         let now = self.common.worker.monotonic();
         for target in 0..self.target_count() {
@@ -25,13 +25,13 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Gives up what the drain has no more time for.
+    /// Gives up whatever the drain leaves no more time for.
     pub(super) fn abandon_late(&mut self, now: Duration) {
         match self.drain {
             Drain::Deliveries(end) if end <= now => {
                 self.abandon_deliveries(now);
                 let targets = self.common.config.targets.iter();
-                // Their letters go on for as long as the slowest of them may take.
+                // Letters get as long as the slowest dead-letter cluster may take.
                 let timeouts = targets.filter_map(|target| Some(target.dead_letter.as_ref()?.timeout));
                 self.drain = Drain::Letters(now.saturating_add(timeouts.max().unwrap_or_default()));
             }
@@ -69,7 +69,7 @@ impl<H: Host> Mirror<H> {
                     letters::lose(common, &given_up);
                 }
                 Step::Compare(pair) => common.count(pair.target, Metric::CompareNotComparable),
-                // All deliveries were given up before, and nothing else is deferred.
+                // All deliveries were given up before. Nothing else is deferred.
                 _ => {}
             }
         }

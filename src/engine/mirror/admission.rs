@@ -1,4 +1,4 @@
-//! Places and bytes: what may be in flight, what may wait, and how much of it.
+//! Admission for each target: the bounds on calls in flight, on waiting copies, and on their bytes.
 
 use std::time::Duration;
 
@@ -10,31 +10,31 @@ use crate::engine::delivery::{Delivery, GivenUp};
 /// The bounds of one worker.
 pub(in crate::engine) struct Admission {
     pub(in crate::engine) budget: ByteBudget,
-    /// The bytes of requests that are not complete, which are part of the others.
+    /// The bytes of incomplete requests. They count in `budget`, too.
     uploads: ByteBudget,
     max_bytes: usize,
-    /// One for each target of the configuration, in its order.
+    /// One entry for each target, in the order of the configuration.
     targets: Vec<Places>,
 }
 
 /// The places of one target.
 struct Places {
     copies: Limiter<Delivery>,
-    /// Bounded like the copies, and apart from them: a target that takes up all places of its own must not keep letters from leaving.
+    /// Letters have the same bounds as copies, but places of their own: copies that fill the queue must not keep letters from leaving.
     letters: Limiter<GivenUp>,
     rate: Option<TokenBucket>,
 }
 
-/// Bytes taken for a request that is not complete.
+/// The bytes reserved for an incomplete request.
 pub(in crate::engine) struct Upload {
-    /// From the worker's budget.
+    /// The reservation in the worker's budget.
     pub(in crate::engine) reservation: Reservation,
-    /// The same bytes, from the part of it that such requests get.
+    /// The same bytes, in the part of the budget for incomplete requests.
     part: Reservation,
 }
 
 impl Upload {
-    /// The request is complete now: the bytes that stay taken.
+    /// Ends the upload: the request is complete. Returns the reservation in the worker's budget.
     pub(in crate::engine) fn complete(self) -> Reservation {
         self.reservation
     }
@@ -55,46 +55,46 @@ impl Admission {
         }
     }
 
-    /// The places of a target's copies.
+    /// The limiter of a target's copies.
     pub(super) fn copies(&mut self, target: usize) -> Option<&mut Limiter<Delivery>> {
         self.targets.get_mut(target).map(|places| &mut places.copies)
     }
 
-    /// The places of a target's letters.
+    /// The limiter of a target's letters.
     pub(super) fn letters(&mut self, target: usize) -> Option<&mut Limiter<GivenUp>> {
         self.targets.get_mut(target).map(|places| &mut places.letters)
     }
 
-    /// Takes places for copies that wait elsewhere; false when there are not so many.
+    /// Takes places for copies that wait outside the queue. Returns false and takes nothing if there are too few.
     pub(super) fn park(&mut self, target: usize, copies: usize) -> bool {
         self.copies(target).is_some_and(|lane| lane.park(copies))
     }
 
-    /// Gives back places of copies that wait elsewhere no longer, and do not go either.
+    /// Gives back the places of copies that waited outside the queue and are dropped.
     pub(super) fn leave(&mut self, target: usize, copies: usize) {
         if let Some(lane) = self.copies(target) {
             lane.leave(copies);
         }
     }
 
-    /// True when the rate of a target is used up.
+    /// True if the target's rate limit is exhausted. Otherwise takes a token.
     pub(super) fn is_rate_limited(&mut self, target: usize, now: Duration) -> bool {
         let rate = self.targets.get_mut(target).and_then(|places| places.rate.as_mut());
         rate.is_some_and(|rate| !rate.take(now))
     }
 
-    /// True when nothing waits and nothing is in flight.
+    /// True if nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.targets.iter().all(|places| places.copies.is_idle() && places.letters.is_idle())
     }
 
-    /// A request begins of which nothing is held yet.
+    /// Begins an incomplete request that holds no bytes yet.
     pub(in crate::engine) fn upload(&self) -> Upload {
         Upload { reservation: self.budget.reservation(), part: self.uploads.reservation() }
     }
 
-    /// True if a request that is not complete may take so many more bytes. Together such requests get three quarters of the room, and one that
-    /// is alone seven eighths: the rest is for those that end.
+    /// True if an incomplete request may take `bytes` more. All incomplete requests together get three quarters of the budget. A single one gets
+    /// seven eighths. The rest is kept for requests that complete.
     pub(super) fn has_room_for_upload(&self, upload: &Upload, bytes: usize) -> bool {
         let own = upload.part.bytes().saturating_add(bytes);
         let all = self.uploads.used().saturating_add(bytes);
@@ -102,13 +102,13 @@ impl Admission {
         all <= self.max_bytes / 8 * share
     }
 
-    /// Counts bytes that were taken from the budget as those of a request that is not complete.
+    /// Counts bytes, already taken from the budget, as bytes of an incomplete request.
     pub(super) fn grow_upload(&self, upload: &mut Upload, bytes: usize) -> bool {
         self.uploads.grow(&mut upload.part, bytes)
     }
 
-    /// True while requests that are not complete take more than half of the room. The oldest of them have to go: whoever sends a request and does
-    /// not end it must not take the room of those that do.
+    /// True while incomplete requests take more than half of the budget. The engine then gives up the oldest of them: a client that sends a request
+    /// and does not end it must not take the room of others.
     pub(in crate::engine) fn has_too_many_uploads(&self) -> bool {
         self.uploads.used() > self.max_bytes / 2
     }

@@ -1,4 +1,4 @@
-//! Attempts: the calls that are in flight, how they end, and what follows from that.
+//! Attempts: starts the calls, and handles their ends.
 
 use std::time::Duration;
 
@@ -25,16 +25,16 @@ use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::shape::Call;
 
-/// The attempts that Envoy is making, by their tokens.
+/// The attempts in flight, by their tokens.
 #[derive(Default)]
 pub(super) struct Attempts(FxHashMap<u32, InFlight>);
 
-/// A delivery whose attempt Envoy is making.
+/// A delivery whose attempt is in flight.
 pub(super) struct InFlight {
     pub(super) delivery: Delivery,
     pub(super) permit: Permit,
     started: Duration,
-    /// Bytes taken from the worker's budget for what Envoy holds of the call beyond the delivery; given back at its end.
+    /// The bytes reserved for what Envoy holds of the call beyond the size of the delivery. Given back when the call ends.
     _call_reservation: Option<Reservation>,
 }
 
@@ -50,14 +50,14 @@ pub(super) struct Ended {
     pub(super) permit: Permit,
     pub(super) outcome: Outcome,
     pub(super) elapsed: Duration,
-    /// What the response asks for.
+    /// The delay that the response asks for in `retry-after`.
     pub(super) retry_after: Option<Duration>,
-    /// The bytes of the response's body.
+    /// The size of the response body in bytes.
     pub(super) body_size: usize,
 }
 
 impl Attempts {
-    /// Takes note of an attempt that was started.
+    /// Records an attempt that was started.
     pub(super) fn add<H: Host>(
         &mut self,
         common: &Common<H>,
@@ -71,7 +71,7 @@ impl Attempts {
         self.0.insert(token, InFlight { delivery, permit, started: now, _call_reservation: call_reservation });
     }
 
-    /// A call has ended, with a response or without. None if it was no attempt, or one that was given up meanwhile.
+    /// Handles the end of a call, with a response or without. Returns `None` if the token is not of an attempt, or the attempt was given up.
     pub(super) fn ended<H: Host>(&mut self, common: &Common<H>, token: u32, response: Response, now: Duration) -> Option<Ended> {
         let InFlight { delivery, permit, started, _call_reservation } = self.0.remove(&token)?;
         let elapsed = now.saturating_sub(started);
@@ -86,7 +86,7 @@ impl Attempts {
         Some(Ended { delivery, permit, outcome, elapsed, retry_after, body_size: response.body_size })
     }
 
-    /// The time of a drain is over: hands back all that is in flight.
+    /// Gives up all attempts in flight, because the drain has timed out. Returns them.
     pub(super) fn abandon<H: Host>(&mut self, common: &Common<H>) -> impl Iterator<Item = InFlight> {
         let all = std::mem::take(&mut self.0);
         all.values().for_each(|attempt| common.add(attempt.delivery.target, Metric::Inflight, -1));
@@ -94,7 +94,7 @@ impl Attempts {
     }
 }
 
-/// Starts the call of an attempt. `shared` is what was read of its request for other targets.
+/// Starts the call of an attempt. `shared` is a reading of the request that other targets share.
 pub(super) fn start<H: Host>(
     common: &mut Common<H>,
     batching: &mut Batching,
@@ -137,7 +137,7 @@ fn start_read<H: Host>(
     Ok(Started { token, call_reservation })
 }
 
-/// Envoy holds the request as it was made for the target, which can be longer than what came.
+/// Reserves bytes for the call that Envoy holds. The rendered request can be longer than the original.
 fn reserve_call<H: Host>(
     common: &mut Common<H>,
     batching: &mut Batching,
@@ -154,7 +154,7 @@ fn reserve_call<H: Host>(
     batching.reserve(common, more).map(Some).ok_or(NoCall::Unfit(DropReason::BufferFull))
 }
 
-/// True for a delivery whose request is put together anew for each attempt.
+/// True if the request must be rendered anew for each attempt.
 pub(super) fn takes_work<H: Host>(common: &Common<H>, delivery: &Delivery) -> bool {
     let is_plain = common.target(delivery.target).is_none_or(|target| target.shape.is_plain());
     matches!(delivery.load, Load::One(_)) && !is_plain
@@ -173,14 +173,14 @@ fn retry_of<H: Host>(common: &mut Common<H>, target: usize) -> Option<&mut Retry
     common.config.targets.get_mut(target)?.retry.as_mut()
 }
 
-/// True for a delivery that is too old for another attempt.
+/// True if a delivery is too old for another attempt.
 pub(super) fn has_expired<H: Host>(common: &Common<H>, delivery: &Delivery, now: Duration) -> bool {
     let age = now.saturating_sub(delivery.received);
     let retry = common.target(delivery.target).and_then(|target| target.retry.as_ref());
     retry.is_some_and(|retry| age >= retry.expire_after)
 }
 
-/// Lets go of a body that no further attempt and no letter needs: Envoy has its own copy.
+/// Drops a body that no further attempt and no letter needs: Envoy has its own copy.
 fn forget_body(target: Option<&Target>, delivery: &mut Delivery) {
     let Some(target) = target else {
         return;
@@ -191,7 +191,7 @@ fn forget_body(target: Option<&Target>, delivery: &mut Delivery) {
     }
 }
 
-/// Books the end of an attempt: delivered, to be tried again, or given up.
+/// Handles the end of an attempt: the delivery is done, is retried, or is given up.
 pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Duration) {
     let again = match ended.outcome.verdict {
         Verdict::Delivered => Ok(None),
@@ -232,7 +232,7 @@ pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Durat
     common.follow(Step::FreePlace(target));
 }
 
-/// How long to wait before the next attempt; or why there is none. A place to wait is taken.
+/// Returns the back-off before the next attempt, and parks the places for it. Returns the drop reason if there is no next attempt.
 fn retry_in<H: Host>(common: &mut Common<H>, ended: &Ended, now: Duration) -> Result<Duration, DropReason> {
     let delivery = &ended.delivery;
     let (target, weight) = (delivery.target, delivery.weight());
@@ -249,7 +249,7 @@ fn retry_in<H: Host>(common: &mut Common<H>, ended: &Ended, now: Duration) -> Re
     Ok(delay)
 }
 
-/// What the response to the call that has just ended asks for.
+/// The delay that the response to the call that just ended asks for.
 fn retry_after(worker: &Worker<impl Host>) -> Option<Duration> {
     let value = worker.call_header("retry-after").ok().filter(|value| !value.is_empty())?;
     parse_retry_after(&value, worker.wall_clock())

@@ -1,4 +1,4 @@
-//! Requests for a batch: they come, are made items together, and go when the batch is complete.
+//! Batching: collects requests, renders them as items, and sends a batch when it is complete.
 
 use std::borrow::Cow;
 use std::mem::size_of;
@@ -20,26 +20,27 @@ use crate::observe::metrics::Metric;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::shape::{Attempt, Source};
 
-/// The batches of all targets, in the order of the configuration; none for a target without.
+/// The batches of all targets, in the order of the configuration. `None` for a target without batching.
 pub(super) struct Batching(Vec<Option<TargetBatches>>);
 
-/// What one target's batches are made of.
+/// The requests and items of one target that wait for a batch.
 struct TargetBatches {
     arrivals: Arrivals<Arrival>,
-    /// Items that are not enough for a batch yet; each has a parked place.
+    /// Items that do not fill a batch yet. Each has a parked place.
     collector: Collector<BatchItem>,
-    /// What the gauges have of the arrivals: the first of them, so that nothing waits while they say that nothing does.
+    /// What the gauges show of the arrivals. They show only the first arrival, which is enough for them not to be 0 while requests wait.
     shown: Waiting,
 }
 
-/// A request that is to become an item.
+/// A request that is to be rendered as an item.
 struct Arrival {
     complete: Complete,
-    /// When it was complete; or, unless its target [`is_dated`], when the first of those was that are made items with it.
+    /// When the request was complete. If the target is not dated ([`is_dated`]), when the first of the requests was complete that are rendered
+    /// together with it.
     received: Duration,
-    /// When it was complete, since 1970, if that is read.
+    /// When the request was complete, as the time since 1970. Set only if the target reads the time.
     at: Duration,
-    /// Bytes taken from the worker's budget for it.
+    /// The bytes reserved in the worker's budget for the request.
     reservation: Reservation,
 }
 
@@ -53,7 +54,7 @@ impl arrivals::Arrival for Arrival {
     }
 }
 
-/// Requests that wait, and their bytes, as gauges tell of them; negative for what waits no longer.
+/// A change of the gauges of waiting requests and bytes. Negative if less waits than before.
 #[derive(Clone, Copy, Default)]
 struct Waiting {
     copies: i64,
@@ -79,7 +80,7 @@ impl TargetBatches {
         Self { arrivals: Arrivals::new(settings.max_delay), collector: Collector::new(settings), shown: Waiting::default() }
     }
 
-    /// When there is something to do next; none when there is nothing.
+    /// When the next work of this target is due. `None` if nothing waits.
     fn due(&self) -> Option<Duration> {
         self.arrivals.due().into_iter().chain(self.collector.due()).min()
     }
@@ -95,8 +96,8 @@ impl Batching {
         self.0.iter().flatten().filter_map(TargetBatches::due).min()
     }
 
-    /// Takes in a request for the batches of a target. If it is being read for the batches of others, too, it becomes an item at once, so that
-    /// it is read once.
+    /// Adds a request for a target's batches. If the batches of other targets read the request, too, it is rendered at once, so that it is read
+    /// only once.
     pub(super) fn arrive<H: Host>(
         &mut self,
         common: &mut Common<H>,
@@ -148,7 +149,7 @@ impl Batching {
         }
     }
 
-    /// Takes a place for one more. Of what has come before, some may not become items, and so leave theirs.
+    /// Takes a place for one more request. If there is none, renders the arrivals first: some of them may not become items and free their places.
     fn has_place<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: &Now<H>) -> bool {
         common.admission.park(index, 1) || {
             self.gather(common, index, **now);
@@ -156,7 +157,7 @@ impl Batching {
         }
     }
 
-    /// Makes items of the requests that have come.
+    /// Renders the arrivals as items, until the work share of the callback is spent.
     fn gather<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
         let Some(batches) = self.target(index).filter(|batches| !batches.arrivals.is_empty()) else {
             return;
@@ -174,7 +175,7 @@ impl Batching {
         count_as_matched(common, index, count);
         let rest: Vec<_> = arrivals.collect();
         if let (Some(first), Some(batches)) = (rest.first(), self.target(index)) {
-            // Those that are left are the next tick's.
+            // The next tick renders the rest.
             batches.shown = Waiting::one(&first.reservation);
             change = change.and(batches.shown);
             batches.arrivals.put_back(rest, now);
@@ -183,7 +184,7 @@ impl Batching {
         self.arm(common, index, now);
     }
 
-    /// A request, which has a place, becomes an item, or is given up. `change` is what gauges have to tell of it.
+    /// Renders a request, which has a place, as an item, or gives it up. Adds the change of the gauges to `change`.
     fn become_item<H: Host>(
         &mut self,
         common: &mut Common<H>,
@@ -214,14 +215,14 @@ impl Batching {
         }
     }
 
-    /// Takes bytes from the worker's budget. What has come for batches holds more than their items will: before there is no room, they are made
-    /// of it.
+    /// Reserves bytes in the worker's budget. Arrivals hold more bytes than their items will. If there is no room, all arrivals are rendered first
+    /// to free the difference.
     pub(super) fn reserve<H: Host>(&mut self, common: &mut Common<H>, bytes: usize) -> Option<Reservation> {
         let mut reservation = common.admission.budget.reservation();
         self.grow(common, &mut reservation, bytes).then_some(reservation)
     }
 
-    /// Grows a reservation in the same way.
+    /// Grows a reservation. Frees bytes in the same way as [`Self::reserve`].
     pub(super) fn grow<H: Host>(&mut self, common: &mut Common<H>, reservation: &mut Reservation, bytes: usize) -> bool {
         common.admission.budget.grow(reservation, bytes) || {
             let now = common.worker.monotonic();
@@ -232,7 +233,7 @@ impl Batching {
         }
     }
 
-    /// The item that a request becomes, and what its call has to say; none if it was given up.
+    /// Renders a request as an item, together with the headers of its call. Returns `None` if the request was given up.
     fn item<H: Host>(
         &mut self,
         common: &mut Common<H>,
@@ -241,7 +242,7 @@ impl Batching {
         shared: Option<&Reading<'_>>,
     ) -> Option<(Pairs, BatchItem)> {
         let Arrival { complete, received, at, reservation } = arrival;
-        // What the item holds is taken instead.
+        // The item makes a reservation of its own.
         drop(reservation);
         match shared {
             Some(reading) => self.item_of(common, index, &complete, (received, at), reading),
@@ -252,7 +253,7 @@ impl Batching {
         }
     }
 
-    /// The same for a request that is complete since then, by both clocks.
+    /// Renders the item from a reading. `received` is by the monotonic clock, `at` by the wall clock.
     fn item_of<H: Host>(
         &mut self,
         common: &mut Common<H>,
@@ -287,7 +288,7 @@ impl Batching {
                 Rc::new(json)
             }
         };
-        // What the call says is held once for all of its items, and by each of their letters.
+        // The headers are held once for all items, and by each of their letters.
         let held = [json.capacity(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
         let Some(reservation) = self.reserve(common, held.into_iter().fold(0, usize::saturating_add)) else {
             common.drop_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
@@ -296,18 +297,18 @@ impl Batching {
         Some((line, BatchItem { id, correlation_id: complete.head.shared_correlation_id(), json, received, reservation }))
     }
 
-    /// The time of a target's arrivals, or of its batch, may have come.
+    /// Renders the arrivals of a target, or sends its batch, if they are due.
     pub(super) fn go_if_due<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
         if self.target(index).and_then(|batches| batches.arrivals.due()).is_some_and(|due| due <= now) {
             self.gather(common, index, now);
         }
-        // Those that came first may have waited for as long as their batch may.
+        // The oldest items may have waited for the maximum delay of a batch by now.
         if self.target(index).and_then(|batches| batches.collector.due()).is_some_and(|due| due <= now) {
             self.close(common, index, now);
         }
     }
 
-    /// Lets all go that has come for a target's batches.
+    /// Renders all arrivals of a target and sends its batch, complete or not.
     pub(super) fn close<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
         self.gather(common, index, now);
         if let Some(batch) = self.target(index).and_then(|batches| batches.collector.close()) {
@@ -320,7 +321,7 @@ impl Batching {
         self.0.get_mut(index)?.as_mut()
     }
 
-    /// Makes sure that the root ticks when there is something to do for a target.
+    /// Makes sure that the root ticks when the target's next work is due.
     fn arm<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
         if let Some(due) = self.target(index).and_then(|batches| batches.due()) {
             common.arm_by(due, now);
@@ -328,20 +329,20 @@ impl Batching {
     }
 }
 
-/// Counts requests that were not when they came.
+/// Counts requests as matched that were not counted when they arrived.
 pub(super) fn count_as_matched<H: Host>(common: &Common<H>, index: usize, requests: usize) {
     if common.target(index).is_some_and(is_counted_later) {
         common.add(index, Metric::Matched, signed(requests));
     }
 }
 
-/// A batch is complete, or gives up one of its items.
+/// Makes a delivery of a complete batch, or of one item that is given up.
 fn delivery_of<H: Host>(common: &mut Common<H>, target: usize, line: Pairs, items: Vec<BatchItem>) -> Delivery {
     Delivery {
         id: common.id(),
         target,
         attempt: 1,
-        // Items come in the order of time.
+        // Items are sorted by time.
         received: items.first().map(|item| item.received).unwrap_or_default(),
         load: Load::Batch(Batch { line: Rc::new(line), items }),
         last_outcome: None,
@@ -361,8 +362,8 @@ fn show<H: Host>(common: &Common<H>, index: usize, Waiting { copies, bytes }: Wa
     }
 }
 
-/// True for a target for which the time of each request counts. For others it is not worth a host call: a batch waits from its first request
-/// on, which came before all others.
+/// True if the target needs the time of each request. For other targets the time is not worth a host call: a batch waits from its first request on,
+/// and the later requests cannot be due before it.
 fn is_dated(target: &Target) -> bool {
     target.rate.is_some() || target.dead_letter.is_some()
 }

@@ -1,8 +1,9 @@
-//! The circuit breakers of all targets, and the retries that they do not let pass. Those wait in their places until they may.
+//! The circuit breakers of all targets, and the retries that wait for them. First attempts are dropped while a breaker is open; retries wait in
+//! their places.
 //!
-//! The retries of one target wait together, and one look at the breaker is for all of them. It is taken when the breaker's open time is over, as
-//! soon as this worker knows of a change, and, while probes are in flight, every [`LOOK_EVERY`], because another worker may close the breaker. So
-//! what a target costs while its breaker is open does not depend on how many retries wait.
+//! All waiting retries of one target share one look at the breaker. The engine looks when the breaker's open time is over, as soon as this worker
+//! knows of a change, and every [`LOOK_EVERY`] while probes are in flight, because another worker may close the breaker. So the cost of an open
+//! breaker does not depend on the number of waiting retries.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -18,13 +19,13 @@ use crate::engine::delivery::Delivery;
 use crate::engine::host::Host;
 use crate::engine::shared_breaker::SharedBreaker;
 
-/// How often the breaker is looked at while probes are in flight.
+/// The time between looks at the breaker while probes are in flight.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
 
-/// One for each target of the configuration, in its order.
+/// One entry for each target, in the order of the configuration.
 pub(super) struct Breakers<H>(Vec<Guarded<H>>);
 
-/// A target's breaker, and what waits for it.
+/// A target's breaker, and the retries that wait for it.
 struct Guarded<H> {
     guard: SharedBreaker<H>,
     held: Held,
@@ -33,15 +34,15 @@ struct Guarded<H> {
 /// The retries of one target that wait for its breaker.
 #[derive(Default)]
 struct Held {
-    /// By the time at which they are too old, and a number that tells those of the same time apart.
+    /// Sorted by expiry. A serial number distinguishes retries that expire at the same time.
     deliveries: BTreeMap<(Duration, u64), Delivery>,
     serial: u64,
-    /// When the breaker is looked at next.
+    /// When to look at the breaker next.
     look_at: Option<Duration>,
 }
 
 impl Held {
-    /// When the breaker is to be looked at; none when nothing waits.
+    /// When to look at the breaker. `None` if no retry waits.
     fn due(&self) -> Option<Duration> {
         self.look_at.filter(|_| !self.deliveries.is_empty())
     }
@@ -51,7 +52,7 @@ impl Held {
         self.deliveries.insert((expiry, self.serial), delivery);
     }
 
-    /// All that waits. Nothing does afterwards.
+    /// Removes and returns all waiting retries.
     fn take(&mut self) -> impl Iterator<Item = Delivery> {
         self.look_at = None;
         std::mem::take(&mut self.deliveries).into_values()
@@ -64,13 +65,13 @@ impl Held {
         }
     }
 
-    /// The next that is too old at this time.
+    /// Removes and returns a retry that has expired at the given time.
     fn expired(&mut self, time: Duration) -> Option<Delivery> {
         let oldest = self.deliveries.first_entry().filter(|oldest| oldest.key().0 <= time)?;
         Some(oldest.remove())
     }
 
-    /// Gives up those that are too old at that time.
+    /// Gives up the retries that have expired at the given time.
     fn give_up<H: Host>(&mut self, common: &mut Common<H>, time: Duration) {
         while let Some(delivery) = self.expired(time) {
             common.admission.leave(delivery.target, delivery.weight());
@@ -81,7 +82,7 @@ impl Held {
 }
 
 impl Wait {
-    /// How long nothing changes, as far as is known.
+    /// How long to wait until the next look at the breaker.
     fn pause(self) -> Duration {
         match self {
             Self::Open(left) => left,
@@ -89,7 +90,7 @@ impl Wait {
         }
     }
 
-    /// How long nothing passes for sure.
+    /// How long the breaker certainly denies every attempt.
     fn at_least(self) -> Duration {
         match self {
             Self::Open(left) => left,
@@ -103,7 +104,7 @@ impl<H: Host> Breakers<H> {
         Self(guards.map(|guard| Guarded { guard, held: Held::default() }).collect())
     }
 
-    /// Asks the breaker of a target whether an attempt may be made.
+    /// Asks a target's breaker whether an attempt may be made.
     pub(super) fn admit(&mut self, common: &mut Common<H>, target: usize, now: Duration) -> Admission {
         let (Some(Guarded { guard, held }), Some(metrics)) = (self.0.get_mut(target), common.metrics(target)) else {
             return Admission::Deny(Wait::Open(Duration::ZERO));
@@ -115,7 +116,7 @@ impl<H: Host> Breakers<H> {
         admission
     }
 
-    /// Tells a target's breaker how an attempt ended; `cause` is for the log.
+    /// Tells a target's breaker how an attempt ended. `cause` is for the log.
     pub(super) fn settle(
         &mut self,
         common: &mut Common<H>,
@@ -136,8 +137,8 @@ impl<H: Host> Breakers<H> {
         }
     }
 
-    /// The breaker does not let an attempt pass. A first attempt is dropped. A retry waits on in its place and spends nothing on that, unless it
-    /// is too old before the breaker can let it pass.
+    /// Handles an attempt that the breaker denies. A first attempt is dropped. A retry keeps waiting in its place, which uses up no attempt and no
+    /// budget. A retry that expires before the breaker can let it pass is dropped.
     pub(super) fn hold(&mut self, common: &mut Common<H>, delivery: Delivery, wait: Wait, now: Duration) {
         let expiry = expiry_of_retry(common, &delivery).filter(|expiry| *expiry > now.saturating_add(wait.at_least()));
         let place = expiry.filter(|_| common.admission.park(delivery.target, delivery.weight()));
@@ -150,17 +151,17 @@ impl<H: Host> Breakers<H> {
         held.look_by(common, now.saturating_add(wait.pause()), now);
     }
 
-    /// True when it is time to look at the breaker of a target for those that wait for it.
+    /// True if it is time to look at the breaker for the retries that wait.
     pub(super) fn is_due(&self, target: usize, now: Duration) -> bool {
         self.0.get(target).and_then(|guarded| guarded.held.due()).is_some_and(|due| due <= now)
     }
 
-    /// When the first breaker is to be looked at.
+    /// When to look at the first breaker.
     pub(super) fn due(&self) -> Option<Duration> {
         self.0.iter().filter_map(|guarded| guarded.held.due()).min()
     }
 
-    /// Looks at the breaker of a target for all that wait for it.
+    /// Looks at a target's breaker for all retries that wait for it.
     pub(super) fn ask(&mut self, common: &mut Common<H>, backoffs: &mut Backoffs, target: usize, now: Duration) {
         let Some(Guarded { guard, held }) = self.0.get_mut(target) else {
             return;
@@ -172,19 +173,19 @@ impl<H: Host> Breakers<H> {
         }
         match guard.outlook(now) {
             Outlook::Closed => {
-                // All that waited go, each after a back-off, so that they do not come at once.
+                // Each waiting retry goes after a back-off, so that they do not all go at once.
                 for delivery in held.take() {
                     let random = common.random();
                     let retry = common.target(target).and_then(|target| target.retry.as_ref());
                     let attempts = delivery.attempt.saturating_sub(1);
                     let delay = retry.map_or(Duration::ZERO, |retry| retry.backoff.delay(attempts, random));
-                    // They keep the places that they have, and are counted as waiting already.
+                    // The retries keep their places, and count as queued already.
                     let due = now.saturating_add(delay);
                     backoffs.add_counted(delivery, due);
                     common.arm_by(due, now);
                 }
             }
-            // The one that is too old first. It decides about the others.
+            // The retry that expires first becomes the probe. Its outcome decides about the others.
             Outlook::Probe if common.admission.copies(target).is_some_and(|lane| lane.has_room()) => {
                 let waiting = held.deliveries.len();
                 if let Some((_, probe)) = held.deliveries.pop_first() {
@@ -200,25 +201,26 @@ impl<H: Host> Breakers<H> {
         }
     }
 
-    /// A probe was let go while so many waited, itself included. Unless it waits again, the breaker may let pass another one.
+    /// Handles a probe that was sent while `waiting` retries waited, the probe included. Unless it waits again, the breaker may let another probe
+    /// pass.
     pub(super) fn probe_sent(&mut self, common: &mut Common<H>, target: usize, waiting: usize, now: Duration) {
         let Some(Guarded { held, .. }) = self.0.get_mut(target) else {
             return;
         };
         if held.deliveries.len() >= waiting {
-            // Another worker was faster.
+            // Another worker took the probe's permit first.
             held.look_by(common, now.saturating_add(LOOK_EVERY), now);
         } else if !held.deliveries.is_empty() {
             common.follow(Step::AskBreaker(target));
         }
     }
 
-    /// All that waits for the breaker of a target. Nothing does afterwards.
+    /// Removes and returns all retries that wait for a target's breaker.
     pub(super) fn take(&mut self, target: usize) -> Vec<Delivery> {
         self.0.get_mut(target).map(|guarded| guarded.held.take().collect()).unwrap_or_default()
     }
 
-    /// Lets go of the breakers that none of the others uses: this was the last to know them.
+    /// Leaves the breakers that no other configuration of this worker uses.
     pub(super) fn leave<'a>(&mut self, common: &Common<H>, others: impl Iterator<Item = &'a Self> + Clone)
     where
         H: 'a,
@@ -236,7 +238,7 @@ impl<H: Host> Breakers<H> {
     }
 }
 
-/// When a retry is too old; none for a first attempt.
+/// When a retry expires. `None` for a first attempt, and for a target without retries.
 fn expiry_of_retry<H: Host>(common: &Common<H>, delivery: &Delivery) -> Option<Duration> {
     let retry = common.target(delivery.target)?.retry.as_ref().filter(|_| delivery.attempt > 1)?;
     Some(delivery.received.saturating_add(retry.expire_after))

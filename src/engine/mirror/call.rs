@@ -1,4 +1,4 @@
-//! Calls, for attempts and for letters: how they are put together, and how they end.
+//! Calls for attempts and dead letters: how the request is rendered, and how the outcome is read.
 
 use std::borrow::Cow;
 use std::time::Duration;
@@ -15,36 +15,37 @@ use crate::rewrite::items::Format;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::shape::{Attempt, Call, Source};
 
-/// How much of a response of Envoy's own is read to learn what happened.
+/// How many bytes of a local reply of Envoy are read to learn what happened.
 const ENVOYS_TEXT: usize = 512;
 
-/// What a request is put together for.
+/// The purpose of a rendered request.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
-    /// To be sent to its target.
+    /// To send to the target.
     Call,
-    /// To be shown in a letter, where an item of a batch stands by itself.
+    /// To show in a dead letter. An item of a batch stands alone there.
     Letter,
 }
 
 /// Why no call was made.
 pub(super) enum NoCall {
-    /// The request cannot be made what its target asks for, and is given up for that reason.
+    /// The request cannot be shaped for its target. It is dropped for this reason.
     Unfit(DropReason),
-    /// It failed like an attempt.
+    /// The call failed like an attempt.
     Failed(Cause),
 }
 
-/// The end of a call, as the callback tells it.
+/// The end of a call, as the callback reports it.
 #[derive(Clone, Copy)]
 pub(super) struct Response {
-    /// How many headers it has; 0 if there was none.
+    /// The number of headers; 0 if there was no response.
     pub(super) headers: u32,
     pub(super) body_size: usize,
 }
 
 impl<H: Host> Common<H> {
-    /// What is asked of Envoy for a delivery, of whose request this was read. `at` gives the time at which its request was complete, since 1970.
+    /// Renders the call of a delivery. `reading` is a reading of its single request. `at` supplies the time at which the request was complete,
+    /// since 1970.
     pub(super) fn call<'r>(
         &self,
         delivery: &'r Delivery,
@@ -75,7 +76,7 @@ impl<H: Host> Common<H> {
         })
     }
 
-    /// Reads how a call ended that was made so long ago, with as few host calls as it takes.
+    /// Reads the outcome of the call that just ended and took `elapsed`, with as few host calls as possible.
     pub(super) fn outcome(&self, target: usize, is_grpc: bool, elapsed: Duration, response: Response) -> Outcome {
         let Response { headers, body_size } = response;
         if headers == 0 {
@@ -107,7 +108,7 @@ impl<H: Host> Common<H> {
 }
 
 impl Batch {
-    /// The body of a call: the items in their format, or a single one as it is.
+    /// Renders the body of a call: the items in the given format, or the only item as it is.
     fn body(&self, format: Option<Format>) -> Cow<'_, [u8]> {
         let mut items = self.items.iter().map(|item| item.json.as_slice());
         match format {
@@ -117,7 +118,7 @@ impl Batch {
     }
 }
 
-/// The status of gRPC of the call that has just ended: in its headers, if there was nothing else, or in its trailers.
+/// The gRPC status of the call that just ended. It is in the headers of a response without a body, otherwise in the trailers.
 fn grpc_status(worker: &Worker<impl Host>) -> u32 {
     let status = number(worker.call_header("grpc-status"));
     status.or_else(|| number(worker.call_trailer("grpc-status"))).unwrap_or(grpc::UNKNOWN)

@@ -1,5 +1,5 @@
-//! What all owners work with: the host, the configuration, its metrics, random ids, the work of the callback at hand, admission, and the list of
-//! what follows.
+//! State that all parts of the mirror share: the host, the configuration, its metrics, random IDs, the work done in the current callback,
+//! admission, and the list of next steps.
 
 use std::rc::Rc;
 use std::time::Duration;
@@ -19,19 +19,19 @@ use crate::engine::worker::Worker;
 use crate::observe::log_event::Event;
 use crate::observe::metrics::Metric;
 
-/// A callback begins nothing further that takes work once it has done this part of what one request may cause.
+/// A callback starts no further expensive step once it has done one `SHARE`th of the work that one request may cause.
 const SHARE: usize = 4;
 
-/// See the module.
+/// The shared state. See the module.
 pub(in crate::engine) struct Common<H> {
     pub(in crate::engine) worker: Rc<Worker<H>>,
     pub(in crate::engine) config: Config,
     pub(in crate::engine) admission: Admission,
-    /// What follows from what has happened, in its order; [`carry_out`](super::Mirror) takes it from here.
+    /// The next steps, in order. [`carry_out`](super::Mirror) takes them from here.
     pub(super) steps: Vec<Step>,
     pub(super) metrics: Vec<TargetMetrics<H>>,
     pub(super) random: RandomPool,
-    /// Work that was done in this callback.
+    /// The work done in this callback.
     work: usize,
     /// When the root ticks next.
     armed: Option<Duration>,
@@ -51,7 +51,7 @@ impl<H: Host> Common<H> {
         }
     }
 
-    /// Adds to what follows.
+    /// Adds a step to the list.
     pub(super) fn follow(&mut self, step: Step) {
         self.steps.push(step);
     }
@@ -77,7 +77,7 @@ impl<H: Host> Common<H> {
         random.take(|block| worker.random(block))
     }
 
-    /// A callback begins.
+    /// Resets the work counter at the beginning of a callback.
     pub(super) fn begin(&mut self) {
         self.work = 0;
     }
@@ -87,7 +87,7 @@ impl<H: Host> Common<H> {
         self.work = self.work.saturating_add(work);
     }
 
-    /// True when this callback has done its share.
+    /// True if this callback has done its share of work.
     pub(super) fn is_spent(&self) -> bool {
         self.work >= self.config.reading.max_work / SHARE
     }
@@ -101,7 +101,7 @@ impl<H: Host> Common<H> {
 
     pub(super) fn arm(&mut self, next: Option<Duration>, now: Duration) {
         self.armed = next;
-        // A tick that came a moment too early would only have to come again.
+        // Rounds up to milliseconds: a tick that comes a moment too early only has to come again.
         let period = next.map(|next| next.saturating_sub(now).saturating_add(Duration::from_micros(999)));
         self.worker.set_tick_period(period);
     }
@@ -120,13 +120,13 @@ impl<H: Host> Common<H> {
         }
     }
 
-    /// Counts copies as waiting (1), or no longer so (-1).
+    /// Counts copies as queued (`sign` is 1), or no longer as queued (-1).
     pub(super) fn count_queued(&self, burden: Burden, sign: i64) {
         self.add(burden.target, Metric::Queued, sign.saturating_mul(signed(burden.copies)));
         self.add(burden.target, Metric::QueuedBytes, sign.saturating_mul(signed(burden.bytes)));
     }
 
-    /// Counts a request of which nothing is held as dropped.
+    /// Drops a request that holds no reservation: logs and counts it.
     pub(super) fn drop_unsent(&self, target: usize, id: Option<Uuid>, correlation_id: &str, reason: DropReason) {
         let report = Report { delivery_id: id, correlation_id, reason: Some(reason), ..Report::of(self.name(target)) };
         journal::write(&self.worker, Event::GivenUp, report);
@@ -134,7 +134,7 @@ impl<H: Host> Common<H> {
     }
 }
 
-/// A number as metrics take it; what is too large for that is as large as can be.
+/// Converts a number for metrics. A number that does not fit becomes `i64::MAX`.
 pub(super) fn signed<N: TryInto<i64>>(number: N) -> i64 {
     number.try_into().unwrap_or(i64::MAX)
 }

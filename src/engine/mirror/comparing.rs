@@ -1,4 +1,4 @@
-//! Comparisons of a target's response with the primary's.
+//! Compares a target's response with the primary's.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ use crate::engine::journal;
 use crate::http::work::Work;
 use crate::observe::metrics::Metric;
 
-/// A delivery has ended with a response of its target, whose body can be read now.
+/// Records a target's response in the comparison. Called while the body of the response can be read.
 pub(super) fn responded<H: Host>(
     common: &mut Common<H>,
     delivery: &mut Delivery,
@@ -36,7 +36,7 @@ pub(super) fn responded<H: Host>(
     }
 }
 
-/// A delivery has ended without a response.
+/// Records in the comparison that there is no response.
 pub(super) fn not_responded<H: Host>(common: &mut Common<H>, comparison: Option<Comparison>) {
     let subject = || Subject { delivery_id: Uuid::nil(), correlation_id: "".into() };
     if let Some(pair) = comparison.and_then(|comparison| comparison.target_ended(Reply::none(), subject())) {
@@ -44,7 +44,7 @@ pub(super) fn not_responded<H: Host>(common: &mut Common<H>, comparison: Option<
     }
 }
 
-/// The response to the call that has just ended.
+/// The response to the call that just ended.
 fn reply<H: Host>(common: &Common<H>, target: usize, cause: Cause, elapsed: Duration, body_size: usize) -> Reply {
     let Some(status) = cause.status() else {
         return Reply::none();
@@ -75,7 +75,7 @@ fn reply<H: Host>(common: &Common<H>, target: usize, cause: Cause, elapsed: Dura
     reply
 }
 
-/// Compares two responses.
+/// Compares two responses, then counts and logs the result.
 pub(super) fn compare<H: Host>(common: &mut Common<H>, pair: &Pair) {
     let work = Work::new(common.config.reading.max_work);
     compare_with(common, pair, &work);

@@ -1,5 +1,5 @@
-//! What takes much work - putting requests together, writing letters, comparing responses - does not all happen in one callback, in which the
-//! worker does nothing else: beyond a share it waits for the next tick, in its order.
+//! Deferred steps. Rendering requests, writing letters and comparing responses take much work, and the worker does nothing else meanwhile. So a
+//! callback does a share of the work. Steps beyond it wait for the next tick, in order.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -9,10 +9,10 @@ use super::step::Step;
 use crate::delivery::drop_reason::DropReason;
 use crate::engine::host::Host;
 
-/// How long what was deferred waits: the shortest period of a tick.
+/// The delay of deferred steps: the shortest tick period.
 const SOON: Duration = Duration::from_millis(1);
 
-/// Steps that wait for nothing but time of the worker. Deliveries and letters among them keep their places in flight.
+/// Steps that wait only for processing time. Deliveries and letters among them keep their places in flight.
 #[derive(Default)]
 pub(super) struct Deferred(VecDeque<Step>);
 
@@ -25,12 +25,12 @@ impl Deferred {
         common.arm_by(now.saturating_add(SOON), now);
     }
 
-    /// When something that was deferred can go on.
+    /// When the next deferred step can run.
     pub(super) fn due(&self, now: Duration) -> Option<Duration> {
         (!self.0.is_empty()).then(|| now.saturating_add(SOON))
     }
 
-    /// The next, if the callback has not done its share.
+    /// Removes and returns the next step, unless the callback has done its share of work.
     pub(super) fn resume<H: Host>(&mut self, common: &mut Common<H>) -> Option<Step> {
         if common.is_spent() {
             return None;
@@ -42,7 +42,7 @@ impl Deferred {
         Some(step)
     }
 
-    /// The time of a drain is over: gives up the deliveries that were deferred. Letters and comparisons go on.
+    /// Gives up the deferred deliveries, because the drain has timed out. Letters and comparisons stay.
     pub(super) fn abandon_deliveries<H: Host>(&mut self, common: &mut Common<H>) {
         for step in std::mem::take(&mut self.0) {
             match step {
@@ -55,7 +55,7 @@ impl Deferred {
         }
     }
 
-    /// All that was deferred. Nothing is afterwards.
+    /// Removes and returns all deferred steps.
     pub(super) fn take(&mut self) -> VecDeque<Step> {
         std::mem::take(&mut self.0)
     }

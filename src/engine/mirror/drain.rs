@@ -1,16 +1,16 @@
-//! How far a configuration is on its way out.
+//! The phases of a drain.
 
 use std::time::Duration;
 
-/// How far a configuration is on its way out.
+/// The phase of a drain.
 #[derive(Clone, Copy, Default)]
 pub(super) enum Drain {
-    /// It is in force.
+    /// The configuration is in force.
     #[default]
     No,
-    /// No new request comes; deliveries that have not ended by then are given up.
+    /// The configuration takes no new requests. Deliveries that have not ended by this time are given up.
     Deliveries(Duration),
-    /// Letters that have not ended by then are given up, too.
+    /// All deliveries have ended. Letters that have not ended by this time are given up.
     Letters(Duration),
 }
 

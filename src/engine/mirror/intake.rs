@@ -1,4 +1,4 @@
-//! Requests as they come: which targets want them, what their bodies decide, and how they become deliveries.
+//! Intake: decides which targets want a request, by its headers or its body, and makes deliveries of it.
 
 use std::mem::size_of;
 use std::rc::Rc;
@@ -26,8 +26,8 @@ use crate::select::{BodyValues, Request, Verdict};
 use crate::template::{property, Property};
 
 impl<H: Host> Mirror<H> {
-    /// The targets that want a request, or may want it once its body is there; counts it for each of them for which that is decided, if not
-    /// [later](is_counted_later).
+    /// Returns the targets that want a request, or may want it once its body is complete. Counts the request as matched for each target that is
+    /// decided, except for targets that [count later](is_counted_later).
     pub(in crate::engine) fn wanted(&mut self, head: &RequestHead<'_>, headers: &HeaderMap) -> Wanted {
         let mut wanted = Wanted::default();
         let Common { config, metrics, random, worker, .. } = &mut self.common;
@@ -47,7 +47,7 @@ impl<H: Host> Mirror<H> {
             }
             if verdict == Verdict::ByBody {
                 wanted.undecided.insert(index);
-                // The rules are held against all of the request then.
+                // The rules are evaluated again with the body, and read all headers then.
                 wanted.reads.headers = true;
                 if !is_in {
                     wanted.left_out.insert(index);
@@ -80,7 +80,7 @@ impl<H: Host> Mirror<H> {
         wanted
     }
 
-    /// Keeps what ties a request that is wanted to its copies, and what they need besides.
+    /// Captures what ties a wanted request to its copies, and what the targets read of it.
     pub(in crate::engine) fn capture(&mut self, wanted: Wanted, headers: &HeaderMap, head: &RequestHead<'_>) -> CapturedHead {
         let mut captured = CapturedHead::capture(headers, head, wanted.needs, &self.common.config.correlation);
         captured.correlate(|| self.common.id());
@@ -95,16 +95,16 @@ impl<H: Host> Mirror<H> {
         captured
     }
 
-    /// Takes bytes for a request that is not complete.
+    /// Reserves bytes for an incomplete request. Returns false if there is no room.
     pub(in crate::engine) fn grow_upload(&mut self, upload: &mut Upload, bytes: usize) -> bool {
         self.common.admission.has_room_for_upload(upload, bytes)
             && self.grow(&mut upload.reservation, bytes)
             && self.common.admission.grow_upload(upload, bytes)
     }
 
-    /// Takes bytes from the worker's budget.
+    /// Grows a reservation in the worker's budget. Returns false if there is no room.
     pub(in crate::engine) fn grow(&mut self, reservation: &mut Reservation, bytes: usize) -> bool {
-        // In most requests nothing has to make room.
+        // For most requests nothing has to be freed first.
         self.common.admission.budget.grow(reservation, bytes) || {
             let grown = self.batching.grow(&mut self.common, reservation, bytes);
             self.run_now();
@@ -112,13 +112,13 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Takes a complete request in for each of these targets. All of them share its head and body.
+    /// Takes in a complete request for the given targets. All of them share its head and body.
     pub(in crate::engine) fn accept(&mut self, targets: Targets, complete: &Complete, comparisons: &[Comparison]) {
         let reading = Reading::new(&complete.head, &complete.body, &self.common.config.reading);
         self.accept_read(targets, complete, &reading, comparisons);
     }
 
-    /// The same for a request of which something was read already.
+    /// Takes in a complete request, of which `reading` may have read something already.
     pub(in crate::engine) fn accept_read(
         &mut self,
         targets: Targets,
@@ -143,7 +143,7 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Takes in those of these targets that wait for a response of such a status, and counts the others.
+    /// Takes in a request for those targets that wait for a response with this status, and drops it for the others.
     pub(in crate::engine) fn accept_after_response(
         &mut self,
         later: Targets,
@@ -164,7 +164,7 @@ impl<H: Host> Mirror<H> {
         self.run_now();
     }
 
-    /// The primary has responded, or never will.
+    /// Records the primary's response, or that there is none, in all comparisons.
     pub(in crate::engine) fn primary_responded(&mut self, comparisons: &[Comparison], primary: Reply) {
         let primary = Rc::new(primary);
         let pairs = comparisons.iter().filter_map(|comparison| comparison.primary_ended(&primary));
@@ -172,12 +172,12 @@ impl<H: Host> Mirror<H> {
         self.run_now();
     }
 
-    /// What holds the responses of these targets against the primary's, one for each.
+    /// Creates a comparison for each of the given targets.
     pub(in crate::engine) fn comparisons(targets: Targets) -> Vec<Comparison> {
         targets.iter().map(Comparison::new).collect()
     }
 
-    /// Counts a request that never became a delivery.
+    /// Drops a request that never became a delivery, for all targets that want it.
     pub(in crate::engine) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
         for target in wanted.now.iter().chain(wanted.later.iter()) {
             if wanted.undecided.has(target) {
@@ -194,7 +194,7 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Of these targets, those for which the body is not needed, and the others.
+    /// Splits targets into those that do not need the body, and the others.
     pub(in crate::engine) fn by_need_of_body(&self, wanted: Wanted) -> (Wanted, Wanted) {
         let mut without = Targets::default();
         for (index, _) in self.common.config.targets.iter().enumerate().filter(|(_, target)| !target.reads.body) {
@@ -204,7 +204,8 @@ impl<H: Host> Mirror<H> {
         (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
     }
 
-    /// Counts a request that was answered, with this status, before its body was complete, for those that cannot be served without the body.
+    /// Drops a request that was answered before its body was complete. Called for the targets that need the body. `status` is the status of the
+    /// response.
     pub(in crate::engine) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, status: Option<u16>) {
         let mut refused = Targets::default();
         for target in wanted.later.iter().filter(|target| !self.waits_for(*target, status)) {
@@ -214,7 +215,7 @@ impl<H: Host> Mirror<H> {
         self.give_up_incomplete(wanted.limited(|targets| targets.without(refused)), head, DropReason::AnsweredEarly);
     }
 
-    /// True if a target waits for a response of such a status.
+    /// True if the target waits for a response with this status.
     fn waits_for(&self, target: usize, status: Option<u16>) -> bool {
         let statuses = self.common.config.targets.get(target).and_then(|target| target.after.as_ref());
         status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status))))
@@ -251,8 +252,8 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Lets the body of a complete request decide, and counts the request for those that want it. Gives who wants it after that. If the body
-    /// cannot be read, nothing is known of the values in it: the request is given up for all targets that asked, and counted.
+    /// Evaluates the undecided targets with the body of a complete request, and counts the request for those that want it. Returns the targets that
+    /// still want it. If the body cannot be read, its values are unknown: the request is dropped, and counted, for all undecided targets.
     pub(in crate::engine) fn decide(&self, wanted: Wanted, complete: &Complete, reading: &Reading<'_>) -> Wanted {
         let undecided = wanted.undecided;
         if undecided.is_empty() {
@@ -284,7 +285,7 @@ impl<H: Host> Mirror<H> {
         wanted.limited(|targets| targets.without(unwanted).without(overworked)).decided()
     }
 
-    /// Counts a request that its body has decided, or that is given up before that.
+    /// Counts a request as matched for a target that its body has decided, or for which it is given up before that.
     fn count_decided(&self, target: usize, is_left_out: bool) {
         if is_left_out || !self.common.config.targets.get(target).is_some_and(is_counted_later) {
             self.common.count(target, Metric::Matched);

@@ -1,4 +1,4 @@
-//! Dead letters: requests that are given up are counted as dropped, or handed over to a cluster where that is asked for.
+//! Dead letters. A request that is given up is counted as dropped, or sent to a dead-letter cluster if the target has one.
 
 use std::time::Duration;
 
@@ -23,18 +23,18 @@ use crate::observe::log_event::{Event, LetterEnd};
 use crate::observe::metrics::Metric;
 use crate::rewrite::shape::Unfit;
 
-/// The letters that Envoy is delivering, by their tokens.
+/// The letters in flight, by their tokens.
 #[derive(Default)]
 pub(super) struct Letters(FxHashMap<u32, Posted>);
 
-/// A letter that Envoy is delivering.
+/// A letter in flight.
 struct Posted {
     given_up: GivenUp,
     started: Duration,
 }
 
 impl Letters {
-    /// Posts the letter of a request that has a place.
+    /// Sends the letter of a request. The letter has a place in flight.
     pub(super) fn post<H: Host>(
         &mut self,
         common: &mut Common<H>,
@@ -56,7 +56,7 @@ impl Letters {
         }
     }
 
-    /// A call has ended, with a response or without; perhaps that of a letter.
+    /// Handles the end of a call, with a response or without. Does nothing if the token is not of a letter.
     pub(super) fn ended<H: Host>(&mut self, common: &mut Common<H>, token: u32, response: Response, now: Duration) {
         let Some(Posted { given_up, started }) = self.0.remove(&token) else {
             return;
@@ -65,12 +65,12 @@ impl Letters {
         let elapsed = now.saturating_sub(started);
         common.add(target, Metric::Inflight, -1);
         let cause = common.outcome(target, false, elapsed, response).cause;
-        // A response that Envoy made in place of the cluster is none of these.
+        // A local reply of Envoy never counts as success here.
         let taken = matches!(cause, Cause::Status(200..=299));
         ended(common, &given_up, taken, cause, elapsed);
     }
 
-    /// The time of the letters is over: drops those that are in flight.
+    /// Drops the letters in flight, because the time for letters is over.
     pub(super) fn abandon<H: Host>(&mut self, common: &Common<H>) {
         for Posted { given_up, .. } in std::mem::take(&mut self.0).into_values() {
             common.add(given_up.delivery.target, Metric::Inflight, -1);
@@ -79,7 +79,7 @@ impl Letters {
     }
 }
 
-/// Gives up a delivery after so many attempts: a dead letter for each request in it, or dropped.
+/// Gives up a delivery after `attempts` attempts. Each request in it becomes a dead letter or is dropped.
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     if let Load::One(one) = &mut delivery.load {
@@ -93,7 +93,7 @@ pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, a
     }
     let at = common.worker.wall_clock();
     for delivery in delivery.split() {
-        // Not when the letter is written: that may be later.
+        // The time is taken now: the letter may be written later.
         let received_at = at.saturating_sub(now.saturating_sub(delivery.received));
         let burden = delivery.burden();
         let given_up = GivenUp { delivery, attempts, reason, received_at, at };
@@ -106,7 +106,7 @@ pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, a
     }
 }
 
-/// Counts a request whose letter is never written, or has no time to be taken.
+/// Drops a request whose letter is never written, or is not delivered in time.
 pub(super) fn lose<H: Host>(common: &Common<H>, given_up: &GivenUp) {
     let GivenUp { delivery, attempts, reason, .. } = given_up;
     report_given_up(common, delivery, *attempts, *reason, Some(LetterEnd::Failed));
@@ -130,11 +130,11 @@ fn report_given_up<H: Host>(
     journal::write(&common.worker, Event::GivenUp, report);
 }
 
-/// Starts the call for a letter. From then on what is charged is the letter, which may be longer than the request.
+/// Starts the call of a letter. From then on the reservation covers the letter, which may be longer than the request.
 fn start<H: Host>(common: &mut Common<H>, batching: &mut Batching, given_up: &mut GivenUp) -> Result<u32, Cause> {
     let Call { headers, body } = letter(common, given_up)?;
     let target = given_up.delivery.target;
-    // The headers stay.
+    // The headers of the request stay in memory.
     let left = match &given_up.delivery.load {
         Load::One(one) => one.head.size(),
         Load::Batch(_) => 0,
@@ -159,7 +159,7 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
     common.spend(read);
     let request = request.map_err(|no_call| match no_call {
         NoCall::Failed(cause) => cause,
-        // It would not have become a delivery.
+        // A request that cannot be shaped never becomes a letter.
         NoCall::Unfit(_) => Cause::HostError,
     })?;
     let target = common.target(delivery.target).ok_or(Cause::HostError)?;
@@ -192,7 +192,7 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
     })
 }
 
-/// Books the end of a letter.
+/// Handles the end of a letter: logs and counts it, and frees its place.
 fn ended<H: Host>(common: &mut Common<H>, given_up: &GivenUp, taken: bool, cause: Cause, elapsed: Duration) {
     let GivenUp { delivery, attempts, reason, .. } = given_up;
     let target = delivery.target;

@@ -1,8 +1,8 @@
 //! A configuration in force, and every delivery under it.
 //!
-//! Each owner has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
-//! [`letters`], [`deferred`] work. What follows from something that happened is a [`Step`]; [`Mirror::carry_out`] is the one place that carries steps
-//! out. `intake` turns requests into deliveries, `abandon` ends them when a drain does.
+//! Each part has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
+//! [`letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
+//! makes deliveries of requests. `abandon` ends deliveries when a drain times out.
 
 mod abandon;
 mod admission;
@@ -65,7 +65,7 @@ impl<H: Host> Mirror<H> {
     /// Puts a configuration in force.
     ///
     /// # Errors
-    /// Envoy does not define a metric, or has no random bytes, or no shared data.
+    /// Returns an error if Envoy does not define a metric, has no random bytes, or has no shared data for a breaker.
     pub(super) fn try_new(worker: &Rc<Worker<H>>, config: Config) -> Result<Self, CannotRun> {
         let (mut guards, mut all_metrics) = (Vec::new(), Vec::new());
         for target in &config.targets {
@@ -97,17 +97,17 @@ impl<H: Host> Mirror<H> {
         self.common.config.targets.len()
     }
 
-    /// True when nothing waits and nothing is in flight.
+    /// True if nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
         self.deferred.is_empty() && self.common.admission.is_idle()
     }
 
-    /// A callback begins.
+    /// Begins a callback.
     pub(super) fn begin(&mut self) {
         self.common.begin();
     }
 
-    /// A call has ended, with a response or without.
+    /// Handles the end of a call-out, with a response or without.
     pub(super) fn call_ended(&mut self, token: u32, headers: u32, body_size: usize) {
         let now = self.common.worker.monotonic();
         let response = Response { headers, body_size };
@@ -118,7 +118,7 @@ impl<H: Host> Mirror<H> {
         self.run(now);
     }
 
-    /// The time of some that wait, of a batch, or of a drain, has come.
+    /// Handles a tick: runs everything that is due.
     pub(super) fn tick(&mut self) {
         let now = self.common.worker.monotonic();
         self.abandon_late(now);
@@ -145,13 +145,13 @@ impl<H: Host> Mirror<H> {
         self.common.arm(next, now);
     }
 
-    /// When the next delivery or batch is due, or the drain ends; none, when there is no such time.
+    /// When the next delivery or batch is due, or the drain ends. `None` if nothing is due at any time.
     fn next_due(&self, now: Duration) -> Option<Duration> {
         let times = [self.backoffs.due(), self.batching.due(), self.breakers.due(), self.deferred.due(now), self.drain.end()];
         times.into_iter().flatten().min()
     }
 
-    /// Lets go of the breakers that none of the others uses: this was the last to know them.
+    /// Leaves the breakers that no other configuration of this worker uses.
     pub(super) fn leave<'a>(&mut self, others: impl Iterator<Item = &'a Self> + Clone)
     where
         H: 'a,
@@ -159,7 +159,7 @@ impl<H: Host> Mirror<H> {
         self.breakers.leave(&self.common, others.map(|other| &other.breakers));
     }
 
-    /// Carries out what follows, if anything does, at the present time.
+    /// Carries out the pending steps, if there are any. Reads the clock.
     fn run_now(&mut self) {
         if !self.common.steps.is_empty() {
             let now = self.common.worker.monotonic();
@@ -167,9 +167,9 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Carries out what follows from something that has happened, and all that follows from that, before the next.
+    /// Carries out the pending steps. The steps that a step adds come before the remaining ones.
     fn run(&mut self, now: Duration) {
-        // The last is taken first.
+        // `pop` takes from the end.
         self.common.steps.reverse();
         while let Some(step) = self.common.steps.pop() {
             let before = self.common.steps.len();
@@ -180,7 +180,7 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Carries out one step. What follows from it is added to the list.
+    /// Carries out one step. The step may add others to the list.
     fn carry_out(&mut self, step: Step, now: Duration) {
         if self.common.is_spent() && self.takes_work(&step) {
             self.deferred.defer(&mut self.common, step, now);
@@ -217,7 +217,7 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// True for a step that a callback which has done its share leaves to the next.
+    /// True if the step is expensive, so that a callback that has done its share leaves it to the next.
     fn takes_work(&self, step: &Step) -> bool {
         match step {
             Step::Attempt(delivery) => attempts::takes_work(&self.common, delivery),
@@ -226,7 +226,7 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Attempts a delivery that has a place in flight. `shared` is what was read of its request for other targets.
+    /// Makes the attempt of a delivery that has a place in flight. `shared` is a reading of the request that other targets share.
     fn attempt(&mut self, delivery: Delivery, shared: Option<&Reading<'_>>, now: Duration) {
         let Self { common, attempts, breakers, batching, .. } = self;
         let target = delivery.target;
@@ -258,7 +258,7 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// An attempt has ended: its target's breaker learns of it, and the delivery goes on or ends.
+    /// Ends an attempt: tells the target's breaker, then continues or ends the delivery.
     fn conclude(&mut self, ended: Ended, now: Duration) {
         let Self { common, breakers, .. } = self;
         let target = ended.delivery.target;

@@ -1,4 +1,4 @@
-//! What follows from something that has happened: a value, so that owners need not call one another.
+//! Steps: what to do next, as values, so that the parts of the mirror need not call one another.
 
 use std::time::Duration;
 
@@ -9,38 +9,38 @@ use crate::engine::delivery::{Burden, Delivery, GivenUp};
 
 /// One thing to do next. Only [`Mirror::carry_out`](super::Mirror) does it.
 pub(super) enum Step {
-    /// A delivery with a place in flight is attempted.
+    /// Attempt a delivery that has a place in flight.
     Attempt(Delivery),
-    /// A delivery waits for so long before its next attempt, in places that are parked for it.
+    /// Let a delivery wait for this back-off before its next attempt. Its places are parked.
     BackOff(Delivery, Duration),
-    /// The circuit breaker does not let the attempt of a delivery pass.
+    /// Handle a delivery whose attempt the circuit breaker denies.
     Hold(Delivery, Wait),
-    /// The circuit breaker of a target is asked for those that wait for it.
+    /// Ask a target's circuit breaker for the retries that wait for it.
     AskBreaker(usize),
-    /// A delivery was let go as a probe while so many others waited, itself included. If as many wait now, another worker was faster.
+    /// A probe was sent while `waiting` retries waited, the probe included. If as many wait now, another worker took the permit first.
     ProbeSent { target: usize, waiting: usize },
-    /// A delivery with parked places goes, or waits in them.
+    /// Send a delivery that has parked places, or let it wait in them for a place in flight.
     Unpark(Delivery),
-    /// The place in flight of a delivery that ended, or waits, goes to the next.
+    /// Give the place in flight of a delivery that ended, or waits, to the next one.
     FreePlace(usize),
-    /// A delivery ends without success after so many attempts: as dead letters, or dropped.
+    /// Give up a delivery after this number of attempts: write dead letters, or drop it.
     GiveUp(Delivery, u32, DropReason),
-    /// A letter with a place is posted.
+    /// Send a letter that has a place in flight.
     Post(GivenUp),
-    /// The place of a letter that ended goes to the next.
+    /// Give the place of a letter that ended to the next one.
     FreeLetterPlace(usize),
-    /// Two responses, which are both there, are compared.
+    /// Compare two responses, both of which have arrived.
     Compare(Pair),
 }
 
 impl Step {
-    /// Gives up a delivery whose next attempt is not made.
+    /// Gives up a delivery before its next attempt.
     pub(super) fn give_up_before_attempt(delivery: Delivery, reason: DropReason) -> Self {
         let attempts = delivery.attempt.saturating_sub(1);
         Self::GiveUp(delivery, attempts, reason)
     }
 
-    /// What waits with it, if it is deferred.
+    /// The places and bytes that the step takes while it is deferred. `None` if it takes none.
     pub(super) fn burden(&self) -> Option<Burden> {
         match self {
             Self::Attempt(delivery) => Some(delivery.burden()),

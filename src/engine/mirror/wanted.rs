@@ -1,4 +1,4 @@
-//! Who wants a request, and what for.
+//! The targets that want a request, and what they need of it.
 
 use std::cell::OnceCell;
 use std::ops::Deref;
@@ -11,7 +11,7 @@ use crate::engine::worker::Worker;
 use crate::rewrite::capture::{CapturedHead, Needs};
 use crate::template::PrimaryResponse;
 
-/// Targets of a configuration, a bit each: there are at most 32.
+/// A set of targets, one bit each. A configuration has at most 32.
 #[derive(Clone, Copy, Default)]
 pub(in crate::engine) struct Targets(u32);
 
@@ -28,12 +28,12 @@ impl Targets {
         (0..32).filter(move |target| self.0 & (1 << target) != 0)
     }
 
-    /// Those that are among others, too.
+    /// The targets that are in both sets.
     pub(super) fn and(self, others: Self) -> Self {
         Self(self.0 & others.0)
     }
 
-    /// Those that are not among others.
+    /// The targets that are not in `others`.
     pub(super) fn without(self, others: Self) -> Self {
         Self(self.0 & !others.0)
     }
@@ -43,21 +43,22 @@ impl Targets {
     }
 }
 
-/// Who wants a request, and what for.
+/// The targets that want a request, and what they need of it.
 #[derive(Clone, Copy, Default)]
 pub(in crate::engine) struct Wanted {
-    /// Those that get it once it is complete.
+    /// Targets that get the request once it is complete.
     pub(in crate::engine) now: Targets,
-    /// Those that wait for the primary's response.
+    /// Targets that wait for the primary's response.
     pub(in crate::engine) later: Targets,
-    /// Those whose responses are compared with the primary's.
+    /// Targets whose responses are compared with the primary's.
     pub(in crate::engine) compared: Targets,
-    /// Those of them for which the body decides; nothing is counted for them yet.
+    /// Targets whose rules depend on the body. Nothing is counted for them yet.
     pub(super) undecided: Targets,
-    /// Those for which the body decides whether they are counted, and which get nothing: their sample leaves the request out.
+    /// Targets whose rules depend on the body, and whose sample leaves the request out. They get nothing; the body only decides whether they are
+    /// counted.
     pub(super) left_out: Targets,
     pub(super) needs: Needs,
-    /// What else must be kept for one of them.
+    /// What else must be kept of the request for these targets.
     pub(in crate::engine) reads: Reads,
 }
 
@@ -66,12 +67,12 @@ impl Wanted {
         self.now.is_empty() && self.later.is_empty() && self.left_out.is_empty()
     }
 
-    /// The same once all is decided.
+    /// The same targets, with none undecided.
     pub(super) fn decided(self) -> Self {
         Self { undecided: Targets::default(), left_out: Targets::default(), ..self }
     }
 
-    /// Leaves of its targets those that `choose` leaves.
+    /// Keeps only those targets that `choose` returns.
     pub(super) fn limited(self, choose: impl Fn(Targets) -> Targets) -> Self {
         Self {
             now: choose(self.now),
@@ -89,19 +90,19 @@ impl Wanted {
 pub(in crate::engine) struct Complete {
     pub(in crate::engine) head: Rc<CapturedHead>,
     pub(in crate::engine) body: Rc<Vec<u8>>,
-    /// The primary's response, if it was waited for.
+    /// The primary's response, if the targets wait for it.
     pub(in crate::engine) response: Option<Rc<PrimaryResponse>>,
 }
 
 impl Complete {
-    /// The bytes it takes to hold.
+    /// The size in memory, in bytes.
     pub(super) fn size(&self) -> usize {
         let response_size = self.response.as_ref().map_or(0, |response| response.headers.size());
         self.head.size().saturating_add(self.body.capacity()).saturating_add(response_size)
     }
 }
 
-/// The time, read once, and only if somebody asks.
+/// The current time, read at most once, on first use.
 pub(super) struct Now<H> {
     worker: Rc<Worker<H>>,
     time: OnceCell<Duration>,
@@ -121,8 +122,8 @@ impl<H: Host> Deref for Now<H> {
     }
 }
 
-/// True for a target whose requests are counted as matched when they become items of a batch, or are given up before, all that have come at
-/// once. What waits for the primary's response is counted before that: it may wait for long.
+/// True if the target's requests are counted as matched only when they are rendered as batch items, or given up before. All arrivals are then
+/// counted at once. A request that waits for the primary's response is counted earlier, because it may wait for long.
 pub(super) fn is_counted_later(target: &Target) -> bool {
     target.batch.is_some() && target.after.is_none()
 }

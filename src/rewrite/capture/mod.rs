@@ -1,5 +1,5 @@
-//! What is read and kept of a request on its way to the primary: the primary's headers, less what belongs to one connection, to
-//! Envoy or to somebody's credentials, and what ties a copy to its primary.
+//! Captures a request on its way to the primary: the primary's headers without hop-by-hop headers, Envoy's own headers and credentials, and the IDs
+//! that tie a copy to its primary.
 
 use std::mem::size_of;
 use std::rc::Rc;
@@ -13,47 +13,47 @@ use crate::http::text::text_of;
 use crate::http::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
 use crate::template::Property;
 
-/// Room for a correlation id that is made, and the name of its header.
+/// Bytes to reserve for a generated correlation ID and the name of its header.
 const MADE_ID: usize = 64;
 
-/// What ties copies to their request.
+/// How copies are tied to their request.
 #[derive(Clone, Debug)]
 pub struct Correlation {
-    /// The header of the correlation id, in lower case.
+    /// The header of the correlation ID, in lower case.
     pub header: Rc<str>,
-    /// Copies carry a child of the client's `traceparent`.
+    /// True if copies carry a child of the client's `traceparent`.
     pub traceparent: bool,
 }
 
 /// What the copies of a request need.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Needs {
-    /// The headers that a copy carries whose target asks for no changes.
+    /// The headers of copies whose target changes nothing.
     pub plain: bool,
     /// The client's trace.
     pub trace: bool,
 }
 
-/// What is kept of a request's headers until it is complete; shared by all of its deliveries.
+/// The captured headers of a request. All of its deliveries share them.
 #[derive(Debug)]
 pub struct CapturedHead {
     kept: Pairs,
     all: Option<HeaderMap>,
     properties: Vec<Property>,
-    /// The header of the correlation id.
+    /// The header of the correlation ID.
     correlation_header: Rc<str>,
     correlation_id: Option<Rc<str>>,
-    /// The client sent no correlation id.
+    /// True if the client sent no correlation ID, and one was generated.
     made_correlation_id: bool,
     has_idempotency_key: bool,
     is_grpc: bool,
-    /// Its trace is that of `trace`, and not what its headers say.
+    /// True if copies carry a child of `trace` in place of the client's trace headers.
     traces: bool,
     trace: Option<TraceContext>,
 }
 
 impl CapturedHead {
-    /// Keeps what ties a request to its copies, and what they need besides.
+    /// Captures what ties a request to its copies, and what the copies need.
     pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, needs: Needs, correlation: &Correlation) -> Self {
         let trace = (correlation.traceparent && needs.trace).then(|| head.trace()).flatten();
         let mut captured = Self {
@@ -84,7 +84,7 @@ impl CapturedHead {
                 seen(name, value);
                 true
             });
-            // What was left out, a long cookie perhaps, is not to be held. A correlation id may follow.
+            // Frees the space of headers that were left out, such as a long cookie. Keeps room for a correlation ID.
             captured.kept.shrink(MADE_ID);
         } else {
             captured.correlation_id = headers.get_all(correlation.header.as_bytes()).next().map(|value| text_of(value).into());
@@ -92,12 +92,12 @@ impl CapturedHead {
         captured
     }
 
-    /// Keeps the headers as they came, too, for targets that choose among them.
+    /// Keeps all headers as the client sent them, too, for targets that choose among them.
     pub fn keep_all(&mut self, headers: HeaderMap) {
         self.all = Some(headers);
     }
 
-    /// Gives the request a correlation id if the client gave it none.
+    /// Generates a correlation ID if the client sent none.
     pub fn correlate(&mut self, fresh: impl FnOnce() -> Uuid) {
         if self.correlation_id.is_none() {
             let id = fresh().to_string();
@@ -117,68 +117,68 @@ impl CapturedHead {
         &self.properties
     }
 
-    /// The header of the correlation id, in lower case.
+    /// The header of the correlation ID, in lower case.
     pub fn correlation_header(&self) -> &str {
         &self.correlation_header
     }
 
-    /// The correlation id, whole; ISO-8859-1 if it is not UTF-8.
+    /// The full correlation ID. Read as ISO-8859-1 if it is not UTF-8.
     pub fn correlation_id(&self) -> &str {
         self.correlation_id.as_deref().unwrap_or_default()
     }
 
-    /// The same, to be kept.
+    /// A shared reference to the correlation ID.
     pub fn shared_correlation_id(&self) -> Rc<str> {
         self.correlation_id.clone().unwrap_or_default()
     }
 
-    /// The correlation id if the client sent none, and it was made.
+    /// The correlation ID if it was generated. `None` if the client sent one.
     pub fn made_correlation_id(&self) -> Option<&str> {
         self.correlation_id.as_deref().filter(|_| self.made_correlation_id)
     }
 
-    /// The client's idempotency key is among what plain copies carry.
+    /// True if the client's idempotency key is among the headers of plain copies.
     pub fn has_idempotency_key(&self) -> bool {
         self.has_idempotency_key
     }
 
-    /// It is a gRPC request.
+    /// True if it is a gRPC request.
     pub fn is_grpc(&self) -> bool {
         self.is_grpc
     }
 
-    /// It is a plain request, whatever its content type says.
+    /// Treats the request as not gRPC, whatever its content type says.
     pub fn set_plain(&mut self) {
         self.is_grpc = false;
     }
 
-    /// The client's trace, if copies carry a child of it.
+    /// The client's trace. `None` if copies carry no child of it.
     pub fn trace(&self) -> Option<&TraceContext> {
         self.trace.as_ref()
     }
 
-    /// True for the headers of a trace.
+    /// True for the trace headers, if copies carry a trace.
     pub fn is_of_trace(&self, name: &[u8]) -> bool {
         self.traces && (name == TRACEPARENT || name == TRACESTATE)
     }
 
-    /// True for the headers of a trace that copies do not carry as they came.
+    /// True for the trace headers that copies do not carry unchanged.
     pub fn replaces(&self, name: &[u8]) -> bool {
         self.traces && is_replaced(name, self.trace.is_some())
     }
 
-    /// The headers as targets receive them that ask for no changes, if that was needed.
+    /// The headers for targets that change nothing. Empty if no target needs them.
     pub fn kept(&self) -> &Pairs {
         &self.kept
     }
 
-    /// The headers as they came; none of them if that was not needed.
+    /// All headers as the client sent them. Empty if no target needs them.
     pub fn all(&self) -> &HeaderMap {
         static NONE: HeaderMap = HeaderMap::new(Vec::new());
         self.all.as_ref().unwrap_or(&NONE)
     }
 
-    /// The bytes of memory that it takes.
+    /// The size in memory, in bytes.
     pub fn size(&self) -> usize {
         let of = |property: &Property| {
             let names = property.path.iter().map(|name| name.capacity().saturating_add(size_of::<String>()));
@@ -190,12 +190,12 @@ impl CapturedHead {
     }
 }
 
-/// A child is sent in the place of a `traceparent`. A `tracestate` means nothing without a valid one (W3C Trace Context, 3.3).
+/// Copies carry a child in place of the `traceparent`. A `tracestate` without a valid `traceparent` has no meaning (W3C Trace Context, 3.3).
 fn is_replaced(name: &[u8], has_trace: bool) -> bool {
     name == TRACEPARENT || (name == TRACESTATE && !has_trace)
 }
 
-/// True for an `idempotency-key` that says nothing: it is as good as none.
+/// True for an empty `idempotency-key`. It counts as missing.
 pub fn is_empty_key(name: &[u8], value: &[u8]) -> bool {
     name == b"idempotency-key" && value.trim_ascii().is_empty()
 }

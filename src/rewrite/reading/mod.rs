@@ -1,8 +1,8 @@
-//! What is read of a request, read once for all of its targets: its body decoded, where the values in it are, what redaction leaves
-//! of it, the values at the pointers that targets name, and its query.
+//! The reading of a request, shared by all of its targets: the decoded body, the positions of the values in it, the redacted body, the values at
+//! the pointers that targets name, and the query.
 //!
-//! Everything is read when somebody asks for it first, and counted as [`Work`]. It is kept for as long as the request is handed to
-//! its targets, not while copies wait: they hold the body as it came.
+//! Everything is read on first use, and counted as [`Work`]. A reading exists while the engine hands the request to its targets. Waiting copies do
+//! not keep it: they hold the original body.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -15,21 +15,21 @@ use crate::json::{Document, PointerSet, Read, Unread};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::redact::Redaction;
 
-/// There are at most as many redactions as targets.
+/// The most redactions. There are at most as many as targets.
 const MAX_REDACTIONS: usize = 32;
 
-/// Under which terms requests are read.
+/// The settings and limits for reading requests.
 #[derive(Clone, Debug)]
 pub struct Terms {
-    /// The most bytes that an encoded body may have once it is decoded.
+    /// The most bytes that a body may decode to.
     pub max_body: usize,
     /// The most work for one request.
     pub max_work: usize,
-    /// All pointers into bodies that anybody may ask for: they are found together.
+    /// All pointers into bodies that any target uses. They are found together in one pass.
     pub pointers: Rc<PointerSet>,
 }
 
-/// A complete request, and what was read of it.
+/// A complete request, and what was read of it so far.
 #[derive(Debug)]
 pub struct Reading<'a> {
     head: &'a CapturedHead,
@@ -38,12 +38,12 @@ pub struct Reading<'a> {
     work: Work,
     query: Query,
     decoded: OnceCell<Result<Document<'a>, Unread>>,
-    /// A place for each redaction, by its number.
+    /// One cell for each redaction, at its number.
     redacted: OnceCell<Vec<OnceCell<Result<Document<'static>, Unread>>>>,
 }
 
 impl<'a> Reading<'a> {
-    /// A request of which nothing was read yet.
+    /// Creates a reading of a request of which nothing is read yet.
     pub fn new(head: &'a CapturedHead, body: &'a [u8], terms: &Terms) -> Self {
         Self {
             head,
@@ -56,43 +56,43 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// Its headers.
+    /// The captured headers.
     pub fn head(&self) -> &'a CapturedHead {
         self.head
     }
 
-    /// Its body as it came.
+    /// The original body.
     pub fn body(&self) -> &'a [u8] {
         self.body
     }
 
-    /// True if this is all of its body as it came.
+    /// True if `part` is the whole original body.
     pub fn is_plain(&self, part: &[u8]) -> bool {
         std::ptr::eq(part, self.body)
     }
 
-    /// What was done for it.
+    /// The work done for this request.
     pub fn work(&self) -> &Work {
         &self.work
     }
 
-    /// Its query, read when somebody asks for a parameter.
+    /// The query. It is parsed on first use of a parameter.
     pub fn query(&self) -> &Query {
         &self.query
     }
 
-    /// Its body without its content coding, which must be text for it to be JSON.
+    /// The body without its content coding. It must be UTF-8 text.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Returns an error if the body cannot be decoded, is not UTF-8, or takes too much work.
     pub fn decoded(&self) -> Result<&Document<'a>, Unread> {
         self.decoded.get_or_init(|| self.decode()).as_ref().map_err(|unread| *unread)
     }
 
-    /// The same with a redaction applied to it. What cannot be read cannot be redacted.
+    /// The decoded body with a redaction applied.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Returns an error if the body cannot be read as JSON, or takes too much work. What cannot be read cannot be redacted.
     pub fn redacted(&self, redaction: &Redaction) -> Result<&Document<'_>, Unread> {
         let decoded = self.decoded()?;
         let all = self.redacted.get_or_init(|| (0..MAX_REDACTIONS).map(|_| OnceCell::new()).collect());
@@ -109,10 +109,10 @@ impl<'a> Reading<'a> {
             .map_err(|unread| *unread)
     }
 
-    /// Its body, for whoever looks into it; none if it is empty.
+    /// The decoded body, to look up values in. `None` if the body is empty.
     ///
     /// # Errors
-    /// Why it cannot be read.
+    /// Returns an error if the body cannot be decoded, is not UTF-8, or takes too much work.
     pub fn look_into_body(&self) -> Result<Option<Read<'_>>, Unread> {
         if self.body.is_empty() {
             return Ok(None);
@@ -120,7 +120,7 @@ impl<'a> Reading<'a> {
         self.decoded().map(|decoded| Some(self.look_into(decoded)))
     }
 
-    /// A body that was read, for whoever looks into it.
+    /// Prepares a decoded body for looking up values.
     pub fn look_into<'r>(&'r self, document: &'r Document<'r>) -> Read<'r> {
         Read::new(document, &self.terms.pointers, &self.work)
     }

@@ -11,7 +11,7 @@ use crate::http::request_head::RequestHead;
 use crate::rewrite::capture::Needs;
 use crate::rewrite::shape::{Attempt, Source, Unfit};
 
-/// A configuration with this `request` for each of its targets.
+/// A configuration with one target for each of these `request` sections.
 fn configured(requests: &[String], limits: &str) -> Config {
     let targets: Vec<String> = (0..)
         .zip(requests)
@@ -27,7 +27,7 @@ fn gzip(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// What each target gets of a request, and the work for all of them.
+/// What each target receives of a request, and the work for all of them.
 fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<Vec<u8>, Unfit>>, usize) {
     let headers = HeaderMap::from(&Pairs::from_iter([
         (":method", "POST"),
@@ -49,7 +49,7 @@ fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<V
     (sent, reading.work().spent())
 }
 
-/// What a further target like the first adds to the work of a request, and the work of one.
+/// The work that a second target of the same kind adds to a request, and the work of the first.
 fn more_work(request: &str, path: &str, coding: &str, body: &[u8]) -> (usize, usize) {
     let limits = r#""max_work_bytes":"128MiB""#;
     let of = |targets: usize| {
@@ -61,7 +61,7 @@ fn more_work(request: &str, path: &str, coding: &str, body: &[u8]) -> (usize, us
     ((of(32) - one) / 31, one)
 }
 
-/// A template of so many pointers.
+/// A template with this many pointers.
 fn pointers(count: usize) -> String {
     let all: Vec<String> = (0..count).map(|number| format!(r#""v{number}":"${{body:/k{number}}}""#)).collect();
     format!(r#"{{"body":{{"template":{{{}}}}}}}"#, all.join(","))
@@ -102,7 +102,7 @@ fn a_query_is_read_once_for_all_expressions_and_targets() {
     let path = format!("/?{}z=1", "a&".repeat(29_000));
     let request = r#"{"headers":{"set":{"x-a":"${query:z}${query:y}${query:x}"}}}"#;
     let (more, one) = more_work(request, &path, "", b"");
-    // What each target costs is its look at the headers.
+    // Each target costs only its look at the headers.
     assert!(one > path.len() * 8 && more < path.len() + 200, "{more} of {one}");
 }
 
@@ -115,7 +115,7 @@ fn copies_that_take_more_work_than_a_request_may_cause_are_not_made() {
         bodies.into_iter().map(|body| body.map(|_| ())).collect::<Vec<_>>()
     };
     let too_much = Err(Unfit::TooMuchWork);
-    // The others are not hurt: a target that reads nothing never is.
+    // The other targets are not affected. A target that reads nothing never is.
     assert_eq!(made(r#""max_work_bytes":"256KiB""#), [too_much, too_much, Ok(()), too_much]);
     assert_eq!(made(""), [Ok(()), Ok(()), Ok(()), too_much]);
     assert_eq!(made(r#""max_work_bytes":"64MiB""#), [Ok(()); 4]);
@@ -128,7 +128,7 @@ fn a_template_cannot_write_more_than_the_work_allows() {
     let body = vec![b'x'; 1 << 20];
     let (sent, work) = sent(&configured(&[request], ""), "/", "", &body);
     assert_eq!(sent, [Err(Unfit::TooMuchWork)]);
-    // Once it is too much, nothing more is written.
+    // Nothing more is written once the work limit is exceeded.
     assert!(work < 12 << 20, "{work}");
 }
 

@@ -1,4 +1,4 @@
-//! Values that no target may see are taken out of a body.
+//! Redaction: replaces values that a target may not see.
 
 use std::borrow::Cow;
 
@@ -6,10 +6,10 @@ use crate::http::work::{TooMuch, Work, PLACE};
 use crate::json::Pointer;
 use crate::json::{Json, Kind, Node, PointerSet, Trail};
 
-/// What stands in the place of a value that was taken out.
+/// The replacement of a redacted value.
 const REDACTED: &[u8] = br#""[redacted]""#;
 
-/// Which values are taken out.
+/// The values to redact.
 #[derive(Clone, Debug)]
 pub struct Redaction {
     places: PointerSet,
@@ -17,12 +17,12 @@ pub struct Redaction {
 }
 
 impl Redaction {
-    /// Takes out the values at these pointers.
+    /// Creates a redaction of the values at these pointers.
     pub fn new(pointers: impl IntoIterator<Item = Pointer>) -> Self {
         Self { places: PointerSet::new(pointers), number: 0 }
     }
 
-    /// Its number: redactions of one configuration that take out the same have the same.
+    /// The number of the redaction. Equal redactions of one configuration share a number.
     pub fn number(&self) -> usize {
         self.number
     }
@@ -38,8 +38,8 @@ impl Redaction {
         }
     }
 
-    /// The body that was parsed, with the string `[redacted]` for every value that a pointer names, whatever is in it, and for
-    /// all values of a repeated key. Every other byte is as it was; a body without such values is not copied.
+    /// Replaces every value that a pointer names with the string `[redacted]`, with everything in it, and all values of a repeated key. All other
+    /// bytes stay the same. A body without such values is not copied.
     pub fn apply<'a>(&self, json: &Json<'a>) -> Cow<'a, [u8]> {
         let body = json.body();
         match self.copy(body, json.root(), &Work::unbounded()) {
@@ -48,21 +48,21 @@ impl Redaction {
         }
     }
 
-    /// The same for a text whose value is `root`.
+    /// Redacts a text whose value is `root`.
     ///
     /// # Errors
-    /// It takes too much work.
+    /// Returns an error if it takes too much work.
     pub fn write(&self, text: &str, root: Node<'_>, work: &Work) -> Result<String, TooMuch> {
         let copy = self.copy(text.as_bytes(), root, work)?;
         if copy.is_empty() {
             work.spend(text.len())?;
             return Ok(text.to_owned());
         }
-        // Whole values of text were replaced by text.
+        // Whole values were replaced in valid text, so the result is valid text.
         Ok(String::from_utf8(copy).unwrap_or_default())
     }
 
-    /// A copy without those values; nothing if there are none.
+    /// Copies the body with the values replaced. Returns an empty vector if there are none.
     fn copy(&self, body: &[u8], root: Node<'_>, work: &Work) -> Result<Vec<u8>, TooMuch> {
         let mut copy = Copy { body, copied: 0, out: Vec::new(), work };
         copy.node(root, &mut self.places.trail());
@@ -74,17 +74,17 @@ impl Redaction {
     }
 }
 
-/// A copy in the making.
+/// The state of a copy.
 struct Copy<'a> {
     body: &'a [u8],
-    /// How much of the body is dealt with.
+    /// How many bytes of the body are handled.
     copied: usize,
     out: Vec<u8>,
     work: &'a Work,
 }
 
 impl Copy<'_> {
-    /// Recurses as deep as JSON that was parsed may be nested.
+    /// Recurses no deeper than parsed JSON may be nested.
     fn node(&mut self, node: Node<'_>, trail: &mut Trail<'_>) {
         if self.work.spend(PLACE.saturating_mul(trail.width())).is_err() {
             return;
@@ -111,7 +111,7 @@ impl Copy<'_> {
             }
             Kind::Object(members) => {
                 for (key, value) in members {
-                    // Escapes are decoded.
+                    // Reading the key decodes its escapes.
                     if self.work.spend(key.written().len()).is_err() {
                         return;
                     }

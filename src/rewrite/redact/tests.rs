@@ -63,13 +63,13 @@ fn a_body_without_such_values_is_not_copied() {
 fn the_deepest_nesting_takes_little_stack() {
     let body = format!("{}{}", r#"{"a":"#.repeat(MAX_DEPTH - 1) + "[1", "]".to_owned() + &"}".repeat(MAX_DEPTH - 1));
     let deepest = Pointer(vec!["*".to_owned(); MAX_DEPTH]);
-    // Without optimisation frames are several times as large as in the filter, whose stack is 1 MiB.
+    // Without optimisation, stack frames are several times as large as in the filter, whose stack is 1 MiB.
     let walk = move || String::from_utf8(Redaction::new([deepest]).apply(&parse(body.as_bytes()).unwrap()).into_owned()).unwrap();
     let redacted = std::thread::Builder::new().stack_size(256 * 1024).spawn(walk).unwrap().join().unwrap();
     assert!(redacted.contains(r#""a":["[redacted]"]"#), "{redacted}");
 }
 
-/// JSON text of a value with white space, keys in escapes and members written twice, as `spelling` has it.
+/// Writes a value as JSON text with white space, escaped keys and repeated members, as `spelling` chooses.
 fn write(value: &Value, spelling: &mut impl Iterator<Item = u8>, out: &mut String) {
     let choice = spelling.next().unwrap_or(0);
     out.push_str(["", " ", "\n\t"][usize::from(choice % 3)]);
@@ -110,7 +110,7 @@ fn write_string(text: &str, escaped: bool, out: &mut String) {
     }
 }
 
-/// What redaction means, said in another way: a pointer at a time on a tree.
+/// The meaning of redaction in simple code: applies one pointer at a time to a tree.
 fn redact_tree(value: &mut Value, pointer: &[String]) {
     let Some((segment, rest)) = pointer.split_first() else {
         *value = "[redacted]".into();
@@ -135,7 +135,7 @@ fn redact_tree(value: &mut Value, pointer: &[String]) {
     }
 }
 
-/// Replaces the value that `choices` lead to; the way there.
+/// Replaces the value that `choices` lead to. Returns the path to it.
 fn plant(value: &mut Value, choices: &mut impl Iterator<Item = u8>, secret: Value) -> Vec<String> {
     let choice = usize::from(choices.next().unwrap_or(0));
     match value {
@@ -162,7 +162,7 @@ fn plant(value: &mut Value, choices: &mut impl Iterator<Item = u8>, secret: Valu
 const SECRET: &str = "s3cr\u{e9}t\"77001234567890123";
 const SECRET_NUMBER: u64 = 7_700_123_456_789_012_345;
 
-/// True if some key or value of the text, or the text itself, holds the secret.
+/// True if any key or value of the text, or the text itself, contains the secret.
 fn tells(node: Node<'_>) -> bool {
     let told = |text: &str| text.contains(SECRET) || text.contains(&SECRET_NUMBER.to_string());
     told(node.written())
@@ -187,7 +187,7 @@ proptest! {
                 _ => json!([[SECRET_NUMBER], SECRET]),
             };
             let mut way = plant(&mut document, &mut choices.into_iter(), secret);
-            // A way that ends at a secret planted before leads into it: the whole of that is a secret.
+            // A path that ends at an earlier secret leads into it: all of that is secret.
             for (segment, star) in way.iter_mut().zip(stars) {
                 if star {
                     *segment = "*".to_owned();
@@ -202,7 +202,7 @@ proptest! {
         let redacted = Redaction::new(pointers.clone()).apply(&parse(body.as_bytes()).unwrap()).into_owned();
         let mut wanted = document;
         pointers.iter().for_each(|pointer| redact_tree(&mut wanted, &pointer.0));
-        // Written and read once, as the redacted are: serde_json reads a double less exactly than it writes one.
+        // Serialized and parsed once, like the redacted body: serde_json parses a double less exactly than it writes one.
         let wanted: Value = serde_json::from_str(&wanted.to_string()).unwrap();
         prop_assert_eq!(serde_json::from_slice::<Value>(&redacted).unwrap(), wanted);
         prop_assert!(!tells(parse(&redacted).unwrap().root()), "{}", String::from_utf8_lossy(&redacted));

@@ -7,37 +7,37 @@ use crate::rewrite::reading::Reading;
 use crate::rewrite::redact::Redaction;
 use crate::template::{Env, JsonTemplate, Template, Values};
 
-/// What a target asks for its body.
+/// The changes that a target makes to the body.
 #[derive(Debug, Default)]
 pub struct BodyRewrite {
-    /// What is taken out of the primary's body, before anything else sees it.
+    /// The values to redact in the primary's body, before anything else reads it.
     pub redact: Option<Redaction>,
-    /// What is sent.
+    /// The content of the body.
     pub content: Content,
 }
 
-/// What is sent as a body.
+/// The content of the body that is sent.
 #[derive(Debug, Default)]
 pub enum Content {
-    /// The primary's.
+    /// The primary's body.
     #[default]
     Primary,
-    /// JSON with values put in.
+    /// JSON with values filled in.
     Template(JsonTemplate),
-    /// Nothing.
+    /// No body.
     Omitted,
 }
 
-/// What a body is to the headers that describe it.
+/// The kind of body, which decides about the headers that describe it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyKind {
-    /// The primary's bytes: what describes them stays.
+    /// The primary's bytes. The headers that describe them stay.
     Primary,
-    /// The primary's, with changes: its type stays, its encoding and digests do not.
+    /// The primary's body with changes. Its type stays; its encoding and digests do not.
     Redacted,
-    /// Another one, which is JSON.
+    /// Another body, which is JSON.
     Json,
-    /// There is none.
+    /// No body.
     Omitted,
 }
 
@@ -69,8 +69,8 @@ impl BodyRewrite {
         }
     }
 
-    /// The primary's body as expressions see it: decoded, if it `is_read`, and redacted. What cannot be read cannot be redacted, and so does
-    /// not leave.
+    /// The primary's body as expressions see it: decoded if `is_read`, and redacted. A body that cannot be read cannot be redacted, and is
+    /// therefore not sent.
     pub(super) fn read<'r>(&self, reading: &'r Reading<'_>, is_read: bool) -> Result<Body<'r>, Unfit> {
         if reading.body().is_empty() || !(is_read || self.redact.is_some()) {
             return Ok(Body::Raw(reading.body()));
@@ -84,7 +84,7 @@ impl BodyRewrite {
 }
 
 impl Content {
-    /// What is sent in the place of the primary's body; none when that is sent.
+    /// The content that replaces the primary's body. `None` if the primary's body is sent.
     pub(super) fn written(&self, values: &Values<'_>) -> Option<Vec<u8>> {
         match self {
             Self::Primary => None,
@@ -95,7 +95,7 @@ impl Content {
 }
 
 impl BodyKind {
-    /// True if a header may stay that describes the primary's body; none for headers that describe no body.
+    /// Whether a header that describes the primary's body stays. `None` for headers that do not describe a body.
     pub(super) fn keeps(self, name: &[u8]) -> Option<bool> {
         describes_body(name).then_some(match self {
             Self::Primary => true,

@@ -8,36 +8,36 @@ use crate::http::trace_context::TRACEPARENT;
 use crate::rewrite::capture::{is_empty_key, CapturedHead};
 use crate::template::{Env, Place, Template, UnsafePath, Values};
 
-/// What a target asks for its request line and headers.
+/// The changes that a target makes to the request line and headers.
 #[derive(Debug, Default)]
 pub struct HeadRewrite {
-    /// In place of the primary's method.
+    /// The method. `None` keeps the primary's.
     pub method: Option<String>,
-    /// In place of the primary's path and query.
+    /// The change of the path and query.
     pub path: PathRewrite,
-    /// In place of the primary's authority.
+    /// The authority. `None` keeps the primary's.
     pub authority: Option<Template>,
-    /// Which of the primary's headers are sent.
+    /// The primary's headers to forward.
     pub forward: Forward,
-    /// The sensitive ones are among them without being named.
+    /// True if sensitive headers are forwarded without being named.
     pub forward_sensitive: bool,
-    /// Headers that are not sent, in lower case.
+    /// Headers to remove, in lower case.
     pub remove: Vec<String>,
-    /// Headers that are sent in place of any of that name, in lower case.
+    /// Headers to set. Each replaces any header of its name. Names are in lower case.
     pub set: Vec<(String, Template)>,
 }
 
-/// Which headers of the primary's request a target receives.
+/// The headers of the primary's request that a target receives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Forward {
-    /// All but the sensitive ones.
+    /// All headers but the sensitive ones.
     #[default]
     All,
-    /// These, in lower case.
+    /// These headers, in lower case.
     Only(Vec<String>),
 }
 
-/// The request line and headers that a target asks for.
+/// The request line and headers after the target's changes.
 pub(super) struct Chosen {
     pub(super) pairs: Pairs,
     pub(super) has_idempotency_key: bool,
@@ -59,7 +59,7 @@ impl HeadRewrite {
         texts.for_each(|text| text.resolve_env(env));
     }
 
-    /// True for a header in which the value of an environment variable is sent.
+    /// True for a header that is set to a value of an environment variable.
     pub(super) fn sets_variable(&self, name: &[u8]) -> bool {
         self.set.iter().any(|(other, value)| other.as_bytes() == name && value.holds_variable())
     }
@@ -70,13 +70,13 @@ impl HeadRewrite {
         !self.remove.iter().any(named) && !self.set.iter().any(|(other, _)| named(other))
     }
 
-    /// The request line and headers of a request with such a body. What ties the copy to its primary is sent whatever `forward` says: the
-    /// correlation id, the trace, and what describes the body.
+    /// Chooses the request line and headers for a request with this kind of body. Three things are sent whatever `forward` says: the correlation
+    /// ID, the trace, and the headers that describe the body.
     pub(super) fn choose(&self, head: &CapturedHead, values: &Values<'_>, body: BodyKind) -> Result<Chosen, UnsafePath> {
         let traced = self.leaves(TRACEPARENT);
         let wanted = |name: &[u8]| match body.keeps(name) {
             Some(keeps) => keeps,
-            // A `tracestate` means nothing by itself.
+            // A `tracestate` has no meaning without a `traceparent`.
             None if head.is_of_trace(name) => traced,
             None => self.forwards(name) || name == head.correlation_header().as_bytes(),
         };
@@ -92,7 +92,8 @@ impl HeadRewrite {
         Ok(chosen)
     }
 
-    /// The same for the call of a batch, which speaks for many requests: of their headers it carries only those that the target names.
+    /// Chooses the request line and headers for a batch. A batch carries many requests, so of their headers it has only those that the target
+    /// names.
     pub(super) fn choose_for_batch(
         &self,
         head: &CapturedHead,
@@ -108,7 +109,7 @@ impl HeadRewrite {
         Ok(chosen.pairs)
     }
 
-    /// The request line; `method` stands in the place of the primary's if the target asks for none.
+    /// The request line. `method` replaces the primary's if the target sets none.
     fn line(&self, head: &CapturedHead, values: &Values<'_>, method: Option<&str>) -> Result<Chosen, UnsafePath> {
         let mut chosen = Chosen { pairs: Pairs::with_capacity(16, 512), has_idempotency_key: false };
         for (name, value) in head.all().iter().filter(|(name, _)| name.starts_with(b":")) {
@@ -117,7 +118,7 @@ impl HeadRewrite {
                 b":path" => chosen.push(name, &self.path.of(value, values)?),
                 b":authority" => {
                     let asked = self.authority.as_ref().map(|authority| authority.text(values, Place::Authority));
-                    // One that came to nothing is no host: the primary's stays.
+                    // An empty authority is no host: the primary's stays.
                     let asked = asked.filter(|authority| has_host(authority));
                     chosen.push(name, asked.as_ref().map_or(value, |text| text.as_bytes()));
                 }
@@ -127,7 +128,7 @@ impl HeadRewrite {
         Ok(chosen)
     }
 
-    /// Adds the headers of the primary's request that are wanted, and may be sent at all.
+    /// Adds the wanted headers of the primary's request that may be sent.
     fn pick(&self, chosen: &mut Chosen, head: &CapturedHead, wanted: impl Fn(&[u8]) -> bool) {
         for (name, value) in head.all().iter().filter(|(name, _)| !name.starts_with(b":") && wanted(name)) {
             if self.leaves(name) && !is_reserved(name) && !head.replaces(name) {

@@ -1,8 +1,8 @@
-//! The request that a target receives: the primary's, changed as the target asks, less what is not its business, plus what ties it
-//! to its primary and its delivery.
+//! The request that a target receives: the primary's request with the target's changes, without credentials and hop-by-hop headers, plus the
+//! headers that tie it to its primary and its delivery.
 //!
-//! A target that asks for nothing gets what [`CapturedHead`] keeps, without another look. What a target asks for is put together
-//! anew for each attempt, from the headers and the body as they came: so nothing is held twice.
+//! A target without changes receives what [`CapturedHead`] keeps. For other targets, the request is rendered anew for each attempt, from the
+//! original headers and body. So nothing is held twice.
 
 mod body;
 mod head;
@@ -28,65 +28,65 @@ use crate::rewrite::items::Format;
 use crate::rewrite::reading::Reading;
 use crate::template::{Env, Facts, PrimaryResponse, Template, UnsafePath, Values};
 
-/// Envoy refuses a call-out with more headers (`source/extensions/common/wasm`, its default `HeaderMap` limits).
+/// The most headers: Envoy refuses a call-out with more (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
-/// Envoy refuses a call-out with more bytes of headers.
+/// The most bytes of headers: Envoy refuses a call-out with more.
 const MAX_HEADER_BYTES: usize = 1 << 20;
 
-/// What a target asks for.
+/// The changes that a target makes to the request.
 #[derive(Debug, Default)]
 pub struct Rewrite {
-    /// The request line and the headers.
+    /// The changes of the request line and headers.
     pub head: HeadRewrite,
-    /// The body.
+    /// The changes of the body.
     pub body: BodyRewrite,
 }
 
 /// A complete request, and what is known about it.
 #[derive(Clone, Copy, Debug)]
 pub struct Source<'r, 'a> {
-    /// Its headers and body, and what was read of them, for whichever target.
+    /// The headers and body, and what was read of them, for any target.
     pub reading: &'r Reading<'a>,
-    /// The primary's response, if it was waited for.
+    /// The primary's response, if the target waits for it.
     pub response: Option<&'r PrimaryResponse>,
-    /// When it was complete, since 1970.
+    /// When the request was complete, as the time since 1970.
     pub at: Duration,
 }
 
-/// What is particular to one attempt.
+/// The data of one attempt.
 #[derive(Clone, Copy, Debug)]
 pub struct Attempt<'a> {
-    /// The target's name.
+    /// The name of the target.
     pub target: &'a str,
-    /// Its number, from 1.
+    /// The number of the attempt, from 1.
     pub number: u32,
-    /// The delivery's id: the same over all attempts.
+    /// The ID of the delivery. It is the same for all attempts.
     pub delivery_id: Uuid,
-    /// The id of the attempt in its trace.
+    /// The span ID of the attempt in its trace.
     pub span_id: [u8; 8],
-    /// It is not for its target, but to be shown in a dead letter: the values of environment variables are left out.
+    /// True if the request is rendered for a dead letter, not for its target. Values of environment variables are then left out.
     pub is_shown: bool,
 }
 
-/// A call as Envoy takes it.
+/// A call-out in the form that the host takes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Call<'a> {
-    /// Its headers, serialized for the host.
+    /// The headers, serialized for the host.
     pub headers: Vec<u8>,
-    /// Its body.
+    /// The body.
     pub body: Cow<'a, [u8]>,
 }
 
-/// Why there is no request for a target.
+/// Why a request cannot be shaped for a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unfit {
-    /// The body is no JSON, or is encoded in a way that is not read here.
+    /// The body is not JSON, or has a content coding that is not supported.
     BodyNotJson,
-    /// It takes more work than a request may cause.
+    /// The request takes more work than one request may cause.
     TooMuchWork,
-    /// There are more headers than Envoy takes.
+    /// The request has more headers than Envoy accepts.
     HeadersTooLarge,
-    /// The path would lead elsewhere than what its target asks for says.
+    /// A value in the path could lead to another path than the configured one.
     UnsafePath,
 }
 
@@ -112,42 +112,42 @@ impl From<TooMuch> for Unfit {
 }
 
 impl Rewrite {
-    /// True when the target asks for nothing.
+    /// True if the target makes no changes.
     pub fn is_plain(&self) -> bool {
         self.head.is_plain() && self.body.is_plain()
     }
 
-    /// True when the target receives a gRPC request as it is, and so responds as gRPC does.
+    /// True if the target receives a gRPC request unchanged, and so responds with gRPC.
     pub fn is_grpc(&self, head: &CapturedHead) -> bool {
         head.is_grpc() && self.body.is_plain()
     }
 
-    /// True when a copy cannot be made without the primary's body: it is sent, or something is read from it.
+    /// True if a copy cannot be made without the primary's body: the body is sent, or a template reads it.
     pub fn needs_body(&self) -> bool {
         matches!(self.body.content, Content::Primary) || self.templates().any(Template::reads_body)
     }
 
-    /// All templates that stand in it.
+    /// All templates in these settings.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.head.templates().chain(self.body.templates())
     }
 
-    /// Reads the environment variables of all templates.
+    /// Fills in the environment variables of all templates.
     pub fn resolve_env(&mut self, env: Env<'_>) {
         self.head.resolve_env(env);
         self.body.resolve_env(env);
     }
 
-    /// The call of one attempt.
+    /// Renders the call of one attempt.
     ///
     /// # Errors
-    /// There can be no such request.
+    /// Returns an error if the request cannot be shaped for the target.
     pub fn call<'r>(&self, source: &Source<'r, '_>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'r>, Unfit> {
         let reading = source.reading;
         let head = reading.head();
         let mut added = Added::new(attempt, guard);
         if self.is_grpc(head) {
-            // A server of gRPC may refuse requests without it, and a proxy answers them without trailers.
+            // A gRPC server may refuse requests without `te: trailers`, and a proxy responds to them without trailers.
             added.0.push(b"te", b"trailers");
         }
         if self.is_plain() {
@@ -162,7 +162,7 @@ impl Rewrite {
         let values = self.values(source, attempt, read)?;
         let written = self.body.content.written(&values);
         let chosen = self.head.choose(head, &values, self.body.kind());
-        // What was too much was left out.
+        // Templates leave out whatever exceeds the work limit. This detects it.
         reading.work().spend(0)?;
         let chosen = chosen?;
         if !chosen.has_idempotency_key {
@@ -174,17 +174,17 @@ impl Rewrite {
         let headers = added.behind(&chosen.pairs)?;
         let body = match (self.body.kind(), written) {
             (_, Some(written)) => Cow::Owned(written),
-            // Still encoded, even if it was decoded to be read.
+            // The body is sent encoded, even if it was decoded for reading.
             (BodyKind::Primary, None) => Cow::Borrowed(reading.body()),
             (_, None) => Cow::Borrowed(read.bytes()),
         };
         Ok(Call { headers, body })
     }
 
-    /// A request as an item of a batch: what its call has to say, and the item, which is JSON on one line.
+    /// Renders a request as an item of a batch. Returns the request line and headers of its call, and the item, which is JSON on one line.
     ///
     /// # Errors
-    /// Its body is no JSON, its path is not to be sent, or it takes too much work.
+    /// Returns an error if the body is not JSON, if a value in the path could lead to another path, or if it takes too much work.
     pub fn item<'r>(
         &self,
         source: &Source<'r, '_>,
@@ -203,16 +203,16 @@ impl Rewrite {
         let json = match (written, read) {
             (Some(written), _) => Cow::Owned(written),
             (None, Body::Read(read)) => read.compact()?,
-            // It is empty.
+            // The body is empty.
             (None, Body::Raw(_)) => return Err(Unfit::BodyNotJson),
         };
         Ok((line, json))
     }
 
-    /// The call of an attempt of a batch, or of one item of it, whose `line` is that of its items.
+    /// Renders the call of an attempt of a batch, or of a single item of it. `line` is the request line and headers of the items.
     ///
     /// # Errors
-    /// There are too many headers.
+    /// Returns an error if there are too many headers.
     pub fn batch_call<'a>(
         &self,
         line: &Pairs,
@@ -232,13 +232,13 @@ impl Rewrite {
         Ok(Call { headers: headers?, body })
     }
 
-    /// True when an expression needs the body as JSON.
+    /// True if a template reads the body as JSON.
     fn reads_body_as_json(&self) -> bool {
         self.templates().any(Template::reads_body_as_json)
     }
 
-    /// The values that templates refer to, for a body that is read as JSON if one of them needs that. An empty body is no JSON, but there is
-    /// nothing in it to be read either: what is asked of it is absent.
+    /// The values that templates refer to. Parses the body as JSON if a template needs that. An empty body is not JSON, but there is nothing to
+    /// read in it either: all its values count as absent.
     fn values<'v>(&self, source: &Source<'v, '_>, attempt: &Attempt<'v>, body: Body<'v>) -> Result<Values<'v>, Unfit> {
         let reading = source.reading;
         let head = reading.head();
@@ -263,7 +263,7 @@ impl Rewrite {
     }
 }
 
-/// The headers that every attempt carries besides.
+/// The headers that every attempt adds.
 struct Added(Pairs);
 
 impl Added {
@@ -280,21 +280,21 @@ impl Added {
         Self(pairs)
     }
 
-    /// The delivery's id, where the client sent no key of its own.
+    /// Adds the delivery ID as the idempotency key. Called if the client sent none.
     fn identify(&mut self, attempt: &Attempt<'_>) {
         let mut id = Uuid::encode_buffer();
         let id: &str = attempt.delivery_id.hyphenated().encode_lower(&mut id);
         self.0.push(b"idempotency-key", id.as_bytes());
     }
 
-    /// A child of the client's trace.
+    /// Adds a child of the client's trace.
     fn trace(&mut self, head: &CapturedHead, attempt: &Attempt<'_>) {
         if let Some(trace) = head.trace() {
             self.0.push(TRACEPARENT, &trace.child(attempt.span_id));
         }
     }
 
-    /// These behind others, in the form in which they are sent.
+    /// Serializes the given headers followed by these.
     fn behind(&self, pairs: &Pairs) -> Result<Vec<u8>, Unfit> {
         let count = pairs.count().saturating_add(self.0.count());
         let bytes = pairs.serialized_len().saturating_add(self.0.serialized_len());

@@ -7,40 +7,40 @@ use regex_lite::Regex;
 use crate::http::text::split_query;
 use crate::template::{check_path, Template, UnsafePath, Values};
 
-/// What a target asks for in place of the primary's path.
+/// The change that a target makes to the primary's path.
 #[derive(Debug, Default)]
 pub enum PathRewrite {
-    /// Nothing.
+    /// No change.
     #[default]
     Primary,
     /// This path and query.
     Template(Template),
-    /// Another beginning of the path, as Envoy's `prefix_rewrite` does it.
+    /// Replaces the beginning of the path, like Envoy's `prefix_rewrite`.
     Prefix {
-        /// What the path begins with.
+        /// The prefix to replace.
         prefix: String,
-        /// What it begins with instead.
+        /// The new prefix.
         replacement: String,
     },
-    /// Other text wherever a pattern matches in the path, as Envoy's `regex_rewrite` does it.
+    /// Replaces every match of a pattern in the path, like Envoy's `regex_rewrite`.
     Regex {
-        /// What is replaced.
+        /// The pattern to replace.
         pattern: Regex,
-        /// What stands there instead.
+        /// The replacement of each match.
         substitution: Substitution,
     },
 }
 
-/// Text with groups of a pattern in it.
+/// Text that may contain groups of a pattern.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Substitution(pub Vec<Piece>);
 
 /// A piece of a [`Substitution`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Piece {
-    /// Text as it stands.
+    /// Literal text.
     Text(String),
-    /// What a group of the pattern matched; 0 is the whole match.
+    /// The text that a group of the pattern matched. 0 is the whole match.
     Group(usize),
 }
 
@@ -49,7 +49,7 @@ impl PathRewrite {
         matches!(self, Self::Primary)
     }
 
-    /// The template, if it is one.
+    /// The template. `None` for other changes.
     pub fn template(&self) -> Option<&Template> {
         match self {
             Self::Template(template) => Some(template),
@@ -64,7 +64,7 @@ impl PathRewrite {
         }
     }
 
-    /// The path and query in place of the primary's `target`. A path that a rewrite does not fit stays as it is.
+    /// The path and query in place of the primary's `target`. A path that does not match the rewrite stays as it is.
     pub(super) fn of<'t>(&self, target: &'t [u8], values: &Values<'_>) -> Result<Cow<'t, [u8]>, UnsafePath> {
         let (path, _) = split_query(target);
         let rewritten = match self {
@@ -84,9 +84,9 @@ impl PathRewrite {
     }
 }
 
-/// The path with every match of the pattern replaced; none if there is no match.
+/// The path with every match of the pattern replaced. `None` if there is no match.
 fn replaced(pattern: &Regex, substitution: &Substitution, path: &[u8]) -> Option<Vec<u8>> {
-    // Patterns are about text.
+    // Patterns match text only.
     let path = std::str::from_utf8(path).ok()?;
     let mut out = Vec::with_capacity(path.len());
     let mut end = 0;

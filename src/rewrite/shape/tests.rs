@@ -17,7 +17,7 @@ const MADE: &str = "22222222-2222-2222-2222-222222222222";
 
 type Sent = Vec<(String, Vec<u8>)>;
 
-/// A configuration whose only target has these fields, with `more` beside the targets.
+/// A configuration with one target that has these fields. `more` follows the targets.
 fn configured(target: &str, more: &str) -> Config {
     let text = format!(r#"{{"targets":[{{"name":"audit","cluster":"c"{target}}}]{more}}}"#);
     let env = |name: &str| (name == "TOKEN").then(|| "t0ken\r\nx: y".to_owned());
@@ -28,7 +28,7 @@ fn config(more: &str) -> Config {
     configured("", more)
 }
 
-/// A configuration whose only target has this `request`.
+/// A configuration with one target that has this `request` section.
 fn asking(request: &str) -> Config {
     configured(&format!(r#","after":"response","request":{request}"#), "")
 }
@@ -63,7 +63,7 @@ fn source<'r, 'a>(reading: &'r Reading<'a>, response: &'r PrimaryResponse) -> So
     Source { reading, response: Some(response), at: Duration::from_millis(1_767_323_045_678) }
 }
 
-/// What is sent of a request, headers and body.
+/// What is sent of a request: headers and body.
 fn call(config: &Config, pairs: &[(&str, &[u8])], body: &[u8]) -> Result<(Sent, Vec<u8>), Unfit> {
     let (captured, response) = (captured(config, pairs), response());
     let reading = Reading::new(&captured, body, &config.reading);
@@ -75,7 +75,7 @@ fn sent(config: &Config, pairs: &[(&str, &[u8])]) -> Sent {
     call(config, pairs, b"").unwrap().0
 }
 
-/// Less what every copy gets.
+/// Removes the headers that every copy gets.
 fn less_ours(mut sent: Sent) -> Sent {
     let ours = ["x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop", "idempotency-key", "x-request-id"];
     sent.retain(|(name, _)| !ours.contains(&name.as_str()));
@@ -184,7 +184,7 @@ fn more_headers_than_envoy_takes_are_an_error() {
         let pairs: Vec<(&str, &[u8])> = (0..count).map(|_| ("x-a", &b"1"[..])).collect();
         call(&config(""), &pairs, b"").map(|_| ())
     };
-    // Besides: target, attempt, loop, idempotency key, correlation id.
+    // Five more headers are added: target, attempt, loop, idempotency key, correlation ID.
     assert_eq!(of_count(1_024 - 5), Ok(()));
     assert_eq!(of_count(1_024 - 4), Err(Unfit::HeadersTooLarge));
     let long = vec![b'a'; 1 << 20];

@@ -1,9 +1,9 @@
-//! Rules that look at the body: what they leave open at the headers, and what they say once it is there.
+//! Rules on the body: what they leave undecided at the headers, and what they decide with the body.
 
 use super::*;
 use crate::json;
 
-/// What is said of a request at its headers, and whether it is wanted once its body is there.
+/// The verdict at the headers, and whether the request is wanted with its body.
 fn decided(fields: &str, path: &str, body: &str) -> (Verdict, bool) {
     let config = configured(fields);
     let headers = map("POST", path, &[]);
@@ -110,7 +110,7 @@ fn a_thousand_values_of_a_body_cost_what_one_costs() {
         (at_headers, seen.into_inner(), wanted)
     };
     let (many, one) = (thousand(rule), format!("[{}]", rule(500)));
-    // At the headers the root, the prefix and the first rule. Of the body the root, the prefix, the place and its values; the one rule is looked at.
+    // At the headers: the root, the prefix and the first rule. With the body: the root, the prefix, the pointer and its values; one rule is tried.
     assert_eq!(cost(&many, "t-abc"), (3, 4, false));
     assert_eq!(cost(&one, "t-abc"), (3, 3, false));
     assert_eq!(cost(&many, "t-500"), (3, 5, true));

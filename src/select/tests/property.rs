@@ -1,4 +1,4 @@
-//! Of whatever rules: what the index finds is what a walk of all rules finds.
+//! For arbitrary rules, the index finds the same as a loop over all rules.
 
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
@@ -15,7 +15,7 @@ use crate::select::condition::{ExactValue, TextCondition};
 use std::str::FromStr;
 
 mod model {
-    //! What the rules say, word by word.
+    //! A literal implementation of the rules.
 
     use super::*;
 
@@ -141,7 +141,7 @@ fn path_rule() -> impl Strategy<Value = raw::PathRule> {
     ]
 }
 
-/// One of the conditions on text, and the pattern of it as text.
+/// A condition on a text, and its pattern as text.
 fn condition() -> impl Strategy<Value = (TextCondition, Option<String>)> {
     (0_u8..6, "[abA]{0,2}", pattern()).prop_map(|(kind, text, pattern)| {
         let given = |this| (kind == this).then(|| text.clone());
@@ -268,7 +268,7 @@ fn asked() -> impl Strategy<Value = Asked> {
     )
 }
 
-/// What the matcher says of a request that is complete, and which rules it looked at.
+/// The matcher's verdict on a complete request, and the rules that it tried.
 fn wanted(matcher: &Matcher, request: &Asked) -> (bool, Vec<(usize, usize)>) {
     let borrowed: Vec<(&str, &[u8])> = request.headers.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
     let headers = map(request.method, &request.path, &borrowed);
@@ -324,7 +324,7 @@ fn the_rules_and_requests_of_the_property_hit_often_enough() {
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_024, ..ProptestConfig::default() })]
 
-    /// Of few rules each decides; of many, they are filed and filed again.
+    /// With few rules, each one decides. Many rules are filed several times.
     #[test]
     fn what_is_wanted_is_what_a_walk_of_all_rules_says(
         rules in few_or_many_rules(),

@@ -1,4 +1,4 @@
-//! What expressions stand for, in each place.
+//! The values of expressions in each place.
 
 use std::time::Duration;
 
@@ -26,7 +26,7 @@ fn request() -> HeaderMap {
     ]))
 }
 
-/// A body in which values can be looked for.
+/// A body in which values can be looked up.
 fn read(body: &[u8]) -> Body<'_> {
     let Ok(text) = std::str::from_utf8(body) else { return Body::Raw(body) };
     let document: &Document<'_> = Box::leak(Box::new(Document::new(text.into())));
@@ -233,7 +233,7 @@ fn a_time_that_has_no_rfc_3339_is_no_text() {
     assert_eq!(rfc3339(Duration::MAX), "");
 }
 
-/// A request with this value in all places from which values come.
+/// A request with this value in every place from which expressions take values.
 fn hostile(value: &[u8]) -> HeaderMap {
     HeaderMap::from(&Pairs::from_iter([(":path", value), ("x", value)]))
 }
@@ -254,13 +254,13 @@ proptest! {
             let Ok(path) = path else { continue };
             let path = String::from_utf8_lossy(&path);
             let count = |char: char| path.matches(char).count();
-            // What `${path}` holds as it came is the client's.
+            // The unchanged content of `${path}` is the client's.
             let own = |char: char| crate::http::text::text_of(&value).split(['?', '#']).next().unwrap().matches(char).count();
             let wanted = [('?', 1), ('&', 1), ('=', 2), ('#', 0), ('|', 14), ('/', 3 + own('/'))];
             let wanted = wanted.map(|(char, count)| count + own(char));
             prop_assert_eq!(['?', '&', '=', '#', '|', '/'].map(count), wanted);
             prop_assert!(path.chars().all(|char| char.is_ascii_graphic() || !char.is_ascii()), "{}", path);
-            // What is encoded decodes to the value.
+            // The encoded value decodes to the original.
             let last = percent_encoding::percent_decode_str(path.rsplit('|').next().unwrap().trim_end_matches("&b=")).decode_utf8();
             prop_assert_eq!(last.unwrap(), text.as_str());
         }

@@ -1,4 +1,4 @@
-//! The bodies of targets that ask for something.
+//! The bodies of targets that change something.
 
 use super::*;
 use serde_json::{json, Value};
@@ -126,7 +126,7 @@ fn odd_json_is_read_as_documented() {
 }
 
 proptest! {
-    /// A template is JSON of the same shape, whatever is put in; a value that is text is that text.
+    /// A rendered template is JSON of the same shape, whatever values are filled in. A value that is text stays that text.
     #[test]
     fn values_stay_in_their_places(header in "\\PC{0,20}", text in any::<String>(), body in prop::collection::vec(any::<u8>(), 0..30)) {
         let request = r#"{"body":{"template":{"h":"${header:x-a}","t":"<${header:x-a}>","b":"${body_text}","s":"${response:header:location}","k":"${body:/k}"}}}"#;
@@ -135,13 +135,13 @@ proptest! {
         let (_, sent) = call(&asking(request), &line, json.as_bytes()).unwrap();
         let expected = json!({"h": header, "t": format!("<{header}>"), "b": json, "s": "/orders/7", "k": text});
         prop_assert_eq!(serde_json::from_slice::<Value>(&sent).unwrap(), expected);
-        // Of any body at all: JSON, or nothing.
+        // With an arbitrary body, the result is JSON or nothing.
         if let Ok((_, sent)) = call(&asking(request), &line, &body) {
             prop_assert!(serde_json::from_slice::<Value>(&sent).is_ok());
         }
     }
 
-    /// A value that is redacted leaves in no form: not in the body, the path, a header, nor encoded.
+    /// A redacted value leaves in no form: not in the body, the path, a header, nor encoded.
     #[test]
     fn a_secret_that_is_redacted_never_leaves(secret in "[a-z]{12}", other in any::<String>(), depth in 0_usize..4) {
         let mut planted = json!({"number": secret, "more": [secret, {"x": secret}]});

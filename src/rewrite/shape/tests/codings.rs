@@ -1,4 +1,4 @@
-//! Bodies with a content coding, and what values of a body may do in a header or a path.
+//! Bodies with a content coding, and values of a body in a header or a path.
 
 use std::io::Write;
 
@@ -21,7 +21,7 @@ fn deflate(body: &[u8]) -> Vec<u8> {
     encoder.finish().unwrap()
 }
 
-/// The headers that describe the body that is sent, and it.
+/// The headers that describe the sent body, and the body.
 type Outcome = Result<(Vec<String>, Vec<u8>), Unfit>;
 
 fn coded(request: &str, coding: &str, body: &[u8]) -> Outcome {
@@ -134,7 +134,7 @@ fn nesting_is_read_up_to_its_bound_and_no_deeper() {
 
 #[test]
 fn a_body_may_be_decoded_to_as_much_as_a_body_may_have() {
-    // The bound of these tests is 1 MiB.
+    // The limit in these tests is 1 MiB.
     for (length, wanted) in [((1 << 20) - 2, true), ((1 << 20) - 1, false), (1 << 26, false)] {
         let bomb = gzip(format!("\"{}\"", " ".repeat(length)).as_bytes());
         assert!(bomb.len() < 1 << 17);
@@ -143,7 +143,7 @@ fn a_body_may_be_decoded_to_as_much_as_a_body_may_have() {
     }
 }
 
-/// What is sent of a text in a body as a header's value and in a path.
+/// What is sent of a text from the body: once as a header value and once in a path.
 fn placed(text: &str) -> (String, String) {
     let body = serde_json::json!({ "a": text }).to_string();
     let request = r#"{"path":"/p/${body:/a}","headers":{"set":{"x-a":"<${body:/a}>"}}}"#;

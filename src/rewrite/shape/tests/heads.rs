@@ -1,4 +1,4 @@
-//! The request line and the headers of targets that ask for something.
+//! The request line and the headers of targets that change something.
 
 use super::*;
 
@@ -19,7 +19,7 @@ const REQUEST: [(&str, &[u8]); 14] = [
     ("x-request-id", b"c1"),
 ];
 
-/// The headers sent, as lines, less those that every copy gets.
+/// The sent headers, as lines, without those that every copy gets.
 fn lines(request: &str) -> Vec<String> {
     let (sent, _) = call(&asking(request), &REQUEST, b"body").unwrap();
     let ours = ["x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop", "idempotency-key"];
@@ -62,7 +62,7 @@ fn sensitive_headers_are_sent_where_that_is_asked_for() {
 #[test]
 fn none_of_the_headers_is_sent_but_what_describes_the_body_and_ties_the_copy_to_its_primary() {
     assert_eq!(lines(r#"{"headers":{"forward":"none"}}"#), [&LINE[..], &OF_THE_BODY, &["x-request-id=c1"]].concat());
-    // `sensitive` is about what is forwarded at all.
+    // `sensitive` only matters for headers that `forward` allows.
     assert_eq!(lines(r#"{"headers":{"forward":"none","sensitive":"forward"}}"#), lines(r#"{"headers":{"forward":"none"}}"#));
 }
 
@@ -146,7 +146,7 @@ fn a_grpc_request_keeps_what_grpc_needs_unless_its_body_is_another() {
 }
 
 proptest! {
-    /// Whatever a client sends: no value adds a header, ends one, or ends a path.
+    /// No header value of a client adds a header, ends one, or ends a path.
     #[test]
     fn no_value_escapes_its_place(
         header in prop::collection::vec(any::<u8>(), 0..40),

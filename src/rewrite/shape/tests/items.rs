@@ -77,7 +77,7 @@ fn an_encoded_body_is_an_item_once_it_is_decoded() {
         assert_eq!(json.replace(' ', ""), r#"{"a":1}"#, "{request}");
         assert_eq!(item_of(&encoded(b"br"), request, Format::JsonArray, &gzip), Err(Unfit::BodyNotJson), "{request}");
     }
-    // Nothing reads it.
+    // The template does not read the body.
     let request = r#"{"body":{"template":{"m":"${method}"}}}"#;
     assert_eq!(item_of(&encoded(b"br"), request, Format::JsonArray, &gzip).unwrap().1, r#"{"m":"PUT"}"#);
 }

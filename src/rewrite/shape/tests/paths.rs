@@ -1,8 +1,8 @@
-//! The path that a target receives: put together, rewritten, and never one that leads elsewhere.
+//! The path that a target receives: rendered, rewritten, and never leading elsewhere.
 
 use super::*;
 
-/// The path sent for a request that comes with this path and these headers.
+/// The path sent for a request with this path and these headers.
 fn path_with(request: &str, path: &str, headers: &[(&str, &[u8])]) -> Result<String, Unfit> {
     let pairs = [&[(":method", &b"GET"[..]), (":path", path.as_bytes()), (":authority", b"shop")], headers].concat();
     let (sent, _) = call(&asking(request), &pairs, b"")?;
@@ -116,7 +116,7 @@ fn dots_elsewhere_are_sent() {
     ] {
         assert_eq!(path_with(request, path, &[("x", header.as_bytes())]).as_deref(), Ok(sent), "{request} {path} {header}");
     }
-    // Without a word about its path, a copy goes where its primary went.
+    // A target that does not change the path gets the path of the primary.
     for request in [r#"{"method":"PUT"}"#, r#"{"prefix_rewrite":{"prefix":"/v1","replacement":"/v2"}}"#] {
         assert_eq!(path(request, "/a/../b").as_deref(), Ok("/a/../b"), "{request}");
     }
@@ -138,7 +138,7 @@ fn an_item_with_such_a_path_is_no_item() {
 }
 
 proptest! {
-    /// Whatever stands in the path, servers that decode it find as many segments as the template has.
+    /// Whatever a value in the path holds, a server that decodes the path finds as many segments as the template has.
     #[test]
     fn no_value_adds_or_takes_a_segment(text in "[./\\\\%2eEfF5cC;? ]{0,8}", path in "(/[.%2eEfF5cC;a]{0,4}){0,3}") {
         let sent = path_with(r#"{"path":"/u/${header:x}/y${path}"}"#, &path, &[("x", text.as_bytes())]);
@@ -150,7 +150,7 @@ proptest! {
         }
         let rest = sent.strip_prefix("/u/").and_then(|rest| rest.split_once("/y"));
         let (first, last) = rest.unwrap();
-        // Header values come without white space around them.
+        // Header values come without surrounding white space.
         prop_assert_eq!(percent_encoding::percent_decode_str(first).decode_utf8_lossy(), text);
         prop_assert_eq!(last, path);
     }
