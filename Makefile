@@ -20,7 +20,8 @@ SMOKE_SETUP := $(SMOKE_VERSIONS:%=target/envoy/%/envoy)
 empty :=
 ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
-export ENVOY ENVOY_SMOKE SIDECAST_WASM
+PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
+export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
 .PHONY: help run test fuzz build image dist bench bench-instructions plain-filter lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
 
@@ -34,7 +35,7 @@ help:
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
-	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
+	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK; tests run it beside the filter'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
@@ -71,7 +72,7 @@ skopeo:
 prometheus:
 	@command -v promtool >/dev/null || { echo '$(if $(CI),error,note): prometheus is missing; install it (Debian: apt-get install prometheus)' >&2; $(if $(CI),false,true); }
 
-test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build
+test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build plain-filter
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	@scripts/check-manifests.sh "$$ENVOY"
 	cargo test --locked --features cli
@@ -102,6 +103,7 @@ bench-instructions: prerequisites valgrind envoy
 
 plain-filter: prerequisites
 	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml
+	@mkdir -p target
 	@cp "$${CARGO_TARGET_DIR:-target}/wasm32-wasip1/release/plain_filter.wasm" target/plain_filter.wasm
 
 lint: prerequisites
