@@ -20,7 +20,8 @@ SMOKE_SETUP := $(SMOKE_VERSIONS:%=target/envoy/%/envoy)
 empty :=
 ENVOY_SMOKE ?= $(subst $(empty) ,:,$(addprefix $(CURDIR)/,$(SMOKE_SETUP)))
 SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
-export ENVOY ENVOY_SMOKE SIDECAST_WASM
+PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
+export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
 .PHONY: help run test fuzz build image dist bench bench-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
 
@@ -72,7 +73,7 @@ skopeo:
 prometheus:
 	@command -v promtool >/dev/null || { echo '$(if $(CI),error,note): prometheus is missing; install it (Debian: apt-get install prometheus)' >&2; $(if $(CI),false,true); }
 
-test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build
+test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build plain-filter
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	@scripts/check-manifests.sh "$$ENVOY"
 	cargo test --locked --features cli
@@ -103,6 +104,7 @@ bench-instructions: prerequisites valgrind envoy
 
 plain-filter: prerequisites
 	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml
+	@mkdir -p target
 	@cp "$${CARGO_TARGET_DIR:-target}/wasm32-wasip1/release/plain_filter.wasm" target/plain_filter.wasm
 
 # A Mermaid drawing of the imports between the modules.

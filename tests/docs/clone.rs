@@ -70,7 +70,7 @@ impl Clone {
         let path = format!("{}:{}", self.path().join("bin").display(), std::env::var("PATH").unwrap());
         let mut command = Command::new(program);
         // What this test was started with is not what a reader has.
-        for variable in ["MAKEFLAGS", "MAKELEVEL", "ENVOY", "ENVOY_SMOKE", "SIDECAST_WASM", "CI"] {
+        for variable in ["MAKEFLAGS", "MAKELEVEL", "ENVOY", "ENVOY_SMOKE", "SIDECAST_WASM", "PLAIN_FILTER_WASM", "CI"] {
             command.env_remove(variable);
         }
         command.current_dir(self.path()).env("PATH", path);

@@ -26,6 +26,7 @@ mod limits;
 mod loop_guard;
 mod mirroring;
 mod mtls;
+mod neighbour;
 mod odd;
 mod orders;
 mod outcomes;

@@ -34,6 +34,12 @@ pub(crate) fn default_wasm() -> PathBuf {
     std::env::var_os("SIDECAST_WASM").map_or_else(|| in_clone("dist/sidecast.wasm"), |path| in_clone(Path::new(&path)))
 }
 
+/// The mirror written with the SDK: `$PLAIN_FILTER_WASM`, or the one that the build puts into the clone.
+#[allow(dead_code)] // Not in every test binary.
+pub(crate) fn plain_filter_wasm() -> PathBuf {
+    std::env::var_os("PLAIN_FILTER_WASM").map_or_else(|| in_clone("target/plain_filter.wasm"), |path| in_clone(Path::new(&path)))
+}
+
 fn in_clone(path: impl AsRef<Path>) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
@@ -52,8 +58,24 @@ pub(crate) struct Setup {
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
     more: Vec<(&'static str, &'static str, Value)>,
-    before: Vec<Value>,
-    behind: Vec<Value>,
+    before: Vec<Beside>,
+    behind: Vec<Beside>,
+}
+
+/// Another HTTP filter, in the listener of this name or in all.
+struct Beside {
+    listener: Option<&'static str>,
+    filter: Value,
+}
+
+impl Beside {
+    fn new(listener: Option<&'static str>, name: &str, config: Value) -> Self {
+        Self { listener, filter: json!({"name": name, "typed_config": config}) }
+    }
+
+    fn of<'a>(all: &'a [Self], listener: &'a str) -> impl Iterator<Item = Value> + 'a {
+        all.iter().filter(move |one| one.listener.is_none_or(|name| name == listener)).map(|one| one.filter.clone())
+    }
 }
 
 impl Setup {
@@ -157,14 +179,28 @@ impl Setup {
     /// An HTTP filter that sees requests before Sidecast does, behind others of this kind.
     #[allow(dead_code)] // Not in every test binary.
     pub(crate) fn filter_before(mut self, name: &str, config: Value) -> Self {
-        self.before.push(json!({"name": name, "typed_config": config}));
+        self.before.push(Beside::new(None, name, config));
+        self
+    }
+
+    /// The same, in one listener.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn filter_before_in(mut self, listener: &'static str, name: &str, config: Value) -> Self {
+        self.before.push(Beside::new(Some(listener), name, config));
         self
     }
 
     /// An HTTP filter between Sidecast and the router, behind others of this kind.
     #[allow(dead_code)] // Not in every test binary.
     pub(crate) fn filter_behind(mut self, name: &str, config: Value) -> Self {
-        self.behind.push(json!({"name": name, "typed_config": config}));
+        self.behind.push(Beside::new(None, name, config));
+        self
+    }
+
+    /// The same, in one listener.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn filter_behind_in(mut self, listener: &'static str, name: &str, config: Value) -> Self {
+        self.behind.push(Beside::new(Some(listener), name, config));
         self
     }
 
@@ -174,8 +210,8 @@ impl Setup {
             let filters = &mut listener["filter_chains"][0]["filters"][0]["typed_config"]["http_filters"];
             let filters = filters.as_array_mut().unwrap();
             let router = filters.len() - 1;
-            filters.splice(router..router, self.behind.iter().cloned());
-            filters.splice(0..0, self.before.iter().cloned());
+            filters.splice(router..router, Beside::of(&self.behind, name));
+            filters.splice(0..0, Beside::of(&self.before, name));
             listener
         };
         self.listeners.iter().map(resource).chain(self.hops.iter().cloned()).collect()

@@ -21,6 +21,12 @@ impl Stats {
         self.0.get(name).copied()
     }
 
+    /// All statistics whose names begin like this, without that beginning.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn beginning(&self, prefix: &str) -> BTreeMap<String, u64> {
+        self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), *value))).collect()
+    }
+
     /// The value of a statistic of one target. It must exist: the filter defines all of them when it is configured.
     /// `attempt_failures` is the sum over all causes.
     pub(crate) fn of(&self, target: &str, name: &str) -> u64 {

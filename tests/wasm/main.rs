@@ -18,6 +18,7 @@ mod memory_is_charged;
 mod probe;
 mod reentry_is_counted;
 mod the_model;
+mod the_sdk_runs_in_the_model;
 mod work_is_bounded;
 
 #[path = "../engine/copies.rs"]

@@ -64,7 +64,7 @@ impl Probe {
     pub(crate) fn without(missing: &[&str]) -> (Host, Self) {
         let host = Host::new();
         host.set_property(&["plugin_name"], "probe");
-        let worker = host.worker_running(&text(missing));
+        let worker = host.worker_running(text(missing), "");
         (host.clone(), Self { host, worker })
     }
 

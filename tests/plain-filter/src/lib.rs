@@ -6,12 +6,14 @@ use std::time::Duration;
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::traits::{Context, HttpContext, RootContext};
-use proxy_wasm::types::{Action, ContextType, LogLevel, MetricType};
+use proxy_wasm::types::{Action, ContextType, LogLevel, MetricType, Status};
 
 /// How often the end of a call-out was seen.
 const OUTCOMES: &str = "plain_filter.outcomes";
-/// Where the copies go; the plugin's configuration may name another.
+/// Where the copies go; the plugin's configuration, `[CLUSTER [KEY]]`, may name another.
 const CLUSTER: &str = "mirror";
+/// The number of a request, in its copy: with a KEY, under which shared data has how many there were on all workers.
+const NUMBER: &str = "x-plain-number";
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 proxy_wasm::main! {{
@@ -28,18 +30,36 @@ fn counter() -> Option<u32> {
     COUNTER.with(|counter| *counter.get_or_init(|| hostcalls::define_metric(MetricType::Counter, OUTCOMES).ok()))
 }
 
+/// Adds to a count that all workers share, and gives the sum.
+fn add(key: &str, by: u64) -> Option<u64> {
+    loop {
+        let (value, version) = hostcalls::get_shared_data(key).ok()?;
+        let sum = value.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes) + by;
+        match hostcalls::set_shared_data(key, Some(&sum.to_le_bytes()), version) {
+            // Another worker was faster.
+            Err(Status::CasMismatch) => {}
+            result => return result.ok().map(|()| sum),
+        }
+    }
+}
+
 #[derive(Default)]
 struct Root {
     cluster: String,
+    key: Option<String>,
 }
 
 impl Context for Root {}
 
 impl RootContext for Root {
     fn on_configure(&mut self, _size: usize) -> bool {
-        let text = self.get_plugin_configuration().unwrap_or_default();
-        self.cluster = String::from_utf8(text).ok().filter(|text| !text.is_empty()).unwrap_or_else(|| CLUSTER.to_owned());
-        counter().is_some()
+        let text = String::from_utf8(self.get_plugin_configuration().unwrap_or_default()).unwrap_or_default();
+        let mut words = text.split_whitespace();
+        self.cluster = words.next().unwrap_or(CLUSTER).to_owned();
+        self.key = words.next().map(str::to_owned);
+        // Envoy takes any version for the first value, so that is written here: the main thread comes before all workers.
+        let is_counted = self.key.as_ref().is_none_or(|key| add(key, 0).is_some());
+        counter().is_some() && is_counted
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -47,13 +67,14 @@ impl RootContext for Root {
     }
 
     fn create_http_context(&self, _context: u32) -> Option<Box<dyn HttpContext>> {
-        Some(Box::new(Copy { cluster: self.cluster.clone(), headers: Vec::new(), body: Vec::new() }))
+        Some(Box::new(Copy { cluster: self.cluster.clone(), key: self.key.clone(), headers: Vec::new(), body: Vec::new() }))
     }
 }
 
 /// A request, and then its copy.
 struct Copy {
     cluster: String,
+    key: Option<String>,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
 }
@@ -79,6 +100,9 @@ impl Context for Copy {
 impl HttpContext for Copy {
     fn on_http_request_headers(&mut self, _count: usize, end_of_stream: bool) -> Action {
         self.headers = self.get_http_request_headers();
+        if let Some(number) = self.key.as_ref().and_then(|key| add(key, 1)) {
+            self.headers.push((NUMBER.to_owned(), number.to_string()));
+        }
         if end_of_stream {
             self.dispatch();
         }

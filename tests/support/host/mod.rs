@@ -17,7 +17,7 @@
 //!
 //! What a stream may read, and when, and what its properties say at each end that a stream can have, is as seen in Envoy 1.40.0.
 //!
-//! Host calls that would change the downstream request or its response do not exist here, so a module that asks for one does not even link.
+//! Host calls that would change the downstream request or its response do not exist here, so a filter that asks for one does not even link.
 
 mod abi;
 mod calls;

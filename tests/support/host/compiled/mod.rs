@@ -6,7 +6,7 @@ mod module;
 mod wasi;
 
 use crate::host::{Filter, Host, Vm, Worker};
-pub(crate) use module::{callbacks_of_the_module, imports_of_the_module};
+pub(crate) use module::{callbacks_of_the_module, imports_of_the_module, plain_filter};
 use serde_json::Value;
 use std::{cell::RefCell, rc::Rc};
 use wasmtime::{Instance, InstancePre, Store, Val};
@@ -27,10 +27,10 @@ impl Host {
         worker
     }
 
-    /// A worker that runs another module than the filter, given as WebAssembly text, and is configured with nothing.
-    pub(crate) fn worker_running(&self, text: &str) -> Worker {
-        let worker = Worker::start(self, |vm| instantiate(vm, &module::prepare(text.as_bytes())));
-        assert!(worker.configure(""), "the module refused: {:#?}", self.log());
+    /// A worker that runs another module than the filter, binary or text.
+    pub(crate) fn worker_running(&self, code: impl AsRef<[u8]>, configuration: &str) -> Worker {
+        let worker = Worker::start(self, |vm| instantiate(vm, &module::prepare_other(code.as_ref())));
+        assert!(worker.configure(configuration), "the module refused: {:#?}", self.log());
         worker
     }
 }

@@ -1,7 +1,10 @@
 //! The compiled filter, read and compiled once for all tests of the binary.
 
 use super::{imports, wasi, State};
-use std::{path::PathBuf, sync::OnceLock};
+use std::{
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 use wasmtime::{Config, Engine, InstancePre, Linker, Module};
 
 static PREPARED: OnceLock<InstancePre<State>> = OnceLock::new();
@@ -9,7 +12,7 @@ static COUNTING: OnceLock<InstancePre<State>> = OnceLock::new();
 
 /// The filter, linked against this host and ready to be instantiated.
 pub(crate) fn prepared() -> &'static InstancePre<State> {
-    PREPARED.get_or_init(|| prepare(&code()))
+    PREPARED.get_or_init(|| link(&code(), &Config::new()))
 }
 
 /// The same, with its instructions counted, which makes it slower.
@@ -18,23 +21,40 @@ pub(crate) fn counting() -> &'static InstancePre<State> {
 }
 
 fn code() -> Vec<u8> {
-    let path = std::env::var_os("SIDECAST_WASM")
-        .map_or_else(|| PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/dist/sidecast.wasm")), PathBuf::from);
-    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make build` makes the filter", path.display()))
+    read("SIDECAST_WASM", "dist/sidecast.wasm", "build")
 }
 
-/// A module, binary or text, linked against this host.
-pub(super) fn prepare(code: &[u8]) -> InstancePre<State> {
-    link(code, &Config::new())
+/// The mirror that is written with the SDK.
+pub(crate) fn plain_filter() -> Vec<u8> {
+    read("PLAIN_FILTER_WASM", "target/plain_filter.wasm", "plain-filter")
+}
+
+fn read(variable: &str, default: &str, goal: &str) -> Vec<u8> {
+    let in_clone = || Path::new(env!("CARGO_MANIFEST_DIR")).join(default);
+    let path = std::env::var_os(variable).map_or_else(in_clone, PathBuf::from);
+    std::fs::read(&path).unwrap_or_else(|error| panic!("{}: {error}; `make {goal}` makes it", path.display()))
+}
+
+/// Another module than the filter, binary or text. It may ask for what this host lacks: Envoy has more, and an SDK imports all of that.
+/// Calling it is a trap.
+pub(super) fn prepare_other(code: &[u8]) -> InstancePre<State> {
+    let (mut linker, module) = parts(code, &Config::new());
+    linker.define_unknown_imports_as_traps(&module).unwrap();
+    linker.instantiate_pre(&module).unwrap()
 }
 
 fn link(code: &[u8], config: &Config) -> InstancePre<State> {
+    let (linker, module) = parts(code, config);
+    linker.instantiate_pre(&module).unwrap_or_else(|error| panic!("the module asks for what the host lacks: {error:#}"))
+}
+
+fn parts(code: &[u8], config: &Config) -> (Linker<State>, Module) {
     let engine = Engine::new(config).unwrap();
     let module = Module::new(&engine, code).unwrap();
     let mut linker = Linker::new(&engine);
     imports::link(&mut linker).unwrap();
     wasi::link(&mut linker).unwrap();
-    linker.instantiate_pre(&module).unwrap_or_else(|error| panic!("the module asks for what the host lacks: {error:#}"))
+    (linker, module)
 }
 
 /// The names of everything that the filter imports.
