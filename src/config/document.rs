@@ -14,7 +14,7 @@ use prost_types::Struct;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
-use super::problem::{child_path, Problems};
+use super::problem::{child_path, Mistake, Problems};
 use crate::json::MAX_WHOLE_DOUBLE;
 
 /// Parses one document, collecting repeated keys as problems.
@@ -119,7 +119,7 @@ impl<'de> Visitor<'de> for Node<'_> {
         while let Some(key) = entries.next_key::<String>()? {
             let path = child_path(&self.path, &key);
             if object.contains_key(&key) {
-                self.problems.push(path.clone(), "given twice");
+                self.problems.push(path.clone(), Mistake::Repeated);
             }
             let value = entries.next_value_seed(Node { path, problems: &mut *self.problems })?;
             object.insert(key, value);

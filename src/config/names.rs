@@ -4,6 +4,7 @@ use deserr::{Deserr, IntoValue, Value, ValuePointerRef};
 use regex_lite::{Regex, RegexBuilder};
 
 use super::problem::{found, Problems};
+use crate::http::invalid::Invalid;
 use crate::http::status::StatusPattern;
 use crate::rewrite::shape::{Piece, Substitution};
 use crate::select::pattern::MAX_REGEX_BYTES;
@@ -15,16 +16,16 @@ use std::str::FromStr;
 pub struct TargetName(pub String);
 
 impl FromStr for TargetName {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let legal = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
         let first = text.bytes().next().is_some_and(legal);
         let rest = text.bytes().all(|byte| legal(byte) || byte == b'_' || byte == b'-');
         if first && rest && text.len() <= 63 {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!("expected a name of the form [a-z0-9][a-z0-9_-]{{0,62}}, found {text:?}"))
+            Err(format!("expected a name of the form [a-z0-9][a-z0-9_-]{{0,62}}, found {text:?}").into())
         }
     }
 }
@@ -34,13 +35,13 @@ impl FromStr for TargetName {
 pub struct ClusterName(pub String);
 
 impl FromStr for ClusterName {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if (1..=1024).contains(&text.len()) && !text.chars().any(char::is_control) {
             Ok(Self(text.to_owned()))
         } else {
-            Err("expected the name of a cluster: 1 to 1024 bytes without control characters".to_owned())
+            Err("expected the name of a cluster: 1 to 1024 bytes without control characters".into())
         }
     }
 }
@@ -50,13 +51,13 @@ impl FromStr for ClusterName {
 pub struct AbsolutePath(pub String);
 
 impl FromStr for AbsolutePath {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.starts_with('/') && !text.contains(['?', '#']) && !text.chars().any(char::is_control) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!("expected a path that starts with \"/\" and has no query, found {text:?}"))
+            Err(format!("expected a path that starts with \"/\" and has no query, found {text:?}").into())
         }
     }
 }
@@ -66,11 +67,11 @@ impl FromStr for AbsolutePath {
 pub struct PartPattern(pub Regex);
 
 impl FromStr for PartPattern {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let pattern = RegexBuilder::new(text).size_limit(MAX_REGEX_BYTES).build();
-        pattern.map(Self).map_err(|error| format!("not a valid regular expression: {error}"))
+        pattern.map(Self).map_err(|error| format!("not a valid regular expression: {error}").into())
     }
 }
 
@@ -79,14 +80,14 @@ impl FromStr for PartPattern {
 pub struct RewrittenPath(pub String);
 
 impl FromStr for RewrittenPath {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if !(text.starts_with('/') && text.bytes().all(is_of_path)) {
-            return Err(format!("expected a path that starts with \"/\" and has no query, found {text:?}"));
+            return Err(format!("expected a path that starts with \"/\" and has no query, found {text:?}").into());
         }
         if check_path(text.as_bytes()).is_err() {
-            return Err("expected a path without segments \".\" and \"..\"".to_owned());
+            return Err("expected a path without segments \".\" and \"..\"".into());
         }
         Ok(Self(text.to_owned()))
     }
@@ -98,11 +99,11 @@ fn is_of_path(byte: u8) -> bool {
 }
 
 impl FromStr for Substitution {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if !text.bytes().all(is_of_path) {
-            return Err("expected a part of a path: ASCII without white space, \"?\" and \"#\"".to_owned());
+            return Err("expected a part of a path: ASCII without white space, \"?\" and \"#\"".into());
         }
         let mut pieces = Vec::new();
         let mut literal = String::new();
@@ -120,7 +121,7 @@ impl FromStr for Substitution {
                     }
                     pieces.extend(digit.to_digit(10).and_then(|group| group.try_into().ok()).map(Piece::Group));
                 }
-                _ => return Err(r"expected a group such as \1 behind each backslash; a backslash itself is \\".to_owned()),
+                _ => return Err(r"expected a group such as \1 behind each backslash; a backslash itself is \\".into()),
             }
         }
         if !literal.is_empty() {
@@ -135,11 +136,11 @@ impl FromStr for Substitution {
 pub struct ParameterName(pub String);
 
 impl FromStr for ParameterName {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err("expected the name of a parameter, found no text".to_owned());
+            return Err("expected the name of a parameter, found no text".into());
         }
         Ok(Self(text.to_owned()))
     }

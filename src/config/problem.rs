@@ -6,21 +6,63 @@ use std::ops::ControlFlow;
 
 use deserr::{DeserializeError, ErrorKind, IntoValue, MergeWithError, Value, ValueKind, ValuePointerRef};
 
+use crate::http::invalid::Invalid;
+
 /// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
     /// Where it is, such as `targets[1].retry.max_attempts`; empty for the whole document.
     pub path: String,
-    /// What was expected there.
-    pub message: String,
+    /// What is wrong there.
+    pub mistake: Mistake,
+}
+
+/// What is wrong at one place of a configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Mistake {
+    /// The section has no such field.
+    UnknownField {
+        /// The fields that it has.
+        known: Vec<String>,
+    },
+    /// The field takes one of a few words, and this is another.
+    UnknownValue {
+        /// The value in the configuration.
+        found: String,
+        /// The words that it takes.
+        known: Vec<String>,
+    },
+    /// The field stands there twice.
+    Repeated,
+    /// A text does not fit its place.
+    Invalid(Invalid),
+}
+
+impl<I: Into<Invalid>> From<I> for Mistake {
+    fn from(invalid: I) -> Self {
+        Self::Invalid(invalid.into())
+    }
+}
+
+impl fmt::Display for Mistake {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UnknownField { known } => write!(f, "unknown field, expected one of `{}`", known.join("`, `")),
+            Self::UnknownValue { found, known } => {
+                write!(f, "unknown value {found:?}, expected one of `{}`", known.join("`, `"))
+            }
+            Self::Repeated => f.write_str("given twice"),
+            Self::Invalid(invalid) => invalid.fmt(f),
+        }
+    }
 }
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if self.path.is_empty() {
-            write!(f, "configuration: {}", self.message)
+            write!(f, "configuration: {}", self.mistake)
         } else {
-            write!(f, "{}: {}", self.path, self.message)
+            write!(f, "{}: {}", self.path, self.mistake)
         }
     }
 }
@@ -31,13 +73,13 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// A single problem at a place.
-    pub fn at(location: ValuePointerRef<'_>, message: impl Into<String>) -> Self {
-        Self(vec![Problem { path: path_of(location), message: message.into() }])
+    pub fn at(location: ValuePointerRef<'_>, mistake: impl Into<Mistake>) -> Self {
+        Self(vec![Problem { path: path_of(location), mistake: mistake.into() }])
     }
 
     /// Adds a problem at a path that is already text.
-    pub fn push(&mut self, path: impl Into<String>, message: impl Into<String>) {
-        self.0.push(Problem { path: path.into(), message: message.into() });
+    pub fn push(&mut self, path: impl Into<String>, mistake: impl Into<Mistake>) {
+        self.0.push(Problem { path: path.into(), mistake: mistake.into() });
     }
 
     /// Adds all of another collection.
@@ -80,10 +122,10 @@ impl DeserializeError for Problems {
             }
             ErrorKind::MissingField { field } => Self::at(location.push_key(field), "missing, but required"),
             ErrorKind::UnknownKey { key, accepted } => {
-                Self::at(location.push_key(key), format!("unknown field, expected one of {}", quoted(accepted)))
+                Self::at(location.push_key(key), Mistake::UnknownField { known: owned(accepted) })
             }
             ErrorKind::UnknownValue { value, accepted } => {
-                Self::at(location, format!("unknown value {value:?}, expected one of {}", quoted(accepted)))
+                Self::at(location, Mistake::UnknownValue { found: value.to_owned(), known: owned(accepted) })
             }
             ErrorKind::BadSequenceLen { expected, .. } => Self::at(location, format!("expected a list of {expected} entries")),
             ErrorKind::Unexpected { msg } => Self::at(location, msg),
@@ -141,7 +183,6 @@ fn kind(kind: ValueKind) -> &'static str {
     }
 }
 
-fn quoted(names: &[&str]) -> String {
-    let quoted: Vec<String> = names.iter().map(|name| format!("`{name}`")).collect();
-    quoted.join(", ")
+fn owned(names: &[&str]) -> Vec<String> {
+    names.iter().map(|name| (*name).to_owned()).collect()
 }

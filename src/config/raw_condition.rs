@@ -5,6 +5,7 @@ use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 use super::problem::{found, Problems};
 use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule};
 use super::scalar::Text;
+use crate::http::invalid::Invalid;
 use crate::select::condition::ExactValue;
 use std::str::FromStr;
 
@@ -95,7 +96,7 @@ impl<'l> Fields<'l> {
     }
 
     /// A text of one of the fields as what it has to be.
-    fn typed<T: FromStr<Err = String>>(&mut self, field: &str, text: Option<String>) -> Option<Text<T>> {
+    fn typed<T: FromStr<Err = Invalid>>(&mut self, field: &str, text: Option<String>) -> Option<Text<T>> {
         match T::from_str(&text?) {
             Ok(typed) => Some(Text(typed)),
             Err(expected) => {
@@ -106,7 +107,7 @@ impl<'l> Fields<'l> {
     }
 
     /// What the condition is about.
-    fn subject<T: FromStr<Err = String>>(&mut self) -> Option<Text<T>> {
+    fn subject<T: FromStr<Err = Invalid>>(&mut self) -> Option<Text<T>> {
         let field = self.kind.subject().unwrap_or_default();
         if self.subject.is_none() {
             self.problems.extend(Problems::at(self.location.push_key(field), "missing, but required"));
@@ -115,7 +116,7 @@ impl<'l> Fields<'l> {
         self.typed(field, text)
     }
 
-    fn regex<T: FromStr<Err = String>>(&mut self) -> Option<Text<T>> {
+    fn regex<T: FromStr<Err = Invalid>>(&mut self) -> Option<Text<T>> {
         let text = self.regex.take();
         self.typed("regex", text)
     }

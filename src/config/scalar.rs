@@ -8,6 +8,7 @@ use fundu::{DurationParser, TimeUnit};
 
 use super::problem::{found, Problems};
 
+use crate::http::invalid::Invalid;
 use crate::json::MAX_WHOLE_DOUBLE;
 
 /// A whole number from `MIN` to `MAX`. A double without a fraction counts: `3.0`, `1e6`; and text that is such a number.
@@ -141,7 +142,7 @@ impl Deserr<Problems> for Rate {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Text<T>(pub T);
 
-impl<T: FromStr<Err = String>> Deserr<Problems> for Text<T> {
+impl<T: FromStr<Err = Invalid>> Deserr<Problems> for Text<T> {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match &value {
             Value::String(text) => T::from_str(text).map(Self).map_err(|expected| Problems::at(location, expected)),

@@ -4,6 +4,7 @@
 use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
 use super::problem::{child_path, Problems};
+use crate::http::invalid::Invalid;
 use crate::json::MAX_WHOLE_DOUBLE;
 use crate::template::property;
 use crate::template::{check_path, fits_authority, variable, Env, Expression, JsonTemplate, Template};
@@ -14,17 +15,17 @@ use std::str::FromStr;
 pub struct PathTemplate(pub Template);
 
 impl FromStr for PathTemplate {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let template = Template::from_str(text)?;
         let legal = template.literals().all(|literal| literal.chars().all(|char| char.is_ascii_graphic() && char != '#'));
         if !(template.leading_literal().starts_with('/') && legal) {
-            return Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".to_owned());
+            return Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".into());
         }
         // Whatever the values are, none of them makes this path one to be sent.
         if check_path(template.with_stand_ins("x").as_bytes()).is_err() {
-            return Err("expected a path without segments \".\" and \"..\"".to_owned());
+            return Err("expected a path without segments \".\" and \"..\"".into());
         }
         Ok(Self(template))
     }
@@ -35,14 +36,14 @@ impl FromStr for PathTemplate {
 pub struct AuthorityTemplate(pub Template);
 
 impl FromStr for AuthorityTemplate {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let template = Template::from_str(text)?;
         if !text.is_empty() && template.literals().all(|literal| literal.chars().all(fits_authority)) {
             Ok(Self(template))
         } else {
-            Err("expected a host, with or without a port, such as \"audit.internal:8080\"".to_owned())
+            Err("expected a host, with or without a port, such as \"audit.internal:8080\"".into())
         }
     }
 }
@@ -52,12 +53,12 @@ impl FromStr for AuthorityTemplate {
 pub struct HeaderTemplate(pub Template);
 
 impl FromStr for HeaderTemplate {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let template = Template::from_str(text)?;
         if template.literals().any(|literal| literal.contains(|char: char| char.is_ascii_control() && char != '\t')) {
-            return Err("expected the value of a header, without control characters".to_owned());
+            return Err("expected the value of a header, without control characters".into());
         }
         Ok(Self(template))
     }

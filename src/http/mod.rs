@@ -8,6 +8,7 @@ pub mod content_coding;
 pub mod grpc;
 pub mod header_names;
 pub mod headers;
+pub mod invalid;
 pub mod loop_mark;
 pub mod names;
 pub mod query;

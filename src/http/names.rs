@@ -3,19 +3,20 @@
 use std::str::FromStr;
 
 use super::header_names::{objection, Use};
+use super::invalid::Invalid;
 
 /// The name of a header, in lower case as Envoy keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(pub String);
 
 impl FromStr for HeaderName {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if !text.is_empty() && text.bytes().all(is_token) {
             Ok(Self(text.to_ascii_lowercase()))
         } else {
-            Err(format!("expected the name of a header, found {text:?}"))
+            Err(format!("expected the name of a header, found {text:?}").into())
         }
     }
 }
@@ -28,12 +29,12 @@ macro_rules! names_of_headers {
         pub struct $name(pub String);
 
         impl FromStr for $name {
-            type Err = String;
+            type Err = Invalid;
 
-            fn from_str(text: &str) -> Result<Self, String> {
+            fn from_str(text: &str) -> Result<Self, Invalid> {
                 let HeaderName(name) = HeaderName::from_str(text)?;
                 match objection(&name, $purpose) {
-                    Some(objection) => Err(objection.to_owned()),
+                    Some(objection) => Err(objection.into()),
                     None => Ok(Self(name)),
                 }
             }
@@ -55,13 +56,13 @@ names_of_headers! {
 pub struct Method(pub String);
 
 impl FromStr for Method {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         if !text.is_empty() && text.bytes().all(is_token) && !text.bytes().any(|byte| byte.is_ascii_lowercase()) {
             Ok(Self(text.to_owned()))
         } else {
-            Err(format!("expected a method in capitals such as \"POST\", found {text:?}"))
+            Err(format!("expected a method in capitals such as \"POST\", found {text:?}").into())
         }
     }
 }

@@ -3,17 +3,19 @@
 use std::fmt;
 use std::str::FromStr;
 
+use crate::http::invalid::Invalid;
+
 /// A pointer to one value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinglePointer(pub Pointer);
 
 impl FromStr for SinglePointer {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let pointer = Pointer::from_str(text)?;
         if pointer.0.iter().any(|segment| segment == "*") {
-            return Err(format!("expected a JSON pointer to one value, without \"*\", found {text:?}"));
+            return Err(format!("expected a JSON pointer to one value, without \"*\", found {text:?}").into());
         }
         Ok(Self(pointer))
     }
@@ -24,10 +26,10 @@ impl FromStr for SinglePointer {
 pub struct Pointer(pub Vec<String>);
 
 impl FromStr for Pointer {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
-        let expected = || format!("expected a JSON pointer such as \"/card/number\", found {text:?}");
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let expected = || Invalid::from(format!("expected a JSON pointer such as \"/card/number\", found {text:?}"));
         let mut segments = text.split('/');
         if segments.next() != Some("") {
             return Err(expected());

@@ -4,6 +4,8 @@ use std::str::FromStr;
 
 use regex_lite::{Regex, RegexBuilder};
 
+use crate::http::invalid::Invalid;
+
 /// The most bytes that one compiled pattern may take in each worker.
 pub(crate) const MAX_REGEX_BYTES: usize = 256 * 1024;
 
@@ -15,13 +17,13 @@ pub struct Pattern(pub Regex);
 const WHOLE: (&str, &str) = ("^(?:", ")$");
 
 impl Pattern {
-    fn build(text: &str, ignores_case: bool) -> Result<Self, String> {
+    fn build(text: &str, ignores_case: bool) -> Result<Self, Invalid> {
         let whole = format!("{}{text}{}", WHOLE.0, WHOLE.1);
         // Compiles the text alone first: `a)|(b` is invalid, but would become valid inside the anchors.
         Regex::new(text)
             .and_then(|_| RegexBuilder::new(&whole).case_insensitive(ignores_case).size_limit(MAX_REGEX_BYTES).build())
             .map(Self)
-            .map_err(|error| format!("not a valid regular expression: {error}"))
+            .map_err(|error| format!("not a valid regular expression: {error}").into())
     }
 
     /// The pattern as it was written.
@@ -32,9 +34,9 @@ impl Pattern {
 }
 
 impl FromStr for Pattern {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Self::build(text, false)
     }
 }
@@ -44,9 +46,9 @@ impl FromStr for Pattern {
 pub struct AuthorityPattern(pub Pattern);
 
 impl FromStr for AuthorityPattern {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         Pattern::build(text, true).map(Self)
     }
 }

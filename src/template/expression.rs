@@ -1,5 +1,6 @@
 //! The expressions that may appear in `${...}`, and their syntax.
 
+use crate::http::invalid::Invalid;
 use crate::http::names::{HeaderName, ReadHeader};
 use crate::json::{Pointer, SinglePointer};
 use std::str::FromStr;
@@ -56,14 +57,36 @@ pub enum Expression {
 }
 
 /// The known expressions, for messages.
-const KNOWN: &str = "`method`, `path`, `query`, `query:NAME`, `authority`, `header:NAME`, `body`, `body:/POINTER`, `body_text`, \
-`body_base64`, `target`, `delivery_id`, `correlation_id`, `attempt`, `now`, `now_s`, `now_ms`, `env:NAME`, `property:PATH`, \
-`response:status`, `response:header:NAME`, `dead_letter`, `dead_letter_base64`";
+const KNOWN: &[&str] = &[
+    "method",
+    "path",
+    "query",
+    "query:NAME",
+    "authority",
+    "header:NAME",
+    "body",
+    "body:/POINTER",
+    "body_text",
+    "body_base64",
+    "target",
+    "delivery_id",
+    "correlation_id",
+    "attempt",
+    "now",
+    "now_s",
+    "now_ms",
+    "env:NAME",
+    "property:PATH",
+    "response:status",
+    "response:header:NAME",
+    "dead_letter",
+    "dead_letter_base64",
+];
 
 impl FromStr for Expression {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let (kind, argument) = match text.split_once(':') {
             Some((kind, argument)) => (kind, Some(argument)),
             None => (text, None),
@@ -100,6 +123,6 @@ impl FromStr for Expression {
     }
 }
 
-fn unknown(text: &str) -> String {
-    format!("unknown expression ${{{text}}}, expected one of {KNOWN}")
+fn unknown(text: &str) -> Invalid {
+    Invalid::UnknownExpression { found: text.to_owned(), known: KNOWN }
 }

@@ -22,6 +22,8 @@ use std::fmt;
 
 use std::str::FromStr;
 
+use crate::http::invalid::Invalid;
+
 /// A part of a template.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Part {
@@ -183,9 +185,9 @@ impl Template {
 }
 
 impl FromStr for Template {
-    type Err = String;
+    type Err = Invalid;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> Result<Self, Invalid> {
         let mut parts = Vec::new();
         let mut literal = String::new();
         let mut rest = text;
@@ -198,7 +200,7 @@ impl FromStr for Template {
             }
             literal.push_str(before);
             let Some((expression, after)) = after.split_once('}') else {
-                return Err("`${` without its `}`; a literal `${` is written `$${`".to_owned());
+                return Err("`${` without its `}`; a literal `${` is written `$${`".into());
             };
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal)));

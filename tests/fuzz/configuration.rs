@@ -28,7 +28,7 @@ type Outcome = Result<String, Vec<(String, String)>>;
 fn outcome(text: &[u8]) -> Outcome {
     match Config::parse(text, &env) {
         Ok(config) => Ok(format!("{config:?}")),
-        Err(problems) => Err(problems.into_iter().map(|problem| (problem.path, problem.message)).collect()),
+        Err(problems) => Err(problems.into_iter().map(|problem| (problem.path, problem.mistake.to_string())).collect()),
     }
 }
 

@@ -97,7 +97,7 @@ fn conditions(rules: &[raw::Rule]) -> Vec<Conditions> {
     rules.iter().cloned().map(Conditions::from).collect()
 }
 
-fn typed<T: FromStr<Err = String>>(text: &str) -> Text<T> {
+fn typed<T: FromStr<Err = crate::http::invalid::Invalid>>(text: &str) -> Text<T> {
     Text(T::from_str(text).unwrap())
 }
 

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use sidecast::config::problem::Mistake;
 use sidecast::config::Config;
 
 use super::find::{find, Found, Written};
@@ -182,9 +183,9 @@ impl Checker<'_> {
         let Err(problems) = Config::parse(json.as_bytes(), &|name| Some(format!("${{env:{name}}}"))) else { return };
         for problem in problems {
             let place = locate::locate(config, &problem.path);
-            let is_about_key = problem.message.starts_with("unknown field") || problem.message == "given twice";
-            let hint = hint::for_problem(&problem.message, place.key.map(|(key, _)| key));
-            self.error(text, place.at(is_about_key), &problem.path, &problem.message, hint);
+            let is_about_key = matches!(problem.mistake, Mistake::UnknownField { .. } | Mistake::Repeated);
+            let hint = hint::for_mistake(&problem.mistake, place.key.map(|(key, _)| key));
+            self.error(text, place.at(is_about_key), &problem.path, &problem.mistake.to_string(), hint);
         }
     }
 

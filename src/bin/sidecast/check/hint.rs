@@ -1,5 +1,8 @@
 //! What somebody probably meant.
 
+use sidecast::config::problem::Mistake;
+use sidecast::http::invalid::Invalid;
+
 use super::level;
 
 /// How much alike two words must be (Jaro's measure); clap asks as much of its own hints.
@@ -13,20 +16,19 @@ pub(super) fn similar<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) 
     alike.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, other)| other)
 }
 
-/// A hint for a problem of the filter's, whose message lists what may stand there. `key` is the last one of its path.
-pub(super) fn for_problem(message: &str, key: Option<&str>) -> Option<String> {
-    let (found, expected) = message.split_once(", expected one of ")?;
-    let words = || expected.split('`').skip(1).step_by(2);
-    if let Some((_, rest)) = found.split_once("unknown expression ${") {
-        let (name, argument) = split(rest.strip_suffix('}')?);
-        // Of `header:NAME` the name is up to the user.
-        let meant = similar(name, words().map(|word| split(word).0))?;
-        return Some(format!("did you mean `${{{meant}{argument}}}`?"));
+/// A hint for a mistake in the filter's configuration. `key` is the last one of its path.
+pub(super) fn for_mistake(mistake: &Mistake, key: Option<&str>) -> Option<String> {
+    match mistake {
+        Mistake::UnknownField { known } => for_field(key?, known.iter().map(String::as_str)),
+        Mistake::UnknownValue { found, known } => similar(found, known.iter().map(String::as_str)).map(did_you_mean),
+        Mistake::Invalid(Invalid::UnknownExpression { found, known }) => {
+            let (name, argument) = split(found);
+            // Of `header:NAME` the name is up to the user.
+            let meant = similar(name, known.iter().map(|word| split(word).0))?;
+            Some(format!("did you mean `${{{meant}{argument}}}`?"))
+        }
+        Mistake::Repeated | Mistake::Invalid(Invalid::Expected(_)) => None,
     }
-    if let Some(quoted) = found.strip_prefix("unknown value ") {
-        return similar(quoted.trim_matches('"'), words()).map(did_you_mean);
-    }
-    for_field(key.filter(|_| found == "unknown field")?, words())
 }
 
 /// A hint for a field that is none of those `known` where it stands.
@@ -52,30 +54,28 @@ fn split(expression: &str) -> (&str, &str) {
 mod tests {
     use super::*;
 
+    fn known(words: &[&str]) -> Vec<String> {
+        words.iter().map(|word| (*word).to_owned()).collect()
+    }
+
+    fn unknown_expression(found: &str) -> Mistake {
+        Invalid::UnknownExpression { found: found.to_owned(), known: &["path", "header:NAME"] }.into()
+    }
+
     #[test]
     fn a_misspelt_word_is_told_as_it_is_written_right() {
-        let of = |message, key| for_problem(message, key);
-        assert_eq!(
-            of("unknown field, expected one of `max_attempts`, `on`", Some("max_atempts")).unwrap(),
-            "did you mean `max_attempts`?"
-        );
-        assert_eq!(
-            of("unknown value \"enforced\", expected one of `enforce`, `observe`", Some("mode")).unwrap(),
-            "did you mean `enforce`?"
-        );
-        assert_eq!(
-            of("unknown expression ${heder:x-a}, expected one of `path`, `header:NAME`", None).unwrap(),
-            "did you mean `${header:x-a}`?"
-        );
-        assert_eq!(
-            of("unknown expression ${paht}, expected one of `path`, `header:NAME`", None).unwrap(),
-            "did you mean `${path}`?"
-        );
+        let field = Mistake::UnknownField { known: known(&["max_attempts", "on"]) };
+        assert_eq!(for_mistake(&field, Some("max_atempts")).unwrap(), "did you mean `max_attempts`?");
+        let value = Mistake::UnknownValue { found: "enforced".to_owned(), known: known(&["enforce", "observe"]) };
+        assert_eq!(for_mistake(&value, Some("mode")).unwrap(), "did you mean `enforce`?");
+        assert_eq!(for_mistake(&unknown_expression("heder:x-a"), None).unwrap(), "did you mean `${header:x-a}`?");
+        assert_eq!(for_mistake(&unknown_expression("paht"), None).unwrap(), "did you mean `${path}`?");
     }
 
     #[test]
     fn what_is_like_nothing_gets_no_hint() {
-        assert_eq!(for_problem("unknown field, expected one of `max_attempts`, `on`", Some("xyz")), None);
-        assert_eq!(for_problem("missing, but required", Some("targets")), None);
+        let field = Mistake::UnknownField { known: known(&["max_attempts", "on"]) };
+        assert_eq!(for_mistake(&field, Some("xyz")), None);
+        assert_eq!(for_mistake(&"missing, but required".into(), Some("targets")), None);
     }
 }
