@@ -158,28 +158,28 @@ struct Setting {
 }
 
 /// What is wrong with an expression where it stands.
-fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option<String> {
+fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option<Invalid> {
     match expression {
         Expression::Env(_) if setting.in_letters => Some(
             "with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone: it would be seen in dead letters"
-                .to_owned(),
+                .into(),
         ),
         Expression::Env(name) => variable(env, name).err(),
-        Expression::Property(path) if property::objection(path).is_some() => property::objection(path),
+        Expression::Property(path) if property::objection(path).is_some() => property::objection(path).map(Invalid::from),
         Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.response => {
-            Some("${response:...} means something with `after: response` alone".to_owned())
+            Some("${response:...} means something with `after: response` alone".into())
         }
         Expression::Property(_) | Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.kept => {
-            Some("${property:...} and ${response:...} are not kept for the dead letters of a batch".to_owned())
+            Some("${property:...} and ${response:...} are not kept for the dead letters of a batch".into())
         }
         Expression::DeadLetter | Expression::DeadLetterBase64 if !setting.of_letter => {
-            Some("${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone".to_owned())
+            Some("${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone".into())
         }
         _ => None,
     }
 }
 
-fn walk(value: &serde_json::Value, path: &str, problem: &dyn Fn(&Expression) -> Option<String>, problems: &mut Problems) {
+fn walk(value: &serde_json::Value, path: &str, problem: &dyn Fn(&Expression) -> Option<Invalid>, problems: &mut Problems) {
     match value {
         serde_json::Value::String(text) => {
             let template = Template::from_str(text).unwrap_or_default();

@@ -60,12 +60,12 @@ pub type Env<'e> = &'e dyn Fn(&str) -> Option<String>;
 /// The value of an environment variable.
 ///
 /// # Errors
-/// Returns a message that names the variable if it is not set, or is empty.
-pub fn variable(env: Env<'_>, name: &str) -> Result<String, String> {
+/// Returns an error that names the variable if it is not set, or is empty.
+pub fn variable(env: Env<'_>, name: &str) -> Result<String, Invalid> {
     match env(name) {
         Some(value) if !value.is_empty() => Ok(value),
-        Some(_) => Err(format!("environment variable {name} is empty")),
-        None => Err(format!("environment variable {name} is not set; give it in vm_config.environment_variables")),
+        Some(_) => Err(format!("environment variable {name} is empty").into()),
+        None => Err(format!("environment variable {name} is not set; give it in vm_config.environment_variables").into()),
     }
 }
 
@@ -142,14 +142,14 @@ impl Template {
     ///
     /// # Errors
     /// Returns an error if an expression is not `${env:...}`, or if its variable is not set.
-    pub fn with_env(&self, env: Env<'_>) -> Result<String, String> {
+    pub fn with_env(&self, env: Env<'_>) -> Result<String, Invalid> {
         let mut text = String::new();
         for part in &self.parts {
             match part {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Variable(Secret(value)) => text.push_str(value),
                 Part::Expression(Expression::Env(name)) => text.push_str(&variable(env, name)?),
-                Part::Expression(_) => return Err("only ${env:NAME} can stand here".to_owned()),
+                Part::Expression(_) => return Err("only ${env:NAME} can stand here".into()),
             }
         }
         Ok(text)
