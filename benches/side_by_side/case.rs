@@ -19,6 +19,8 @@ pub(crate) enum Variant {
     Native,
     /// A Lua filter with an asynchronous `httpCall` per target.
     Lua,
+    /// A mirror written with the proxy-wasm SDK (`tests/plain-filter`), which knows one target. Only if it is asked for.
+    Sdk,
     /// The filter of this repository, with the first rule of each target alone.
     OneRule,
     /// The filter of this repository.
@@ -26,7 +28,7 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Native, Self::Lua, Self::OneRule, Self::Sidecast];
+    pub(crate) const ALL: [Self; 6] = [Self::None, Self::Native, Self::Lua, Self::Sdk, Self::OneRule, Self::Sidecast];
 }
 
 impl fmt::Display for Variant {
@@ -35,6 +37,7 @@ impl fmt::Display for Variant {
             Self::None => "none",
             Self::Native => "native",
             Self::Lua => "lua",
+            Self::Sdk => "sdk",
             Self::OneRule => "one-rule",
             Self::Sidecast => "sidecast",
         })
@@ -46,7 +49,7 @@ impl FromStr for Variant {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|variant| variant.to_string() == text);
-        found.ok_or_else(|| format!("{text}: no variant, expected none, native, lua, one-rule or sidecast").into())
+        found.ok_or_else(|| format!("{text}: no variant, expected none, native, lua, sdk, one-rule or sidecast").into())
     }
 }
 
@@ -105,7 +108,7 @@ impl Case {
     pub(crate) fn arrival(&self, variant: Variant) -> &Arrival {
         match variant {
             Variant::None => &Arrival::Nothing,
-            Variant::Native | Variant::Lua => &Arrival::AsSent,
+            Variant::Native | Variant::Lua | Variant::Sdk => &Arrival::AsSent,
             Variant::OneRule | Variant::Sidecast => &self.arrival,
         }
     }

@@ -45,7 +45,7 @@ impl Envoy {
     ) -> Result<Self> {
         let directory = tempfile::tempdir()?;
         let path = |name: &str| directory.path().join(name);
-        let bootstrap = envoy_config::bootstrap(variant, case, &options.wasm, upstreams)?;
+        let bootstrap = envoy_config::bootstrap(variant, case, options, upstreams)?;
         fs::write(path("envoy.json"), serde_json::to_vec_pretty(&bootstrap)?)?;
         let process = machine
             .on_envoys_cpu(&options.envoy)

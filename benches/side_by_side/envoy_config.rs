@@ -6,11 +6,12 @@ use std::path::Path;
 use serde_json::{json, Value};
 
 use crate::case::{Case, Variant};
+use crate::options::Options;
 use crate::upstreams::Upstreams;
 use crate::Result;
 
 /// The bootstrap of `variant` for `case`, as JSON.
-pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &Upstreams) -> Result<Value> {
+pub(crate) fn bootstrap(variant: Variant, case: &Case, options: &Options, upstreams: &Upstreams) -> Result<Value> {
     let mut clusters = vec![cluster("primary", upstreams.primary())];
     clusters.extend((0..case.targets).map(|index| cluster(&target(index), upstreams.target(index))));
 
@@ -23,7 +24,8 @@ pub(crate) fn bootstrap(variant: Variant, case: &Case, wasm: &Path, upstreams: &
             route["request_mirror_policies"] = json!(policies);
         }
         Variant::Lua => filters.push(lua(case)),
-        Variant::OneRule | Variant::Sidecast => filters.push(sidecast(variant, case, wasm)?),
+        Variant::Sdk => filters.push(plain_filter(&options.plain_filter)),
+        Variant::OneRule | Variant::Sidecast => filters.push(sidecast(variant, case, &options.wasm)?),
     }
     filters.push(json!({
         "name": "envoy.filters.http.router",
@@ -104,6 +106,28 @@ end
         "typed_config": {
             "@type": "type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua",
             "default_source_code": {"inline_string": script},
+        },
+    })
+}
+
+/// What one writes with the SDK: it mirrors to one cluster, and does not count requests in shared data.
+fn plain_filter(wasm: &Path) -> Value {
+    json!({
+        "name": "envoy.filters.http.wasm",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "plain_filter",
+                "vm_config": {
+                    "vm_id": "plain_filter",
+                    "runtime": "envoy.wasm.runtime.v8",
+                    "code": {"local": {"filename": wasm}},
+                },
+                "configuration": {
+                    "@type": "type.googleapis.com/google.protobuf.StringValue",
+                    "value": target(0),
+                },
+            },
         },
     })
 }

@@ -17,6 +17,8 @@ pub(crate) struct Options {
     pub(crate) envoy: PathBuf,
     /// The compiled filter (`SIDECAST_WASM`).
     pub(crate) wasm: PathBuf,
+    /// The mirror that is written with the SDK (`PLAIN_FILTER_WASM`).
+    pub(crate) plain_filter: PathBuf,
     /// Seconds of load in a round (`SIDECAST_BENCH_SECONDS`; wrk counts whole ones).
     pub(crate) seconds: u64,
     /// Seconds of load before the first round, per variant (`SIDECAST_BENCH_WARM_UP`): connections are made, caches and the
@@ -34,7 +36,7 @@ pub(crate) struct Options {
     pub(crate) think_ms: u64,
     /// Only cases whose name contains one of these, comma-separated (`SIDECAST_BENCH_CASES`).
     pub(crate) cases: Vec<String>,
-    /// Only these variants, comma-separated (`SIDECAST_BENCH_VARIANTS`).
+    /// Only these variants, comma-separated (`SIDECAST_BENCH_VARIANTS`): by default all but `sdk`.
     pub(crate) variants: Vec<Variant>,
     /// Whether Envoy gets a CPU of its own (`SIDECAST_BENCH_PIN`, 1 or 0).
     pub(crate) pin: bool,
@@ -45,12 +47,13 @@ pub(crate) struct Options {
 impl Options {
     pub(crate) fn from_env() -> Result<Self> {
         let variants = match list("SIDECAST_BENCH_VARIANTS").as_slice() {
-            [] => Variant::ALL.to_vec(),
+            [] => Variant::ALL.into_iter().filter(|variant| *variant != Variant::Sdk).collect(),
             names => names.iter().map(|name| name.parse()).collect::<Result<_>>()?,
         };
         let options = Self {
             envoy: setting("ENVOY", in_clone("target/envoy/1.40.0/envoy"))?,
             wasm: setting("SIDECAST_WASM", in_clone("dist/sidecast.wasm"))?,
+            plain_filter: setting("PLAIN_FILTER_WASM", in_clone("target/plain_filter.wasm"))?,
             seconds: setting("SIDECAST_BENCH_SECONDS", 2)?,
             warm_up_seconds: setting("SIDECAST_BENCH_WARM_UP", 1)?,
             launches: setting("SIDECAST_BENCH_LAUNCHES", 1)?,
@@ -74,6 +77,9 @@ impl Options {
             && !options.wasm.is_file()
         {
             return Err(format!("{} is missing; `make build` makes it", options.wasm.display()).into());
+        }
+        if options.variants.contains(&Variant::Sdk) && !options.plain_filter.is_file() {
+            return Err(format!("{} is missing; `make plain-filter` makes it", options.plain_filter.display()).into());
         }
         Ok(options)
     }

@@ -36,9 +36,13 @@ pub(crate) fn plan(options: &Options) -> Result<Vec<Case>> {
 /// The cost of mirroring alone.
 fn mirrored(length: usize, targets: usize) -> Case {
     let plural = if targets == 1 { "" } else { "s" };
+    let mut variants = vec![Variant::None, Variant::Native, Variant::Lua, Variant::Sidecast];
+    if targets == 1 {
+        variants.insert(3, Variant::Sdk);
+    }
     Case {
         targets,
-        variants: vec![Variant::None, Variant::Native, Variant::Lua, Variant::Sidecast],
+        variants,
         verdict: ((length, targets) == (1024, 1)).then_some(Verdict {
             of: Variant::Sidecast,
             base: Variant::Native,

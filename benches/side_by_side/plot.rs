@@ -23,6 +23,7 @@ fn colour(variant: Variant) -> RGBColor {
         Variant::None => RGBColor(0xb0, 0xb0, 0xb0),
         Variant::Native => RGBColor(0x4e, 0x79, 0xa7),
         Variant::Lua => RGBColor(0xf2, 0x8e, 0x2b),
+        Variant::Sdk => RGBColor(0xb0, 0x7a, 0xa1),
         Variant::OneRule => RGBColor(0x9c, 0xd1, 0x8f),
         Variant::Sidecast => RGBColor(0x59, 0xa1, 0x4f),
     }
@@ -81,7 +82,8 @@ pub(crate) fn draw(report: &Report, path: &Path) -> Result<()> {
             area.draw(&Text::new(text, (above.0, above.1 - 8), centred(10)))?;
         }
     }
-    for (index, variant) in Variant::ALL.into_iter().enumerate() {
+    let shown = |variant: &Variant| cases.iter().any(|case| case.case.variants.contains(variant));
+    for (index, variant) in Variant::ALL.into_iter().filter(shown).enumerate() {
         let (left, top) = (across.start + 12 + 90 * index as i32, down.end + 36);
         area.draw(&Rectangle::new([(left, top), (left + 10, top + 10)], colour(variant).filled()))?;
         area.draw(&Text::new(variant.to_string(), (left + 15, top), ("sans-serif", 12)))?;
