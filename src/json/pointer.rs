@@ -3,7 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-/// A pointer to one value.
+/// A pointer to a single value, without `*`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SinglePointer(pub Pointer);
 
@@ -19,7 +19,7 @@ impl FromStr for SinglePointer {
     }
 }
 
-/// A JSON pointer (RFC 6901) in which a segment `*` stands for every key or index.
+/// A JSON pointer (RFC 6901). A segment `*` stands for every key or index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer(pub Vec<String>);
 
