@@ -4,7 +4,7 @@
 //!  downstream ──► Envoy ─────────────────────────────► primary
 //!                  │ headers, body chunks (copied, never held back)
 //!                  ▼
-//!            engine::stream ── select: nobody wants it ──► forgotten
+//!            engine::stream ── select: no target wants it ──► forgotten
 //!                  │ complete
 //!                  ▼
 //!            engine::mirror ── rate_limit, admission: room? ──► queued ──┐

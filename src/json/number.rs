@@ -2,8 +2,8 @@
 
 use std::hash::{Hash, Hasher};
 
-/// Exponents with more digits are compared as text and not normalised: 1e31 zeros and 10 with one less count as different. No such number has a
-/// practical meaning.
+/// Exponents with more digits are compared as text. Equal numbers may then count as different, such as 1 and 10 times powers of ten whose exponents
+/// differ by one. No such number has a practical meaning.
 const MAX_EXPONENT_DIGITS: usize = 30;
 
 /// True if two JSON numbers are equal.
