@@ -1,10 +1,10 @@
-//! Sidecast mirrors HTTP requests that pass an Envoy to further clusters, and knows what became of each copy.
+//! Sidecast mirrors HTTP requests that pass through an Envoy to other clusters, and tracks the outcome of each copy.
 //!
 //! ```text
 //!  downstream ──► Envoy ─────────────────────────────► primary
 //!                  │ headers, body chunks (copied, never held back)
 //!                  ▼
-//!            engine::stream ── select: nobody wants it ──► forgotten
+//!            engine::stream ── select: no target wants it ──► forgotten
 //!                  │ complete
 //!                  ▼
 //!            engine::mirror ── rate_limit, admission: room? ──► queued ──┐
@@ -17,9 +17,10 @@
 //!                  └─────────── open, full, too old ───────► given up ──► dead_letter ──► call-out
 //! ```
 //!
-//! Each room is a module here, and uses the ones below it alone: `filter` (and the command-line tool), `engine`, `config`, `policy`, `observe`, `compare`,
-//! `delivery`, `rewrite`, `select`, `template`, `json`, `http`. `filter` is the compiled module, and alone talks to Envoy. `engine` runs over the trait
-//! [`engine::host::Host`]. All others are pure: they take the time, random bytes and plain data as arguments and return values.
+//! Each room is a module, and uses only the rooms below it: `filter` (and the command-line tool), `engine`, `config`, `policy`, `observe`,
+//! `compare`, `delivery`, `rewrite`, `select`, `template`, `json`, `http`. `filter` is the compiled module, and the only room that calls Envoy.
+//! `engine` runs on the trait [`engine::host::Host`]. All other rooms are pure: they take the time, random bytes and plain data as arguments, and
+//! return values.
 
 // Nothing that ships may panic. Tests and benchmarks may.
 #![deny(

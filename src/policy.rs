@@ -1,4 +1,4 @@
-//! A configuration that can run: plain data, made of the types of the rooms below. `config` makes it, `engine` runs it.
+//! A configuration that can run: plain data, built from the types of the rooms below. `config` creates it, `engine` runs it.
 //!
 //! Uses the rooms below. Begin with [`Config`].
 
@@ -20,80 +20,80 @@ use crate::rewrite::shape::Rewrite;
 use crate::select::sampling::Sampling;
 use crate::select::{Matcher, Parameters};
 
-/// A configuration that is whole and valid.
+/// A complete and valid configuration.
 #[derive(Debug)]
 pub struct Config {
-    /// Where copies go; 1 to 32.
+    /// The targets; 1 to 32.
     pub targets: Vec<Target>,
     /// The longest body that is copied, in bytes.
     pub max_body_bytes: usize,
-    /// Bytes one worker may hold, over all targets.
+    /// The byte budget of one worker, over all targets.
     pub max_buffered_bytes: usize,
-    /// How long copies under way may go on once the configuration is replaced.
+    /// How long deliveries may go on after the configuration is replaced.
     pub drain_timeout: Duration,
-    /// What ties copies to their request.
+    /// How copies are tied to their request.
     pub correlation: Correlation,
-    /// Tells copies from requests.
+    /// Marks copies and recognises them.
     pub loop_guard: LoopGuard,
     /// The properties of Envoy that templates name, each once.
     pub properties: Vec<Vec<String>>,
-    /// Under which terms requests are read.
+    /// The settings and limits for reading requests.
     pub reading: Terms,
-    /// The parameters of queries that rules look at.
+    /// The query parameters that rules look at.
     pub matched_parameters: Parameters,
-    /// The places in bodies that rules look at, each once.
+    /// The pointers into bodies that rules look at, each once.
     pub matched_pointers: Vec<Pointer>,
 }
 
 /// One target.
 #[derive(Debug)]
 pub struct Target {
-    /// Its label in metrics and logs.
+    /// The name in metrics and logs.
     pub name: String,
-    /// The Envoy cluster that gets the copies.
+    /// The Envoy cluster that receives the copies.
     pub cluster: String,
-    /// Which requests it wants.
+    /// The rules that decide which requests the target wants.
     pub matcher: Matcher,
-    /// Which part of them it gets; none: all.
+    /// Per-target sampling. `None` admits all wanted requests.
     pub sample: Option<Sampling>,
-    /// For which responses of the primary it gets them; none: it does not wait for one.
+    /// The statuses of the primary's response for which the target gets a copy. `None` sends the copy without waiting for the response.
     pub after: Option<Vec<StatusPattern>>,
-    /// What it receives of them.
+    /// The request that the target receives.
     pub shape: Rewrite,
-    /// How requests are put together to one call; none: each is one of its own.
+    /// How requests are batched. `None` sends each request as a call of its own.
     pub batch: Option<batch::Settings>,
-    /// How its responses are held against the primary's; none: not at all.
+    /// How the target's responses are compared with the primary's. `None` does not compare them.
     pub compare: Option<compare::Settings>,
-    /// What has to be kept for it.
+    /// What must be kept of a request for this target.
     pub reads: Reads,
-    /// What a response means.
+    /// How the target's responses are judged.
     pub policy: Policy,
-    /// When a delivery is attempted again; none: never.
+    /// The retry settings. `None` disables retries.
     pub retry: Option<RetryPolicy>,
-    /// Where a delivery goes that is given up; none: nowhere.
+    /// The dead-letter settings. `None` drops deliveries that are given up.
     pub dead_letter: Option<DeadLetter>,
-    /// How long one attempt may take; 1 ms to 1 h.
+    /// The timeout of one attempt; 1 ms to 1 h.
     pub timeout: Duration,
-    /// Copies under way at once, in one worker.
+    /// The most calls in flight in one worker.
     pub max_in_flight: usize,
-    /// Copies waiting for a place, in one worker.
+    /// The most copies that wait in one worker.
     pub max_queued: usize,
-    /// Copies a second, in one worker; none: no bound.
+    /// The rate limit in one worker. `None` does not limit the rate.
     pub rate: Option<TokenBucket>,
-    /// When the target is spared; none: never.
+    /// The settings of the circuit breaker. `None` disables it.
     pub breaker: Option<breaker::Settings>,
 }
 
-/// What has to be kept of a request and its response besides its body and the headers that every copy carries.
+/// What must be kept of a request and its response in addition to what every copy carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
-    /// All headers as they came.
+    /// All headers, unchanged.
     pub headers: bool,
-    /// Its body: without it there is no copy.
+    /// The request body. If true, a copy cannot be made without it.
     pub body: bool,
     /// Properties of Envoy.
     pub properties: bool,
-    /// When it was complete.
+    /// The time at which the request was complete.
     pub time: bool,
     /// The headers of the primary's response.
     pub response_headers: bool,
@@ -102,7 +102,7 @@ pub struct Reads {
 }
 
 impl Reads {
-    /// What has to be kept for one or the other.
+    /// Everything that either of them keeps.
     #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {

@@ -1,4 +1,4 @@
-//! The command-line tool: says what the filter would say of a configuration, and do with a request, before Envoy does.
+//! The command-line tool: predicts what the filter says about a configuration, and what it does with a request, without an Envoy.
 
 // Nothing that ships may panic. Tests and benchmarks may.
 #![deny(

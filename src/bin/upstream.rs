@@ -1,7 +1,7 @@
-//! An upstream for the containers of `envoy/docker-compose.yaml`: it records what it receives, and misbehaves when it is told to.
+//! An upstream for the containers of `envoy/docker-compose.yaml`. It records what it receives, and misbehaves on demand.
 //!
-//! `upstream serve` takes any request, and orders on a port of the container's loopback interface. `upstream ask` gives an order:
-//! `ask PUT /behaviour 503`, `ask GET /requests`. It is a client for health checks, too, in images that have no other program.
+//! `upstream serve` accepts any request, and commands on a port of the container's loopback interface. `upstream ask` sends a command: `ask PUT
+//! /behaviour 503`, `ask GET /requests`. It is also the client for health checks in images that have no other program.
 
 // Nothing that ships may panic. Tests and benchmarks may.
 #![deny(
@@ -38,12 +38,12 @@ use tokio::time::{sleep, timeout};
 type Failure = Box<dyn Error + Send + Sync>;
 type Answer = Response<Full<Bytes>>;
 
-/// The most requests that are kept, and the most bytes of a body of each.
+/// The most requests to keep, and the most bytes of each body.
 const KEPT: usize = 20_000;
 const KEPT_BYTES: usize = 16 * 1024;
-/// How long requests that are under way at SIGTERM may take.
+/// The time that requests in flight have at SIGTERM.
 const GRACE: Duration = Duration::from_secs(2);
-/// How long an order may take.
+/// The timeout of a command.
 const PATIENCE: Duration = Duration::from_secs(5);
 
 #[derive(Parser)]
@@ -78,7 +78,7 @@ enum Command {
     },
 }
 
-/// What becomes of a request once it is read.
+/// The reaction to a request after it was read.
 #[derive(Clone, Debug, PartialEq)]
 enum Behaviour {
     Status(StatusCode),
@@ -104,21 +104,21 @@ impl FromStr for Behaviour {
     }
 }
 
-/// A request as it was received.
+/// A received request.
 #[derive(Serialize)]
 struct Recorded {
     method: String,
     path: String,
     headers: Vec<(String, String)>,
     body: String,
-    /// Absent if it was to get no response.
+    /// Absent if the request gets no response.
     status: Option<u16>,
 }
 
-/// What was received since the start.
+/// The requests received since the start.
 #[derive(Default, Serialize)]
 struct Records {
-    /// Those that are no longer kept included.
+    /// Includes requests that are no longer kept.
     total: u64,
     requests: VecDeque<Recorded>,
 }
@@ -128,7 +128,7 @@ struct Upstream {
     records: Mutex<Records>,
 }
 
-/// What another thread left behind when it panicked is still whole.
+/// Locks a mutex, even if a thread panicked while it held it: the data is always consistent.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -206,7 +206,7 @@ async fn serve(behaviour: Behaviour, listen: SocketAddr, admin: SocketAddr) -> R
                 let upstream = Arc::clone(&upstream);
                 let service = service_fn(move |request| Arc::clone(&upstream).receive(request));
                 let connection = server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
-                // An error is an end that the other side chose, or that a behaviour asked for.
+                // An error means that the peer closed the connection, or that a behaviour did.
                 tokio::spawn(open.watch(connection));
             }
             Ok((stream, _)) = orders.accept() => {
@@ -218,7 +218,7 @@ async fn serve(behaviour: Behaviour, listen: SocketAddr, admin: SocketAddr) -> R
         }
     }
     drop(requests);
-    // Whoever hangs does so for good.
+    // Requests that hang never end.
     let _ = timeout(GRACE, open.shutdown()).await;
     Ok(())
 }

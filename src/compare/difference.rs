@@ -1,17 +1,17 @@
-//! Where two bodies differ, as a log line tells it.
+//! The differences between two bodies, in the form of a log line.
 
 use serde::Serialize;
 
 use crate::json::Node;
 
-/// So many differences are told; the others are counted.
+/// The most differences that are listed. Others are only counted.
 const MAX_TOLD: usize = 10;
 /// The most characters of a pointer.
 const MAX_POINTER: usize = 200;
 /// The most characters of a value.
 const MAX_VALUE: usize = 64;
 
-/// Where two bodies differ. As JSON, a part of a log line: `"differences":[{"pointer":"/a/b","kind":"value"}],"more":3`.
+/// The differences between two bodies. As JSON, a part of a log line: `"differences":[{"pointer":"/a/b","kind":"value"}],"more":3`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Differences {
     differences: Vec<Difference>,
@@ -19,7 +19,7 @@ pub struct Differences {
     more: usize,
 }
 
-// The signature is serde's.
+// Serde requires this signature.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &usize) -> bool {
     *number == 0
@@ -28,51 +28,51 @@ fn is_zero(number: &usize) -> bool {
 /// One difference.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Difference {
-    /// Where it is: a JSON pointer, cut off if it is long.
+    /// The JSON pointer to it, shortened if it is long.
     pub pointer: String,
-    /// What it is.
+    /// The kind of difference.
     pub kind: DifferenceKind,
-    /// The beginning of what the primary has there, if values may be told.
+    /// The beginning of the primary's value, if values may be logged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub primary: Option<String>,
-    /// The same of the target.
+    /// The beginning of the target's value, if values may be logged.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<String>,
 }
 
-/// What a difference is.
+/// The kind of a difference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum DifferenceKind {
-    /// The primary alone has it.
+    /// Only the primary has the value.
     MissingInTarget,
-    /// The target alone has it.
+    /// Only the target has the value.
     MissingInPrimary,
-    /// Values of two types, or one body that is JSON and one that is not.
+    /// The values have different types, or only one body is JSON.
     Type,
-    /// Values of one type.
+    /// The values have the same type, but differ.
     Value,
-    /// Bodies that are not compared as JSON.
+    /// The bodies differ as bytes. They are not compared as JSON.
     Bytes,
 }
 
 impl Differences {
-    /// True if there are none.
+    /// True if there are no differences.
     pub fn is_empty(&self) -> bool {
         self.differences.is_empty()
     }
 
-    /// The first of them.
+    /// The listed differences.
     pub fn told(&self) -> &[Difference] {
         &self.differences
     }
 
-    /// How many there are besides those that are told.
+    /// The number of differences that are not listed.
     pub fn more(&self) -> usize {
         self.more
     }
 
-    /// Takes note of a difference, which is made only if it is told.
+    /// Adds a difference. `difference` is called only if it is listed.
     pub(super) fn add(&mut self, difference: impl FnOnce() -> Difference) {
         if self.differences.len() < MAX_TOLD {
             self.differences.push(difference());
@@ -81,13 +81,13 @@ impl Differences {
         }
     }
 
-    /// The difference of two bodies that are compared byte by byte, their values told from where they part.
+    /// Compares two bodies byte by byte. The listed values begin at the first differing byte.
     pub(super) fn of_bytes(tell_values: bool, primary: &[u8], target: &[u8]) -> Self {
         let mut differences = Self::default();
         if primary != target {
             let common = primary.iter().zip(target).take_while(|(ours, theirs)| ours == theirs).count();
             let [primary, target] = [primary, target].map(|body| {
-                // A character takes four bytes at most; one more shows that there is a rest.
+                // A character takes at most four bytes; one more character shows that the value goes on.
                 let part = body.get(common..).unwrap_or_default();
                 let part = part.get(..4 * (MAX_VALUE + 1)).unwrap_or(part);
                 tell_values.then(|| cut(&String::from_utf8_lossy(part), MAX_VALUE))
@@ -98,14 +98,14 @@ impl Differences {
     }
 }
 
-/// A value as it is told: without white space between its tokens, cut off if it is long.
+/// A value as it is logged: without white space between its tokens, shortened if it is long.
 pub(super) fn value_text(node: Node<'_>) -> String {
     let mut text = Vec::new();
     node.write_compact(&mut text);
     cut(&String::from_utf8_lossy(&text), MAX_VALUE)
 }
 
-/// The beginning of a text; `…` stands for the rest of it.
+/// The beginning of a text. `…` stands for the rest.
 fn cut(text: &str, most: usize) -> String {
     match text.char_indices().nth(most).and_then(|(end, _)| text.get(..end)) {
         Some(start) => format!("{start}…"),
@@ -113,7 +113,7 @@ fn cut(text: &str, most: usize) -> String {
     }
 }
 
-/// The way to a value, from the inside to the outside.
+/// The path to a value, from the inside to the outside.
 #[derive(Clone, Copy)]
 pub(super) enum Path<'p> {
     Whole,
@@ -122,7 +122,7 @@ pub(super) enum Path<'p> {
 }
 
 impl Path<'_> {
-    /// The way as a JSON pointer (RFC 6901), cut off if it is long.
+    /// The path as a JSON pointer (RFC 6901), shortened if it is long.
     pub(super) fn pointer(&self) -> String {
         let mut segments = Vec::new();
         let mut place = self;

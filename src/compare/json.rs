@@ -1,5 +1,5 @@
-//! Where two JSON texts differ as values. The work is that of sorting the members of every object and the entries of every list whose order
-//! does not matter, and of reading everything once.
+//! Compares two JSON texts by value. The work is that of sorting the members of every object and the entries of every unordered list, and of
+//! reading everything once.
 
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -11,10 +11,10 @@ use crate::http::work::{Work, PLACE};
 use crate::json::number;
 use crate::json::{self, Items, Kind, Members, Node, PointerSet, Trail};
 
-/// Where they differ. If one of them alone is JSON that is a difference of types; if neither is, they are bytes.
+/// The differences between two bodies. If only one of them is JSON, the difference is one of type. If neither is JSON, they are compared as bytes.
 ///
 /// # Errors
-/// It takes too much work, and for which of them that was found.
+/// Returns the side and the reason if the comparison takes too much work.
 pub(super) fn differences(
     settings: &Settings,
     primary: &[u8],
@@ -38,13 +38,13 @@ pub(super) fn differences(
     Ok(comparison.found)
 }
 
-/// The work of reading numbers.
+/// The work of reading a number.
 pub(super) const NUMBER: usize = 16;
 
-/// Where a walk is, and what the settings say about that place.
+/// The position of a walk, with what the settings say about it.
 pub(super) struct Trails<'s> {
     ignored: Trail<'s>,
-    /// None when every list has an order.
+    /// `None` if every list is ordered.
     unordered: Option<Trail<'s>>,
     work: &'s Work,
 }
@@ -54,7 +54,7 @@ impl<'s> Trails<'s> {
         Self { ignored: settings.ignore.trail(), unordered: settings.unordered.as_ref().map(PointerSet::trail), work }
     }
 
-    /// Counts the work with a pair of values, or with one, and so much besides; false if it is too much.
+    /// Counts the work for a value or a pair of values, plus `more`. Returns false if it exceeds the limit.
     pub(super) fn affords(&self, more: usize) -> bool {
         let ways = self.ignored.width().saturating_add(1);
         self.work.spend(PLACE.saturating_mul(ways).saturating_add(more)).is_ok()
@@ -93,7 +93,7 @@ struct Comparison<'s> {
 }
 
 impl Comparison<'_> {
-    /// Recurses as deep as JSON that was parsed may be nested.
+    /// Recurses no deeper than parsed JSON may be nested.
     fn values(&mut self, ours: Node<'_>, theirs: Node<'_>, path: &Path<'_>) {
         if self.trails.is_ignored() || !self.trails.affords(0) {
             return;
@@ -130,7 +130,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// An entry that has no partner is missing on the other side. Its index is the one on its own side.
+    /// Compares unordered lists. An entry without a partner is missing on the other side. It has the index of its own side.
     fn unordered(&mut self, ours: Items<'_>, theirs: Items<'_>, path: &Path<'_>) {
         let (our_odd, their_odd) = odd_entries(&mut self.trails, ours.clone(), theirs.clone());
         for (index, entry) in marked(our_odd, ours) {
@@ -160,7 +160,7 @@ impl Comparison<'_> {
         }
     }
 
-    /// A place that at least one of the sides has.
+    /// Compares a position that exists on at least one side.
     fn places(&mut self, ours: Option<Node<'_>>, theirs: Option<Node<'_>>, path: &Path<'_>) {
         match (ours, theirs) {
             (Some(ours), Some(theirs)) => self.values(ours, theirs, path),
@@ -179,22 +179,22 @@ impl Comparison<'_> {
     }
 }
 
-/// The entries that are marked, with their indexes.
+/// The marked entries, with their indexes.
 fn marked<'d>(marks: Vec<bool>, items: Items<'d>) -> impl Iterator<Item = (usize, Node<'d>)> {
     items.enumerate().zip(marks).filter_map(|(entry, is_marked)| is_marked.then_some(entry))
 }
 
-/// The members by their keys; of a repeated key the last.
+/// The members, sorted by key. If a key is repeated, the last value counts.
 pub(super) fn sorted<'d>(members: Members<'d>, trails: &Trails<'_>) -> Vec<(Cow<'d, str>, Node<'d>)> {
     let mut sorted = Vec::new();
     for (key, value) in members {
-        // Sorting compares each key with about as many others as the number of them has bits.
+        // A sort compares each of n keys with about log2(n) others.
         if !trails.affords(key.written().len().saturating_add(PLACE * 7)) {
             return Vec::new();
         }
         sorted.push((key.text(), value));
     }
-    // Stable, so the last of a key stays the last.
+    // The sort is stable, so the last value of a key stays last.
     sorted.sort_by(|(key, _), (other, _)| key.cmp(other));
     sorted.dedup_by(|later, earlier| {
         let is_repeated = later.0 == earlier.0;

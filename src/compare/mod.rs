@@ -1,9 +1,10 @@
-//! Whether a target responds as the primary did: the same status, and a body that means the same.
+//! Comparison: whether a target responds like the primary, with the same status and a body of the same meaning.
 //!
 //! Uses `json` and `http`. Begin with [`compare_within`].
 //!
-//! Bodies that both sides call JSON are compared as values: members of objects in any order, entries of lists in theirs unless the settings say
-//! that it does not matter, the last of repeated keys, numbers by what they are worth however they are spelled. Everything else is compared byte by byte, content codings undone.
+//! Bodies that both sides declare as JSON are compared by value: members of objects in any order, entries of lists in order unless the settings say
+//! otherwise, the last of repeated keys, numbers by value whatever their spelling. All other bodies are compared byte by byte, after content
+//! codings are removed.
 
 mod difference;
 mod json;
@@ -22,24 +23,24 @@ use crate::json::PointerSet;
 /// How a target's responses are compared.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// How many of a hundred pairs of responses.
+    /// The percentage of response pairs to compare.
     pub percent: f64,
-    /// Statuses must be the same.
+    /// True if statuses must be equal.
     pub status: bool,
     /// How bodies are compared.
     pub body: BodyMode,
-    /// What is left out of the comparison of JSON, on both sides.
+    /// The parts of JSON that are ignored on both sides.
     pub ignore: PointerSet,
-    /// The lists whose order does not matter; none: every list has an order.
+    /// The lists whose order does not matter. `None` if every list is ordered.
     pub unordered: Option<PointerSet>,
-    /// Values that differ may be told, not only where they are.
+    /// True if log lines may contain values that differ.
     pub log_values: bool,
 }
 
 /// How bodies are compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BodyMode {
-    /// As JSON if both are called that, otherwise byte by byte.
+    /// As JSON if both are declared as JSON, otherwise byte by byte.
     Json,
     /// Byte by byte.
     Exact,
@@ -48,58 +49,58 @@ pub enum BodyMode {
 }
 
 impl Settings {
-    /// Whether a pair of responses is compared, by 64 random bits.
+    /// True if a pair of responses is compared. `random` is 64 random bits.
     pub fn samples(&self, random: u64) -> bool {
-        // The highest bits that a double holds all of: at least 0 and below 1.
+        // The highest 53 bits, which a double holds exactly: at least 0 and below 1.
         let share = (random >> 11) as f64 / (1_u64 << 53) as f64;
         share < self.percent / 100.0
     }
 }
 
-/// A response.
+/// A response to compare.
 #[derive(Clone, Copy, Debug)]
 pub struct Response<'a> {
-    /// Its status.
+    /// The status.
     pub status: u16,
-    /// The value of its `content-type`.
+    /// The value of `content-type`.
     pub content_type: Option<&'a [u8]>,
-    /// The value of its `content-encoding`.
+    /// The value of `content-encoding`.
     pub content_encoding: Option<&'a [u8]>,
-    /// Its body as it was sent.
+    /// The body as it was sent.
     pub body: Result<&'a [u8], Unavailable>,
 }
 
-/// Why there is no body to compare.
+/// Why a body is not available.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unavailable {
-    /// It was longer than what is kept.
+    /// It was longer than the limit.
     TooLong,
-    /// There was no room for it.
+    /// The budget had no room for it.
     NoRoom,
-    /// It did not come to its end.
+    /// It did not arrive completely.
     CutOff,
 }
 
-/// What a comparison came to. As JSON, a part of a log line: `{"result":"status_mismatch","primary":200,"target":500}`.
+/// The result of a comparison. As JSON, a part of a log line: `{"result":"status_mismatch","primary":200,"target":500}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "result", rename_all = "snake_case")]
 pub enum Verdict {
-    /// The responses are the same.
+    /// The responses are equal.
     Match,
-    /// They have different statuses; their bodies were not looked at.
+    /// The statuses differ. The bodies were not compared.
     StatusMismatch {
-        /// The primary's.
+        /// The primary's status.
         primary: u16,
-        /// The target's.
+        /// The target's status.
         target: u16,
     },
-    /// Their bodies differ.
+    /// The bodies differ.
     BodyMismatch(Differences),
-    /// It cannot be told.
+    /// The responses cannot be compared.
     NotComparable {
-        /// Whose body is to blame.
+        /// The side whose body cannot be compared.
         side: Side,
-        /// Why.
+        /// The reason.
         reason: Reason,
     },
 }
@@ -108,9 +109,9 @@ pub enum Verdict {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Side {
-    /// What the client got.
+    /// The response to the client.
     Primary,
-    /// What came of the copy.
+    /// The response to the copy.
     Target,
 }
 
@@ -118,26 +119,26 @@ pub enum Side {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
-    /// It is longer than what is kept, or would be once it is decoded.
+    /// The body is longer than the limit, encoded or decoded.
     BodyTooLarge,
-    /// There was no room for it.
+    /// The budget had no room for the body.
     BufferFull,
-    /// It did not come to its end.
+    /// The body did not arrive completely.
     Truncated,
-    /// Its content coding is not known here.
+    /// The content coding is not supported.
     UnknownEncoding,
-    /// It is not what its content coding says, or costs too much to decode.
+    /// The body does not have the stated content coding, or costs too much to decode.
     BadEncoding,
-    /// It takes more work than `limits.max_work_bytes` to decode, or to compare with the other one.
+    /// Decoding or comparing the body takes more work than `limits.max_work_bytes`.
     WorkLimit,
 }
 
-/// Compares a target's response to the primary's. Bodies that must be decoded may become `max_body` bytes long.
+/// Compares a target's response with the primary's. A decoded body may be at most `max_body` bytes long.
 pub fn compare(settings: &Settings, primary: &Response<'_>, target: &Response<'_>, max_body: usize) -> Verdict {
     compare_within(settings, primary, target, max_body, &Work::unbounded())
 }
 
-/// The same within so much work.
+/// Compares like [`compare`], within a limit of work.
 pub fn compare_within(
     settings: &Settings,
     primary: &Response<'_>,
@@ -158,7 +159,7 @@ pub fn compare_within(
     }
 }
 
-/// Where the bodies differ, or whose cannot be compared and why.
+/// The differences between the bodies, or the side and reason why they cannot be compared.
 fn differences(
     settings: &Settings,
     primary: &Response<'_>,
@@ -169,7 +170,7 @@ fn differences(
     let of_primary = |reason| (Side::Primary, reason);
     let of_target = |reason| (Side::Target, reason);
     let sent = (primary.sent().map_err(of_primary)?, target.sent().map_err(of_target)?);
-    // Whatever they mean, they mean the same.
+    // Equal bytes with the same coding mean the same, whatever that is.
     if sent.0 == sent.1 && primary.coding().eq_ignore_ascii_case(target.coding()) {
         return Ok(Differences::default());
     }
@@ -204,7 +205,7 @@ impl<'a> Response<'a> {
         })
     }
 
-    /// Its media type is JSON, or is written in JSON by its suffix (RFC 6839, 3.1); parameters do not matter.
+    /// True if the media type is JSON, or has a JSON suffix (RFC 6839, 3.1). Parameters do not matter.
     fn is_json(&self) -> bool {
         let value = self.content_type.unwrap_or_default();
         let media_type = value.split(|byte| *byte == b';').next().unwrap_or_default().trim_ascii().to_ascii_lowercase();

@@ -24,7 +24,7 @@ fn compared(settings: &Settings, primary: &[u8], target: &[u8]) -> Verdict {
     compare(settings, &response("application/json", primary), &response("application/json", target), MAX_BODY)
 }
 
-/// The differences as `kind pointer`, `=` if there are none.
+/// The differences as `kind pointer`, or `=` if there are none.
 fn told(settings: &Settings, primary: &[u8], target: &[u8]) -> String {
     match compared(settings, primary, target) {
         Verdict::Match => "=".to_owned(),
@@ -95,7 +95,7 @@ macro_rules! media_types {
     };
 }
 
-// Two bodies that are the same as JSON alone.
+// Two bodies that are equal only as JSON.
 media_types! {
     json_with_parameters: "application/json; charset=utf-8" "application/json" => true;
     json_in_capitals: "Application/JSON" "application/json" => true;
@@ -161,7 +161,7 @@ fn a_coding_that_cannot_be_undone_is_not_compared() {
     assert_eq!(compare(&settings("{}"), &plain, &brotli, MAX_BODY), not(Side::Target, Reason::UnknownEncoding));
     assert_eq!(compare(&settings("{}"), &brotli, &other, MAX_BODY), not(Side::Primary, Reason::UnknownEncoding));
     assert_eq!(compare(&settings("{}"), &plain, &broken, MAX_BODY), not(Side::Target, Reason::BadEncoding));
-    // The same bytes mean the same, whatever they are.
+    // Equal bytes mean the same, whatever that is.
     let capitals = Response { content_encoding: Some(b" BR "), ..brotli };
     assert_eq!(compare(&settings("{}"), &brotli, &capitals, MAX_BODY), Verdict::Match);
 }
@@ -227,7 +227,7 @@ fn a_long_pointer_is_cut_off() {
 #[test]
 fn the_deepest_nesting_takes_little_stack() {
     let nested = |value: u8| format!("{}[{value}]{}", r#"{"a":"#.repeat(MAX_DEPTH - 1), "}".repeat(MAX_DEPTH - 1));
-    // Without optimisation frames are several times as large as in the filter, whose stack is 1 MiB.
+    // Without optimisation, stack frames are several times as large as in the filter, whose stack is 1 MiB.
     let compare = move || log_line(&settings("{}"), nested(1).as_bytes(), nested(2).as_bytes());
     let line = std::thread::Builder::new().stack_size(512 * 1024).spawn(compare).unwrap().join().unwrap();
     assert_eq!(line["differences"][0]["kind"], "value");
@@ -259,7 +259,7 @@ fn so_many_of_a_hundred_are_compared() {
     assert_eq!(evenly.filter(|random| percent(2.5).samples(*random)).count(), 25);
 }
 
-/// The text of a value with white space, and its members backwards.
+/// Spells a value with white space and with its members in reverse order.
 fn respelled(value: &Value) -> String {
     match value {
         Value::Array(items) => format!("[ {} ]", items.iter().map(respelled).collect::<Vec<_>>().join("\n,")),
@@ -276,7 +276,7 @@ fn respelled(value: &Value) -> String {
     }
 }
 
-/// Puts something else in the place that `choices` lead to; its pointer, and how its old value differs.
+/// Replaces the value that `choices` lead to. Returns its pointer and the kind of difference.
 fn change(value: &mut Value, choices: &mut impl Iterator<Item = u8>) -> (String, &'static str) {
     let choice = usize::from(choices.next().unwrap_or(0));
     match value {

@@ -1,7 +1,7 @@
-//! Lists whose order does not matter: both sides have the same entries, each as often.
+//! Unordered lists. Two of them are equal if both have the same entries, each as often.
 //!
-//! Each entry becomes a hash of what it means, and the hashes are sorted. So a list of n entries takes one reading and n log n steps, however
-//! deep unordered lists are nested. A hash has 64 bits: that two entries which differ have the same one happens once in 10^19 pairs.
+//! Each entry is hashed by its meaning, and the hashes are sorted. A list of n entries thus takes one reading and n log n steps, however deep
+//! unordered lists are nested. A hash has 64 bits: two different entries have the same hash once in 10^19 pairs.
 
 use std::collections::BinaryHeap;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -10,7 +10,7 @@ use super::json::{sorted, Trails, NUMBER};
 use crate::json::number;
 use crate::json::{Items, Kind, Node};
 
-/// Stands before a value or behind the last part of one, so that no two meanings are written alike.
+/// A mark before a value, or after the last part of one. It keeps different meanings from being hashed alike.
 #[derive(Clone, Copy)]
 enum Mark {
     Null,
@@ -23,13 +23,13 @@ enum Mark {
     End,
 }
 
-/// An entry of a list: what it means, and its index.
+/// An entry of a list: the hash of its meaning, and its index.
 type Entry = (u64, usize);
 
-/// Whether each entry of a list, by its index, has no partner on the other side.
+/// For each entry of a list, by index: true if it has no partner on the other side.
 pub(super) type Odd = Vec<bool>;
 
-/// Compares two lists by their entries.
+/// Compares two lists by their entries. Returns the entries without partners on each side.
 pub(super) fn odd_entries(trails: &mut Trails<'_>, ours: Items<'_>, theirs: Items<'_>) -> (Odd, Odd) {
     let (mut our_odd, mut their_odd) = (Odd::new(), Odd::new());
     let (ours, theirs) = (entries(trails, ours, &mut our_odd), entries(trails, theirs, &mut their_odd));
@@ -57,12 +57,12 @@ pub(super) fn odd_entries(trails: &mut Trails<'_>, ours: Items<'_>, theirs: Item
     }
 }
 
-/// By what they mean, then by their index. A heap, because other sorting of the library takes 8 KiB of the module.
+/// Sorts by hash, then by index. A heap, because another sort of the standard library takes 8 KiB of the module.
 fn sorted_entries(entries: Vec<Entry>) -> Vec<Entry> {
     BinaryHeap::from(entries).into_sorted_vec()
 }
 
-/// The entries that are not ignored. All are put down as not odd.
+/// The entries that are not ignored. Marks all entries as not odd.
 fn entries(trails: &mut Trails<'_>, items: Items<'_>, odd: &mut Odd) -> Vec<Entry> {
     let mut entries = Vec::new();
     for (index, item) in items.enumerate() {
@@ -78,9 +78,9 @@ fn entries(trails: &mut Trails<'_>, items: Items<'_>, odd: &mut Odd) -> Vec<Entr
     entries
 }
 
-/// Writes what a value means, without what is ignored in it. Recurses as deep as JSON that was parsed may be nested.
+/// Hashes the meaning of a value, without its ignored parts. Recurses no deeper than parsed JSON may be nested.
 fn write(trails: &mut Trails<'_>, node: Node<'_>, hasher: &mut DefaultHasher) {
-    // A list that is left out for want of work does not count: the comparison has no result then.
+    // It does not matter that a value without enough work is left out: the comparison has no result then.
     let read = if node.is_leaf() { node.written().len() } else { 0 };
     if !trails.affords(NUMBER.saturating_add(read)) {
         return;
@@ -110,7 +110,7 @@ fn write(trails: &mut Trails<'_>, node: Node<'_>, hasher: &mut DefaultHasher) {
             for (index, item) in items.enumerate() {
                 trails.enter_index(index);
                 if !trails.is_ignored() {
-                    // What is ignored before it does not move it.
+                    // Ignored entries before it do not change its index.
                     index.hash(hasher);
                     write(trails, item, hasher);
                 }

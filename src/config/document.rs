@@ -1,10 +1,10 @@
-//! What Envoy hands over, to a JSON value.
+//! Converts the document that Envoy hands over to a JSON value.
 //!
-//! A `google.protobuf.StringValue` arrives as its text. A `google.protobuf.Struct` arrives as its serialized message, though
-//! Envoy's documentation promises JSON (`MessageUtil::anyToBytes` unwraps strings and bytes alone), so both forms are read.
+//! A `google.protobuf.StringValue` arrives as its text. A `google.protobuf.Struct` arrives as its serialized message, although Envoy's
+//! documentation promises JSON (`MessageUtil::anyToBytes` unwraps only strings and bytes). So both forms are read.
 //!
-//! `serde_json` keeps the last of two equal keys in silence; here a repeated key is a problem with a path, because the half that
-//! was lost is the half somebody meant.
+//! `serde_json` silently keeps the last of two equal keys. Here, a repeated key is a problem with a path, because the user may have meant the value
+//! that was lost.
 
 use std::fmt;
 
@@ -17,16 +17,16 @@ use serde_json::{Map, Number, Value};
 use super::problem::{child_path, Mistake, Problems};
 use crate::json::MAX_WHOLE_DOUBLE;
 
-/// Parses one document, collecting repeated keys as problems.
+/// Parses a document, and collects repeated keys as problems.
 ///
 /// # Errors
-/// It is no JSON, and no Struct; the problem tells line and column.
+/// Returns a problem with line and column if the text is neither JSON nor a Struct.
 pub(super) fn parse(text: &[u8], problems: &mut Problems) -> Result<Value, Problems> {
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     let seed = Node { path: String::new(), problems };
     let parsed = seed.deserialize(&mut deserializer).and_then(|value| deserializer.end().map(|()| value));
     parsed.or_else(|error| {
-        // No Struct is valid JSON too: the lengths in it are control characters.
+        // A Struct is never valid JSON: the lengths in it are control characters.
         if let Some(value) = Struct::decode(text).ok().filter(|fields| !fields.fields.is_empty()) {
             return Ok(object(value));
         }
@@ -52,7 +52,7 @@ fn json(value: prost_types::Value) -> Value {
         Some(Kind::StringValue(text)) => Value::String(text),
         Some(Kind::StructValue(fields)) => object(fields),
         Some(Kind::ListValue(list)) => Value::Array(list.values.into_iter().map(json).collect()),
-        // A Struct knows doubles only; whole ones were written as whole numbers.
+        // A Struct knows only doubles. Whole numbers become integers again.
         Some(Kind::NumberValue(number)) if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE => {
             Value::Number((number as i64).into())
         }

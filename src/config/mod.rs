@@ -1,9 +1,10 @@
-//! Configuration: text, to the grammar (`raw`), to a [`Config`] that the filter can run.
+//! Configuration: parses text with the grammar (`raw`) to a [`Config`] that the filter can run.
 //!
-//! Uses `policy` and the rooms below it, and is the only one that knows both the text and what runs. Begin with [`Config::parse`].
+//! Uses `policy` and the rooms below it. This is the only room that knows both the text and the running configuration. Begin with
+//! [`Config::parse`].
 //!
-//! Everything that is wrong is reported at once, each problem with its path; a configuration with a problem is refused as a
-//! whole. The same text gives the same verdict on every worker: nothing here depends on time, order or chance.
+//! All problems are reported at once, each with its path. A configuration with any problem is refused as a whole. The same text gives the same
+//! result on every worker: nothing here depends on time, order or chance.
 
 mod document;
 pub mod names;
@@ -49,14 +50,14 @@ use crate::template::{Env, Expression, Template};
 use std::str::FromStr;
 
 impl Config {
-    /// Reads a configuration. `env` gives the variables that `${env:...}` stands for.
+    /// Parses a configuration. `env` supplies the variables for `${env:...}`.
     ///
     /// # Errors
-    /// Every problem found, in the order of the grammar.
+    /// Returns every problem found, in the order of the grammar.
     pub fn parse(text: &[u8], env: Env<'_>) -> Result<Self, Problems> {
         let mut problems = Problems::default();
         let document = document::parse(text, &mut problems)?;
-        // Looked at in the document itself, so that they are reported along with whatever else is wrong.
+        // These checks read the document itself, so that their problems are reported together with all others.
         repeated_names(&document, &mut problems);
         templates::check(&document, env, &mut problems);
         let secret = secret(&document, env, &mut problems);
@@ -131,7 +132,7 @@ impl Target {
 }
 
 impl Target {
-    /// All templates that stand in it.
+    /// All templates of the target.
     fn templates(&self) -> impl Iterator<Item = &Template> {
         self.shape.templates().chain(self.dead_letter.iter().flat_map(DeadLetter::templates))
     }
@@ -151,7 +152,7 @@ impl Target {
 
 fn retry_policy(raw: raw_delivery::Retry) -> (Option<RetryPolicy>, Vec<RetryOn>) {
     let millis = Duration::from_millis;
-    // The grammar makes sure that the base is not above the maximum.
+    // The grammar ensures that the base is not above the maximum.
     let backoff = Backoff::try_new(millis(raw.backoff.base.0), millis(raw.backoff.max.0)).ok();
     let policy = backoff.map(|backoff| RetryPolicy {
         max_attempts: u32::try_from(raw.max_attempts.0).unwrap_or(u32::MAX),
@@ -184,7 +185,7 @@ fn breaker_settings(raw: raw_delivery::Breaker, timeout: Duration) -> Option<bre
     })
 }
 
-/// How long a breaker stays open at most, if nothing else is said.
+/// The default of the longest open time of a breaker.
 const DEFAULT_MAX_OPEN_FOR: Duration = Duration::from_secs(60);
 
 fn token_bucket(raw: raw_delivery::RateLimit) -> TokenBucket {
@@ -207,12 +208,12 @@ fn dead_letter(raw: raw_delivery::DeadLetter, env: Env<'_>) -> DeadLetter {
     dead_letter
 }
 
-/// A bound as this machine counts; what it cannot count is no bound.
+/// Converts a limit to `usize`. A limit that does not fit becomes the maximum.
 fn bytes(bound: u64) -> usize {
     usize::try_from(bound).unwrap_or(usize::MAX)
 }
 
-/// The loop guard's secret, its variables put in. A secret that is no template is left to the grammar to report.
+/// The secret of the loop guard, with its variables filled in. The grammar reports a secret that is not a template.
 fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<String> {
     let text = document.get("loop_guard")?.get("secret")?.as_str()?;
     let secret = Template::from_str(text).ok()?.with_env(env);
@@ -225,7 +226,7 @@ fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<Str
     None
 }
 
-/// Names are labels of statistics: two targets of one name would add up in silence.
+/// Target names must be unique: they are metric names, and the metrics of two targets with one name would silently add up.
 fn repeated_names(document: &Value, problems: &mut Problems) {
     let targets = document.get("targets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let names: Vec<Option<&str>> = targets.iter().map(|target| target.get("name").and_then(Value::as_str)).collect();

@@ -1,5 +1,4 @@
-//! What is wrong with a configuration, and where. Problems are collected, never thrown at the first one: the user mends a
-//! configuration in one go.
+//! Problems of a configuration. All of them are collected, so that the user can fix a configuration in one go.
 
 use std::fmt;
 use std::ops::ControlFlow;
@@ -11,7 +10,7 @@ use crate::http::invalid::Invalid;
 /// One problem of a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it is, such as `targets[1].retry.max_attempts`; empty for the whole document.
+    /// The path of the field, such as `targets[1].retry.max_attempts`. Empty for the whole document.
     pub path: String,
     /// What is wrong there.
     pub mistake: Mistake,
@@ -82,12 +81,12 @@ impl Problems {
         self.0.push(Problem { path: path.into(), mistake: mistake.into() });
     }
 
-    /// Adds all of another collection.
+    /// Adds all problems of another collection.
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
 
-    /// True when nothing is wrong.
+    /// True if there are no problems.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -134,7 +133,7 @@ impl DeserializeError for Problems {
     }
 }
 
-/// The path of a place as users write it: `targets[1].match[0].path`.
+/// The path of a location in the users' notation: `targets[1].match[0].path`.
 pub fn path_of(location: ValuePointerRef<'_>) -> String {
     match location {
         ValuePointerRef::Origin => String::new(),
@@ -143,7 +142,7 @@ pub fn path_of(location: ValuePointerRef<'_>) -> String {
     }
 }
 
-/// The path of the field `key` inside `parent`; a key of no text is written `""`, so that a place is told.
+/// The path of the field `key` inside `parent`. An empty key is written as `""`, so that the path stays readable.
 pub fn child_path(parent: &str, key: &str) -> String {
     let key = if key.is_empty() { r#""""# } else { key };
     if parent.is_empty() {
@@ -153,8 +152,7 @@ pub fn child_path(parent: &str, key: &str) -> String {
     }
 }
 
-/// A value named by its kind, with short scalars spelled out; never more of a text than is needed to recognise it, since
-/// configurations hold secrets.
+/// Describes a value by its type, and by its content if it is a number or a flag. Never shows strings, because configurations contain secrets.
 pub(super) fn found<V: IntoValue>(value: &Value<V>) -> String {
     match value {
         Value::Integer(number) => format!("the number {number}"),

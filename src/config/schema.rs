@@ -1,8 +1,8 @@
-//! The grammar as a JSON Schema (draft 2020-12), for editors and for the reference. It is made of the types that the parser reads, so no
-//! field can be missing; what is said here are the scalars and the rules between fields.
+//! The grammar as a JSON Schema (draft 2020-12), for editors and for the reference. It is generated from the types that the parser reads, so no
+//! field can be missing. This module adds the scalars and the rules between fields.
 //!
-//! The schema takes all that the parser takes, and somewhat more: that a name is unique, that a pattern can be compiled or that an
-//! expression exists cannot be said in it.
+//! The schema accepts everything that the parser accepts, and somewhat more: it cannot express that a name is unique, that a pattern compiles, or
+//! that an expression exists.
 
 use std::borrow::Cow;
 
@@ -34,7 +34,7 @@ pub fn schema() -> Value {
     schema
 }
 
-/// What is absent by default has no default.
+/// Removes defaults that are null: such a field has no default.
 fn forget_absent_defaults(schema: &mut Value) {
     match schema {
         Value::Object(fields) => {
@@ -48,7 +48,7 @@ fn forget_absent_defaults(schema: &mut Value) {
     }
 }
 
-/// A field counts if it is there and not null.
+/// Matches if a field is present and not null.
 fn given(name: &str) -> Value {
     json!({"required": [name], "properties": {name: {"not": {"type": "null"}}}})
 }
@@ -63,7 +63,7 @@ pub(super) fn some_of(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
     alternatives("anyOf", names)
 }
 
-/// Exactly one of these fields is given. Null counts as given for the first ones.
+/// Exactly one of these fields is given. For the fields in `or_null`, null counts as given.
 pub(super) fn one_of_or_null(or_null: &'static [&'static str], others: &'static [&'static str]) -> impl Fn(&mut Schema) {
     move |schema| {
         let or_null = or_null.iter().map(|name| json!({"required": [name]}));
@@ -79,14 +79,14 @@ fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl F
     }
 }
 
-/// These fields are not given beside each other.
+/// At most one of these two fields is given.
 pub(super) fn not_both(first: &'static str, second: &'static str) -> impl Fn(&mut Schema) {
     move |schema| {
         schema.insert("not".to_owned(), json!({"allOf": [given(first), given(second)]}));
     }
 }
 
-/// No two of these fields are given beside each other.
+/// At most one of these fields is given.
 pub(super) fn at_most_one(names: &'static [&'static str]) -> impl Fn(&mut Schema) {
     move |schema| {
         let pairs = names.iter().enumerate().flat_map(|(place, first)| {
@@ -97,13 +97,13 @@ pub(super) fn at_most_one(names: &'static [&'static str]) -> impl Fn(&mut Schema
     }
 }
 
-/// A body that is left out has no template.
+/// An omitted body has no template.
 pub(super) fn no_template_of_nothing(schema: &mut Schema) {
     let omitted = json!({"required": ["omit"], "properties": {"omit": {"const": true}}});
     schema.insert("not".to_owned(), json!({"allOf": [omitted, given("template")]}));
 }
 
-/// A type whose schema stands wherever it is used.
+/// Defines types whose schema is inlined wherever they are used.
 macro_rules! scalars {
     ($($({$($generics:tt)*})? $type:ty => $schema:expr;)*) => {
         $(impl$(<$($generics)*>)? JsonSchema for $type {
@@ -123,7 +123,7 @@ macro_rules! scalars {
 }
 
 const HOST: &str = r"[-._~!&'()*+,;=:\[\]%0-9A-Za-z]";
-/// A number that is written as text.
+/// A number in a string.
 const NUMBER: &str = r"^[-+.eE0-9]*[0-9][-+.eE0-9]*$";
 const STATUS: &str = "[1-5](xx|[0-9]{2})";
 
@@ -138,7 +138,7 @@ scalars! {
     {const MIN: u64, const MAX: u64} Millis<MIN, MAX> => json_schema!({
         "title": format!("duration, {} to {}", duration_text(MIN), duration_text(MAX)),
         "type": "string",
-        // A digit that is not 0: no duration here may be nothing.
+        // At least one digit is not 0: no duration may be zero.
         "pattern": r"^\+?[0-9.]*[1-9][0-9.]*(ms|s|m|h)$",
     });
     {const MIN: u64, const MAX: u64} Size<MIN, MAX> => json_schema!({
@@ -159,7 +159,7 @@ scalars! {
     Text<CorrelationHeader> => header(Use::Correlate);
     Text<Method> => text("method, in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
     Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
-    // Not said by `format`: that one is of another kind of regular expressions.
+    // Not expressed with `format`, which expects another syntax of regular expressions.
     Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
     Text<AuthorityPattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
     Text<ParameterName> => json_schema!({"title": "name of a parameter", "type": "string", "minLength": 1});
@@ -193,13 +193,13 @@ scalars! {
     });
 }
 
-/// The pattern of a template: `literal` stands between expressions and has no dollar, `behind_dollar` has no brace besides. Two dollars before
-/// a brace are no expression. Every text is read in one way, so that looking for another one takes no time.
+/// The pattern of a template. `literal` matches characters between expressions, except for the dollar. `behind_dollar` is the same without the
+/// brace. Two dollars before a brace do not start an expression. Every text matches in only one way, so there is no costly backtracking.
 fn template(start: &str, literal: &str, behind_dollar: &str) -> String {
     format!(r"^{start}({literal}|\$+{behind_dollar}|\$\$+\{{|\$\{{[^}}]*\}})*\$*$")
 }
 
-/// A number with its thousands apart.
+/// A number with commas between thousands.
 fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let groups: Vec<&str> = digits.as_bytes().rchunks(3).rev().filter_map(|group| std::str::from_utf8(group).ok()).collect();
@@ -262,7 +262,7 @@ impl JsonSchema for SetHeaders {
     }
 }
 
-/// Defaults, as they would be written.
+/// Serializes defaults in the notation of users.
 macro_rules! written {
     ($($({$($generics:tt)*})? $type:ty, $this:ident => $written:expr;)*) => {
         $(impl$(<$($generics)*>)? Serialize for $type {

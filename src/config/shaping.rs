@@ -1,4 +1,4 @@
-//! From the grammar of shaping to what the filter runs.
+//! Converts the grammar of shaping to what the filter runs.
 
 use std::time::Duration;
 
@@ -18,7 +18,7 @@ use crate::rewrite::shape::{BodyRewrite, Content, Forward, HeadRewrite, PathRewr
 use crate::select::sampling::Sampling;
 use crate::template::{Env, Expression, Template};
 
-/// The responses of the primary that a target waits for, if it waits.
+/// The statuses of the primary's response that a target waits for. `None` if it does not wait.
 pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> Option<Vec<StatusPattern>> {
     match after {
         After::Request => None,
@@ -61,7 +61,7 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Rewrite {
     shape
 }
 
-/// Which path a target receives. At most one of them is given.
+/// The path that a target receives. At most one of the arguments is given.
 fn path(
     template: Option<Text<PathTemplate>>,
     prefix: Option<raw_shape::PrefixRewrite>,
@@ -73,7 +73,7 @@ fn path(
     template.or(prefix).or(regex).unwrap_or_default()
 }
 
-/// How requests are put together.
+/// The batch settings.
 pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
     batch::Settings {
         max_items: bytes(raw.max_items.0),

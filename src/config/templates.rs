@@ -1,5 +1,4 @@
-//! Templates of the configuration: which text may stand around their expressions, and which expressions mean something where
-//! they stand.
+//! Templates of the configuration: which literal text may surround their expressions, and which expressions are allowed where.
 
 use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
@@ -23,7 +22,7 @@ impl FromStr for PathTemplate {
         if !(template.leading_literal().starts_with('/') && legal) {
             return Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".into());
         }
-        // Whatever the values are, none of them makes this path one to be sent.
+        // Rejects a path that no value can make safe.
         if check_path(template.with_stand_ins("x").as_bytes()).is_err() {
             return Err("expected a path without segments \".\" and \"..\"".into());
         }
@@ -48,7 +47,7 @@ impl FromStr for AuthorityTemplate {
     }
 }
 
-/// A template of a header's value.
+/// A template of a header value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderTemplate(pub Template);
 
@@ -77,14 +76,14 @@ impl Deserr<Problems> for JsonTemplate {
     }
 }
 
-/// Adds a value at the end of a template. The document is not nested deeper than its parser allows.
+/// Appends a value to a template. Recurses no deeper than the parser of the document allows.
 fn push<V: IntoValue>(template: &mut JsonTemplate, value: Value<V>, location: ValuePointerRef<'_>, problems: &mut Problems) {
     match value {
         Value::Null => template.push_json("null"),
         Value::Boolean(flag) => template.push_json(if flag { "true" } else { "false" }),
         Value::Integer(number) => template.push_json(&number.to_string()),
         Value::NegativeInteger(number) => template.push_json(&number.to_string()),
-        // The numbers of a Struct are doubles; whole ones were written as whole numbers.
+        // The numbers of a Struct are doubles. Whole numbers are written as integers.
         Value::Float(number) if number.fract() == 0.0 && number.abs() <= MAX_WHOLE_DOUBLE => {
             template.push_json(&(number as i64).to_string());
         }
@@ -114,12 +113,12 @@ fn push<V: IntoValue>(template: &mut JsonTemplate, value: Value<V>, location: Va
     }
 }
 
-/// The sections of a target that hold templates, and where in them.
+/// The sections of a target that contain templates. [`TEMPLATES`] lists the paths of the templates in them.
 const SECTIONS: [&str; 2] = ["request", "dead_letter"];
 const TEMPLATES: [&[&str]; 4] = [&["path"], &["authority"], &["headers", "set"], &["body", "template"]];
 
-/// Finds the expressions that mean nothing where they stand. Looked at in the document itself, so that they are reported along
-/// with whatever else is wrong; text that is no template is left to the grammar to report.
+/// Finds expressions that are not allowed where they are. Reads the document itself, so that these problems are reported together with all others.
+/// The grammar reports text that is not a template.
 pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut Problems) {
     let targets = document.get("targets").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, target) in targets.iter().enumerate() {
@@ -144,16 +143,16 @@ pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut P
     }
 }
 
-/// What is known where an expression stands.
+/// The context of an expression.
 #[derive(Clone, Copy)]
 struct Setting {
-    /// It is of a dead letter.
+    /// True in a dead letter.
     of_letter: bool,
-    /// The primary's response is waited for.
+    /// True if the target waits for the primary's response.
     response: bool,
-    /// Response and properties are kept until then.
+    /// True if the response and the properties are still kept when the template is rendered.
     kept: bool,
-    /// What comes of it is shown in dead letters as it is.
+    /// True if the rendered value is shown unchanged in dead letters.
     in_letters: bool,
 }
 

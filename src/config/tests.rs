@@ -22,17 +22,17 @@ fn problems(text: &str) -> Vec<String> {
     problems_of(text.as_bytes())
 }
 
-/// The problems of a configuration with one target that has these fields besides its name and cluster.
+/// The problems of a configuration whose only target has these fields in addition to its name and cluster.
 fn of_target(fields: &str) -> Vec<String> {
     problems(&format!(r#"{{"targets":[{{"name":"t","cluster":"c",{fields}}}]}}"#))
 }
 
-/// The problems of a configuration with one target and these fields besides.
+/// The problems of a configuration with one target and these additional fields.
 fn of_document(fields: &str) -> Vec<String> {
     problems(&format!(r#"{{"targets":[{{"name":"t","cluster":"c"}}],{fields}}}"#))
 }
 
-/// The same value as Envoy hands over a Struct.
+/// The value in the form in which Envoy hands over a Struct.
 fn as_struct(value: &Value) -> Vec<u8> {
     fn convert(value: &Value) -> prost_types::Value {
         let kind = match value {
@@ -53,7 +53,7 @@ fn as_struct(value: &Value) -> Vec<u8> {
     fields(value).encode_to_vec()
 }
 
-/// The example of the documentation: every section of the grammar, written as users write it.
+/// The example of the documentation: every section of the grammar, in the notation of users.
 const WHOLE_GRAMMAR: &str = r##"{
   "targets": [{
     "name": "audit", "cluster": "outbound|8080||audit.ns.svc.cluster.local",

@@ -1,16 +1,17 @@
-//! The proxy-wasm ABI 0.2.1 as it stands: what Envoy gives (imports) and what it calls (exports).
+//! The proxy-wasm ABI 0.2.1: the functions that Envoy provides (imports) and calls (exports).
+//!
 //! Source: <https://github.com/proxy-wasm/spec/blob/main/abi-versions/v0.2.1/README.md>.
 //!
-//! Why not the Rust SDK: it gives a response back to the context that was active at dispatch, and drops it in silence when that
-//! stream is gone; it takes header values as `str`; several of its calls panic on a status that they do not expect; and it
-//! exports every callback, so that Envoy calls them all. Envoy calls only what stands here: `proxy_on_delete`, too, would be one
-//! more call in each request, and tells nothing that `proxy_on_done` did not.
+//! Sidecast does not use the Rust SDK for four reasons. The SDK hands a call-out's response to the context that was active at dispatch, and
+//! silently drops it if that stream is gone. It takes header values as `str`. Several of its calls panic on a status that they do not expect. And
+//! it exports every callback, so that Envoy calls all of them. Envoy only calls the exports of this module: `proxy_on_delete`, for example, would
+//! be one more call for each request, and adds nothing to `proxy_on_done`.
 
 #![allow(unsafe_code)]
 
 use super::with;
 
-/// What a host call returns.
+/// The status that a host call returns.
 #[repr(transparent)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Status(pub(super) u32);
@@ -79,11 +80,11 @@ extern "C" {
 }
 
 extern "C" {
-    /// Made by the linker; sets up the C library.
+    /// Provided by the linker. Sets up the C library.
     fn __wasm_call_ctors();
 }
 
-/// Let the primary's headers, body and trailers go on.
+/// Lets the primary's headers, body and trailers continue.
 const CONTINUE: u32 = 0;
 
 #[no_mangle]
@@ -96,11 +97,10 @@ extern "C" fn _initialize() {
     super::calls::set_up_log();
 }
 
-/// Memory in which the host hands something over; [`super::calls`] takes it back as a `Vec` of exactly that size, or has lent
-/// memory of its own for it.
+/// Memory for data from the host. [`super::calls`] takes it back as a `Vec` of exactly this size, or has lent its own memory for it.
 #[no_mangle]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
-    // Not zeroed: the host fills all of it.
+    // Not zeroed, because the host fills all of it.
     super::calls::lent(size).unwrap_or_else(|| Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast())
 }
 

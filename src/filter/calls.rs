@@ -1,4 +1,4 @@
-//! Every host call, with its status read as a value: none of them can fail other than by an error or a default.
+//! Every host call, with its status as a return value. No call fails in any other way than by an error or a default value.
 
 #![allow(unsafe_code)]
 
@@ -15,21 +15,21 @@ use crate::observe::metrics::Kind;
 /// An empty header map, serialized.
 const NO_TRAILERS: [u8; 4] = [0; 4];
 const CRITICAL: u32 = 5;
-/// WASI's number of the clock.
+/// WASI's number of the monotonic clock.
 const MONOTONIC: u32 = 1;
 
 thread_local! {
-    /// Memory that the host may fill in place of memory of its own, and its size: what is read in every request need not be allocated.
+    /// Memory that the host may fill in place of newly allocated memory, and its size. It saves an allocation for data that every request reads.
     static LOAN: Cell<Option<(*mut u8, usize)>> = const { Cell::new(None) };
 }
 
-/// The memory that was lent, if it is there and large enough. It is lent once.
+/// Returns the lent memory if it is large enough. The memory is lent once.
 pub(super) fn lent(size: usize) -> Option<*mut u8> {
     let (data, room) = LOAN.take()?;
     (size <= room).then_some(data)
 }
 
-/// Sends log records to Envoy's log. A panic, which should never be, leaves a line there before it traps.
+/// Sends log records to Envoy's log. If the module ever panics, the hook logs the panic before the trap.
 pub(super) fn set_up_log() {
     if log::set_logger(&EnvoyLog).is_ok() {
         log::set_max_level(log::LevelFilter::Trace);
@@ -58,7 +58,7 @@ fn handed_over(call: impl FnOnce(*mut *mut u8, *mut usize) -> Status) -> Result<
     }
 }
 
-/// Success, or the status as an error.
+/// Converts a status to a result.
 fn ok(status: Status) -> Result<(), HostError> {
     match status {
         Status::OK => Ok(()),
@@ -69,11 +69,11 @@ fn ok(status: Status) -> Result<(), HostError> {
 /// The Envoy that runs the module.
 pub(super) struct Envoy;
 
-/// Envoy's log, as the logger of the crate `log`.
+/// Envoy's log, as a logger of the `log` crate.
 struct EnvoyLog;
 
 impl EnvoyLog {
-    /// The level as a number of the ABI: 1 for `Debug`, 4 for `Error`.
+    /// The ABI's number of a level: 1 for `Debug`, 4 for `Error`.
     fn number(level: log::Level) -> u32 {
         5_u32.saturating_sub(level as u32)
     }
@@ -88,7 +88,7 @@ impl log::Log for EnvoyLog {
     }
 
     fn log(&self, record: &log::Record<'_>) {
-        // Envoy leaves out what its level leaves out.
+        // Envoy drops records below its log level.
         let status = write_log(Self::number(record.level()), &record.args().to_string());
         if status != Status::OK {
             super::note(Unexpected::HostCall("proxy_log", status.0));
@@ -119,7 +119,8 @@ impl Host for Envoy {
         unsafe { abi::random_get(block.as_mut_ptr(), block.len()) == 0 }
     }
 
-    // The C library's own way ends the VM when the host refuses, as Envoy does where a `capability_restriction_config` leaves these calls out.
+    // The C library's own function ends the VM if the host refuses these calls. Envoy does that if a `capability_restriction_config` leaves them
+    // out.
     fn environment_variable(&self, name: &str) -> Option<String> {
         let (mut count, mut size) = (0, 0);
         // SAFETY: the host writes two numbers during the call.
@@ -184,8 +185,8 @@ impl Host for Envoy {
         let mut data = null_mut();
         let mut size = 0;
         LOAN.set(Some((lent, length)));
-        // SAFETY: the key is read, and three numbers written, during the call; the host fills in what was lent, of which nothing else is
-        // known to it, or a block that it had from `proxy_on_memory_allocate`.
+        // SAFETY: the key is read, and three numbers are written, during the call. The host fills in the lent memory, to which it holds no other
+        // pointer, or a block from `proxy_on_memory_allocate`.
         let status = unsafe { abi::proxy_get_shared_data(key.as_ptr(), key.len(), &mut data, &mut size, &mut version) };
         LOAN.set(None);
         match status {
@@ -207,7 +208,7 @@ impl Host for Envoy {
     }
 
     fn http_call(&self, cluster: &str, headers: &[u8], body: &[u8], timeout: Duration) -> Result<u32, (Cause, HostError)> {
-        // Less than a millisecond means no bound to Envoy.
+        // To Envoy, less than a millisecond means no timeout.
         let timeout_ms = timeout.as_millis().clamp(1, 0x7fff_ffff);
         let body_data = if body.is_empty() { null() } else { body.as_ptr() };
         let mut token = 0;
@@ -228,8 +229,8 @@ impl Host for Envoy {
         };
         let refusal = match status {
             Status::OK => return Ok(token),
-            // Also for a request without method, path or authority, which no complete request is, and for more headers than
-            // Envoy takes, which `rewrite` finds first.
+            // Envoy returns this status also for a request without method, path or authority, which a complete request always has, and for more
+            // headers than Envoy accepts, which `rewrite` detects first.
             Status::BAD_ARGUMENT => Cause::UnknownCluster,
             Status::INTERNAL_FAILURE => Cause::NoHealthyUpstream,
             _ => Cause::HostError,
@@ -254,7 +255,7 @@ impl Host for Envoy {
     }
 
     fn set_tick_period(&self, period: Option<Duration>) -> Result<(), HostError> {
-        // Less than a millisecond would mean never to Envoy.
+        // To Envoy, less than a millisecond means no ticks.
         let millis = period.map_or(0, |period| period.as_millis().clamp(1, 0x7fff_ffff));
         // SAFETY: a plain number.
         ok(unsafe { abi::proxy_set_tick_period_milliseconds(u32::try_from(millis).unwrap_or(u32::MAX)) })

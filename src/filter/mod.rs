@@ -1,5 +1,5 @@
-//! The compiled module: what Envoy calls ([`abi`]), and what is asked of Envoy ([`calls`]). One VM runs in each worker thread; they share nothing but
-//! metrics and shared data.
+//! The compiled module: the ABI ([`abi`]) and the host calls ([`calls`]). One VM runs in each worker thread. VMs share nothing but metrics and
+//! shared data.
 //!
 //! The only room with unsafe code. Uses `engine`. Begin with [`abi`].
 
@@ -19,8 +19,8 @@ thread_local! {
     static VM: RefCell<Engine<Envoy>> = RefCell::new(Engine::new(WORKER.with(Rc::clone)));
 }
 
-/// Runs `f` on the state of this VM. Envoy calls from one thread, and never from inside a host call that we make, so the state is never borrowed twice; if
-/// it ever were, the second call would be counted as unexpected, and do nothing.
+/// Runs `f` on the state of this VM. Envoy calls the module from one thread, and never from inside one of the module's own host calls. The state is
+/// therefore never borrowed twice. If it ever were, the second call would be counted as unexpected and do nothing.
 fn with<R>(f: impl FnOnce(&mut Engine<Envoy>) -> R) -> Option<R> {
     let result = VM.with(|vm| vm.try_borrow_mut().ok().map(|mut vm| f(&mut vm)));
     if result.is_none() {
@@ -29,7 +29,7 @@ fn with<R>(f: impl FnOnce(&mut Engine<Envoy>) -> R) -> Option<R> {
     result
 }
 
-/// Counts and logs what should never happen.
+/// Counts and logs an event that should never happen.
 fn note(event: Unexpected) {
     WORKER.with(|worker| worker.note(event));
 }

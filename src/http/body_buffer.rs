@@ -1,36 +1,36 @@
-//! A body that comes in chunks, in memory that is known before it is taken.
+//! A buffer for a body that arrives in chunks. The caller knows how much memory each chunk takes before it is taken.
 
-/// What has come of a body.
+/// The part of a body that has arrived.
 #[derive(Debug, Default)]
 pub struct BodyBuffer {
     bytes: Vec<u8>,
 }
 
-/// Memory that is not worth giving back.
+/// The most unused bytes that are not worth freeing.
 const REST: usize = 512;
 
 impl BodyBuffer {
-    /// How much has come.
+    /// The number of bytes that have arrived.
     pub fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// True if nothing has come.
+    /// True if nothing has arrived.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
     }
 
-    /// What has come.
+    /// The bytes that have arrived.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes
     }
 
-    /// How much more memory a chunk takes at least.
+    /// The least additional memory that a chunk takes, in bytes.
     pub fn least(&self, chunk: usize) -> usize {
         self.bytes.len().saturating_add(chunk).saturating_sub(self.bytes.capacity())
     }
 
-    /// How much more it had better take, so that many chunks need not be moved again and again; `max` is the longest that it can become.
+    /// The additional memory to take for a chunk so that later chunks seldom cause a reallocation. `max` is the longest that the body may become.
     pub fn better(&self, chunk: usize, max: usize) -> usize {
         let least = self.least(chunk);
         if least == 0 || self.bytes.is_empty() {
@@ -39,7 +39,7 @@ impl BodyBuffer {
         least.max(self.bytes.capacity().min(max.saturating_sub(self.bytes.capacity())))
     }
 
-    /// Puts a chunk behind what is there, in so much more memory.
+    /// Appends a chunk. `more` is the additional memory to take.
     pub fn push(&mut self, chunk: Vec<u8>, more: usize) {
         if self.bytes.is_empty() {
             self.bytes = chunk;
@@ -51,7 +51,7 @@ impl BodyBuffer {
         self.bytes.extend_from_slice(&chunk);
     }
 
-    /// All of it, without memory that it does not fill.
+    /// The whole body, without much unused memory.
     pub fn finish(mut self) -> Vec<u8> {
         if self.bytes.capacity() > self.bytes.len().saturating_add(self.bytes.len() / 4).saturating_add(REST) {
             self.bytes.shrink_to_fit();
@@ -66,7 +66,7 @@ mod tests {
     use proptest::prelude::*;
 
     proptest! {
-        /// What is told beforehand is what is taken, whatever the chunks.
+        /// The buffer takes the memory that it announced, for arbitrary chunks.
         #[test]
         fn a_body_takes_the_memory_that_it_said(chunks in prop::collection::vec(1_usize..5_000, 1..60), modest in any::<bool>()) {
             let max = 200_000;

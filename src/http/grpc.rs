@@ -1,29 +1,30 @@
 //! gRPC over HTTP/2: which requests are unary, and what a status means.
+//!
 //! Source: <https://github.com/grpc/grpc/blob/master/doc/PROTOCOL-HTTP2.md>.
 
 /// The status of a call whose response carries none: UNKNOWN.
 pub const UNKNOWN: u32 = 2;
 
-/// A flag and the message's length.
+/// The length of a message prefix: a flag and the length of the message.
 const PREFIX: usize = 5;
 
-/// True for the content types of gRPC: `application/grpc`, alone or followed by a `+` and a format, or by parameters. gRPC-Web is
-/// not gRPC: its status travels in the body.
+/// True for the content types of gRPC: `application/grpc`, alone or followed by a `+` and a format, or by parameters. gRPC-Web does not count: its
+/// status is in the body.
 pub fn is_grpc(content_type: &[u8]) -> bool {
     let kind = content_type.get(..16).filter(|kind| kind.eq_ignore_ascii_case(b"application/grpc"));
     kind.is_some() && matches!(content_type.get(16), None | Some(b'+' | b';' | b' ' | b'\t'))
 }
 
-/// How far a stream of messages has come.
+/// The messages in a body, or in the beginning of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Messages {
-    /// It is none: what stands where a message begins does not begin one.
+    /// The body does not consist of gRPC messages.
     Foreign,
-    /// None is complete.
+    /// The first message is not complete.
     Incomplete,
-    /// Exactly one: a unary request, if nothing follows.
+    /// Exactly one message. This is a unary request if nothing follows.
     One,
-    /// More than one, or a part of another: the client streams.
+    /// More than one message, or a part of a second one: the client streams.
     Several,
 }
 
@@ -48,13 +49,14 @@ impl Messages {
     }
 }
 
-/// A message begins with a flag that says whether it is compressed. No JSON and no form does.
+/// A message begins with a flag that tells whether it is compressed. JSON and forms never begin with such a byte.
 fn begins_message(body: &[u8]) -> bool {
     matches!(body.first(), None | Some(0 | 1))
 }
 
-/// The HTTP status that a gRPC status stands for, so that `success`, `retry.on` and the circuit breaker know both.
-/// Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>; what is not in there is UNKNOWN.
+/// The HTTP status that corresponds to a gRPC status. It lets `success`, `retry.on` and the circuit breaker handle both.
+///
+/// Source: <https://github.com/googleapis/googleapis/blob/master/google/rpc/code.proto>. Codes that are not listed there count as UNKNOWN.
 pub const fn http_status(code: u32) -> u16 {
     match code {
         0 => 200,

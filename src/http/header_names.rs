@@ -1,16 +1,16 @@
-//! What the names of headers mean to Sidecast: which are credentials, which belong to one connection, and which headers a configuration may name
-//! for what. This is the only place that knows. Names are in lower case.
+//! The meaning of header names to Sidecast: which headers hold credentials, which belong to one connection, and which headers a configuration may
+//! name for which purpose. No other module decides about that. Names are in lower case.
 
 use crate::http::loop_mark;
 use crate::http::trace_context::{TRACEPARENT, TRACESTATE};
 
-/// True for headers with which somebody could act in the client's name.
+/// True for headers that hold credentials, with which somebody could act in the client's name.
 pub fn is_sensitive(name: &[u8]) -> bool {
     matches!(name, b"authorization" | b"proxy-authorization" | b"cookie" | b"x-api-key" | b"x-forwarded-client-cert")
 }
 
-/// True for headers that are never passed on or chosen: those of one connection or of one message's framing (RFC 9110, 7.6.1), those that Envoy
-/// obeys or sets itself, and our own.
+/// True for headers that are never forwarded and never settable: hop-by-hop and framing headers (RFC 9110, 7.6.1), headers that Envoy obeys or sets
+/// itself, and Sidecast's own.
 pub fn is_reserved(name: &[u8]) -> bool {
     match name {
         b"connection" | b"keep-alive" | b"te" | b"trailer" | b"transfer-encoding" | b"upgrade" | b"http2-settings"
@@ -20,7 +20,7 @@ pub fn is_reserved(name: &[u8]) -> bool {
     }
 }
 
-/// True for a name with this beginning, also if it is written with underscores: many servers read `x_sidecast_target` as `x-sidecast-target`.
+/// True for a name with this beginning, also if it is spelled with underscores: many servers read `x_sidecast_target` as `x-sidecast-target`.
 fn begins(name: &[u8], beginning: &[u8]) -> bool {
     let alike = |(byte, wanted): (&u8, &u8)| byte == wanted || (*wanted == b'-' && *byte == b'_');
     name.len() >= beginning.len() && name.iter().zip(beginning).all(alike)
@@ -31,21 +31,21 @@ pub fn describes_body(name: &[u8]) -> bool {
     name.starts_with(b"content-") || matches!(name, b"digest" | b"repr-digest")
 }
 
-/// What a configuration names a header for.
+/// The purpose for which a configuration names a header.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
-    /// To look at its value: in conditions, as a key of samples, in expressions. Nothing is sent by that alone.
+    /// To read its value: in conditions, as a sampling key, in expressions. Reading alone sends nothing.
     Read,
-    /// To send it, or not to send it: in `forward`, `remove` and `set`.
+    /// To send or omit it: in `forward`, `remove` and `set`.
     Send,
-    /// To hold the correlation id, which is sent to every target, written to the log, and made up where a request has none.
+    /// To hold the correlation ID. Its value is sent to every target, logged, and generated if a request has none.
     Correlate,
 }
 
-/// Why a header cannot be named for that; none if it can.
+/// Why a header cannot be named for this purpose. `None` if it can.
 pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
     let bytes = name.as_bytes();
-    // Envoy keeps the host of every HTTP version as the authority.
+    // Envoy maps the host of every HTTP version to the authority.
     if bytes == b"host" {
         return Some(match purpose {
             Use::Read => "Envoy has no header `host`, it keeps the host as the authority: use `authority` instead",
@@ -70,14 +70,14 @@ pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
     }
 }
 
-/// True for headers whose value must not be made up.
+/// True for headers whose value must not be generated.
 fn has_another_meaning(name: &[u8]) -> bool {
     describes_body(name)
         || matches!(name, TRACEPARENT | TRACESTATE | b"idempotency-key" | b"set-cookie")
         || name == loop_mark::HEADER.as_bytes()
 }
 
-/// The names of [`objection`], as a regular expression of JSON Schema; names have no case.
+/// The names that [`objection`] refuses, as a regular expression for JSON Schema. It ignores case, as header names do.
 #[cfg(feature = "cli")]
 pub fn refused_pattern(purpose: Use) -> String {
     const RESERVED: &str = "connection|keep-alive|te|trailer|transfer-encoding|upgrade|http2-settings|content-length|expect|x[-_]envoy[-_].*|x[-_]sidecast[-_].*|\
@@ -139,7 +139,7 @@ mod tests {
     #[test]
     fn the_schema_refuses_the_same_names_in_any_case() {
         for purpose in [Use::Read, Use::Send, Use::Correlate] {
-            // The pattern is one of ECMAScript; `(?!...)` is all that this crate's regular expressions do not know.
+            // The pattern is an ECMAScript one. Its only feature that this crate's regular expressions lack is `(?!...)`.
             let pattern = refused_pattern(purpose);
             assert!(pattern.starts_with("^([hH][oO][sS][tT]"), "{pattern}");
             let behind = "(?![aA][uU][tT][hH][oO][rR][iI][zZ][aA][tT][iI][oO][nN]$)";

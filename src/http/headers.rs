@@ -1,20 +1,20 @@
-//! Header maps in the form in which proxy-wasm passes them: a count, the lengths of all names and values, then the bytes, each
-//! followed by a NUL, all numbers little-endian `u32` (proxy-wasm ABI 0.2.1). Names and values are bytes throughout: HTTP does
-//! not promise that a value is UTF-8. Nothing is copied to read a map, and a map is built in the form in which it is sent.
+//! Header maps in the serialization of proxy-wasm: a count, the lengths of all names and values, then the bytes, each followed by a NUL. All
+//! numbers are little-endian `u32` (proxy-wasm ABI 0.2.1). Names and values are bytes, because HTTP does not promise that a value is UTF-8. Reading
+//! a map copies nothing. A map is built in the serialized form.
 
-/// A map as it came from the host.
+/// A serialized map from the host.
 #[derive(Clone, Debug, Default)]
 pub struct HeaderMap {
     bytes: Vec<u8>,
 }
 
 impl HeaderMap {
-    /// Takes a serialized map. Junk reads as the pairs before it.
+    /// Takes a serialized map. If the bytes are invalid, the map ends before the first invalid pair.
     pub const fn new(bytes: Vec<u8>) -> Self {
         Self { bytes }
     }
 
-    /// The bytes of memory that it takes.
+    /// The size in memory, in bytes.
     pub fn size(&self) -> usize {
         self.bytes.capacity()
     }
@@ -25,7 +25,7 @@ impl HeaderMap {
         Iter { lengths, data }
     }
 
-    /// A map of the pairs that `keep` says yes to, with room for some more. Runs of them are copied as a whole.
+    /// A map of the pairs for which `keep` returns true, with some spare capacity. Consecutive pairs are copied at once.
     pub fn filtered(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Pairs {
         let mut kept = Pairs::with_capacity(self.iter().lengths.len() / 8, self.bytes.len());
         let mut ahead = self.iter();
@@ -47,7 +47,7 @@ impl HeaderMap {
         }
     }
 
-    /// The values of all headers of that name.
+    /// The values of all headers with this name.
     pub fn get_all<'a>(&'a self, name: &'a [u8]) -> impl Iterator<Item = &'a [u8]> {
         self.iter().filter(move |(other, _)| *other == name).map(|(_, value)| value)
     }
@@ -86,7 +86,7 @@ impl<'a> Iterator for Iter<'a> {
     }
 }
 
-/// A map that is being built.
+/// A map under construction.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pairs {
     count: u32,
@@ -95,16 +95,16 @@ pub struct Pairs {
 }
 
 impl Pairs {
-    /// An empty map with room for so many pairs and bytes.
+    /// An empty map with capacity for `pairs` pairs and `bytes` bytes.
     pub fn with_capacity(pairs: usize, bytes: usize) -> Self {
         Self { count: 0, lengths: Vec::with_capacity(pairs.saturating_mul(8)), data: Vec::with_capacity(bytes) }
     }
 
-    /// Adds a pair at the end.
+    /// Appends a pair.
     pub fn push(&mut self, name: &[u8], value: &[u8]) {
         self.count = self.count.saturating_add(1);
         for text in [name, value] {
-            // The memory of a wasm module ends at 4 GiB: no text is longer.
+            // The memory of a wasm module ends at 4 GiB, so no text is longer.
             let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
             self.lengths.extend_from_slice(&length.to_le_bytes());
             self.data.extend_from_slice(text);
@@ -112,7 +112,7 @@ impl Pairs {
         }
     }
 
-    /// Adds the pairs between two places of one map.
+    /// Appends the pairs between two positions of one map.
     fn push_run(&mut self, count: u32, from: &Iter<'_>, to: &Iter<'_>) {
         let between = |from: &[u8], to: &[u8]| from.len().saturating_sub(to.len());
         let lengths = from.lengths.get(..between(from.lengths, to.lengths)).unwrap_or_default();
@@ -122,8 +122,7 @@ impl Pairs {
         self.data.extend_from_slice(data);
     }
 
-    /// Gives back memory that was taken for pairs that are not there, with room left for so many bytes. A small rest is left: it costs more
-    /// to give back than to keep.
+    /// Frees unused memory, but keeps room for `room` bytes. Keeps small amounts, which cost more to free than to keep.
     pub fn shrink(&mut self, room: usize) {
         const REST: usize = 512;
         for part in [&mut self.lengths, &mut self.data] {
@@ -134,28 +133,28 @@ impl Pairs {
         }
     }
 
-    /// The bytes of memory that it takes.
+    /// The size in memory, in bytes.
     pub fn capacity(&self) -> usize {
         self.lengths.capacity().saturating_add(self.data.capacity())
     }
 
-    /// How many pairs there are.
+    /// The number of pairs.
     pub fn count(&self) -> usize {
         usize::try_from(self.count).unwrap_or(usize::MAX)
     }
 
-    /// True if there is a pair of that name.
+    /// True if there is a pair with this name.
     pub fn has(&self, name: &[u8]) -> bool {
         let mut pairs = Iter { lengths: &self.lengths, data: &self.data };
         pairs.any(|(other, _)| other == name)
     }
 
-    /// The bytes that the map takes when serialized.
+    /// The length of the serialized map in bytes.
     pub fn serialized_len(&self) -> usize {
         self.lengths.len().saturating_add(self.data.len()).saturating_add(4)
     }
 
-    /// This map with the pairs of `more` behind its own, in the form in which it is sent.
+    /// Serializes this map, followed by the pairs of `more`.
     pub fn serialize_with(&self, more: &Self) -> Vec<u8> {
         let mut bytes = Vec::with_capacity(self.serialized_len().saturating_add(more.serialized_len()));
         bytes.extend_from_slice(&self.count.saturating_add(more.count).to_le_bytes());

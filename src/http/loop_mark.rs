@@ -1,8 +1,8 @@
-//! Keeps a copy from being copied again, by this filter or by another one on its way.
+//! Loop protection: keeps a copy from being mirrored again, by this filter or by another one on the way.
 //!
-//! Each copy carries `x-sidecast-loop`. Without a secret the header alone marks a copy, so a client that sends it is not
-//! mirrored. With a secret the value is the delivery id and a MAC of it under the secret: a client cannot make one, and the
-//! targets, which do see it, learn nothing of the secret. A token does not end: a clock that is wrong must not open the loop.
+//! Each copy carries `x-sidecast-loop`. Without a secret, the header alone marks a copy, so a client that sends it is not mirrored. With a secret,
+//! the value is the delivery ID and its MAC. A client cannot make one, and targets, which see it, learn nothing about the secret. A mark does not
+//! expire: a wrong clock must not open the loop.
 
 use std::borrow::Cow;
 
@@ -13,17 +13,17 @@ use sha2::Sha256;
 /// The header that marks a copy.
 pub const HEADER: &str = "x-sidecast-loop";
 
-/// Makes and recognises marks.
+/// Makes and verifies loop marks.
 #[derive(Clone, Debug)]
 pub struct LoopGuard {
     key: Option<Hmac<Sha256>>,
 }
 
 impl LoopGuard {
-    /// With a secret, only its holders make valid marks; without one, every mark is valid.
+    /// Creates a guard. With a secret, only its holders can make valid marks. Without one, every mark is valid.
     pub fn new(secret: Option<&str>) -> Self {
         Self {
-            // HMAC takes keys of any length: this never is an error.
+            // HMAC takes keys of any length, so this is never an error.
             key: secret.and_then(|secret| Hmac::new_from_slice(secret.as_bytes()).ok()),
         }
     }
@@ -39,7 +39,7 @@ impl LoopGuard {
         }
     }
 
-    /// True when the value is the mark of a copy. The comparison takes the same time for every wrong tag.
+    /// True if the value is a valid mark. The comparison takes the same time for every wrong tag.
     pub fn recognises(&self, value: &[u8]) -> bool {
         let Some(key) = &self.key else {
             return true;

@@ -1,5 +1,5 @@
-//! HTTP as Envoy hands it over: header maps in their serialized form, content codings, gRPC framing, trace context, the loop mark, and the
-//! count of work that reading costs.
+//! HTTP in the form in which Envoy hands it over: serialized header maps, content codings, gRPC framing, trace context, and the loop mark. Also
+//! counts the work that one request causes.
 //!
 //! Uses no other room. Begin with [`headers`].
 

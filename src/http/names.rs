@@ -5,7 +5,7 @@ use std::str::FromStr;
 use super::header_names::{objection, Use};
 use super::invalid::Invalid;
 
-/// The name of a header, in lower case as Envoy keeps it.
+/// A header name, in lower case as Envoy keeps it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderName(pub String);
 
@@ -21,7 +21,7 @@ impl FromStr for HeaderName {
     }
 }
 
-/// Names of headers for one [`Use`] each, in lower case.
+/// Header names for one [`Use`] each, in lower case.
 macro_rules! names_of_headers {
     ($($(#[$doc:meta])* $name:ident: $purpose:expr;)*) => {
         $($(#[$doc])*
@@ -43,15 +43,15 @@ macro_rules! names_of_headers {
 }
 
 names_of_headers! {
-    /// The name of a header that is looked at.
+    /// The name of a header to read.
     ReadHeader: Use::Read;
-    /// The name of a header that is sent, or not.
+    /// The name of a header to send or omit.
     SentHeader: Use::Send;
-    /// The name of the header that holds the correlation id.
+    /// The name of the header that holds the correlation ID.
     CorrelationHeader: Use::Correlate;
 }
 
-/// A request method: a token, case-sensitive (RFC 9110, 9.1).
+/// A request method: a token (RFC 9110, 9.1), in capitals.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Method(pub String);
 
@@ -67,7 +67,7 @@ impl FromStr for Method {
     }
 }
 
-/// A byte of a token (RFC 9110, 5.6.2).
+/// True for a character of a token (RFC 9110, 5.6.2).
 pub(crate) fn is_token(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte)
 }

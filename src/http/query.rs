@@ -1,19 +1,18 @@
-//! The parameters of a query.
+//! Query parameters.
 
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
 use crate::http::work::{Work, QUERY_BYTE};
 
-/// The parameters of one query, read when one of them is asked for: the first of each name, as HTML forms write them, in which `+` is
-/// a space.
+/// The parameters of one query, parsed on first use. Keeps the first value of each name. Decodes like HTML forms: `+` is a space.
 #[derive(Debug, Default)]
 pub struct Query {
     first: OnceCell<BTreeMap<String, String>>,
 }
 
 impl Query {
-    /// The first parameter of that name. `query` is the same whenever this is asked.
+    /// The first parameter with this name. `query` must be the same in all calls.
     pub fn get(&self, query: &[u8], name: &str, work: &Work) -> Option<&str> {
         let read = || {
             let mut first = BTreeMap::new();

@@ -1,4 +1,4 @@
-//! What is read of a request's headers before anything is kept of it.
+//! The parts of a request's headers that are read before anything is kept.
 
 use super::grpc;
 use super::headers::HeaderMap;
@@ -6,7 +6,7 @@ use super::loop_mark::{self, LoopGuard};
 use super::text::split_query;
 use super::trace_context::{TraceContext, TRACEPARENT};
 
-/// What decides about a request, and about what is kept of it; read in one pass.
+/// The headers that decide about a request and about what is kept of it, read in one pass.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct RequestHead<'a> {
     /// `:method`.
@@ -17,22 +17,22 @@ pub struct RequestHead<'a> {
     pub query: &'a [u8],
     /// `:authority`.
     pub authority: &'a [u8],
-    /// It turns its connection into something that is not HTTP: CONNECT.
+    /// True if the request turns its connection into a tunnel: CONNECT.
     pub tunnels: bool,
-    /// It asks for the same. Only the response tells whether it is one of HTTP all the same.
+    /// True if the request asks for an upgrade. Only the response tells whether the connection stays HTTP.
     pub upgrades: bool,
-    /// It is a copy that some Sidecast made.
+    /// True if the request is a copy that a Sidecast made.
     pub is_copy: bool,
-    /// It is a gRPC request.
+    /// True if the request is gRPC.
     pub is_grpc: bool,
-    /// The length of its body, if it says so.
+    /// The length of the body in bytes, if the request states it.
     pub content_length: Option<usize>,
-    /// `traceparent`, and how many of them there are.
+    /// The last `traceparent`, and the number of them.
     traceparent: (&'a [u8], usize),
 }
 
 impl<'a> RequestHead<'a> {
-    /// Reads what decides.
+    /// Reads the headers of a request.
     pub fn read(headers: &'a HeaderMap, guard: &LoopGuard) -> Self {
         let mut head = Self::default();
         for (name, value) in headers.iter() {
@@ -55,12 +55,12 @@ impl<'a> RequestHead<'a> {
                 _ => {}
             }
         }
-        // gRPC knows no other method, and an upgrade has no body that would be one of its messages.
+        // gRPC uses only POST, and the body of an upgrade does not consist of gRPC messages.
         head.is_grpc &= head.method == b"POST" && !head.upgrades;
         head
     }
 
-    /// The client's trace, if it sent exactly one `traceparent` and that is valid.
+    /// The client's trace. `None` unless the client sent exactly one valid `traceparent`.
     pub fn trace(&self) -> Option<TraceContext> {
         match self.traceparent {
             (value, 1) => TraceContext::parse(value),

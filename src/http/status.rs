@@ -1,8 +1,8 @@
-//! Statuses, one or a class of them.
+//! Patterns of HTTP statuses.
 
 use std::fmt;
 
-/// One status or one class of statuses: `"204"`, `204` or `"2xx"`.
+/// A status or a class of statuses: `"204"`, `204` or `"2xx"`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct StatusPattern {
     first: u16,
@@ -10,7 +10,7 @@ pub struct StatusPattern {
 }
 
 impl StatusPattern {
-    /// True when the pattern covers the status.
+    /// True if the pattern covers the status.
     pub fn covers(self, status: u16) -> bool {
         (self.first..=self.last).contains(&status)
     }
@@ -20,12 +20,12 @@ impl StatusPattern {
         Self { first: class * 100, last: class * 100 + 99 }
     }
 
-    /// One status.
+    /// A single status.
     pub const fn one(status: u16) -> Self {
         Self { first: status, last: status }
     }
 
-    /// Parses `2xx` or `204`; none for anything else.
+    /// Parses `2xx` or `204`. Returns `None` for anything else.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         match bytes {

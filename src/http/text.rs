@@ -1,15 +1,15 @@
-//! Texts of HTTP: request targets, names and values.
+//! Helpers for HTTP text: request targets, names and values.
 
 use std::borrow::Cow;
 
-/// The path of a request target and, if there is a question mark, the query behind it. What a `#` begins belongs to neither.
+/// Splits a request target into its path and, if there is a question mark, its query. A `#` ends both.
 pub fn split_query(target: &[u8]) -> (&[u8], Option<&[u8]>) {
     let target = target.split(|byte| *byte == b'#').next().unwrap_or_default();
     let mut parts = target.splitn(2, |byte| *byte == b'?');
     (parts.next().unwrap_or_default(), parts.next())
 }
 
-/// The text of a header's name or value: UTF-8, or else ISO-8859-1, in which every byte is a character (RFC 9110, 5.5).
+/// The text of a header name or value: UTF-8, or else ISO-8859-1, in which every byte is a character (RFC 9110, 5.5).
 pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
     match std::str::from_utf8(bytes) {
         Ok(text) => text.into(),

@@ -1,17 +1,18 @@
-//! W3C Trace Context: a copy is a child of the request that it was made of.
+//! W3C Trace Context: a copy is a child of the request that it copies.
+//!
 //! Source: <https://www.w3.org/TR/trace-context/>, section 3.2.
 
 use data_encoding::HEXLOWER;
 
 /// The header that carries the context.
 pub const TRACEPARENT: &[u8] = b"traceparent";
-/// The vendors' part; without a valid `traceparent` it means nothing.
+/// The header with vendor data. It has no meaning without a valid `traceparent`.
 pub const TRACESTATE: &[u8] = b"tracestate";
 
-/// The length of version 00: version, trace id, parent id and flags.
+/// The length of version 00: version, trace ID, parent ID and flags.
 const LENGTH: usize = 55;
 
-/// What a child keeps of its parent.
+/// The parts of a context that a child keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
     trace_id: [u8; 16],
@@ -19,7 +20,7 @@ pub struct TraceContext {
 }
 
 impl TraceContext {
-    /// Reads a `traceparent`; none when it is not valid.
+    /// Parses a `traceparent`. Returns `None` if it is invalid.
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (known, more) = value.split_at_checked(LENGTH)?;
         let mut fields = known.split(|byte| *byte == b'-');
@@ -28,13 +29,13 @@ impl TraceContext {
         let parent_id = hex::<8>(fields.next()?)?;
         let [flags] = hex::<1>(fields.next()?)?;
         let future = version != 0;
-        // Version 00 ends here; a later one may go on after a dash, and only its first flag is known.
+        // Version 00 ends here. A later version may continue after a dash, and only its first flag is known.
         let ends_well = more.is_empty() || (future && more.starts_with(b"-"));
         let valid = version != 0xff && trace_id != [0; 16] && parent_id != [0; 8] && ends_well;
         valid.then_some(Self { trace_id, flags: if future { flags & 1 } else { flags } })
     }
 
-    /// The `traceparent` of a child with that id.
+    /// The `traceparent` of a child. `parent_id` is the span ID of the child.
     pub fn child(&self, parent_id: [u8; 8]) -> [u8; LENGTH] {
         let mut text = *b"00-................................-................-..";
         let mut fields = text.split_mut(|byte| *byte == b'-').skip(1);

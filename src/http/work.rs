@@ -1,18 +1,18 @@
-//! The work that one request may cause: what is decoded, searched and written for it, over all targets.
+//! Work limits: counts what is decoded, searched and written for one request, over all targets.
 //!
-//! A body that is small on the wire can be large when it is decoded, and a template can name it many times. A worker does
-//! nothing else meanwhile, so the work has a bound. It is counted, not timed: the same request costs the same everywhere.
+//! A small body can become large when it is decoded, and a template can use it many times. The worker does nothing else meanwhile, so the work is
+//! bounded. It is counted and not timed: the same request costs the same everywhere.
 
 use std::cell::Cell;
 
-/// A place in a JSON text: it is found, kept, and looked at by whoever searches.
+/// The work for a position in a JSON text: it is found, stored, and visited by a search.
 pub const PLACE: usize = 4;
-/// A block of a compressed body: its tables are built anew.
+/// The work for a block of a compressed body: its tables are built anew.
 pub const BLOCK: usize = 2_048;
-/// A byte of a query, which is split, decoded and sorted.
+/// The work for a byte of a query, which is split, decoded and sorted.
 pub const QUERY_BYTE: usize = 8;
 
-/// A byte of text that a pattern is held against.
+/// The work to match a pattern against a byte of text.
 pub const PATTERN_BYTE: usize = 24;
 
 /// Counts work, in bytes that are read or written.
@@ -22,25 +22,25 @@ pub struct Work {
     max: usize,
 }
 
-/// There is more work than allowed.
+/// The work exceeds the limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooMuch;
 
 impl Work {
-    /// No work yet, and at most so much.
+    /// Creates a counter with this limit.
     pub const fn new(max: usize) -> Self {
         Self { spent: Cell::new(0), max }
     }
 
-    /// Work without a bound.
+    /// Creates a counter without a limit.
     pub const fn unbounded() -> Self {
         Self::new(usize::MAX)
     }
 
-    /// Counts work that is about to be done.
+    /// Counts work before it is done.
     ///
     /// # Errors
-    /// It is too much, and must not be done. That stays so.
+    /// Returns an error if the work exceeds the limit. The caller must not do it then. All later calls fail, too.
     pub fn spend(&self, bytes: usize) -> Result<(), TooMuch> {
         let spent = self.spent.get().saturating_add(bytes);
         self.spent.set(spent);
@@ -50,17 +50,17 @@ impl Work {
         Ok(())
     }
 
-    /// True if so much more may be done.
+    /// True if this much more work is allowed.
     pub fn has_room(&self, bytes: usize) -> bool {
         self.spent.get().saturating_add(bytes) <= self.max
     }
 
-    /// True once there was too much.
+    /// True once the limit is exceeded.
     pub fn is_over(&self) -> bool {
         self.spent.get() > self.max
     }
 
-    /// All that was counted.
+    /// The work counted so far.
     pub fn spent(&self) -> usize {
         self.spent.get()
     }

@@ -1,4 +1,4 @@
-//! A JSON body, and where the values in it are.
+//! A JSON body, and the positions of the values in it.
 
 use std::borrow::Cow;
 use std::cell::OnceCell;
@@ -6,37 +6,37 @@ use std::cell::OnceCell;
 use super::{Index, Node, Pointer, PointerSet, Unread};
 use crate::http::work::Work;
 
-/// A body that is text, and what was found in it.
+/// A text body, and what was found in it.
 #[derive(Debug)]
 pub struct Document<'a> {
     text: Cow<'a, str>,
     index: OnceCell<Result<Index, Unread>>,
-    /// Where the values of all pointers are, by the number of the pointer; found in one pass.
+    /// The positions of the values of all pointers, by the number of the pointer. They are found in one pass.
     found: OnceCell<Vec<Option<u32>>>,
 }
 
 impl<'a> Document<'a> {
-    /// A text of which nothing was read yet.
+    /// Creates a document of which nothing is parsed yet.
     pub fn new(text: Cow<'a, str>) -> Self {
         Self { text, index: OnceCell::new(), found: OnceCell::new() }
     }
 
-    /// All of it.
+    /// The whole text.
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// The value that it is.
+    /// The root value. Parses the text on first use.
     ///
     /// # Errors
-    /// It is no JSON, or takes too much work to read.
+    /// Returns an error if the text is not JSON, or takes too much work.
     pub fn root(&self, work: &Work) -> Result<Node<'_>, Unread> {
         let index = self.index.get_or_init(|| super::read(&self.text, work)).as_ref().map_err(|unread| *unread)?;
         Ok(index.root(&self.text))
     }
 }
 
-/// A body that can be looked into.
+/// A body to look up values in.
 #[derive(Clone, Copy, Debug)]
 pub struct Read<'a> {
     document: &'a Document<'a>,
@@ -45,37 +45,37 @@ pub struct Read<'a> {
 }
 
 impl<'a> Read<'a> {
-    /// A document, the pointers that are found in it together, and what counts the work.
+    /// Combines a document with the pointers that are found in it together, and a counter of work.
     pub fn new(document: &'a Document<'a>, pointers: &'a PointerSet, work: &'a Work) -> Self {
         Self { document, pointers, work }
     }
 
-    /// The value that it is.
+    /// The root value.
     ///
     /// # Errors
-    /// It is no JSON, or takes too much work to read.
+    /// Returns an error if the body is not JSON, or takes too much work.
     pub fn root(&self) -> Result<Node<'a>, Unread> {
         self.document.root(self.work)
     }
 
-    /// All of it without white space between its tokens, hence on one line; for who does not look into it.
+    /// The body without white space between its tokens, and so on one line. It does not build an index.
     ///
     /// # Errors
-    /// It is no JSON, or takes too much work to read.
+    /// Returns an error if the body is not JSON, or takes too much work.
     pub fn compact(&self) -> Result<Cow<'a, [u8]>, Unread> {
         let text = &self.document.text;
         self.work.spend(text.len().saturating_mul(2))?;
         Ok(super::compact(text.as_bytes())?)
     }
 
-    /// The value at a pointer; none if there is none.
+    /// The value at a pointer. `None` if there is no such value.
     ///
     /// # Errors
-    /// The body is no JSON, or takes too much work to read.
+    /// Returns an error if the body is not JSON, or takes too much work.
     pub fn at(&self, pointer: &Pointer) -> Result<Option<Node<'a>>, Unread> {
         let root = self.root()?;
         let Some(number) = self.pointers.number(&pointer.0) else {
-            // A pointer that nobody announced is found by itself.
+            // A pointer that is not in the set is looked up alone.
             self.work.spend(root.cost())?;
             return Ok(root.at(&pointer.0));
         };
@@ -90,14 +90,14 @@ impl<'a> Read<'a> {
 /// A body as expressions see it.
 #[derive(Clone, Copy, Debug)]
 pub enum Body<'a> {
-    /// Bytes that nobody looks into.
+    /// Bytes that are not parsed.
     Raw(&'a [u8]),
     /// JSON.
     Read(Read<'a>),
 }
 
 impl<'a> Body<'a> {
-    /// All of it.
+    /// The whole body.
     pub fn bytes(&self) -> &'a [u8] {
         match self {
             Self::Raw(bytes) => bytes,
@@ -105,7 +105,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The value that it is; none if it cannot be read.
+    /// The root value. `None` if the body cannot be read.
     pub fn root(&self) -> Option<Node<'a>> {
         match self {
             Self::Raw(_) => None,
@@ -113,7 +113,7 @@ impl<'a> Body<'a> {
         }
     }
 
-    /// The value at a pointer; none if there is none, or the body cannot be read.
+    /// The value at a pointer. `None` if there is no such value, or the body cannot be read.
     pub fn at(&self, pointer: &Pointer) -> Option<Node<'a>> {
         match self {
             Self::Raw(_) => None,

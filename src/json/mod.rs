@@ -1,12 +1,11 @@
-//! JSON that is read without losing how it was written: bodies are looked into, cut out of and compared, and what they hold must
+//! JSON that keeps its spelling. Sidecast reads values in bodies, cuts them out and compares them. What it does not change must come out as it went
+//! in, including numbers beyond all machine types and repeated keys.
 //!
 //! Uses `http`, for the count of work. Begin with [`read`] and [`Node`].
-//! come out as it went in, numbers beyond all machine types and repeated keys included.
 //!
-//! A text is scanned once, and what is kept is where its values begin and end, not what they are: twelve bytes for every value
-//! and every key, so at most six for every byte of the text (`[0,0,0]`), and twelve for a moment while they are moved. Strings
-//! are decoded when somebody asks for them. Nothing recurses over the nesting, which is bounded all the same: what works on the
-//! values may.
+//! A text is scanned once. The index keeps where values begin and end, not their content. It takes twelve bytes for every value and key: at most
+//! six for each byte of the text (`[0,0,0]`), and twelve for a moment while they are moved. Strings are decoded on demand. Parsing does not recurse
+//! over the nesting. The nesting is bounded all the same, because code that works on the values may recurse.
 
 mod document;
 pub mod number;
@@ -26,15 +25,15 @@ pub use pointer_set::{PointerSet, Trail};
 use self::string::Strings;
 use crate::http::work::{TooMuch, Work, PLACE};
 
-/// Doubles hold every whole number up to here.
+/// The largest number up to which a double represents every whole number.
 pub const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;
 
-/// Why something cannot be read.
+/// Why a body cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Unread {
-    /// The body is no JSON, or is encoded in a way that is not read here.
+    /// The body is not JSON, or has a content coding that is not supported.
     NotJson,
-    /// It takes more work than a request may cause.
+    /// Reading takes more work than one request may cause.
     TooMuchWork,
 }
 
@@ -50,36 +49,36 @@ impl From<NotJson> for Unread {
     }
 }
 
-/// The deepest nesting that is read: lists and objects inside one another, as most parsers bound it.
+/// The deepest nesting of lists and objects that is accepted. Most parsers have such a bound.
 pub const MAX_DEPTH: usize = 128;
 
-/// A JSON text.
+/// A parsed JSON text.
 #[derive(Clone, Debug)]
 pub struct Json<'a> {
     text: &'a str,
     index: Index,
 }
 
-/// Where the values of a JSON text are, apart from the text.
+/// The positions of the values of a JSON text, without the text.
 #[derive(Clone, Debug)]
 pub struct Index {
-    /// The value, then what is in it, in the order of the text.
+    /// The root value, followed by everything in it, in the order of the text.
     tokens: Vec<Token>,
-    /// There is white space between tokens.
+    /// True if there is white space between tokens.
     has_space: bool,
 }
 
-/// A body that is no JSON (RFC 8259): not UTF-8, an escape of half a surrogate pair, which is no Unicode text, more than
-/// one value, none, or one that is nested deeper than [`MAX_DEPTH`].
+/// A body that is not JSON (RFC 8259): it is not UTF-8, contains an escape of half a surrogate pair, which is not Unicode text, contains no value
+/// or more than one, or is nested deeper than [`MAX_DEPTH`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotJson;
 
-/// Where a value or a key is written.
+/// The position of a value or key in the text.
 #[derive(Clone, Copy, Debug, Default)]
 struct Token {
     start: u32,
     end: u32,
-    /// The tokens after this one that are parts of it.
+    /// The number of tokens after this one that are inside of it.
     inside: u32,
 }
 
@@ -88,22 +87,22 @@ struct Token {
 pub struct Node<'d> {
     text: &'d str,
     token: Token,
-    /// The place of its token among all of them.
+    /// The index of its token among all tokens.
     place: u32,
     inside: &'d [Token],
     has_space: bool,
 }
 
-/// What a value is.
+/// The type of a value.
 #[derive(Clone, Debug)]
 pub enum Kind<'d> {
     /// `null`.
     Null,
     /// `true` or `false`.
     Bool(bool),
-    /// A number as it is written.
+    /// A number, as written.
     Number(&'d str),
-    /// A string, decoded; borrowed if it has no escapes.
+    /// A decoded string. Borrowed if it has no escapes.
     String(Cow<'d, str>),
     /// A list.
     Array(Items<'d>),
@@ -111,27 +110,27 @@ pub enum Kind<'d> {
     Object(Members<'d>),
 }
 
-/// Reads a body. A byte order mark before it is skipped.
+/// Parses a body. Skips a byte order mark.
 ///
 /// # Errors
-/// It is no JSON.
+/// Returns an error if the body is not JSON.
 pub fn parse(body: &[u8]) -> Result<Json<'_>, NotJson> {
     parse_within(body, &Work::unbounded()).map_err(|_| NotJson)
 }
 
-/// The same within so much work.
+/// Parses a body within a limit of work. Skips a byte order mark.
 ///
 /// # Errors
-/// It is no JSON, or takes more work.
+/// Returns an error if the body is not JSON, or takes more work.
 pub fn parse_within<'a>(body: &'a [u8], work: &Work) -> Result<Json<'a>, Unread> {
     let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
     Ok(Json { text, index: read(text, work)? })
 }
 
-/// Finds the values of a text.
+/// Indexes the values of a text.
 ///
 /// # Errors
-/// It is no JSON, or has more values than can be kept for one request.
+/// Returns an error if the text is not JSON, or has more values than one request may keep.
 pub fn read(text: &str, work: &Work) -> Result<Index, Unread> {
     work.spend(text.len())?;
     let mut tape = scan::Kept { tokens: Vec::new(), work };
@@ -141,11 +140,11 @@ pub fn read(text: &str, work: &Work) -> Result<Index, Unread> {
     Ok(Index { tokens, has_space: has_space.ok_or(NotJson)? })
 }
 
-/// The value in a body without the white space around it and between its tokens, hence on one line, and otherwise as it is written; for who does not
-/// look into it.
+/// Removes the white space around the value of a body and between its tokens, so that it is on one line. Does not change anything else, and does
+/// not build an index.
 ///
 /// # Errors
-/// It is no JSON.
+/// Returns an error if the body is not JSON.
 pub fn compact(body: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
     let text = std::str::from_utf8(body).map_err(|_| NotJson)?;
     let has_space = scan::scan(text, &mut ()).ok_or(NotJson)?;
@@ -155,12 +154,12 @@ pub fn compact(body: &[u8]) -> Result<Cow<'_, [u8]>, NotJson> {
     }
     let mut out = Vec::with_capacity(text.len());
     push_compact(text, &mut out);
-    // It may be kept for long.
+    // The result may be kept for long.
     out.shrink_to_fit();
     Ok(Cow::Owned(out))
 }
 
-/// Adds JSON without the white space between its tokens.
+/// Appends JSON without the white space between its tokens.
 fn push_compact(json: &str, out: &mut Vec<u8>) {
     let mut strings = Strings::of(json.as_bytes());
     let mut rest = json;
@@ -179,26 +178,26 @@ fn push_compact(json: &str, out: &mut Vec<u8>) {
 }
 
 impl<'a> Json<'a> {
-    /// The body that was parsed, all of it.
+    /// The whole body that was parsed.
     pub fn body(&self) -> &'a [u8] {
         self.text.as_bytes()
     }
 
-    /// Its value.
+    /// The root value.
     pub fn root(&self) -> Node<'_> {
         self.index.root(self.text)
     }
 }
 
 impl Index {
-    /// The value of the text that was indexed.
+    /// The root value of the indexed text.
     pub fn root<'d>(&'d self, text: &'d str) -> Node<'d> {
         let (token, inside) = self.tokens.split_first().map_or((Token::default(), &[][..]), |(first, rest)| (*first, rest));
-        // A text that was read has a value.
+        // A text that was indexed has a value.
         Node { text, token, place: 0, inside, has_space: self.has_space }
     }
 
-    /// The value at a [place](Node::place) of the text that was indexed.
+    /// The value at a [place](Node::place) of the indexed text.
     pub fn node<'d>(&'d self, text: &'d str, place: u32) -> Option<Node<'d>> {
         let (token, after) = self.tokens.get(place as usize..)?.split_first()?;
         let inside = after.get(..token.inside as usize)?;
@@ -207,7 +206,7 @@ impl Index {
 }
 
 impl<'d> Node<'d> {
-    /// What it is.
+    /// The type of the value, with its content.
     pub fn kind(&self) -> Kind<'d> {
         let written = self.written();
         match written.as_bytes() {
@@ -221,38 +220,37 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// The value as it is written, without the white space around it.
+    /// The value as written, without the white space around it.
     pub fn written(&self) -> &'d str {
         self.text.get(self.span()).unwrap_or_default()
     }
 
-    /// Where it is written: a range of the body that was parsed.
+    /// The position of the value: a byte range of the parsed body.
     pub fn span(&self) -> Range<usize> {
         self.token.start as usize..self.token.end as usize
     }
 
-    /// Where it is among all values and keys of its text.
+    /// The index of the value among all values and keys of its text.
     pub fn place(&self) -> u32 {
         self.place
     }
 
-    /// True if nothing is in it.
+    /// True if the value contains no other value.
     pub fn is_leaf(&self) -> bool {
         self.token.inside == 0
     }
 
-    /// The work of looking at everything in it once.
+    /// The work of visiting everything inside of the value once.
     pub fn cost(&self) -> usize {
         self.inside.len().saturating_add(1).saturating_mul(PLACE)
     }
 
-    /// The entries of a list; none of anything else.
+    /// The entries of a list. Empty for other values.
     pub fn items(&self) -> Items<'d> {
         Items(self.children(b'['))
     }
 
-    /// The keys, which are strings, and values of an object, in the order of the text and with all repetitions; none of anything
-    /// else.
+    /// The keys and values of an object, in the order of the text and with all repetitions. The keys are strings. Empty for other values.
     pub fn members(&self) -> Members<'d> {
         Members(self.children(b'{'))
     }
@@ -267,8 +265,8 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// The value at a pointer (RFC 6901), given as its segments, none of which is special; of a repeated key the last, as most
-    /// parsers do.
+    /// The value at a pointer (RFC 6901), given as its segments. No segment is special. If a key is repeated, the last value counts, as in most
+    /// parsers.
     pub fn at<S: AsRef<str>>(&self, segments: &[S]) -> Option<Node<'d>> {
         segments.iter().map(AsRef::as_ref).try_fold(*self, |node, segment| match node.written().as_bytes().first() {
             Some(b'{') => node.members().filter(|(key, _)| key.is_string(segment)).last().map(|(_, value)| value),
@@ -277,7 +275,7 @@ impl<'d> Node<'d> {
         })
     }
 
-    /// True for the string that stands for this text.
+    /// True if this is a string with the given content.
     fn is_string(&self, text: &str) -> bool {
         let inner = self.span().start.saturating_add(1)..self.span().end.saturating_sub(1);
         let inner = self.text.get(inner).unwrap_or_default();
@@ -285,7 +283,7 @@ impl<'d> Node<'d> {
         inner == text && !text.contains('\\') || inner.len() > text.len() && inner.contains('\\') && self.text() == text
     }
 
-    /// The value as text: a string decoded, null as nothing, anything else as it is written.
+    /// The value as text: the content of a string, an empty text for null, and anything else as written.
     pub fn text(&self) -> Cow<'d, str> {
         match self.kind() {
             Kind::Null => Cow::Borrowed(""),
@@ -294,7 +292,7 @@ impl<'d> Node<'d> {
         }
     }
 
-    /// Writes the value without the white space between its tokens, hence on one line, and otherwise as it is written.
+    /// Appends the value without white space between its tokens, and so on one line. Does not change anything else.
     pub fn write_compact(&self, out: &mut Vec<u8>) {
         if self.has_space {
             push_compact(self.written(), out);
@@ -304,17 +302,17 @@ impl<'d> Node<'d> {
     }
 }
 
-/// A segment of a pointer as an index of a list: digits without leading zeros (RFC 6901, 4).
+/// Parses a segment of a pointer as a list index: digits without leading zeros (RFC 6901, 4).
 pub(crate) fn index(segment: &str) -> Option<usize> {
     let is_index = segment.bytes().all(|byte| byte.is_ascii_digit()) && (segment == "0" || !segment.starts_with('0'));
     segment.parse().ok().filter(|_| is_index)
 }
 
-/// Values one after another.
+/// Consecutive values.
 #[derive(Clone, Copy, Debug)]
 struct Children<'d> {
     text: &'d str,
-    /// The place of the first of the tokens.
+    /// The index of the first token.
     place: u32,
     tokens: &'d [Token],
     has_space: bool,

@@ -1,28 +1,27 @@
-//! Numbers of JSON by what they are worth, not by how they are written. Nothing is calculated: digits are compared, so no number
-//! is too large or too exact.
+//! JSON numbers by value, not by spelling. Nothing is calculated: digits are compared, so no number is too large or too precise.
 
 use std::hash::{Hash, Hasher};
 
-/// Exponents of more digits are compared as they stand, not added to: 1e31 zeros and 10 with one less are told apart. Such
-/// numbers mean nothing anywhere.
+/// Exponents with more digits are compared as text. Equal numbers may then count as different, such as 1 and 10 times powers of ten whose exponents
+/// differ by one. No such number has a practical meaning.
 const MAX_EXPONENT_DIGITS: usize = 30;
 
-/// True if two numbers are equal. Both are numbers of JSON.
+/// True if two JSON numbers are equal.
 pub fn same(number: &str, other: &str) -> bool {
     number == other || Decimal::of(number) == Decimal::of(other)
 }
 
-/// Writes what a number is worth: the same for numbers that are equal.
+/// Hashes a number by value: equal numbers have the same hash.
 pub fn hash(number: &str, hasher: &mut impl Hasher) {
     let decimal = Decimal::of(number);
     decimal.is_negative.hash(hasher);
     decimal.digits().for_each(|digit| hasher.write_u8(digit));
-    // No digit.
+    // Ends the digits; 0 is not an ASCII digit.
     hasher.write_u8(0);
     decimal.power.hash(hasher);
 }
 
-/// A number in a form that all equal numbers have.
+/// Writes a number in a form that all equal numbers share.
 pub fn canonical(number: &str) -> String {
     let Decimal { is_negative, digits: (first, second), power } = Decimal::of(number);
     let sign = if is_negative { "-" } else { "" };
@@ -35,11 +34,11 @@ pub fn canonical(number: &str) -> String {
     }
 }
 
-/// A number as 0.DIGITS times a power of ten, the first and the last of the digits not being 0.
+/// A number as 0.DIGITS times a power of ten. Neither the first nor the last digit is 0.
 #[derive(Debug)]
 struct Decimal<'a> {
     is_negative: bool,
-    /// The digits, in two parts because there may be a point between them.
+    /// The digits, in two parts because a point may separate them.
     digits: (&'a str, &'a str),
     power: Power<'a>,
 }
@@ -47,7 +46,7 @@ struct Decimal<'a> {
 #[derive(Debug, PartialEq, Eq, Hash)]
 enum Power<'a> {
     Of(i128),
-    /// How many digits there are before the point; whether the exponent is negative; its digits.
+    /// The number of digits before the point, whether the exponent is negative, and the digits of the exponent.
     AsWritten(i128, bool, &'a str),
 }
 
@@ -61,7 +60,7 @@ impl<'a> Decimal<'a> {
         let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
         let whole = whole.trim_start_matches('0');
         let fraction = fraction.trim_end_matches('0');
-        // One of the parts is shorter still if the other has nothing in it.
+        // If one part is empty, the other part loses its zeros on that side, too.
         let significant = if whole.is_empty() { fraction.trim_start_matches('0') } else { fraction };
         let before_point = whole.len() as i128 - (fraction.len() - significant.len()) as i128;
         let whole = if fraction.is_empty() { whole.trim_end_matches('0') } else { whole };
@@ -89,7 +88,7 @@ impl<'a> Power<'a> {
         if magnitude.len() > MAX_EXPONENT_DIGITS {
             return Self::AsWritten(before_point, is_negative, magnitude);
         }
-        // Without digits it is 0.
+        // An exponent without digits is 0.
         let magnitude: i128 = magnitude.parse().unwrap_or(0);
         let exponent = if is_negative { -magnitude } else { magnitude };
         Self::Of(before_point.saturating_add(exponent))
@@ -149,7 +148,7 @@ mod tests {
         hasher.finish()
     }
 
-    /// DIGITS times ten to the power, with the point moved and zeros put around it.
+    /// DIGITS times ten to the power, with the point moved and zeros added around it.
     fn spell(digits: i64, power: i32, point: usize, zeros: usize) -> String {
         let sign = if digits < 0 { "-" } else { "" };
         let digits = digits.unsigned_abs().to_string();

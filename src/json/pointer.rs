@@ -21,7 +21,7 @@ impl FromStr for SinglePointer {
     }
 }
 
-/// A JSON pointer (RFC 6901) in which a segment `*` stands for every key or index.
+/// A JSON pointer (RFC 6901). A segment `*` stands for every key or index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Pointer(pub Vec<String>);
 

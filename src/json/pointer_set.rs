@@ -1,29 +1,29 @@
-//! Places in a JSON text that pointers name.
+//! Sets of pointers into a JSON text.
 
 use super::{index, Node, Pointer};
 use crate::http::work::{Work, PLACE};
 
-/// Pointers, in which a segment `*` stands for every key or index, put together so that one walk follows all of them.
+/// A set of pointers, combined so that one walk follows all of them. A segment `*` stands for every key or index.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PointerSet {
-    /// The first is where all pointers start.
+    /// The first step is where all pointers start.
     steps: Vec<Step>,
 }
 
-/// Where pointers with a common beginning lead to.
+/// The position after a common beginning of pointers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 struct Step {
-    /// A pointer ends here.
+    /// True if a pointer ends here.
     is_named: bool,
     every: Option<usize>,
     /// Sorted.
     keys: Vec<(String, usize)>,
-    /// The keys that are indexes too; sorted.
+    /// The keys that are also list indexes. Sorted.
     indexes: Vec<(usize, usize)>,
 }
 
 impl PointerSet {
-    /// The places that any of these pointers names.
+    /// Combines these pointers.
     pub fn new(pointers: impl IntoIterator<Item = Pointer>) -> Self {
         let mut places = Self { steps: vec![Step::default()] };
         for pointer in pointers {
@@ -35,7 +35,7 @@ impl PointerSet {
         places
     }
 
-    /// The step after another, made if it is missing.
+    /// The next step for a segment. Adds the step if it is missing.
     fn step(&mut self, from: usize, segment: String) -> usize {
         let fresh = self.steps.len();
         let Some(step) = self.steps.get_mut(from) else { return from };
@@ -60,7 +60,7 @@ impl PointerSet {
         next
     }
 
-    /// The number of a pointer, in which `*` is a key like others, if it is one of these.
+    /// The number of a pointer. `None` if the set does not contain it. `*` is a normal key here.
     pub fn number<S: AsRef<str>>(&self, segments: &[S]) -> Option<usize> {
         let number = segments.iter().try_fold(0, |step, segment| {
             let keys = &self.steps.get(step)?.keys;
@@ -70,15 +70,15 @@ impl PointerSet {
         self.steps.get(number).filter(|step| step.is_named).map(|_| number)
     }
 
-    /// Where the values of all pointers without `*` are, each at the number of its pointer: found in one pass, in which no key is
-    /// read twice. As [`Node::at`] finds them: of a repeated key the last.
+    /// Finds the values of all pointers without `*`. Each position is at the number of its pointer. One pass reads each key once. The result is
+    /// that of [`Node::at`]: if a key is repeated, the last value counts.
     pub fn find(&self, root: Node<'_>, work: &Work) -> Vec<Option<u32>> {
         let mut found = vec![None; self.steps.len()];
         self.find_from(0, root, &mut found, work);
         found
     }
 
-    /// Recurses as deep as JSON that was parsed may be nested.
+    /// Recurses no deeper than parsed JSON may be nested.
     fn find_from(&self, number: usize, node: Node<'_>, found: &mut [Option<u32>], work: &Work) {
         if let Some(found) = found.get_mut(number) {
             *found = Some(node.place());
@@ -114,39 +114,39 @@ impl PointerSet {
         }
     }
 
-    /// A walk that starts at the whole.
+    /// Starts a walk at the root.
     pub fn trail(&self) -> Trail<'_> {
         Trail { places: self, steps: vec![0], levels: vec![0] }
     }
 }
 
-/// How far the pointers agree with the place where a walk is. Several can: `/*/a` and `/b/*` at `/b`.
+/// The position of a walk, and the pointers that match it so far. Several may match: `/*/a` and `/b/*` both match at `/b`.
 #[derive(Clone, Debug)]
 pub struct Trail<'p> {
     places: &'p PointerSet,
     /// The steps of every level of the walk, one level after another.
     steps: Vec<usize>,
-    /// Where each level starts.
+    /// The start of each level in `steps`.
     levels: Vec<usize>,
 }
 
 impl<'p> Trail<'p> {
-    /// A pointer names this place.
+    /// True if a pointer ends here.
     pub fn is_named(&self) -> bool {
         self.here().iter().any(|step| self.step(*step).is_some_and(|step| step.is_named))
     }
 
-    /// How many ways lead here, at least one: what it costs to go on.
+    /// The number of steps at this position, at least 1. It is the cost of the next move.
     pub fn width(&self) -> usize {
         self.here().len().max(1)
     }
 
-    /// A pointer may name a place inside this one.
+    /// True if a pointer may end inside of this value.
     pub fn leads_on(&self) -> bool {
         self.here().iter().any(|step| self.step(*step).is_some_and(|step| step.every.is_some() || !step.keys.is_empty()))
     }
 
-    /// Goes to a member of the object here.
+    /// Moves to a member of the object here.
     pub fn enter_key(&mut self, key: &str) {
         self.enter(|step| {
             let found = step.keys.binary_search_by(|(other, _)| other.as_str().cmp(key)).ok()?;
@@ -154,7 +154,7 @@ impl<'p> Trail<'p> {
         });
     }
 
-    /// Goes to an entry of the list here.
+    /// Moves to an entry of the list here.
     pub fn enter_index(&mut self, index: usize) {
         self.enter(|step| {
             let found = step.indexes.binary_search_by_key(&index, |(other, _)| *other).ok()?;
@@ -162,7 +162,7 @@ impl<'p> Trail<'p> {
         });
     }
 
-    /// Goes back to where the last one was entered.
+    /// Moves back to the parent.
     pub fn leave(&mut self) {
         if let Some(start) = self.levels.pop() {
             self.steps.truncate(start);

@@ -1,29 +1,29 @@
-//! Where the values of a JSON text begin and end.
+//! The scanner: finds where the values of a JSON text begin and end.
 
 use super::string::Strings;
 use super::{Token, MAX_DEPTH};
 use crate::http::work::{Work, PLACE};
 
-/// Puts the tokens of a text on a tape, and tells whether there is white space between them; none if it is no JSON.
+/// Writes the tokens of a text to a tape. Returns whether there is white space between them, or `None` if the text is not JSON.
 pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {
-    // Positions are u32; in the filter all of memory is.
+    // Positions are u32. In the filter, all addresses are.
     u32::try_from(text.len()).ok()?;
     let start = if text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
     let text = text.as_bytes();
     Scanner { text, strings: Strings::of(text), tape, open: Vec::new(), has_space: false }.scan(start)
 }
 
-/// Where tokens go.
+/// A receiver of tokens.
 pub(super) trait Tape {
-    /// How many there are.
+    /// The number of tokens.
     fn length(&self) -> usize;
-    /// Adds one; so many bytes of text are left from its start on. None if there is no room for it.
+    /// Adds a token. `left` is the number of bytes from its start to the end of the text. Returns `None` if there is no room.
     fn push(&mut self, token: Token, left: usize) -> Option<()>;
-    /// The list or object at that place ends there.
+    /// Ends the list or object at the given index.
     fn close(&mut self, token: usize, end: u32) -> Option<()>;
 }
 
-/// Keeps as many as the work for one request allows.
+/// Keeps as many tokens as the work limit of a request allows.
 pub(super) struct Kept<'w> {
     pub(super) tokens: Vec<Token>,
     pub(super) work: &'w Work,
@@ -40,7 +40,7 @@ impl Tape for Kept<'_> {
             if !self.work.has_room(kept.saturating_mul(PLACE)) {
                 return None;
             }
-            // Twice as many, but no more than there can be: a value takes a byte and another that separates it.
+            // Doubles the capacity, up to the most possible tokens: each value takes a byte, and another one separates it from the next.
             let most = left / 2 + 1;
             self.tokens.reserve_exact(kept.max(64).min(most));
         }
@@ -58,7 +58,7 @@ impl Tape for Kept<'_> {
     }
 }
 
-/// Keeps nothing: whether a text is JSON shows all the same.
+/// Keeps no tokens. Scanning then only checks whether the text is JSON.
 impl Tape for () {
     fn length(&self) -> usize {
         0
@@ -82,7 +82,7 @@ struct Scanner<'a, T> {
     text: &'a [u8],
     strings: Strings<'a>,
     tape: &'a mut T,
-    /// The lists and objects around the place, innermost last.
+    /// The lists and objects around the position, innermost last.
     open: Vec<Open>,
     has_space: bool,
 }
@@ -93,7 +93,7 @@ struct Open {
     closer: u8,
 }
 
-/// How far the text is read is passed along, not kept: it changes with each byte.
+/// The position is a parameter and not a field, because it changes with each byte.
 impl<T: Tape> Scanner<'_, T> {
     fn scan(mut self, start: usize) -> Option<bool> {
         let mut at = self.skip_space(start);
@@ -153,14 +153,14 @@ impl<T: Tape> Scanner<'_, T> {
         self.leaf(at, word.len())
     }
 
-    /// A string, whose first quote is there.
+    /// Scans a string, from its first quote.
     #[inline(always)]
     fn string(&mut self, at: usize) -> Option<usize> {
         let end = self.strings.end(at)?;
         self.leaf(at, end - at)
     }
 
-    /// A key and its colon, and where its value begins.
+    /// Scans a key and its colon. Returns where its value begins.
     fn key(&mut self, at: usize) -> Option<usize> {
         if self.byte(at) != Some(b'"') {
             return None;
@@ -170,7 +170,7 @@ impl<T: Tape> Scanner<'_, T> {
         (self.byte(colon)? == b':').then(|| self.skip_space(colon + 1))
     }
 
-    /// Where what is in a list or an object begins.
+    /// Opens a list or an object. Returns where its content begins.
     fn open(&mut self, at: usize, closer: u8) -> Option<usize> {
         if self.open.len() == MAX_DEPTH {
             return None;
@@ -180,7 +180,8 @@ impl<T: Tape> Scanner<'_, T> {
         Some(self.skip_space(at + 1))
     }
 
-    /// Closes what ends after a value. Where the next value begins, and whether that is with its key; or none at the end of the text.
+    /// Closes everything that ends after a value. Returns where the next value begins and whether a key precedes it, or an inner `None` at the end
+    /// of the text.
     fn close(&mut self, end: usize) -> Option<Option<(usize, bool)>> {
         let mut at = self.skip_space(end);
         while let Some(innermost) = self.open.last().copied() {
@@ -209,7 +210,7 @@ impl<T: Tape> Scanner<'_, T> {
     }
 }
 
-/// How many bytes at the start are such.
+/// The number of leading bytes for which `such` holds.
 pub(super) fn length_of(bytes: &[u8], such: impl Fn(u8) -> bool) -> usize {
     bytes.iter().position(|byte| !such(*byte)).unwrap_or(bytes.len())
 }
@@ -234,7 +235,7 @@ fn number_length(bytes: &[u8]) -> Option<usize> {
     Some(bytes.len() - rest.len())
 }
 
-/// What follows one digit or more.
+/// Skips one or more digits. Returns the rest, or `None` if there is no digit.
 fn skip_digits(bytes: &[u8]) -> Option<&[u8]> {
     match length_of(bytes, |byte| byte.is_ascii_digit()) {
         0 => None,

@@ -1,14 +1,14 @@
-//! Strings as JSON writes them (RFC 8259, 7).
+//! Strings in JSON's spelling (RFC 8259, 7).
 
 use std::borrow::Cow;
 
-/// Finds the ends of the strings of a text, which must be UTF-8. Bytes that may end a string, or not stand in one, are found 64 at once, without
-/// regard to where strings are: so the way from one string to the next is short.
+/// Finds the ends of the strings of a UTF-8 text. It searches 64 bytes at once for bytes that may end a string or are not allowed in one. The
+/// search does not depend on where strings are, so the path from one string to the next is short.
 pub(super) struct Strings<'t> {
     text: &'t [u8],
-    /// Where the block begins that is looked at.
+    /// The start of the current block.
     block: usize,
-    /// Which of its bytes are not plain, and were not looked at yet: the lowest bit is the first byte's.
+    /// The special bytes of the block that were not visited yet. The lowest bit is the first byte.
     special: u64,
 }
 
@@ -17,15 +17,15 @@ impl<'t> Strings<'t> {
         Self { text, block: 0, special: special(text) }
     }
 
-    /// Where the string ends whose first quote is at `start`; none if that is no valid string. They are asked for in their order.
-    /// Inlined, as what asks is: then what is known between two strings need not go through memory, which is most of their time.
+    /// Returns the end of the string whose first quote is at `start`, or `None` if the string is invalid. Calls must be in the order of the text.
+    /// Inlined, like its callers, so that the state between two strings stays in registers: memory accesses would take most of the time.
     #[inline(always)]
     pub(super) fn end(&mut self, start: usize) -> Option<usize> {
         let mut from = start + 1;
         loop {
             let at = self.next_special()?;
             if at < from {
-                // White space before the string, its first quote, or part of an escape.
+                // White space before the string, its first quote, or a part of an escape.
                 continue;
             }
             match self.text.get(at)? {
@@ -47,10 +47,10 @@ impl<'t> Strings<'t> {
     }
 }
 
-/// As many bytes as a number has bits.
+/// The number of bytes in a block: one for each bit of a u64.
 const BLOCK: usize = 64;
 
-/// Which of the first 64 bytes are quotes, backslashes or control characters, each as a bit.
+/// A mask of the quotes, backslashes and control characters among the first 64 bytes.
 fn special(bytes: &[u8]) -> u64 {
     let Some(block) = bytes.first_chunk::<BLOCK>() else {
         let mut padded = [b' '; BLOCK];
@@ -65,29 +65,29 @@ fn special_of(block: &[u8; BLOCK]) -> u64 {
     words.iter().rev().fold(0, |bits, word| bits << 8 | special_of_eight(u64::from_le_bytes(*word)))
 }
 
-/// The same for eight bytes, the lowest of which is the first.
+/// The mask of eight bytes. The lowest byte is the first.
 const fn special_of_eight(bytes: u64) -> u64 {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGH: u64 = ONES << 7;
-    /// The highest bit of each byte that is below n, which is at most 128: no byte carries into the next.
+    /// Sets the highest bit of each byte that is below `n`, which is at most 128. No byte carries into the next.
     const fn below(bytes: u64, n: u8) -> u64 {
         let at_least = (bytes & !HIGH) + ONES * (0x80 - n as u64);
         !(at_least | bytes) & HIGH
     }
-    // With its second bit turned over, a quote is the one byte besides control characters that is below `!`.
+    // With the second bit flipped, a quote is the only byte, except for control characters, that is below `!`.
     let control_or_quote = below(bytes ^ (ONES * 2), b'!');
     let backslash = below(bytes ^ (ONES * b'\\' as u64), 1);
-    // Each of the highest bits is moved to its place in the highest byte, and no two of the others to one place.
+    // The multiplication moves each highest bit to its own position in the highest byte. No other two bits collide.
     ((control_or_quote | backslash) >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }
 
-/// What follows an escape, which is given without its backslash. Kept out of the loop over strings, few of which have one.
+/// Skips an escape, given without its backslash. Cold, because few strings contain escapes.
 #[cold]
 fn after_escape(escape: &[u8]) -> Option<&[u8]> {
     unescape(escape).map(|(_, after)| after)
 }
 
-/// The character that an escape stands for, and what follows; without the backslash.
+/// The character of an escape, given without its backslash, and the rest of the text.
 fn unescape(escape: &[u8]) -> Option<(char, &[u8])> {
     let (kind, rest) = escape.split_first()?;
     let char = match kind {
@@ -103,7 +103,7 @@ fn unescape(escape: &[u8]) -> Option<(char, &[u8])> {
     Some((char, rest))
 }
 
-/// The character that is written as one UTF-16 unit or two; none if a surrogate stands alone.
+/// The character of one or two UTF-16 units. `None` if a surrogate stands alone.
 fn unescape_unit(digits: &[u8]) -> Option<(char, &[u8])> {
     let (unit, rest) = hex(digits)?;
     if let Some(char) = char::from_u32(unit) {
@@ -113,7 +113,7 @@ fn unescape_unit(digits: &[u8]) -> Option<(char, &[u8])> {
     if !(0xdc00..0xe000).contains(&low) {
         return None;
     }
-    // A second half in the place of the first leads beyond all characters.
+    // A low surrogate in the first position leads to a number beyond all characters.
     Some((char::from_u32(0x1_0000 + ((unit - 0xd800) << 10) + (low - 0xdc00))?, rest))
 }
 
@@ -123,7 +123,7 @@ fn hex(digits: &[u8]) -> Option<(u32, &[u8])> {
     Some((unit, rest))
 }
 
-/// The text of a valid string, which is given with its quotes.
+/// The content of a valid string, given with its quotes.
 pub(super) fn decode(written: &str) -> Cow<'_, str> {
     let mut rest = written.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or_default();
     if !rest.contains('\\') {
@@ -134,7 +134,7 @@ pub(super) fn decode(written: &str) -> Cow<'_, str> {
         text.push_str(plain);
         let Some((char, after)) = unescape(escape.as_bytes()) else { break };
         text.push(char);
-        // An escape is ASCII, so what follows it starts with a character.
+        // An escape is ASCII, so the rest starts at a character boundary.
         rest = escape.get(escape.len() - after.len()..).unwrap_or_default();
     }
     text.push_str(rest);

@@ -200,7 +200,7 @@ fn strings_are_found_wherever_they_begin_and_end() {
     }
 }
 
-/// The value as serde_json has it.
+/// The value as serde_json represents it.
 fn value(node: Node<'_>) -> Value {
     match node.kind() {
         Kind::Null => Value::Null,
@@ -212,7 +212,7 @@ fn value(node: Node<'_>) -> Value {
     }
 }
 
-/// Whether serde_json accepts the same, but for what is meant to differ.
+/// Checks that serde_json accepts the same bodies, except for intended differences.
 fn agrees(body: &[u8]) -> Result<(), TestCaseError> {
     let ours = parse(body);
     match serde_json::from_slice::<Value>(body) {
@@ -315,7 +315,7 @@ const PIECES: [&str; 16] = [
     "\u{ffff}",
 ];
 
-/// The values at pointers, found together, as one pointer after another finds them.
+/// Checks that pointers found together find the same values as one by one.
 fn found_together(text: &str, pointers: &[Vec<String>]) {
     let places = PointerSet::new(pointers.iter().cloned().map(crate::json::Pointer));
     let work = Work::unbounded();

@@ -1,5 +1,5 @@
-//! Log lines: one JSON object each. None holds a body, a path or a header's value but the correlation id; none holds more than
-//! is said here, because it is made from this struct alone.
+//! Log lines: one JSON object each. They contain no body, no path, and no header value but the correlation ID. They are made from [`Line`] alone,
+//! so they contain nothing that is not listed there.
 
 use log::Level;
 use serde::Serialize;
@@ -7,48 +7,48 @@ use serde::Serialize;
 use crate::compare::Verdict;
 use crate::delivery::drop_reason::DropReason;
 
-/// The target of the records in the crate `log`.
+/// The target of the records in the `log` crate.
 pub const TARGET: &str = "sidecast";
 
-/// What a line is about.
+/// The event that a line reports.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Event {
     /// A configuration is in force.
     Configured,
-    /// A configuration was refused; a line for each problem.
+    /// A configuration was refused. There is a line for each problem.
     ConfigurationRejected,
-    /// A target took its copy.
+    /// A target accepted its copy.
     Delivered,
     /// An attempt failed.
     AttemptFailed,
-    /// A copy is given up.
+    /// A copy was given up.
     GivenUp,
-    /// A dead letter was taken.
+    /// A dead letter was delivered.
     DeadLettered,
-    /// A dead letter was not taken.
+    /// A dead letter was not delivered.
     DeadLetterFailed,
-    /// A request was left alone because it is a copy itself.
+    /// A request was not mirrored because it is itself a copy.
     LoopStopped,
-    /// A target responded otherwise than the primary, or in a way that cannot be compared.
+    /// A target's response differs from the primary's, or cannot be compared.
     Compared,
     /// A circuit breaker opened.
     BreakerOpened,
-    /// A circuit breaker lets probes pass.
+    /// A circuit breaker became half-open.
     BreakerHalfOpened,
     /// A circuit breaker closed.
     BreakerClosed,
-    /// Something happened that never should.
+    /// Something happened that should never happen.
     Unexpected,
 }
 
 impl Event {
-    /// How many kinds there are.
+    /// The number of events.
     pub const COUNT: usize = 13;
 }
 
 impl Event {
-    /// The level of its lines: `Debug` traces single copies, `Info` is worth a line in a healthy system, `Warn` tells of a loss or a change, and
+    /// The level of the event's lines. `Debug` traces single copies. `Info` is worth a line in a healthy system. `Warn` reports a loss or a change.
     /// `Error` needs a repair.
     pub const fn level(self) -> Level {
         match self {
@@ -65,24 +65,24 @@ impl Event {
     }
 }
 
-/// What became of the letter of a copy that is given up.
+/// What became of the dead letter of a copy that was given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum LetterEnd {
-    /// It is kept, so nothing is lost.
+    /// The letter was delivered, so nothing is lost.
     Taken,
-    /// It is lost.
+    /// The letter was not delivered, so the copy is lost.
     Failed,
 }
 
-/// What shares a bound on lines: those of one event, and where copies are given up, those of one reason.
+/// The lines that share a rate limit: those of one event, and of one drop reason if copies are given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Topic {
-    /// What the lines are about.
+    /// The event.
     pub event: Event,
-    /// Why copies are given up.
+    /// The drop reason of the copies.
     pub reason: Option<DropReason>,
-    /// What became of their letters.
+    /// What became of their dead letters.
     pub letter: Option<LetterEnd>,
 }
 
@@ -93,7 +93,7 @@ impl From<Event> for Topic {
 }
 
 impl Topic {
-    /// How loud its lines are. A copy that is given up and kept is no loss.
+    /// The level of the topic's lines. A copy that is kept as a dead letter is not a loss.
     pub fn level(self) -> Level {
         match (self.event, self.letter) {
             (Event::GivenUp, Some(LetterEnd::Taken)) => Level::Info,
@@ -101,7 +101,7 @@ impl Topic {
         }
     }
 
-    /// Its place among all of them.
+    /// The index of the topic.
     fn index(self) -> usize {
         match (self.event, self.reason) {
             (Event::GivenUp, Some(reason)) => {
@@ -112,7 +112,7 @@ impl Topic {
         }
     }
 
-    /// Lines in one second. What an open breaker drops is explained by the line `breaker_opened`: one is enough to tell how many there were.
+    /// The most lines in one second. The line `breaker_opened` explains what an open breaker drops, so one line a second is enough for the count.
     fn per_second(self) -> u32 {
         match (self.event, self.reason) {
             (Event::GivenUp, Some(DropReason::CircuitOpen)) => 1,
@@ -121,51 +121,51 @@ impl Topic {
     }
 }
 
-/// One line. What is absent is left out.
+/// A log line. Absent fields are left out.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line<'a> {
-    /// What it is about.
+    /// The event.
     pub event: Event,
-    /// The target's name.
+    /// The name of the target.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub target: Option<&'a str>,
-    /// The delivery's id.
+    /// The ID of the delivery.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub delivery_id: Option<&'a str>,
-    /// What ties it to the primary.
+    /// The correlation ID, which ties the copy to the primary's request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<&'a str>,
-    /// The correlation ids of all requests in a batch.
+    /// The correlation IDs of all requests in a batch.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub correlation_ids: Option<&'a [&'a str]>,
-    /// The number of the attempt, from 1; 0 when none was made.
+    /// The number of the attempt, from 1; 0 if there was no attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// What became of the attempt.
+    /// The outcome of the attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub outcome: Option<&'a str>,
-    /// How long until the next attempt.
+    /// The time until the next attempt, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub retry_in_ms: Option<u64>,
-    /// Why the copy is given up, or the circuit breaker opened.
+    /// Why the copy was given up, or the circuit breaker opened.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub reason: Option<&'a str>,
-    /// What became of the copy's letter, if there was one.
+    /// What became of the copy's dead letter, if there was one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub letter: Option<LetterEnd>,
-    /// How long the circuit breaker stays open.
+    /// How long the circuit breaker stays open, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub open_for_ms: Option<u64>,
-    /// How long the attempt took.
+    /// How long the attempt took, in milliseconds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub elapsed_ms: Option<u64>,
-    /// How two responses differ.
+    /// The differences between two responses.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub comparison: Option<&'a Verdict>,
-    /// What is wrong with a configuration, and where.
+    /// A problem of a configuration, with its path.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub problem: Option<&'a str>,
-    /// What happened that never should: an event, or the host call that failed.
+    /// The unexpected event, or the host call that failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub what: Option<&'a str>,
     /// The status that the host call returned.
@@ -174,22 +174,22 @@ pub struct Line<'a> {
     /// The version of the module.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<&'a str>,
-    /// How many targets are configured.
+    /// The number of targets.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub targets: Option<usize>,
-    /// Lines of this event, and of this reason where copies are given up, that were left out since the last one.
+    /// The number of lines with this event and drop reason that were suppressed since the last one.
     #[serde(skip_serializing_if = "is_zero")]
     pub suppressed: u64,
 }
 
-// The signature is serde's.
+// Serde requires this signature.
 #[allow(clippy::trivially_copy_pass_by_ref)]
 fn is_zero(number: &u64) -> bool {
     *number == 0
 }
 
 impl<'a> Line<'a> {
-    /// A line that says no more than its event.
+    /// A line with nothing but its event.
     pub fn new(event: Event) -> Self {
         Self {
             event,
@@ -221,8 +221,8 @@ impl<'a> Line<'a> {
     }
 }
 
-/// JSON with all that is not printable ASCII escaped. Clients choose what stands in lines, and some characters steer a terminal, break a line or
-/// turn its direction.
+/// Escapes everything but printable ASCII in a JSON text. Clients choose parts of the lines, and some characters control a terminal, break a line
+/// or change the direction of text.
 fn ascii(json: &str) -> String {
     let mut text = String::with_capacity(json.len());
     for character in json.chars() {
@@ -239,19 +239,19 @@ fn ascii(json: &str) -> String {
     text
 }
 
-/// The most bytes of a client's correlation id in a line.
+/// The most bytes of a client's correlation ID in a line.
 const MAX_LOGGED_ID: usize = 128;
 
-/// As much of a client's correlation id as may stand in a line.
+/// The part of a client's correlation ID that a line may contain.
 pub fn logged_id(id: &str) -> &str {
     let end = (0..=MAX_LOGGED_ID.min(id.len())).rev().find(|end| id.is_char_boundary(*end));
     end.and_then(|end| id.get(..end)).unwrap_or_default()
 }
 
-/// Lets ten lines of a topic pass in a second, and counts the others.
+/// Limits the lines of each topic to ten a second, and counts the others.
 #[derive(Clone, Debug, Default)]
 pub struct Throttle {
-    /// Of each topic that there were lines of, at its index.
+    /// The windows of the topics that had lines, by index.
     topics: Vec<Window>,
 }
 
@@ -263,10 +263,10 @@ struct Window {
 }
 
 impl Throttle {
-    /// Lines of one topic in one second, as a rule.
+    /// The most lines of a topic in one second, unless the topic has a limit of its own.
     pub const PER_SECOND: u32 = 10;
 
-    /// Whether a line may pass now, and if so how many were left out before it.
+    /// Returns the number of lines suppressed before this one if the line may pass, or `None` if it may not.
     pub fn admit(&mut self, topic: impl Into<Topic>, now_ms: u64) -> Option<u64> {
         let topic = topic.into();
         let index = topic.index();
@@ -275,7 +275,7 @@ impl Throttle {
         }
         let window = self.topics.get_mut(index)?;
         let second = now_ms / 1_000;
-        // A clock that was set back starts a new second too.
+        // A clock that was set back starts a new second, too.
         if second != window.second {
             window.second = second;
             window.passed = 0;

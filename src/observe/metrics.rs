@@ -1,73 +1,73 @@
-//! The names of all statistics. Envoy puts `wasmcustom.` before them.
+//! The names of all metrics. Envoy adds the prefix `wasmcustom.`.
 
 use crate::delivery::cause::FailureClass;
 use crate::delivery::drop_reason::DropReason;
 
-/// A gauge: how many roots run this version, which follows after a dot.
+/// A gauge of the number of roots that run a version. The version follows after a dot.
 pub const BUILD_INFO: &str = "sidecast_build_info";
-/// A counter: events that the code takes for impossible, host calls that fail among them.
+/// A counter of events that should be impossible, such as failed host calls.
 pub const UNEXPECTED: &str = "sidecast_unexpected";
 
-/// How Envoy keeps a metric; the numbers are those of the proxy-wasm ABI.
+/// The type of a metric. The numbers are those of the proxy-wasm ABI.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
-    /// Only ever goes up.
+    /// A number that only grows.
     Counter = 0,
-    /// Goes up and down.
+    /// A number that grows and shrinks.
     Gauge = 1,
-    /// A distribution.
+    /// A distribution of values.
     Histogram = 2,
 }
 
-/// Every statistic of a target.
+/// All metrics of a target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Metric {
-    /// Requests that the target wanted.
+    /// Requests that the target wants.
     Matched,
-    /// Of those, the ones that its sample leaves out.
+    /// Wanted requests that the target's sample leaves out.
     SampledOut,
     /// Attempts made.
     Attempts,
-    /// Attempts that failed, by cause.
+    /// Failed attempts, by cause.
     AttemptFailures(FailureClass),
     /// Attempts after the first.
     Retries,
     /// Requests delivered.
     Delivered,
-    /// Requests given up that were handed over as dead letters.
+    /// Requests that were given up and delivered as dead letters.
     DeadLettered,
-    /// Requests given up, by reason.
+    /// Requests dropped, by reason.
     Dropped(DropReason),
     /// How often the circuit breaker opened.
     BreakerOpened,
-    /// Where the circuit breaker stands: 0 closed, 1 half-open, 2 open.
+    /// The state of the circuit breaker: 0 closed, 1 half-open, 2 open.
     BreakerState,
-    /// Copies under way.
+    /// Calls in flight.
     Inflight,
-    /// Copies waiting.
+    /// Copies that wait.
     Queued,
-    /// Bytes of the copies waiting.
+    /// Bytes of the copies that wait.
     QueuedBytes,
-    /// How long attempts took, in milliseconds.
+    /// The durations of attempts, in milliseconds.
     LatencyMs,
-    /// How many items batches had when they were first sent.
+    /// The number of items in each batch on its first attempt.
     BatchItems,
-    /// Responses compared with the primary's that were like it.
+    /// Compared responses that match the primary's.
     CompareMatch,
-    /// Those of another status.
+    /// Compared responses with another status.
     CompareStatusMismatch,
-    /// Those of the same status with another body.
+    /// Compared responses with the same status and another body.
     CompareBodyMismatch,
-    /// Those that could not be compared.
+    /// Responses that could not be compared.
     CompareNotComparable,
-    /// How long the primary took for requests that were compared, in milliseconds.
+    /// The durations of the primary's compared responses, in milliseconds.
     ComparePrimaryLatencyMs,
-    /// How long the target took for them, in milliseconds.
+    /// The durations of the target's compared responses, in milliseconds.
     CompareTargetLatencyMs,
 }
 
 impl Metric {
-    /// All of them, each at its [`Metric::index`].
+    /// All metrics, each at its [`Metric::index`].
     pub const ALL: [Self; 45] = [
         Self::Matched,
         Self::Attempts,
@@ -116,7 +116,7 @@ impl Metric {
         Self::Dropped(DropReason::UnsafePath),
     ];
 
-    /// Its place in [`Metric::ALL`].
+    /// The index of the metric in [`Metric::ALL`].
     pub const fn index(self) -> usize {
         match self {
             Self::Matched => 0,
@@ -143,7 +143,7 @@ impl Metric {
         }
     }
 
-    /// How Envoy keeps it.
+    /// The type of the metric.
     pub const fn kind(self) -> Kind {
         match self {
             Self::Inflight | Self::Queued | Self::QueuedBytes | Self::BreakerState => Kind::Gauge,
@@ -152,7 +152,7 @@ impl Metric {
         }
     }
 
-    /// Its full name for a target, less Envoy's prefix.
+    /// The full name of the metric for a target, without Envoy's prefix.
     pub fn full_name(self, target: &str) -> String {
         let name = match self {
             Self::Matched => "matched",

@@ -1,4 +1,4 @@
-//! What operators see: the names of metrics, and log events.
+//! What operators see: the names of metrics, and log lines.
 //!
 //! Uses `delivery` and `compare`. Begin with [`metrics`].
 

@@ -52,7 +52,7 @@ pub enum Verdict {
     No,
     /// The body decides.
     ByBody,
-    /// The patterns take more work than one request may cause, so the answer is unknown.
+    /// The patterns take more work than one request may cause, so it is unknown whether the target wants it.
     TooMuchWork,
 }
 

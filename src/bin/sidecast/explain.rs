@@ -1,4 +1,4 @@
-//! `sidecast explain`: what would become of a request, told by the engine of the filter.
+//! `sidecast explain`: runs the filter's engine to tell what happens to a request.
 
 use std::fmt::Display;
 use std::io::Write;
@@ -68,7 +68,7 @@ enum Format {
     Json,
 }
 
-/// Explains; gives the exit status.
+/// Explains a request. Returns the exit status.
 pub(crate) fn run(arguments: &Arguments) -> u8 {
     let body = match arguments.body.read() {
         Ok(body) => body,
@@ -89,7 +89,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Format::Plain => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),
         Format::Json => format!("{:#}\n", serde_json::json!(explained)),
     };
-    // Takes out the colours if this is no terminal.
+    // Removes the colours if the output is not a terminal.
     match anstream::stdout().write_all(text.as_bytes()) {
         Ok(()) => 0,
         Err(_) => 2,

@@ -1,4 +1,4 @@
-//! What the tool knows by itself: the schema of configurations, completions, manual pages.
+//! Generates the schema of configurations, shell completions, and manual pages.
 
 use std::io::Write;
 
@@ -21,7 +21,7 @@ pub(crate) enum Command {
     },
 }
 
-/// Prints it; gives the exit status.
+/// Prints the generated text. Returns the exit status.
 pub(crate) fn run<Tool: CommandFactory>(command: &Command) -> u8 {
     let mut tool = Tool::command();
     let text = match command {

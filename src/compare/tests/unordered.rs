@@ -48,7 +48,7 @@ fn values_are_told_if_they_may_be() {
     assert_eq!(serde_json::to_value(verdict).unwrap(), json!({"result": "body_mismatch", "differences": differences}));
 }
 
-/// With a step for each pair of entries this takes 10^10 steps.
+/// One step for each pair of entries would make 10^10 steps.
 #[test]
 fn a_hundred_thousand_entries_take_no_step_for_each_pair() {
     let list = |entries: &mut dyn Iterator<Item = u32>| {
@@ -89,7 +89,7 @@ fn lists_may_be_nested_as_deeply_as_json_may() {
     assert_ne!(told(&settings, nested(["1", "1"]).as_bytes(), nested(["1", "2"]).as_bytes()), "=");
 }
 
-/// A value whose lists are in an order of their own.
+/// The value with all lists sorted.
 fn in_order(value: &Value) -> Value {
     match value {
         Value::Array(items) => {
@@ -117,7 +117,7 @@ fn values() -> impl Strategy<Value = Value> {
     })
 }
 
-/// The same value, with the entries of all lists in an order that `random` decides.
+/// The value with the entries of all lists shuffled, as `random` decides.
 fn shuffled(value: &Value, random: u64) -> Value {
     match value {
         Value::Array(items) => {

@@ -10,7 +10,7 @@ use crate::http::headers::HeaderMap;
 use crate::http::work::Work;
 use crate::json::PointerSet;
 
-/// The problems of a configuration whose dead letter has these fields besides its cluster.
+/// The problems of a configuration whose dead letter has these fields in addition to its cluster.
 fn of_dead_letter(fields: &str) -> Vec<String> {
     of_target(&format!(r#""dead_letter":{{"cluster":"dlq",{fields}}}"#))
 }
@@ -19,7 +19,7 @@ fn dead_letter_of(text: &str) -> DeadLetter {
     Config::parse(text.as_bytes(), &env).unwrap().targets.remove(0).dead_letter.unwrap()
 }
 
-/// The headers and the body of the call that a dead letter makes for a request without anything in it.
+/// The headers and body of the call that a dead letter makes for an empty request.
 fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
     let letter = Letter {
         id: uuid::Uuid::nil(),

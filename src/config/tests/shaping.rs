@@ -1,4 +1,4 @@
-//! What `sample`, `request`, `batch` and `compare` may say, and what holds when they say nothing.
+//! The fields of `sample`, `request`, `batch` and `compare`, and their defaults.
 
 use super::*;
 use crate::delivery::batch;
@@ -117,7 +117,7 @@ fn headers_that_are_nobodys_to_choose_cannot_be_set() {
     }
 }
 
-/// The problems where a header is named, and its path in front of them.
+/// The problems of a configuration that names this header, with their paths.
 fn of_header(name: &str) -> Vec<String> {
     let text = format!(
         r#"{{"targets":[{{"name":"t","cluster":"c","match":[{{"headers":[{{"name":"{name}","present":true}}]}}],

@@ -1,9 +1,9 @@
-//! Content codings are undone (RFC 9110, 8.4.1), so that a body can be read: gzip and deflate, of the cheapest decoder that there
-//! is. Others, and several of them on one body, are not.
+//! Content codings: decodes gzip and deflate bodies, so that they can be read (RFC 9110, 8.4.1). They have the cheapest decoder. Other codings, and
+//! several codings on one body, are not supported.
 //!
-//! Whoever sent the body may mean harm, so what it can cost is bounded. Its decoded length is: a megabyte can become a gigabyte.
-//! And its blocks are: each starts with tables that take two microseconds to build, and an empty one is ten bits long, so a
-//! megabyte could take seconds.
+//! The sender of a body may be hostile, so the cost of decoding is bounded in two ways. One bound is the decoded length: a megabyte can become a
+//! gigabyte. The other is the number of blocks. Each block starts with tables that take two microseconds to build, and an empty block is ten bits
+//! long, so a megabyte of them would take seconds.
 
 use std::borrow::Cow;
 
@@ -16,26 +16,27 @@ use miniz_oxide::inflate::TINFLStatus;
 
 use crate::http::work::{TooMuch, Work, BLOCK};
 
-/// Blocks that any body may have.
+/// The number of blocks that any body may have.
 const FREE_BLOCKS: usize = 256;
-/// Beyond them, a body may have a block for so many decoded bytes. Encoders make one for thousands, unless they are flushed.
+/// Beyond [`FREE_BLOCKS`], a body may have one block for this many decoded bytes. Encoders make one block for thousands of bytes unless they are
+/// flushed.
 const BYTES_PER_BLOCK: usize = 64;
 
 /// The checksum of gzip (RFC 1952, 8).
 const CRC32: Crc<u32> = Crc::<u32>::new(&CRC_32_ISO_HDLC);
 
-/// Why a body cannot be read.
+/// Why a body cannot be decoded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Undecodable {
-    /// Its coding is not known here.
+    /// Its coding is not supported.
     UnknownCoding,
-    /// It is longer than allowed once it is decoded.
+    /// Its decoded length is above the limit.
     TooLong,
-    /// It has too many blocks for what is in it.
+    /// It has too many blocks for its decoded length.
     TooManyBlocks,
     /// It takes more work than allowed.
     TooMuchWork,
-    /// It is damaged, cut off, or something follows it.
+    /// It is damaged, cut off, or followed by other bytes.
     Corrupt,
 }
 
@@ -45,21 +46,21 @@ impl From<TooMuch> for Undecodable {
     }
 }
 
-/// The body before `coding`, the value of `content-encoding`, was applied to it; at most `max` bytes if it had to be decoded.
+/// Removes `coding`, the value of `content-encoding`, from a body. If the body must be decoded, the result is at most `max` bytes long.
 ///
 /// # Errors
-/// Why it cannot be told.
+/// Returns an error if the body cannot be decoded.
 pub fn decode<'a>(coding: &[u8], body: &'a [u8], max: usize) -> Result<Cow<'a, [u8]>, Undecodable> {
     decode_within(coding, body, max, &Work::unbounded())
 }
 
-/// The same within so much work.
+/// Decodes a body like [`decode`], within a limit of work.
 ///
 /// # Errors
-/// Why it cannot be told.
+/// Returns an error if the body cannot be decoded, or takes too much work.
 pub fn decode_within<'a>(coding: &[u8], body: &'a [u8], max: usize, work: &Work) -> Result<Cow<'a, [u8]>, Undecodable> {
     let coding = coding.trim_ascii();
-    // A response without a body may still say how it would have been coded.
+    // A response without a body may still name a coding.
     if body.is_empty() || coding.is_empty() || coding.eq_ignore_ascii_case(b"identity") {
         return Ok(Cow::Borrowed(body));
     }
@@ -67,7 +68,7 @@ pub fn decode_within<'a>(coding: &[u8], body: &'a [u8], max: usize, work: &Work)
     if coding.eq_ignore_ascii_case(b"gzip") || coding.eq_ignore_ascii_case(b"x-gzip") {
         inflater.gzip(body)?;
     } else if coding.eq_ignore_ascii_case(b"deflate") {
-        // That is zlib's format (RFC 9110, 8.4.1.2).
+        // `deflate` means the zlib format (RFC 9110, 8.4.1.2).
         if !inflater.inflate(body, TINFL_FLAG_PARSE_ZLIB_HEADER)?.is_empty() {
             return Err(Undecodable::Corrupt);
         }
@@ -81,9 +82,9 @@ struct Inflater<'w> {
     work: &'w Work,
     state: Box<DecompressorOxide>,
     out: Vec<u8>,
-    /// The bytes of `out` that are decoded.
+    /// The number of decoded bytes in `out`.
     decoded: usize,
-    /// The most that `out` may grow to: one more than allowed, so that what is as long as allowed comes to its end.
+    /// The maximum length of `out`: one more than allowed, so that a body of exactly the allowed length reaches its end.
     most: usize,
     blocks: usize,
 }
@@ -109,7 +110,7 @@ impl<'w> Inflater<'w> {
         Ok(())
     }
 
-    /// Decodes one stream, which cannot refer to what another one left; what follows it.
+    /// Decodes one stream, which cannot refer to earlier ones. Returns the bytes after it.
     fn inflate<'a>(&mut self, stream: &'a [u8], flags: u32) -> Result<&'a [u8], Undecodable> {
         let flags = flags | TINFL_FLAG_USING_NON_WRAPPING_OUTPUT_BUF | TINFL_FLAG_STOP_ON_BLOCK_BOUNDARY;
         let mut rest = stream;
@@ -153,7 +154,7 @@ impl<'w> Inflater<'w> {
     }
 }
 
-/// What follows the header of a gzip member (RFC 1952, 2.3); none if that is no valid header.
+/// Skips the header of a gzip member (RFC 1952, 2.3). Returns the rest, or `None` if the header is invalid.
 fn after_header(member: &[u8]) -> Option<&[u8]> {
     const HEADER_CRC: u8 = 2;
     const EXTRA: u8 = 4;

@@ -22,7 +22,7 @@ fn decoded(coding: &str, body: &[u8]) -> Result<Vec<u8>, Undecodable> {
     decode(coding.as_bytes(), body, 1 << 20).map(Cow::into_owned)
 }
 
-/// `gzip -9n` of zlib, whose code has nothing to do with ours.
+/// The output of zlib's `gzip -9n`, which shares no code with this decoder.
 const HELLO: &[u8] = b"\x1f\x8b\x08\x00\x00\x00\x00\x00\x02\x03\xcbH\xcd\xc9\xc9W(\xcf/\xcaI\x01\x00\x85\x11J\r\x0b\x00\x00\x00";
 
 macro_rules! codings {
@@ -115,12 +115,12 @@ fn the_limit_is_for_all_members_together() {
 
 #[test]
 fn a_member_cannot_repeat_what_another_one_said() {
-    // A block with the fixed tables: three bytes from three back, which are those of the member before.
+    // A block with the fixed tables: three bytes from a distance of three, which are in the previous member.
     let block = [0x03, 0x22, 0x00];
     let of_abc = gzip(b"abc", 6);
     let end = &of_abc[of_abc.len() - 8..];
     assert_eq!(decoded("gzip", &[&of_abc, &HELLO[..10], &block, end].concat()), Err(Undecodable::Corrupt));
-    // Its own are before it.
+    // The distance stays within its own member.
     let stored = [0, 3, 0, 0xfc, 0xff, b'a', b'b', b'c'];
     let of_both = gzip(b"abcabc", 6);
     let end = &of_both[of_both.len() - 8..];
@@ -135,7 +135,7 @@ fn a_bomb_stops_at_the_limit() {
     assert_eq!(decoded("gzip", &bomb), Err(Undecodable::TooLong));
 }
 
-/// Empty blocks with the fixed tables, four in five bytes, and a last one.
+/// Empty blocks with the fixed tables, four in five bytes, followed by a last block.
 fn empty_blocks(count: usize) -> Vec<u8> {
     let blocks = [&[2, 8, 32, 128, 0].repeat(count / 4)[..], &[3, 0]].concat();
     [&HELLO[..10], &blocks, &[0; 8]].concat()
@@ -194,7 +194,7 @@ proptest! {
         for bit in 0..coded.len() * 8 {
             let mut damaged = coded.clone();
             damaged[bit / 8] ^= 1 << (bit % 8);
-            // Some bits are not about the body: the time, the system, what fills a byte.
+            // Some bits do not affect the body: the time, the system, padding.
             let decoded = decoded("gzip", &damaged);
             prop_assert!(decoded.is_err() || decoded.as_deref() == Ok(body.as_bytes()), "{}", bit);
         }

@@ -1,4 +1,4 @@
-//! From a file to its findings.
+//! Checks a file: finds its configurations and their problems.
 
 use std::path::Path;
 use std::rc::Rc;
@@ -15,19 +15,19 @@ use super::{documents, hint, locate, warn, yaml};
 
 const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
 
-/// What was found in a file.
+/// The result of checking a file.
 pub(super) struct Checked {
-    /// What is wrong, in the order of the file.
+    /// The findings, in the order of the file.
     pub(super) findings: Vec<Finding>,
-    /// How many configurations it has.
+    /// The number of configurations in the file.
     pub(super) configurations: usize,
-    /// It could be read and has none, which is all that was found.
+    /// True if the file was read and contains no configuration, which is the only finding then.
     pub(super) is_unrelated: bool,
-    /// Those that can be read, as they reach the filter.
+    /// The readable configurations, in the form in which they reach the filter.
     pub(super) texts: Vec<String>,
 }
 
-/// Finds the configurations in a file, and what is wrong with them.
+/// Finds the configurations in a file, and their problems.
 pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     let mut is_unrelated = false;
     let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0, texts: Vec::new() };
@@ -54,12 +54,12 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     let order =
         |finding: &Finding| (finding.line, finding.column, finding.severity, finding.path.clone(), finding.message.clone());
     checker.findings.sort_by_cached_key(order);
-    // By an alias one configuration can stand in several places.
+    // An alias can make one configuration appear in several places.
     checker.findings.dedup();
     Checked { findings: checker.findings, configurations: checker.configurations, is_unrelated, texts: checker.texts }
 }
 
-/// Reads what a name says, or whatever it is.
+/// Parses a text as JSON if its name says so, otherwise as JSON or YAML.
 fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     let is_json = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     match tree::from_json(text) {
@@ -69,7 +69,7 @@ fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     }
 }
 
-/// Why a text is no JSON, and at which byte.
+/// Why a text is not JSON, and the byte at which that shows.
 fn not_json(text: &str) -> (usize, String) {
     match serde_json::from_str::<serde::de::IgnoredAny>(text) {
         Ok(_) => (0, "not valid JSON".to_owned()),
@@ -105,7 +105,7 @@ impl Checker<'_> {
         }
     }
 
-    /// A file in a ConfigMap. Most are none of ours.
+    /// Checks a file inside a ConfigMap. Most of them are unrelated.
     fn file_inside(&mut self, name: &str, file: &Node, text: &Rc<Text>) {
         let Some(value) = file.text() else { return };
         let inner = Rc::new(Text::of_scalar(text, &file.span, value));
@@ -156,7 +156,7 @@ impl Checker<'_> {
                 self.warnings(text, warn::of_carrier(None, &found.carrier));
             }
         }
-        // Who has errors to mend has no ear for notes.
+        // A user who has to fix errors does not need notes.
         let own = self.findings.split_off(before);
         let has_errors = own.iter().any(|finding| finding.severity == Severity::Error);
         self.findings.extend(own.into_iter().filter(|finding| !has_errors || finding.severity != Severity::Note));
@@ -164,7 +164,7 @@ impl Checker<'_> {
 
     fn empty(&mut self, field: &Member, text: &Rc<Text>) {
         let key = &field.key;
-        // A null that is written out was meant.
+        // A user who writes a null means it.
         let is_left_out = text.text.get(field.value.span.clone()).is_some_and(|written| written.trim().is_empty());
         let message = if is_left_out { format!("`{key}` is empty") } else { format!("`{key}` is null, not a configuration") };
         let hint = is_left_out.then(|| "is what belongs to it indented too little?".to_owned());
@@ -178,7 +178,7 @@ impl Checker<'_> {
         self.error(text, at, "", &message, hint);
     }
 
-    /// What the filter says. What variables hold is not known here.
+    /// Adds the problems that the filter would report. The values of variables are unknown here.
     fn problems(&mut self, config: &Node, json: &str, text: &Rc<Text>) {
         let Err(problems) = Config::parse(json.as_bytes(), &|name| Some(format!("${{env:{name}}}"))) else { return };
         for problem in problems {
@@ -190,7 +190,7 @@ impl Checker<'_> {
     }
 
     fn syntax(&mut self, text: &Rc<Text>, (at, message): (usize, String)) {
-        // Text around a template is no YAML before it is filled in.
+        // A template is not valid YAML before it is rendered.
         let line = text.text.get(..at).map_or(0, |before| before.matches('\n').count());
         let is_template = text.text.lines().nth(line).is_some_and(|line| line.contains("{{"));
         let hint = is_template.then(|| "a template of Helm? Check what `helm template` makes of it".to_owned());

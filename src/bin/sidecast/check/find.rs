@@ -1,79 +1,79 @@
-//! Which configurations of Sidecast a document holds, and in what.
+//! Finds the configurations of Sidecast in a document, with their surroundings.
 //!
-//! A Wasm filter is taken for Sidecast if its name, the plugin's name, root id, VM id or the module's file or address has `sidecast` in it; and
-//! whatever it is called, if its configuration has a list `targets` with an entry that has a `cluster`.
+//! A Wasm filter counts as Sidecast if its name, the plugin's name, the root ID, the VM ID, or the module's file or address contains `sidecast`.
+//! Whatever its names, it also counts if its configuration has a list `targets` with an entry that has a `cluster`.
 
 use super::tree::{Kind, Member, Node};
 
-/// A configuration.
+/// A configuration that was found.
 #[derive(Debug)]
 pub(super) struct Found<'t> {
     pub(super) written: Written<'t>,
     pub(super) carrier: Carrier<'t>,
 }
 
-/// How a configuration is written.
+/// The form of a configuration.
 #[derive(Debug)]
 pub(super) enum Written<'t> {
-    /// In place.
+    /// An object in place.
     Tree(&'t Node),
-    /// As JSON in a string.
+    /// JSON in a string.
     Text(&'t Node),
-    /// Not at all: the field that should hold it holds null.
+    /// The field that should hold the configuration is null.
     Empty(&'t Member),
-    /// In no way that can be read; the node is the nearest there is.
+    /// The configuration is missing or unreadable. The node is the nearest one that exists.
     Not(&'t Node, &'static str),
 }
 
-/// What a configuration stands in, as far as the file shows.
+/// The surroundings of a configuration, as far as the file shows them.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Carrier<'t> {
-    /// What gives the plugin its module, its variables, and tells what happens if it fails.
+    /// The plugin that runs it: supplies the module and the variables, and decides what happens if the module fails.
     pub(super) plugin: Option<Plugin<'t>>,
-    /// The whole of the Envoy's bootstrap.
+    /// The whole bootstrap of the Envoy.
     pub(super) bootstrap: Option<&'t Node>,
-    /// The names of all clusters of the Envoy, if the file has all of them.
+    /// The names of all clusters of the Envoy. `None` if the file does not contain all of them.
     pub(super) clusters: Option<Vec<&'t str>>,
-    /// The routes that the filter stands before.
+    /// The routes behind the filter.
     pub(super) routes: Option<&'t Node>,
-    /// The HTTP filters between it and the router, and the router.
+    /// The HTTP filters after this one, including the router.
     pub(super) behind: Option<&'t [Node]>,
-    /// The file is read by Kubernetes' tools.
+    /// True if Kubernetes tools read the file.
     pub(super) is_kubernetes: bool,
-    /// It is in an `Any` of Envoy's.
+    /// True if the configuration is in an `Any` of Envoy.
     is_any: bool,
 }
 
 impl Carrier<'_> {
-    /// True if Envoy itself reads the file, whose YAML is not quite that of others.
+    /// True if Envoy itself reads the file. Its YAML differs slightly from that of other tools.
     pub(super) fn is_read_by_envoy(&self) -> bool {
         self.is_any && !self.is_kubernetes
     }
 }
 
-/// The forms in which a plugin is asked for.
+/// The forms of a plugin.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Plugin<'t> {
     /// Envoy's `PluginConfig`.
     Envoy(&'t Node),
     /// The `spec` of Istio's `WasmPlugin`.
     Istio(&'t Node),
-    /// One of `spec.wasm` of Envoy Gateway's `EnvoyExtensionPolicy`.
+    /// An entry of `spec.wasm` in Envoy Gateway's `EnvoyExtensionPolicy`.
     Gateway(&'t Node),
 }
 
-/// What a document holds.
+/// What a document contains.
 #[derive(Debug, Default)]
 pub(super) struct Findings<'t> {
     pub(super) configurations: Vec<Found<'t>>,
-    /// The files in ConfigMaps: their names and texts.
+    /// The names and texts of the files in ConfigMaps.
     pub(super) files: Vec<(&'t str, &'t Node)>,
 }
 
-/// Finds all of them.
+/// Finds all configurations in a document.
 pub(super) fn find(document: &Node) -> Findings<'_> {
     let mut findings = Findings::default();
-    // Nothing else of a bootstrap holds filters.
+    // Filters are in no other part of a bootstrap.
     let bootstrap = document.get("static_resources").map(|_| document);
     let scope = Scope { carrier: Carrier { bootstrap, ..Carrier::default() }, filter: None };
     walk(document, &scope, &mut findings);
@@ -83,7 +83,7 @@ pub(super) fn find(document: &Node) -> Findings<'_> {
     findings
 }
 
-/// What is known from around a value.
+/// What is known from the surroundings of a value.
 #[derive(Clone, Debug, Default)]
 struct Scope<'t> {
     carrier: Carrier<'t>,
@@ -133,7 +133,7 @@ fn walk<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
     }
 }
 
-/// Envoy's `PluginConfig`, or what is left of one in an excerpt.
+/// True for Envoy's `PluginConfig`, or an excerpt of one.
 fn is_plugin(node: &Node) -> bool {
     let has_vm = node.at(&["vm_config", "runtime"]).is_some() || node.at(&["vm_config", "code"]).is_some();
     has_vm || node.at(&["configuration", "@type"]).is_some()
@@ -157,7 +157,7 @@ fn envoy_plugin<'t>(node: &'t Node, scope: Scope<'t>, findings: &mut Findings<'t
     add(&names, written, any, carrier, findings);
 }
 
-/// What a `google.protobuf.Any` holds.
+/// The content of a `google.protobuf.Any`.
 fn unwrapped(any: &Node) -> Written<'_> {
     let name = any.text_of("@type").and_then(|name| name.rsplit('/').next());
     match (name, any.member("value")) {
@@ -208,7 +208,7 @@ fn extension_policy<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findin
     }
 }
 
-/// `beside` is what a configuration stands in, where one ends up that is indented too little.
+/// Adds a configuration if it is Sidecast's. `beside` is the object around it, where the targets end up if they are indented too little.
 fn add<'t>(
     names: &[Option<&str>],
     written: Written<'t>,
@@ -234,16 +234,16 @@ fn has_targets(node: &Node) -> bool {
     node.get("targets").is_some_and(|targets| targets.items().iter().any(|target| target.get("cluster").is_some()))
 }
 
-/// A document that is a configuration and nothing else: one with `targets`, a word that is like it, or other sections alone.
+/// True for a document that is itself a configuration: it has `targets`, a similar key, or only the other sections.
 fn is_plain(document: &Node) -> bool {
     const OTHERS: [&str; 4] = ["limits", "drain_timeout", "correlation", "loop_guard"];
     let keys = || document.members().iter().map(|member| member.key.as_str());
     let is_sections = keys().next().is_some() && keys().all(|key| OTHERS.contains(&key));
-    // Alike enough to be a slip of the finger, but not `target_port`.
+    // Similar enough to be a typing error, which excludes `target_port`.
     is_sections || keys().any(|key| strsim::jaro(key, "targets") >= 0.9) && document.get("apiVersion").is_none()
 }
 
-/// The names of an Envoy's clusters, unless it is told of more while it runs.
+/// The names of an Envoy's clusters. `None` if it may receive more clusters at run time.
 fn all_clusters(bootstrap: &Node) -> Option<Vec<&str>> {
     let is_dynamic = bootstrap.at(&["dynamic_resources", "cds_config"]).is_some();
     let clusters = bootstrap.at(&["static_resources", "clusters"]).map_or(&[][..], Node::items);

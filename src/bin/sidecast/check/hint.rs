@@ -1,16 +1,16 @@
-//! What somebody probably meant.
+//! Hints: guesses what the user meant.
 
 use sidecast::config::problem::Mistake;
 use sidecast::http::invalid::Invalid;
 
 use super::level;
 
-/// How much alike two words must be (Jaro's measure); clap asks as much of its own hints.
+/// The similarity of two words that is enough for a hint (Jaro's measure). clap uses the same for its own hints.
 const ALIKE: f64 = 0.7;
-/// How much it takes for a slip of the finger, where the word itself is known elsewhere.
+/// The similarity that suggests a typing error, even if the word is known in another section.
 const ALMOST_THE_SAME: f64 = 0.9;
 
-/// The word that is most like `word`, if one is.
+/// The word that is most similar to `word`, if one is similar enough.
 pub(super) fn similar<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
     let alike = words.into_iter().map(|other| (strsim::jaro(word, other), other)).filter(|(alike, _)| *alike > ALIKE);
     alike.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, other)| other)
@@ -31,7 +31,7 @@ pub(super) fn for_mistake(mistake: &Mistake, key: Option<&str>) -> Option<String
     }
 }
 
-/// A hint for a field that is none of those `known` where it stands.
+/// A hint for a field that is not among those `known` in its section.
 fn for_field<'w>(field: &str, known: impl Iterator<Item = &'w str>) -> Option<String> {
     let meant = similar(field, known);
     let Some(belongs) = level::of(field) else { return meant.map(did_you_mean) };
@@ -45,7 +45,7 @@ fn did_you_mean(meant: &str) -> String {
     format!("did you mean `{meant}`?")
 }
 
-/// An expression's kind, and its argument with the colon before it.
+/// Splits an expression into its kind, and its argument with the leading colon.
 fn split(expression: &str) -> (&str, &str) {
     expression.split_at(expression.find(':').unwrap_or(expression.len()))
 }

@@ -1,13 +1,13 @@
-//! The sections of a configuration in which a field may stand.
+//! Finds the sections of a configuration in which a field may be.
 
 use serde_json::Value;
 use sidecast::config::problem::child_path;
 use sidecast::config::schema::schema;
 
-/// In more sections than these, nobody could say which one was meant.
+/// If more sections than these have the field, a hint would not help.
 const MOST: usize = 3;
 
-/// Says where a field of that name belongs; nothing if there is none, or if it may stand in many places.
+/// Says where a field of this name belongs. `None` if no section has it, or too many do.
 pub(super) fn of(field: &str) -> Option<String> {
     let mut sections = Vec::new();
     collect(&schema(), "", field, &mut sections);
@@ -22,7 +22,7 @@ pub(super) fn of(field: &str) -> Option<String> {
     Some(format!("`{field}` belongs {places}"))
 }
 
-/// The sections that have the field, as they are told. `path` has `[]` for each entry of a list.
+/// Collects descriptions of the sections that have the field. `path` has `[]` for each list entry.
 fn collect(section: &Value, path: &str, field: &str, sections: &mut Vec<String>) {
     let Some(fields) = given(section).get("properties").and_then(Value::as_object) else { return };
     if fields.contains_key(field) {
@@ -32,7 +32,7 @@ fn collect(section: &Value, path: &str, field: &str, sections: &mut Vec<String>)
             path => format!("in the `{path}` beside `targets`"),
         });
     }
-    // The rules of `except` are those of `match`.
+    // The rules of `except` have the same fields as those of `match`.
     for (name, value) in fields.iter().filter(|(name, _)| *name != "except") {
         let path = child_path(path, name);
         collect(value, &path, field, sections);
@@ -42,7 +42,7 @@ fn collect(section: &Value, path: &str, field: &str, sections: &mut Vec<String>)
     }
 }
 
-/// The part of a field's schema that speaks of what is given: a field that can be left out may be null, too.
+/// The part of a field's schema for a present value. An optional field may also be null.
 fn given(field: &Value) -> &Value {
     match field.get("anyOf").and_then(Value::as_array).map(Vec::as_slice) {
         Some([given, null]) if null.get("type").is_some_and(|kind| kind == "null") => given,

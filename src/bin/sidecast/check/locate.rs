@@ -1,21 +1,21 @@
-//! From the path of a problem, such as `targets[1].retry.max_atempts`, to the place in the tree.
+//! Locates a problem: follows its path, such as `targets[1].retry.max_atempts`, to a position in the tree.
 
 use super::tree::{Kind, Node};
 
-/// What a path leads to.
+/// The position that a path leads to.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place<'n> {
-    /// The value; the innermost one that exists if the path leads further.
+    /// The value, or the innermost existing one if the path leads further.
     pub(super) value: &'n Node,
-    /// Its key and where that is written, if it is a field's.
+    /// The key of the value and the position of the key. `None` if the value is not a field.
     pub(super) key: Option<(&'n str, usize)>,
-    /// How much of the path leads nowhere, in bytes.
+    /// The length of the rest of the path that leads nowhere, in bytes.
     left: usize,
 }
 
 impl Place<'_> {
-    /// Where to point: at the key that should not be there, or at the value that should be another. A list or object is told by its
-    /// key, because it may begin on the next line.
+    /// The position to report: that of a key that should not exist, or that of a value that should be different. For a list or object it is the
+    /// position of the key, because the value may begin on the next line.
     pub(super) fn at(&self, is_about_key: bool) -> usize {
         let is_scalar = !matches!(self.value.kind, Kind::List(_) | Kind::Object(_));
         match self.key {
@@ -25,7 +25,7 @@ impl Place<'_> {
     }
 }
 
-/// Follows a path. Keys may hold dots and brackets, so what leads furthest is taken; of a repeated key it is the last, as in the filter.
+/// Follows a path. Keys may contain dots and brackets, so the longest match counts. If a key is repeated, the last one counts, as in the filter.
 pub(super) fn locate<'n>(root: &'n Node, path: &str) -> Place<'n> {
     follow(Place { value: root, key: None, left: path.len() }, path)
 }

@@ -1,7 +1,6 @@
-//! `sidecast check`: says what the filter would say of a configuration, before Envoy does, and what is unwise about it.
+//! `sidecast check`: reports the problems that the filter would report about a configuration, and warns about unwise settings.
 //!
-//! What is legal is decided by the filter's own parser alone. Everything here is about finding configurations in files, and about telling where
-//! in the file a problem is.
+//! Only the filter's own parser decides what is legal. This module finds configurations in files, and the lines of their problems.
 
 mod files;
 mod find;
@@ -50,7 +49,7 @@ pub(crate) struct Arguments {
     format: Format,
 }
 
-/// Checks the files; gives the exit status.
+/// Checks the files. Returns the exit status.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let mut out = anstream::stdout();
     let mut totals = Totals::default();
@@ -65,7 +64,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
                 findings.retain(|finding| arguments.allow.iter().all(|code| finding.code != Some(code.name())));
                 totals.configurations += configurations;
                 totals.add(&findings);
-                // Whoever does not read on, such as `head`, has what it wants.
+                // A reader that stops early, such as `head`, has what it wants.
                 if findings.iter().try_for_each(|finding| finding.write(arguments.format, &mut out)).is_err() {
                     break;
                 }
@@ -77,7 +76,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         }
     }
     let _ = out.flush();
-    // Of files that could not be read there is nothing to sum up.
+    // If no file could be read, there is nothing to sum up.
     if arguments.format == Format::Text && totals.unreadable < arguments.files.len() {
         eprintln!("{}", totals.summary());
     }
@@ -89,10 +88,10 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-/// The configurations in a file, each as JSON.
+/// Loads the configurations in a file, each as JSON.
 ///
 /// # Errors
-/// The file cannot be read, or there are none in it.
+/// Returns an error if the file cannot be read, or contains no configuration.
 pub(crate) fn load(file: &Path) -> Result<Vec<String>, String> {
     let bytes = read(file).map_err(|error| error.to_string())?;
     let Checked { findings, texts, .. } = files::check(&file.display().to_string(), &bytes);
@@ -111,7 +110,7 @@ fn read(file: &Path) -> io::Result<Vec<u8>> {
     std::fs::read(file)
 }
 
-/// Reads JSON, or all documents of YAML.
+/// Parses JSON, or all documents of YAML.
 fn documents(text: &str) -> Result<Vec<Node>, (usize, String)> {
     match tree::from_json(text) {
         Some(document) => Ok(vec![document]),
@@ -119,7 +118,7 @@ fn documents(text: &str) -> Result<Vec<Node>, (usize, String)> {
     }
 }
 
-/// How many of what.
+/// The totals of a run.
 #[derive(Debug, Default)]
 struct Totals {
     configurations: usize,

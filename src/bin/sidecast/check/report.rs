@@ -1,35 +1,35 @@
-//! How findings are told.
+//! The output of findings.
 
 use std::io::{self, Write};
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
 
-/// Something to tell about a configuration.
+/// A problem, warning or note about a configuration.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(super) struct Finding {
-    /// `-` is the standard input.
+    /// The name of the file; `-` is the standard input.
     pub(super) file: String,
     pub(super) line: usize,
     pub(super) column: usize,
     pub(super) severity: Severity,
-    /// Warnings and notes have one.
+    /// The code of a warning or note. `None` for errors.
     pub(super) code: Option<String>,
-    /// Where in the configuration; empty for the whole.
+    /// The path in the configuration. Empty for the whole configuration.
     pub(super) path: String,
     pub(super) message: String,
     pub(super) hint: Option<String>,
 }
 
-/// How bad it is.
+/// The severity of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Severity {
-    /// The filter would refuse it.
+    /// The filter would refuse the configuration.
     Error,
-    /// Legal, but unwise.
+    /// The configuration is legal, but unwise.
     Warning,
-    /// Something to know.
+    /// Information.
     Note,
 }
 
@@ -43,7 +43,7 @@ pub(super) enum Format {
 }
 
 impl Finding {
-    /// Writes it; styles are taken out by a writer that shows none.
+    /// Writes the finding. The writer removes the styles if it does not show them.
     pub(super) fn write(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
         if format == Format::Json {
             serde_json::to_writer(&mut *out, self)?;
@@ -71,7 +71,7 @@ impl Finding {
     }
 }
 
-/// Text on one line, without what a terminal would obey.
+/// The text on one line, without control characters that a terminal would obey.
 fn visible(text: &str) -> String {
     let visible = text.chars().map(|char| match char {
         '\n' => ' ',

@@ -1,4 +1,4 @@
-//! Laws for whatever stands in a file.
+//! Properties that hold for arbitrary files.
 
 use proptest::prelude::*;
 
@@ -16,7 +16,7 @@ const KINDS: [&str; 8] = [
     include_str!("../../../../envoy/examples/orders/envoy.yaml"),
 ];
 
-/// Lines that the file has, and columns that its line has, or the one after them.
+/// True if the line exists in the file, and the column exists in the line or directly follows it.
 fn is_inside(finding: &Finding, bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);
     let line = finding.line.checked_sub(1).and_then(|index| text.split('\n').nth(index));
@@ -32,7 +32,7 @@ fn holds(name: &str, bytes: &[u8]) -> Result<(), TestCaseError> {
     Ok(())
 }
 
-/// A change of a text: so many characters from there on, in place of which another text stands.
+/// A change of a text: a position, the number of characters to remove there, and the text to insert.
 fn change() -> impl Strategy<Value = (prop::sample::Index, usize, String)> {
     let pieces = prop::sample::select(vec![
         "",
@@ -125,7 +125,7 @@ fn depth_is_bounded() {
             [50, 63, 64, 65, 127, 128, 129, 100_000].into_iter().for_each(|depth| deep(kind, depth));
         }
     };
-    // As much as a main thread has; those of tests have less.
+    // The stack size of a main thread. Test threads have less.
     std::thread::Builder::new().stack_size(8 << 20).spawn(nested).unwrap().join().unwrap();
 }
 

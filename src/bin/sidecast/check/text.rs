@@ -1,16 +1,16 @@
-//! Where things stand in a file: texts, and texts inside texts, such as the JSON of a `google.protobuf.StringValue`.
+//! Positions in texts, and in texts inside of texts, such as the JSON of a `google.protobuf.StringValue`.
 
 use std::ops::Range;
 use std::rc::Rc;
 
-/// A line and a column, both from 1; columns count characters.
+/// A line and a column, both from 1. Columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Position {
     pub(super) line: usize,
     pub(super) column: usize,
 }
 
-/// A text that is read, and how its places are those of the file.
+/// A text, with a mapping of its positions to those of the file.
 #[derive(Debug)]
 pub(super) struct Text {
     pub(super) text: String,
@@ -20,9 +20,9 @@ pub(super) struct Text {
 #[derive(Debug)]
 struct Outer {
     text: Rc<Text>,
-    /// Where the scalar starts in the outer text.
+    /// The start of the scalar in the outer text.
     start: usize,
-    /// For every visible character: where it is in this text, and where in the outer one. Empty if that cannot be told.
+    /// The positions of all visible characters: in this text and in the outer one. Empty if they are unknown.
     places: Vec<(usize, usize)>,
 }
 
@@ -32,10 +32,10 @@ impl Text {
         Self { text, outer: None }
     }
 
-    /// The value of the scalar that stands at `span` of another text.
+    /// The value of the scalar at `span` of another text.
     ///
-    /// Whatever the style of the scalar (quoted, literal, folded), it shows the visible characters of its value in their order; only
-    /// white space differs, and double quotes have escapes. So the nth visible character here is the nth there.
+    /// A scalar of any style (quoted, literal, folded) shows the visible characters of its value in order. Only white space differs, and double
+    /// quotes have escapes. So the nth visible character of the value is the nth one of the scalar.
     pub(super) fn of_scalar(outer: &Rc<Self>, span: &Range<usize>, value: &str) -> Self {
         let written = outer.text.get(span.clone()).unwrap_or_default();
         let shown = if written.starts_with(['"', '\'']) { unquoted(written) } else { visible(written) };
@@ -46,7 +46,7 @@ impl Text {
         Self { text: value.to_owned(), outer: Some(Outer { text: Rc::clone(outer), start: span.start, places }) }
     }
 
-    /// The line and column in the file of a place in this text.
+    /// The line and column in the file for a position in this text.
     pub(super) fn position(&self, at: usize) -> Position {
         if let Some(outer) = &self.outer {
             let next = outer.places.partition_point(|(own, _)| *own <= at);
@@ -62,7 +62,7 @@ impl Text {
         })
     }
 
-    /// The place of a line and a column in this text, as readers of JSON tell them: columns count bytes.
+    /// The position of a line and column in this text, in the convention of JSON parsers: columns count bytes.
     pub(super) fn place_of(&self, line: usize, column: usize) -> usize {
         let start = match line.checked_sub(2) {
             Some(breaks) => self.text.match_indices('\n').nth(breaks).map_or(self.text.len(), |(index, _)| index + 1),
@@ -72,19 +72,19 @@ impl Text {
     }
 }
 
-/// The visible characters of a text and where they are.
+/// The visible characters of a text, with their positions.
 fn visible(text: &str) -> Vec<(usize, char)> {
     text.char_indices().filter(|(_, char)| !char.is_whitespace()).collect()
 }
 
-/// The visible characters of a quoted scalar's value, and where they are written.
+/// The visible characters of a quoted scalar's value, with their positions in the scalar.
 fn unquoted(written: &str) -> Vec<(usize, char)> {
     let mut shown = Vec::new();
     let mut chars = written.char_indices().peekable();
     let quote = chars.next().map(|(_, quote)| quote);
     while let Some((index, char)) = chars.next() {
         let char = if Some(char) == quote {
-            // In single quotes two of them are one; any other ends the scalar.
+            // In a single-quoted scalar, two quotes stand for one. Any other quote ends the scalar.
             match chars.next() {
                 Some((_, next)) if Some(next) == quote && quote == Some('\'') => char,
                 _ => break,
@@ -104,7 +104,7 @@ fn unquoted(written: &str) -> Vec<(usize, char)> {
     shown
 }
 
-/// The character that an escape of YAML or JSON stands for (YAML 1.2.2, 5.7), with which surrogates come in pairs.
+/// The character of a YAML or JSON escape (YAML 1.2.2, 5.7). In JSON, surrogates come in pairs.
 fn escaped(kind: char, chars: &mut std::iter::Peekable<std::str::CharIndices<'_>>) -> char {
     let mut hex = |digits: usize| {
         chars.by_ref().take(digits).fold(0, |number, (_, digit)| (number << 4) | digit.to_digit(16).unwrap_or_default())
@@ -114,7 +114,7 @@ fn escaped(kind: char, chars: &mut std::iter::Peekable<std::str::CharIndices<'_>
         'U' => hex(8),
         'u' => match hex(4) {
             high @ 0xd800..=0xdbff => {
-                // The other half is written as another escape.
+                // The other half of the pair is a second escape.
                 let low = {
                     hex(2);
                     hex(4)
@@ -127,7 +127,7 @@ fn escaped(kind: char, chars: &mut std::iter::Peekable<std::str::CharIndices<'_>
         'a' => 7,
         'b' => 8,
         'e' => 0x1b,
-        // Line breaks, tabs and blanks of all kinds; a line that goes on has no character of its own.
+        // Line breaks, tabs and blanks of all kinds. An escaped line break stands for no character.
         'n' | 'r' | 't' | 'v' | 'f' | ' ' | '\t' | '\n' | '\r' | '_' | 'N' | 'L' | 'P' => u32::from(' '),
         other => u32::from(other),
     };

@@ -1,4 +1,4 @@
-//! A document as a tree of values, each with its place in the text. YAML and JSON give the same tree.
+//! A document as a tree of values with positions. YAML and JSON give the same tree.
 
 use std::ops::Range;
 
@@ -8,12 +8,12 @@ use serde_json::Number;
 /// A value.
 #[derive(Debug)]
 pub(super) struct Node {
-    /// Where it is written. Only of scalars the end is known.
+    /// The position in the text. The end is only known for scalars.
     pub(super) span: Range<usize>,
     pub(super) kind: Kind,
 }
 
-/// What a value is.
+/// The type of a value, with its content.
 #[derive(Debug)]
 pub(super) enum Kind {
     Null,
@@ -33,12 +33,13 @@ pub(super) struct Member {
 }
 
 impl Node {
-    /// The value of a field, written in `snake_case` or, as protobuf's JSON also allows, in `camelCase`; the last one of a repeated key.
+    /// The value of a field, spelled in `snake_case`, or in `camelCase`, as protobuf's JSON also allows. If a key is repeated, the last value
+    /// counts.
     pub(super) fn get(&self, name: &str) -> Option<&Self> {
         self.member(name).map(|member| &member.value)
     }
 
-    /// The same with its key.
+    /// The field with its key, found like [`Self::get`].
     pub(super) fn member(&self, name: &str) -> Option<&Member> {
         self.members().iter().rev().find(|member| member.key == name || member.key == camel_case(name))
     }
@@ -64,7 +65,7 @@ impl Node {
         matches!(self.kind, Kind::Bool(true))
     }
 
-    /// The entries of a list; none of anything else.
+    /// The entries of a list. Empty for other values.
     pub(super) fn items(&self) -> &[Self] {
         match &self.kind {
             Kind::List(items) => items,
@@ -72,7 +73,7 @@ impl Node {
         }
     }
 
-    /// The fields of an object; none of anything else.
+    /// The fields of an object. Empty for other values.
     pub(super) fn members(&self) -> &[Member] {
         match &self.kind {
             Kind::Object(members) => members,
@@ -82,7 +83,7 @@ impl Node {
 
     /// The value as JSON.
     pub(super) fn to_json(&self) -> String {
-        // Keys are text and numbers finite, so there is nothing that could not be written.
+        // Keys are text and numbers are finite, so serialization never fails.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
@@ -119,12 +120,12 @@ impl Serialize for Node {
     }
 }
 
-/// Reads JSON as the filter does; none if it is no JSON.
+/// Parses JSON like the filter. Returns `None` if the text is not JSON.
 pub(super) fn from_json(text: &str) -> Option<Node> {
     Some(json_node(&sidecast::json::parse(text.as_bytes()).ok()?.root()))
 }
 
-/// How deep it goes is bounded by the reader.
+/// The parser bounds the depth of the recursion.
 fn json_node(node: &sidecast::json::Node<'_>) -> Node {
     use sidecast::json::Kind as Json;
     let kind = match node.kind() {

@@ -1,4 +1,4 @@
-//! YAML, read to a tree.
+//! Parses YAML to a tree.
 
 use std::fmt;
 use std::ops::Range;
@@ -9,12 +9,12 @@ use serde_saphyr::{Location, Spanned};
 
 use super::tree::{Kind, Member, Node};
 
-/// Reads all documents of a YAML text.
+/// Parses all documents of a YAML text.
 ///
 /// # Errors
-/// What is wrong, and at which byte.
+/// Returns a message and the byte at which the text is invalid.
 pub(super) fn read(text: &str) -> Result<Vec<Node>, (usize, String)> {
-    // How deep it goes, and how much aliases stand for, is bounded by default.
+    // The library bounds the depth and the expansion of aliases by default.
     let options = serde_saphyr::options! { with_snippet: false };
     match serde_saphyr::from_multiple_with_options::<Spanned<Yaml>>(text, options) {
         Ok(documents) => Ok(documents.into_iter().map(yaml_node).collect()),
@@ -34,8 +34,8 @@ fn byte_of(text: &str, location: &Location) -> usize {
     by_bytes.or_else(by_chars).unwrap_or(text.len()).min(text.len())
 }
 
-/// The value as Envoy reads it from YAML, `text`, into a Struct: of all numbers it knows those of 64 bits without a fraction or an exponent,
-/// with a leading zero those of base 8; whatever else looks like a number is text.
+/// Converts a value to what Envoy makes of it when it reads the YAML in `text` into a Struct. Envoy recognises only 64-bit integers, with a leading
+/// zero as octal. All other numbers become text.
 pub(super) fn as_envoy_reads(node: &Node, text: &str) -> Node {
     let written = text.get(node.span.clone()).unwrap_or_default();
     let kind = match &node.kind {
@@ -62,7 +62,7 @@ pub(super) fn as_envoy_reads(node: &Node, text: &str) -> Node {
     Node { span: node.span.clone(), kind }
 }
 
-/// A whole number as C's `strtoll` reads it.
+/// Parses a whole number like C's `strtoll`.
 fn whole(written: &str) -> Option<i64> {
     let digits = written.strip_prefix(['+', '-']).unwrap_or(written);
     let sign = if written.starts_with('-') { "-" } else { "" };
@@ -71,12 +71,12 @@ fn whole(written: &str) -> Option<i64> {
         None if digits.starts_with('0') => (digits, 8),
         None => (digits, 10),
     };
-    // A second sign is none.
+    // A second sign is invalid.
     let digits = Some(digits).filter(|digits| !digits.starts_with(['+', '-']))?;
     i64::from_str_radix(&format!("{sign}{digits}"), radix).ok()
 }
 
-/// A value as serde gives it.
+/// A value as serde produces it.
 enum Yaml {
     Null,
     Bool(bool),
@@ -86,7 +86,7 @@ enum Yaml {
     Object(Vec<(Spanned<String>, Spanned<Yaml>)>),
 }
 
-/// Of an alias, the place of what it stands for.
+/// The position of a value. For an alias, the position of its anchor.
 fn span_of(location: &Location) -> Range<usize> {
     let bytes = |bytes: Option<u64>| bytes.and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
     let start = bytes(location.span().byte_offset());

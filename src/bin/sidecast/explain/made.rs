@@ -1,4 +1,4 @@
-//! What only Envoy knows, or is random, and is made up here. Ids are told by their last digit.
+//! Made-up values for what only Envoy knows, or what is random. The last digit distinguishes the IDs.
 
 use std::collections::HashSet;
 
@@ -11,31 +11,31 @@ use sidecast::template::property;
 
 use super::recorder::{Recorder, Sent};
 
-/// The request id that Envoy would give.
+/// The request ID that Envoy would set.
 pub(super) const REQUEST_ID: &str = "00000000-0000-4000-8000-000000000001";
-/// The correlation id, where it is in a header of its own.
+/// The correlation ID, if it is in a header of its own.
 const CORRELATION_ID: &str = "00000000-0000-4000-8000-000000000002";
-/// The id of a delivery, or of an item of a batch.
+/// The ID of a delivery, or of an item of a batch.
 const DELIVERY_ID: &str = "00000000-0000-4000-8000-000000000003";
-/// The id of a batch.
+/// The ID of a batch.
 const BATCH_ID: &str = "00000000-0000-4000-8000-000000000004";
-/// The id of an attempt in its trace, between others.
+/// The span ID of an attempt, with its separators.
 const SPAN_ID: &str = "-0000000000000005-";
 
-/// What is in each id that the engine makes of the bytes that it gets here, from its fifth character on.
+/// The part, from the fifth character on, of each ID that the engine makes of these random bytes.
 const IN_EACH_ID: &str = "0000-0000-4000-";
 
-/// Random bytes that are known again. As a number they are so low that any sample admits them.
+/// Random bytes that can be recognised later. As numbers they are so low that every sample admits them.
 pub(super) const fn word(number: u64) -> [u8; 8] {
     number.to_le_bytes()
 }
 
-/// What an environment variable stands as.
+/// The displayed value of an environment variable.
 pub(super) fn variable(name: &str) -> String {
     format!("${{env:{name}}}")
 }
 
-/// A property in a form that the engine takes: how it stands, or, if it is no text, a number or a time that is known again, or a flag.
+/// The made-up value of a property: its displayed text, or, for a property that is not text, a recognisable number or time, or a flag.
 pub(super) fn property(place: usize, path: &[impl AsRef<str>]) -> Vec<u8> {
     let path: Vec<String> = path.iter().map(|name| name.as_ref().to_owned()).collect();
     let number = 1_000_000_001_000_000_000_u64.saturating_add((place as u64).saturating_mul(1_000_000));
@@ -43,7 +43,7 @@ pub(super) fn property(place: usize, path: &[impl AsRef<str>]) -> Vec<u8> {
     forms.into_iter().find(|form| property::text(&path, form.clone()).is_some()).unwrap_or_default()
 }
 
-/// What the engine made that stands in a copy, and what is shown in its place.
+/// Pairs of a generated text in a copy, and the text to display in its place.
 pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> Vec<(String, String)> {
     let config = recorder.config;
     let mark = text_of(sent.header(loop_mark::HEADER.as_bytes()));
@@ -55,7 +55,7 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
     let text = headers.chain([text_of(&sent.body)]).collect::<Vec<_>>().join("\n");
     let found = text.match_indices(IN_EACH_ID).filter_map(|(at, _)| text.get(at.checked_sub(4)?..at.saturating_add(32)));
     let found: HashSet<&str> = found.collect();
-    // Of the correlation id and the id of an item, the former is made first, and the latter often right before that of its batch.
+    // The correlation ID is made before the ID of an item. The ID of an item is often made right before that of its batch.
     let mut is_item = is_batch && is_correlated;
     for number in 0..recorder.words.get() {
         let (id, span) = (id(number), format!("-{}-", HEXLOWER.encode(&word(number))));
@@ -78,7 +78,7 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
     replaced
 }
 
-/// The id that the engine makes of two words.
+/// The ID that the engine makes of two words.
 fn id(number: u64) -> String {
     let bytes = u128::from(number.saturating_add(1)) << 64 | u128::from(number);
     random_id(bytes.to_le_bytes()).to_string()

@@ -1,4 +1,4 @@
-//! An explanation for people.
+//! Prints an explanation for people.
 
 use std::fmt::Write;
 
@@ -7,11 +7,11 @@ use anstyle::{AnsiColor, Style};
 use super::shown::Shown;
 use super::verdict::{Explanation, OfTarget, Verdict};
 
-/// Colours are taken out where nobody sees them.
+/// Renders an explanation with colours. The output stream removes them if it is not a terminal.
 pub(super) fn plain(explanation: &Explanation) -> String {
     let mut text = String::new();
     if let Some(why) = explanation.left_alone {
-        // Text takes all that is written.
+        // Writing to a string never fails.
         writeln!(text, "no target gets a copy: {why}").unwrap_or_default();
     }
     for (index, told) in explanation.targets.iter().enumerate() {

@@ -1,4 +1,4 @@
-//! A host on which the engine runs once, for the request that is asked about: it records calls and counters. No call ends, and no time passes.
+//! A host that runs the engine once, for one request, and records calls and counters. Calls never end, and time does not pass.
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeSet;
@@ -19,12 +19,12 @@ use super::request::Asked;
 const ROOT: u32 = 1;
 const STREAM: u32 = 2;
 
-/// The header in which a copy names its target. Dead letters have none.
+/// The header in which a copy names its target. Dead letters do not have it.
 const TARGET: &[u8] = b"x-sidecast-target";
 
 const NOT_FOUND: HostError = HostError(1);
 
-/// A copy, as the engine sends it.
+/// A copy as the engine sends it.
 #[derive(Clone)]
 pub(super) struct Sent {
     pub(super) headers: HeaderMap,
@@ -41,18 +41,18 @@ pub(super) struct Recorder<'a> {
     text: &'a str,
     pub(super) config: &'a Config,
     pub(super) asked: &'a Asked<'a>,
-    /// How many words of random bytes were given.
+    /// The number of random words handed out.
     pub(super) words: Cell<u64>,
-    /// The environment variables that were read, as they stand.
+    /// The displayed values of the environment variables that were read.
     pub(super) variables: RefCell<BTreeSet<String>>,
-    /// The names of metrics, each at its number, and those that went up.
+    /// The names of the metrics by number, and the names of those that grew.
     metrics: RefCell<Vec<String>>,
     moved: RefCell<Vec<String>>,
     sent: RefCell<Vec<Sent>>,
 }
 
 impl<'a> Recorder<'a> {
-    /// Runs the engine under a configuration, of this text.
+    /// Runs the engine with a configuration. `text` is its source.
     pub(super) fn run(text: &'a str, config: &'a Config, asked: &'a Asked<'a>) -> Self {
         let (words, variables) = Default::default();
         let (metrics, moved, sent) = Default::default();
@@ -61,14 +61,14 @@ impl<'a> Recorder<'a> {
         engine.create(ROOT, 0);
         engine.configure(ROOT, text.len());
         engine.create(STREAM, ROOT);
-        // What asks for an upgrade does not end with its headers.
+        // A request that asks for an upgrade does not end with its headers.
         engine.request_headers(STREAM, false);
         engine.request_body(STREAM, asked.body.len(), true);
         if asked.answered.is_some() {
             engine.response_headers(STREAM, true);
             engine.done(STREAM);
         }
-        // Batches go. What takes much work waits for a tick, a batch as well as a call.
+        // Sends the batches. Expensive steps wait for a tick: completing a batch, and its call.
         engine.done(ROOT);
         for _ in 0..config.targets.len().saturating_mul(2) {
             engine.tick(ROOT);
@@ -77,7 +77,7 @@ impl<'a> Recorder<'a> {
         recorder
     }
 
-    /// The names of a target's statistics that went up.
+    /// The names of a target's metrics that grew.
     pub(super) fn moved(&self, target: &str) -> Vec<String> {
         let prefix = format!("sidecast.{target}.");
         self.moved.borrow().iter().filter_map(|name| name.strip_prefix(&prefix)).map(str::to_owned).collect()
@@ -162,7 +162,7 @@ impl Host for &Recorder<'_> {
 
     fn http_call(&self, _cluster: &str, headers: &[u8], body: &[u8], _timeout: Duration) -> Result<u32, (Cause, HostError)> {
         let sent = Sent { headers: HeaderMap::new(headers.to_vec()), body: body.to_vec() };
-        // A dead letter is not taken, so that its reason is counted.
+        // A dead letter fails, so that its reason is counted.
         if sent.header(TARGET).is_empty() {
             return Err((Cause::UnknownCluster, NOT_FOUND));
         }
@@ -193,7 +193,7 @@ impl Host for &Recorder<'_> {
     }
 }
 
-/// Adds to a list, and gives the place.
+/// Appends to a list. Returns the index.
 fn push<T>(list: &RefCell<Vec<T>>, more: T) -> Result<u32, HostError> {
     let mut list = list.borrow_mut();
     list.push(more);

@@ -1,4 +1,4 @@
-//! The request that is asked about, and the primary's response, as the filter would see them.
+//! The request to explain, and the primary's response, as the filter would see them.
 
 use std::io::Read;
 use std::str::FromStr;
@@ -27,7 +27,7 @@ impl FromStr for Line {
     }
 }
 
-/// Where a body comes from.
+/// The source of a body.
 #[derive(Clone, Debug)]
 pub(super) enum Body {
     Text(String),
@@ -69,7 +69,7 @@ impl FromStr for Answer {
     }
 }
 
-/// A header as it stands on a command line.
+/// Parses a header on the command line.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
         Some((name, value)) if !name.trim().is_empty() => Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned())),
@@ -77,13 +77,13 @@ pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// Headers that are in every request that Envoy sends, whatever it was given.
+/// Headers that Envoy always sets itself when it sends a request.
 const MADE_ANEW: [&str; 2] = ["host", "content-length"];
 
-/// What is asked about.
+/// The request to explain.
 pub(super) struct Asked<'a> {
     pub(super) headers: HeaderMap,
-    /// The names of those that were given, each once; of what Envoy makes anew there is none.
+    /// The names of the given headers, each once, without those that Envoy sets itself.
     pub(super) given: Vec<&'a str>,
     pub(super) body: &'a [u8],
     /// The primary's response, if one is given.
@@ -105,7 +105,7 @@ impl Arguments {
         Asked { headers: self.head(body), given, body, answered }
     }
 
-    /// The headers in the order in which Envoy keeps them, with what it adds itself.
+    /// The headers in Envoy's order, with those that Envoy adds.
     fn head(&self, body: &[u8]) -> HeaderMap {
         let host = self.headers.iter().find(|(name, _)| name == "host").map(|(_, value)| value.as_str());
         let mut head = Pairs::default();
@@ -115,7 +115,7 @@ impl Arguments {
         head.push(b":scheme", b"http");
         let values = self.headers.iter().filter(|(name, _)| name == "connection");
         let of_connection: Vec<_> = values.flat_map(|(_, value)| value.split(',')).map(str::trim).collect();
-        // Envoy takes away what `connection` names before a filter sees it.
+        // Envoy removes the headers that `connection` names before a filter sees them.
         let is_stripped = |name: &str| of_connection.iter().any(|named| named.eq_ignore_ascii_case(name));
         for (name, value) in self.headers.iter().filter(|(name, _)| name != "host" && !is_stripped(name)) {
             head.push(name.as_bytes(), value.as_bytes());

@@ -1,4 +1,4 @@
-//! Why the rules of a target do not hold: each condition is put to the filter's own matcher by itself.
+//! Explains why the rules of a target do not hold: tries each condition alone with the filter's own matcher.
 
 use std::borrow::Cow;
 
@@ -13,7 +13,7 @@ use sidecast::select::{BodyValues, Matcher, Parameters, Request};
 
 use super::request::Asked;
 
-/// A request that rules are held against, one by one.
+/// A request to try rules on, one by one.
 pub(super) struct Tried<'a> {
     asked: &'a Asked<'a>,
     head: &'a RequestHead<'a>,
@@ -21,7 +21,7 @@ pub(super) struct Tried<'a> {
 }
 
 impl<'a> Tried<'a> {
-    /// Of a body that cannot be read, nothing is known.
+    /// Prepares a request. If its body cannot be read, it counts as having no values.
     pub(super) fn new(config: &Config, asked: &'a Asked<'a>, head: &'a RequestHead<'a>) -> Self {
         let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), &config.correlation);
         captured.keep_all(asked.headers.clone());
@@ -36,7 +36,7 @@ impl<'a> Tried<'a> {
         matcher.wants(&Request::new(self.head, &self.asked.headers, &parameters).with_body(&self.body))
     }
 
-    /// What of the rules of a target, which does not want the request, is in the way.
+    /// The conditions for which the target does not want the request.
     pub(super) fn unmet(&self, target: &raw::Target) -> Vec<String> {
         let except = target.except.iter().flat_map(|rules| &rules.0).position(|rule| self.holds(rule));
         if let Some(place) = except {

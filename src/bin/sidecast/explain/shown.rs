@@ -1,4 +1,4 @@
-//! The request that a target would receive, to be shown.
+//! The request that a target would receive, for display.
 
 use data_encoding::BASE64;
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
@@ -8,7 +8,7 @@ use sidecast::template::fits_authority;
 
 use super::recorder::Sent;
 
-/// What is encoded of a value in a path.
+/// The characters to encode in a path value.
 const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// A request as it would be sent.
@@ -18,12 +18,12 @@ pub(super) struct Shown {
     pub(super) path: String,
     pub(super) authority: String,
     pub(super) headers: Vec<(String, String)>,
-    /// The names of headers that were given and are not among them.
+    /// The names of given headers that are not sent.
     pub(super) left_out: Vec<String>,
     /// The body, if it is text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) body: Option<String>,
-    /// The body, if it is none.
+    /// The body, if it is not text.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) body_base64: Option<String>,
     #[serde(skip)]
@@ -31,7 +31,7 @@ pub(super) struct Shown {
 }
 
 impl Shown {
-    /// `replaced` is what stands in the copy and what is shown in its place, also where it is encoded.
+    /// Prepares a copy for display. `replaced` are pairs of a text in the copy and its replacement. It also replaces their encoded forms.
     pub(super) fn new(sent: &Sent, given: &[&str], replaced: &[(String, String)]) -> Self {
         let shown = |text: String, as_sent: &dyn Fn(&str) -> String| {
             replaced.iter().fold(text, |text, (made, shown)| text.replace(&as_sent(made), shown))
@@ -45,7 +45,7 @@ impl Shown {
                 b":authority" => {
                     authority = shown(text, &|value| value.chars().filter(|char| fits_authority(*char)).collect());
                 }
-                // What follows of the connection.
+                // The connection determines the scheme.
                 b":scheme" => {}
                 _ => headers.push((text_of(name).into_owned(), shown(text, &str::to_owned))),
             }

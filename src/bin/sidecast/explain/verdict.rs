@@ -1,4 +1,4 @@
-//! What becomes of a request, target by target: the engine decides, and here is said why.
+//! Explains what happens to a request, target by target: the engine decides, and this module gives the reasons.
 
 use std::cell::Cell;
 
@@ -16,22 +16,22 @@ use super::request::Asked;
 use super::rules::Tried;
 use super::shown::Shown;
 
-/// What becomes of a request under one configuration.
+/// What happens to a request under one configuration.
 #[derive(Debug, Serialize)]
 pub(super) struct Explanation {
-    /// Why it is no business of any target.
+    /// Why the request is not mirrored at all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) left_alone: Option<&'static str>,
     pub(super) targets: Vec<OfTarget>,
 }
 
-/// What one target gets of it.
+/// What happens to the request for one target.
 #[derive(Debug, Serialize)]
 pub(super) struct OfTarget {
     pub(super) target: String,
     pub(super) cluster: String,
     pub(super) verdict: Verdict,
-    /// The statistic that counts what is not sent.
+    /// The metric that counts a request that is not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) counts: Option<String>,
     pub(super) because: Vec<String>,
@@ -42,23 +42,23 @@ pub(super) struct OfTarget {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Verdict {
-    /// It gets a copy.
+    /// The target gets a copy.
     Copy,
     /// Chance decides.
     ByChance,
     /// It depends on a response that is not given.
     Waits,
-    /// It gets none.
+    /// The target gets no copy.
     None,
 }
 
 /// Explains one request.
 ///
 /// # Errors
-/// The problems of the configuration.
+/// Returns the problems of the configuration.
 pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Problems> {
     let config = Config::parse(text.as_bytes(), &|name| Some(made::variable(name)))?;
-    // What was parsed once is parsed once more, to see the rules as they are written.
+    // Parsed again, to show the rules as the user wrote them.
     let written = serde_json::from_str::<Value>(text).unwrap_or_default();
     let written: Document = deserr::deserialize::<_, _, Problems>(written)?;
     let head = RequestHead::read(&asked.headers, &config.loop_guard);
@@ -70,7 +70,7 @@ pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Prob
     Ok(Explanation { left_alone, targets: targets.map(|(target, raw)| told.of(target, raw)).collect() })
 }
 
-/// What the engine did with a request, and what it is explained by.
+/// What the engine did with a request, and the data to explain it.
 struct Told<'a> {
     config: &'a Config,
     asked: &'a Asked<'a>,
@@ -123,7 +123,7 @@ impl Told<'_> {
         told
     }
 
-    /// Why a target gets, or does not get, a request that it wants.
+    /// Why a target that wants a request gets a copy or not.
     fn explain(&self, target: &Target, raw: &raw::Target, told: &mut OfTarget) {
         let config = self.config;
         let request = Request::new(self.head, &self.asked.headers, &config.matched_parameters);
@@ -166,7 +166,7 @@ impl Told<'_> {
         because.extend(self.dropped(counts, by_rules));
     }
 
-    /// Tells how a sample decides; true if by chance.
+    /// Adds how the sample decides. Returns true if chance decides.
     fn sampled(&self, target: &Target, raw: &raw::Target, is_out: bool, because: &mut Vec<String>) -> bool {
         let (Some(sampling), Some(sample)) = (&target.sample, &raw.sample) else {
             return false;

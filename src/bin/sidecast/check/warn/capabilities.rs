@@ -1,21 +1,21 @@
-//! What a `capability_restriction_config` leaves out of what a configuration needs.
+//! Warns if a `capability_restriction_config` leaves out what a configuration needs.
 
 use super::super::find::Plugin;
 use super::super::tree::{from_json, Node};
 use super::{Code, Warning};
 
-/// The list that users are told to take.
+/// The list that users are told to use.
 const LEAST: &str = include_str!("../../../../../envoy/capabilities.json");
-/// On the list, and not needed: the filter works without them.
+/// Capabilities on the list that the filter does not need.
 const SPARE: [&str; 3] = ["proxy_get_log_level", "fd_write", "proc_exit"];
-/// What has to be heard of the primary's response to compare it.
+/// The callbacks for the primary's response, which a comparison needs.
 const ANSWERS: [&str; 3] = ["proxy_on_response_headers", "proxy_on_response_body", "proxy_on_response_trailers"];
 
 pub(super) fn check(config: &Node, plugin: Plugin<'_>) -> Option<Warning> {
     let Plugin::Envoy(plugin) = plugin else { return None };
     let allowed = plugin.at(&["capability_restriction_config", "allowed_capabilities"])?;
     let is_allowed = |name: &str| allowed.members().iter().any(|member| member.key == name);
-    // To Envoy an empty list is none.
+    // Envoy ignores an empty list.
     if allowed.members().is_empty() {
         return None;
     }

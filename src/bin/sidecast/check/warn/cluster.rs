@@ -1,4 +1,4 @@
-//! The clusters that a target names, among those of its Envoy.
+//! Checks the clusters that a target names against those of its Envoy.
 
 use super::super::find::Carrier;
 use super::super::hint;
@@ -25,7 +25,7 @@ pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: 
             warnings.push(Warning::new(of_letters, Code::DeadLetterCluster, format!("{path}.dead_letter.cluster"), message));
         }
     }
-    // With a path of its own the target is another resource of the same service.
+    // A target with a path of its own is another resource of the same service.
     if let (Some(own), Some(routes), None) = (own, carrier.routes, target.at(&["request", "path"])) {
         if let Some(name) = own.text().filter(|name| is_routed(target, routes, name)) {
             let message = format!("a route of this listener sends these requests to {name:?}: it would get each one twice");
@@ -34,7 +34,7 @@ pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: 
     }
 }
 
-/// True if a route sends requests that the target wants to that cluster.
+/// True if a route sends requests that the target wants to this cluster.
 fn is_routed(target: &Node, routes: &Node, cluster: &str) -> bool {
     reached(target, routes).into_iter().any(|route| leads_to(route, cluster))
 }

@@ -1,27 +1,27 @@
-//! Clusters that speak HTTP/2: a target that breaks it can end Envoy.
+//! Finds clusters that speak HTTP/2. A target that violates HTTP/2 can terminate Envoy.
 
 use super::super::tree::{Kind, Node};
 use super::{Code, Warning};
 
 const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
-/// The clusters of a file that speak HTTP/2, or may.
+/// The clusters in a file that speak HTTP/2, or may do so.
 #[derive(Debug, Default)]
 pub(in super::super) struct Http2<'t>(Vec<Speaker<'t>>);
 
-/// What speaks HTTP/2.
+/// A cluster or host that speaks HTTP/2.
 #[derive(Debug)]
 enum Speaker<'t> {
-    /// A cluster of Envoy's by its name.
+    /// The name of an Envoy cluster.
     Cluster(&'t str),
-    /// A port of a host of a mesh.
+    /// A port of a host in a service mesh.
     Port(String, String),
-    /// Every port of it.
+    /// All ports of a host in a service mesh.
     Host(&'t str),
 }
 
 impl<'t> Http2<'t> {
-    /// Those of a file with these documents.
+    /// Finds the HTTP/2 clusters in these documents.
     pub(in super::super) fn of(documents: &'t [Node]) -> Self {
         let mut found = Self::default();
         documents.iter().for_each(|document| found.walk(document));
@@ -53,7 +53,7 @@ impl<'t> Http2<'t> {
     }
 }
 
-/// True if these are the same host. In Kubernetes a host has shorter names, too.
+/// True if both names are of the same host. In Kubernetes, a host has shorter names, too.
 fn is_host(named: &str, host: &str) -> bool {
     named == host || host.strip_prefix(named).is_some_and(|rest| rest.starts_with('.') && host.ends_with(".svc.cluster.local"))
 }
@@ -92,7 +92,7 @@ impl<'t> Http2<'t> {
         }
     }
 
-    /// `protocol` is one, or a name that begins with one, as Istio takes it.
+    /// Adds a port if it speaks HTTP/2. `protocol` is a protocol, or a port name that begins with one, as in Istio.
     fn port(&mut self, port: &Node, protocol: &str, host: &str) {
         let protocol = protocol.to_ascii_lowercase();
         let is_http2 = |word: &str| matches!(word, "http2" | "h2c" | "grpc");
@@ -114,13 +114,13 @@ impl<'t> Http2<'t> {
     }
 }
 
-/// Whether a cluster of Envoy's may speak HTTP/2. `use_downstream_protocol_config` gives calls of a module HTTP/1.1.
+/// True if an Envoy cluster may speak HTTP/2. With `use_downstream_protocol_config`, calls of a module use HTTP/1.1.
 fn speaks_http2(cluster: &Node) -> bool {
     match cluster.get("typed_extension_protocol_options").and_then(|all| all.get(OPTIONS)) {
         Some(options) => {
             options.get("auto_config").is_some() || options.at(&["explicit_http_config", "http2_protocol_options"]).is_some()
         }
-        // How it was written before, which Envoy still takes. A listener has a field of this name, too.
+        // The older notation, which Envoy still accepts. A listener has a field of this name, too.
         None => {
             let is_cluster = cluster.get("load_assignment").is_some() || cluster.get("connect_timeout").is_some();
             is_cluster && cluster.get("http2_protocol_options").is_some()

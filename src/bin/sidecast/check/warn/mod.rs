@@ -1,4 +1,4 @@
-//! What is legal but unwise.
+//! Warnings about legal but unwise settings.
 
 mod capabilities;
 mod cluster;
@@ -59,12 +59,12 @@ pub(super) enum Code {
 }
 
 impl Code {
-    /// As it is written, here and behind `--allow`.
+    /// The name of the code in messages and in `--allow`.
     pub(super) fn name(self) -> String {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
-    /// Every good configuration with retries would have a warning, if this one counted.
+    /// Retries of POST are only a note, or every good configuration with retries would have a warning.
     pub(super) fn severity(self) -> Severity {
         match self {
             Self::RetryPost => Severity::Note,
@@ -76,7 +76,7 @@ impl Code {
 /// A warning.
 #[derive(Debug)]
 pub(super) struct Warning {
-    /// Where, in the text that holds what it is about.
+    /// The position in the text that contains its subject.
     pub(super) at: usize,
     pub(super) code: Code,
     pub(super) path: String,
@@ -90,7 +90,7 @@ impl Warning {
     }
 }
 
-/// Warnings about a configuration, `text` being what it is written in. It may have problems, too: what cannot be read is passed over.
+/// Returns the warnings about a configuration. `text` is its source. The configuration may have problems, too: unreadable parts are skipped.
 pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Http2<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
     let names =
@@ -113,7 +113,7 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
     warnings
 }
 
-/// Warnings about what a configuration stands in. `config` is the configuration, if it can be read.
+/// Returns the warnings about the surroundings of a configuration. `config` is the configuration, if it is readable.
 pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = carrier.bootstrap.and_then(stats::check).into_iter().collect();
     if let Some(plugin) = carrier.plugin {
@@ -126,7 +126,7 @@ pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Wa
     warnings
 }
 
-/// The templates that stand in a target, with their paths.
+/// The templates in a target, with their paths.
 fn templates<'n>(target: &'n Node, path: &str) -> Vec<(String, &'n Node)> {
     let mut found = Vec::new();
     for section in ["request", "dead_letter"] {

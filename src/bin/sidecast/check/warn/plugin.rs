@@ -1,13 +1,13 @@
-//! What a plugin is given, and what happens if it fails.
+//! Checks the variables of a plugin, and what happens if it fails.
 
 use super::super::find::Plugin;
 use super::super::tree::Node;
 use super::{templates, variables_in, Code, Warning};
 
-/// A variable that the plugin is given.
+/// An environment variable of the plugin.
 pub(super) struct Variable<'t> {
     pub(super) name: &'t str,
-    /// Where its value is written in the file, if it is.
+    /// The value in the file, if it is there.
     pub(super) value: Option<&'t Node>,
 }
 
@@ -34,7 +34,7 @@ fn of_host(names: Option<&Node>) -> Vec<Variable<'_>> {
     names.map(|name| Variable { name, value: None }).collect()
 }
 
-/// Variables that the configuration names and the plugin is not given: the filter refuses it then.
+/// Warns about variables that the configuration names and the plugin does not have. The filter would refuse the configuration.
 pub(super) fn check_variables(config: &Node, given: &[&str], warnings: &mut Vec<Warning>) {
     let targets = config.get("targets").map_or(&[][..], Node::items).iter().enumerate();
     let mut all: Vec<_> = targets.flat_map(|(index, target)| templates(target, &format!("targets[{index}]"))).collect();
@@ -50,7 +50,7 @@ pub(super) fn check_variables(config: &Node, given: &[&str], warnings: &mut Vec<
     }
 }
 
-/// What happens if the module fails, unless requests then pass without it.
+/// Warns if requests do not pass when the module fails.
 pub(super) fn fails(plugin: Plugin<'_>) -> Option<Warning> {
     let (asked, wanted) = match plugin {
         Plugin::Envoy(plugin) => {

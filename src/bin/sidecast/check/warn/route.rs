@@ -1,4 +1,4 @@
-//! The routes that take what a target wants, and those among them which Envoy answers by itself.
+//! Finds the routes for requests that a target wants, and those among them to which Envoy responds itself.
 
 use sidecast::http::status::StatusPattern;
 use sidecast::template::Template;
@@ -8,7 +8,8 @@ use super::super::find::Carrier;
 use super::super::tree::{Kind, Node};
 use super::{templates, Code, Warning};
 
-/// Envoy responds at the headers where a route says how. The filter never sees the body then, unless another filter reads it first.
+/// Warns about direct responses and redirects. Envoy sends them at the headers, so the filter never sees the body unless another filter reads it
+/// first.
 pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
     let (Some(routes), Some(behind)) = (carrier.routes, carrier.behind) else { return };
     if behind.iter().any(buffers) || !may_have_body(target) || !needs_body(target, path) {
@@ -25,13 +26,13 @@ pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: 
     warnings.push(Warning { hint, ..Warning::new(at, Code::AnsweredEarly, format!("{path}.match"), message) });
 }
 
-/// True for the filter that holds a request until its body is there.
+/// True for the filter that buffers a request until its body is complete.
 fn buffers(filter: &Node) -> bool {
     let kind = filter.at(&["typed_config", "@type"]).and_then(Node::text).unwrap_or_default();
     kind.ends_with("envoy.extensions.filters.http.buffer.v3.Buffer") && !filter.get("disabled").is_some_and(Node::is_true)
 }
 
-/// How a route has Envoy answer, and with which status, as far as it is known.
+/// How a route makes Envoy respond, and with which status if it is known.
 fn answer(route: &Node) -> Option<(&'static str, Option<u16>)> {
     if let Some(direct) = route.get("direct_response") {
         return Some(("direct_response", direct.get("status").and_then(number)));
@@ -56,7 +57,7 @@ fn number(node: &Node) -> Option<u16> {
     }
 }
 
-/// True unless the target waits for another response.
+/// True unless the target waits for a response with another status.
 fn is_awaited(target: &Node, status: Option<u16>) -> bool {
     let (Some("response"), Some(status)) = (target.text_of("after"), status) else { return true };
     let Some(statuses) = target.get("statuses") else { return (200..300).contains(&status) };
@@ -67,7 +68,7 @@ fn is_awaited(target: &Node, status: Option<u16>) -> bool {
     patterns.into_iter().any(|covers| covers)
 }
 
-/// True unless all that the target wants are requests that have no body as a rule.
+/// False if the target only wants requests with methods that usually have no body.
 fn may_have_body(target: &Node) -> bool {
     let bodiless = |method: &Node| matches!(method.text(), Some("GET" | "HEAD" | "OPTIONS" | "TRACE"));
     let rules = target.get("match").map_or(&[][..], Node::items);
@@ -75,7 +76,7 @@ fn may_have_body(target: &Node) -> bool {
     rules.is_empty() || rules.iter().any(takes_bodies)
 }
 
-/// True if there is no copy without the body: it is sent, or something is read from it.
+/// True if a copy cannot be made without the body: the body is sent, or a template or rule reads it.
 fn needs_body(target: &Node, path: &str) -> bool {
     let body = target.at(&["request", "body"]);
     let is_replaced = body.is_some_and(|body| body.get("omit").is_some_and(Node::is_true) || body.get("template").is_some());
@@ -85,13 +86,13 @@ fn needs_body(target: &Node, path: &str) -> bool {
     !is_replaced || read.any(|template| template.reads_body()) || rules_read_body(target)
 }
 
-/// True if a rule looks at the body: it decides about the copy.
+/// True if a rule reads the body, which then decides about the copy.
 fn rules_read_body(target: &Node) -> bool {
     let mut rules = ["match", "except"].iter().filter_map(|field| target.get(field)).flat_map(Node::items);
     rules.any(|rule| rule.get("body").is_some())
 }
 
-/// The routes that take requests which the target wants, as far as paths tell.
+/// The routes for requests that the target wants, judged by paths.
 pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
     let mut reached = Vec::new();
     for wanted in wanted(target) {
@@ -101,7 +102,7 @@ pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
                 if share != Share::None && !is_excepted(target, route) {
                     reached.push(route);
                 }
-                // The first route that fits takes the request.
+                // The first matching route takes the request.
                 if share == Share::All {
                     break;
                 }
@@ -111,7 +112,7 @@ pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
     reached
 }
 
-/// True if an exception takes all requests of a route. Only those with a path alone can be held against it.
+/// True if an exception covers all requests of a route. Only exceptions with nothing but a path are compared.
 fn is_excepted(target: &Node, route: &Node) -> bool {
     let Some(conditions) = route.get("match") else { return false };
     let prefix = conditions.text_of("prefix").or_else(|| conditions.text_of("path_separated_prefix"));
@@ -130,7 +131,7 @@ enum Path<'t> {
     Prefix(&'t str),
 }
 
-/// How many requests of a rule a route takes, as far as paths tell.
+/// How many of the wanted requests a route takes, judged by paths.
 #[derive(PartialEq)]
 enum Share {
     None,
@@ -138,7 +139,7 @@ enum Share {
     All,
 }
 
-/// The paths that a target wants. A pattern tells nothing that could be held against a route.
+/// The paths that a target wants. Patterns are skipped, because they cannot be compared with routes.
 fn wanted(target: &Node) -> Vec<Path<'_>> {
     let Some(rules) = target.get("match") else { return vec![Path::Prefix("/")] };
     let wanted = rules.items().iter().filter_map(|rule| {

@@ -1,4 +1,4 @@
-//! Credentials that can be read in the file. No message shows one.
+//! Finds credentials in plain text. No message shows one.
 
 use sidecast::config::problem::child_path;
 use sidecast::template::Template;
@@ -11,7 +11,7 @@ use super::{variables_in, Code, Warning};
 
 /// Parts of the names of headers that hold credentials.
 const NAMES: [&str; 9] = ["authorization", "cookie", "api-key", "apikey", "token", "secret", "password", "passwd", "credential"];
-/// How credentials begin (RFC 7617, RFC 6750).
+/// The beginnings of credentials (RFC 7617, RFC 6750).
 const SCHEMES: [&str; 2] = ["basic ", "bearer "];
 
 const ADVICE: &str = "a credential that whoever sees this file can read, and Envoy's config_dump shows";
@@ -21,7 +21,7 @@ fn is_secret(name: &str, value: &str) -> bool {
     NAMES.iter().any(|part| name.contains(part)) || SCHEMES.iter().any(|scheme| value.starts_with(scheme))
 }
 
-/// True for text that says nothing but what stands there.
+/// True for a template without expressions.
 fn is_constant(node: &Node) -> bool {
     let template = node.text().filter(|text| !text.is_empty()).and_then(|text| Template::from_str(text).ok());
     template.is_some_and(|template| template.expressions().next().is_none())
@@ -47,7 +47,7 @@ pub(super) fn check_loop_guard(config: &Node, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// Variables that are secrets where they are used, and whose values are in the file.
+/// Warns about variables that are used as secrets, and whose values are in the file.
 pub(super) fn check_variables(config: &Node, plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
     let mut secrets: Vec<String> = config.at(&["loop_guard", "secret"]).map(variables_in).unwrap_or_default();
     for target in config.get("targets").map_or(&[][..], Node::items) {

@@ -1,4 +1,4 @@
-//! Whether an Envoy makes the labels of Sidecast's statistics that the shipped alerts ask for.
+//! Checks that an Envoy creates the labels of Sidecast's metrics that the shipped alerts use.
 
 use std::ops::Range;
 
@@ -7,10 +7,10 @@ use regex_lite::Regex;
 use super::super::tree::Node;
 use super::{Code, Warning};
 
-/// A statistic, such as one of a target `audit`, and what shall become of it.
+/// An example of a metric, and the expected result of tag extraction.
 struct Asked {
     statistic: &'static str,
-    /// Its name without its labels.
+    /// The name without labels.
     name: &'static str,
     labels: &'static [(&'static str, &'static str)],
 }
@@ -37,7 +37,7 @@ const ASKED: [Asked; 4] = [
 /// A tag of `stats_tags`.
 struct Tag<'t> {
     name: &'t str,
-    /// None if it cannot be tried here: Envoy's patterns can do more.
+    /// `None` if this crate cannot compile the pattern: Envoy's patterns have more features.
     pattern: Option<Regex>,
 }
 
@@ -59,7 +59,7 @@ fn tag_of(tag: &Node) -> Option<Tag<'_>> {
     Some(Tag { name, pattern: Regex::new(pattern).ok() })
 }
 
-/// As Envoy does it: the first group is taken out of the name, the second one (or the only one) is the value.
+/// Extracts tags like Envoy: removes the first group from the name, and takes the second one (or the only one) as the value.
 fn are_made(tags: &[Tag<'_>], asked: &Asked) -> bool {
     let mut taken: Vec<Range<usize>> = Vec::new();
     let mut made = Vec::new();

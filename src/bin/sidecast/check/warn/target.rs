@@ -1,4 +1,4 @@
-//! What a target asks for.
+//! Warnings about the settings of a target.
 
 use sidecast::template::{Expression, Template};
 use std::str::FromStr;
@@ -25,7 +25,7 @@ pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     check_key(target, path, warnings);
 }
 
-/// What counts as delivered is no failure, whatever the breaker is told.
+/// Warns about failure statuses that `success` covers: a delivered attempt is never a failure for the breaker.
 fn check_failure_statuses(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     let failures = target.at(&["circuit_breaker", "failure_statuses"]).map_or(&[][..], Node::items);
     let success: Vec<String> = match target.get("success") {
@@ -43,7 +43,7 @@ fn check_failure_statuses(target: &Node, path: &str, warnings: &mut Vec<Warning>
     }
 }
 
-/// A status or a class of statuses as it is written in text.
+/// The text of a status or a class of statuses.
 fn status(node: &Node) -> Option<String> {
     match &node.kind {
         Kind::String(text) => Some(text.clone()),
@@ -52,7 +52,7 @@ fn status(node: &Node) -> Option<String> {
     }
 }
 
-/// The most attempts, if there may be more than one.
+/// The most attempts. `None` if it is one, or is not a number.
 fn attempts(target: &Node) -> Option<f64> {
     let attempts = match target.get("retry")?.get("max_attempts") {
         Some(Node { kind: Kind::Number(number), .. }) => number.as_f64()?,
@@ -64,7 +64,7 @@ fn attempts(target: &Node) -> Option<f64> {
 
 fn check_retries(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     let (Some(retry), Some(attempts)) = (target.member("retry"), attempts(target)) else { return };
-    // A target that returns 409 for what it has already is known to look at the key.
+    // A target that responds 409 to a request it already has evidently checks the idempotency key.
     let success = target.get("success").map_or(&[][..], Node::items);
     if !may_repeat_badly(target) || success.iter().any(covers_conflict) {
         return;
@@ -85,7 +85,7 @@ fn covers_conflict(status: &Node) -> bool {
     }
 }
 
-/// True if the target gets requests whose repetition is another request (RFC 9110, 9.2.2, and RFC 5789).
+/// True if the target gets requests that are not idempotent (RFC 9110, 9.2.2, and RFC 5789).
 fn may_repeat_badly(target: &Node) -> bool {
     let is_bad = |method: &Node| matches!(method.text(), Some("POST" | "PATCH"));
     if let Some(method) = target.at(&["request", "method"]) {
@@ -96,7 +96,7 @@ fn may_repeat_badly(target: &Node) -> bool {
     target.get("batch").is_some() || rules.is_empty() || rules.iter().any(takes_bad)
 }
 
-/// Sidecast always sends a key; but the user may set another.
+/// Warns about a useless idempotency key. Sidecast always sends a key, but the user may set another.
 fn check_key(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     let set = target.at(&["request", "headers", "set"]).map_or(&[][..], Node::members);
     for header in set.iter().filter(|header| header.key.eq_ignore_ascii_case(IDEMPOTENCY_KEY)) {
@@ -119,7 +119,7 @@ fn check_key(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     }
 }
 
-/// Keys that mean `true` in YAML 1.1, which tools of Kubernetes read, unless they are quoted.
+/// Warns about unquoted keys that mean `true` in YAML 1.1, which Kubernetes tools read.
 pub(super) fn check_keys(target: &Node, path: &str, text: &str, warnings: &mut Vec<Warning>) {
     for section in ["retry", "dead_letter"] {
         for member in target.get(section).map_or(&[][..], Node::members).iter().filter(|member| member.key == "on") {
