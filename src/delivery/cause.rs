@@ -5,7 +5,8 @@ use std::borrow::Cow;
 use crate::http::grpc;
 
 /// How an attempt ended. This is the only list of causes: a refused host call gives one, and each attempt ends with one. The metric
-/// ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the drop reason ([`Outcome::drop_reason`]) follow from it.
+/// ([`Cause::failure`]), the word in logs ([`Cause::label`]) and the drop reason ([`Outcome::drop_reason`](super::outcome::Outcome::drop_reason))
+/// follow from it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Cause {
     /// The target responded with this status.

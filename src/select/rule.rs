@@ -327,7 +327,7 @@ impl From<Conditions> for Rule {
     }
 }
 
-/// An exact value in the encoding of [`BodyValues`].
+/// An exact value in the encoding of [`BodyValues`](super::body::BodyValues).
 fn exact_value(value: &ExactValue) -> String {
     match value {
         ExactValue::Null => body::of_null(),
