@@ -35,7 +35,7 @@ scripts/setup-tool.sh cargo-deny 0.20.2
 cargo_deny=("${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny" --locked --all-features)
 "${cargo_deny[@]}" check licenses bans sources
 # Few crates have few licences.
-"${cargo_deny[@]}" --manifest-path "$plain_filter" check --config deny.toml --allow license-not-encountered licenses bans sources
+"${cargo_deny[@]}" --manifest-path "$plain_filter" --config deny.toml check --allow license-not-encountered licenses bans sources
 
 say "rooms: imports go one way, unsafe code stands in one"
 python3 -B scripts/check-rooms.py
