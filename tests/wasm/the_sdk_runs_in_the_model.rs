@@ -28,7 +28,7 @@ fn a_request_is_copied_and_its_outcome_counted_while_the_stream_lives() {
     for (name, value) in [(":method", "POST"), (":path", "/orders?id=1"), ("x-user", "7")] {
         assert_eq!(call.header(name), Some(value), "{name}");
     }
-    assert_eq!(call.timeout().as_secs(), 5);
+    assert_eq!(call.timeout().as_secs(), 15);
     assert_eq!(outcomes(&host), Stat::Counter(0));
     call.answer(Answer::upstream(200).body("taken"));
     assert_eq!(outcomes(&host), Stat::Counter(1));

@@ -14,7 +14,7 @@ const OUTCOMES: &str = "plain_filter.outcomes";
 const CLUSTER: &str = "mirror";
 /// The number of a request, in its copy: with a KEY, under which shared data has how many there were on all workers.
 const NUMBER: &str = "x-plain-number";
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(15);
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(LogLevel::Info);
