@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use sidecast::compare::{compare, Answer, BodyMode, DifferenceKind, Settings, Unavailable, Verdict};
+use sidecast::compare::{compare, BodyMode, DifferenceKind, Response, Settings, Unavailable, Verdict};
 use sidecast::json::Pointer;
 use sidecast::json::PointerSet;
 use std::str::FromStr;
@@ -190,7 +190,7 @@ fn documents(choices: &mut Choices<'_>) {
     let settings = settings(choices, &pointers, BodyMode::Json);
     let (our_text, their_text) = (ours.write(choices).text, theirs.write(choices).text);
     let (coding, coded) = encoded(choices, their_text.as_bytes());
-    let answer = |coding: Option<&'static str>, body| Answer {
+    let answer = |coding: Option<&'static str>, body| Response {
         status: 200,
         content_type: Some(b"application/json; charset=utf-8"),
         content_encoding: coding.map(str::as_bytes),
@@ -218,7 +218,7 @@ fn anything(choices: &mut Choices<'_>) {
         }
         bodies.push(if choices.once_in(4) { encoded(choices, &body).1 } else { body });
     }
-    let mut answers = bodies.iter().map(|body| Answer {
+    let mut answers = bodies.iter().map(|body| Response {
         status: *choices.one_of(&[200, 200, 200, 500]),
         content_type: *choices.one_of(&[
             Some(&b"application/json"[..]),
@@ -246,7 +246,7 @@ fn anything(choices: &mut Choices<'_>) {
     assert_eq!(told(&verdict), told(&back), "{primary:?} {target:?}");
     assert_eq!(std::mem::discriminant(&verdict), std::mem::discriminant(&back));
     if let Ok(body) = primary.body {
-        let other = Answer { body: Ok(body), ..primary };
+        let other = Response { body: Ok(body), ..primary };
         assert_eq!(compare(&settings, &primary, &other, most), Verdict::Match, "to itself");
     }
 }
