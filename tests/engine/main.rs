@@ -35,6 +35,7 @@ mod one_end_in_any_order;
 mod one_end_whatever_is_made_of_it;
 mod outcomes;
 mod retries;
+mod room_is_made_first;
 mod selection;
 mod shaping_costs;
 mod statistics_are_defined_once;

@@ -96,41 +96,25 @@ impl Batching {
         self.0.iter().flatten().filter_map(TargetBatches::due).min()
     }
 
-    /// Adds a request for a target's batches. If the batches of other targets read the request, too, it is rendered at once, so that it is read
+    /// Adds a request, which has a parked place. If the batches of other targets read the request, too, it is rendered at once, so that it is read
     /// only once.
     pub(super) fn arrive<H: Host>(
         &mut self,
         common: &mut Common<H>,
         index: usize,
-        complete: &Complete,
+        (complete, reservation): (&Complete, Reservation),
         shared: Option<&Reading<'_>>,
         now: &Now<H>,
     ) {
-        let Some(reservation) = self.reserve(common, complete.size().saturating_add(size_of::<Arrival>())) else {
-            count_as_matched(common, index, 1);
-            let id = common.id();
-            common.drop_unsent(index, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
-            return;
-        };
         let target = common.target(index);
-        let at = if target.is_some_and(|target| target.reads.time) { common.worker.wall_clock() } else { Duration::ZERO };
+        let at = time_read(common, index);
         let is_dated = target.is_some_and(is_dated);
-        let arrival = |received| Arrival { complete: complete.clone(), received, at, reservation };
-        if !self.has_place(common, index, now) {
-            count_as_matched(common, index, 1);
-            if let Some((line, item)) = self.item(common, index, arrival(**now), shared) {
-                let is_rate_limited = common.admission.is_rate_limited(index, **now);
-                let reason = if is_rate_limited { DropReason::RateLimited } else { DropReason::QueueFull };
-                give_up_item(common, index, line, item, reason);
-            }
-            return;
-        }
         let Some(batches) = self.target(index) else {
             return;
         };
         let first = batches.arrivals.first().map(|first| first.received);
         let received = first.filter(|_| !is_dated).unwrap_or_else(|| **now);
-        let arrival = arrival(received);
+        let arrival = Arrival { complete: complete.clone(), received, at, reservation };
         if shared.is_some() && first.is_none() {
             count_as_matched(common, index, 1);
             let mut change = Waiting::default();
@@ -149,16 +133,31 @@ impl Batching {
         }
     }
 
-    /// Takes a place for one more request. If there is none, renders the arrivals first: some of them may not become items and free their places.
-    fn has_place<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: &Now<H>) -> bool {
-        common.admission.park(index, 1) || {
-            self.gather(common, index, **now);
-            common.admission.park(index, 1)
+    /// Drops a request that finds no place. It is rendered first, for its letter.
+    pub(super) fn refuse<H: Host>(
+        &mut self,
+        common: &mut Common<H>,
+        index: usize,
+        (complete, reservation): (&Complete, Reservation),
+        shared: Option<&Reading<'_>>,
+        now: Duration,
+    ) {
+        count_as_matched(common, index, 1);
+        let arrival = Arrival { complete: complete.clone(), received: now, at: time_read(common, index), reservation };
+        if let Some((line, item)) = self.item(common, index, arrival, shared) {
+            let is_rate_limited = common.admission.is_rate_limited(index, now);
+            let reason = if is_rate_limited { DropReason::RateLimited } else { DropReason::QueueFull };
+            give_up_item(common, index, line, item, reason);
         }
     }
 
+    /// The bytes that an arrival holds.
+    pub(super) fn bytes_of(complete: &Complete) -> usize {
+        complete.size().saturating_add(size_of::<Arrival>())
+    }
+
     /// Renders the arrivals as items, until the work share of the callback is spent.
-    fn gather<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
+    pub(super) fn gather<H: Host>(&mut self, common: &mut Common<H>, index: usize, now: Duration) {
         let Some(batches) = self.target(index).filter(|batches| !batches.arrivals.is_empty()) else {
             return;
         };
@@ -326,6 +325,16 @@ impl Batching {
         if let Some(due) = self.target(index).and_then(|batches| batches.due()) {
             common.arm_by(due, now);
         }
+    }
+}
+
+/// The wall-clock time, if a target reads it.
+fn time_read<H: Host>(common: &Common<H>, index: usize) -> Duration {
+    let reads = common.target(index).is_some_and(|target| target.reads.time);
+    if reads {
+        common.worker.wall_clock()
+    } else {
+        Duration::ZERO
     }
 }
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::admission::Upload;
-use super::batching;
+use super::batching::{self, Batching};
 use super::common::Common;
 use super::comparing;
 use super::step::Step;
@@ -102,13 +102,47 @@ impl<H: Host> Mirror<H> {
             && self.common.admission.grow_upload(upload, bytes)
     }
 
-    /// Grows a reservation in the worker's budget. Returns false if there is no room.
+    /// Grows a reservation from the worker's budget. Arrivals of batches hold more bytes than their items, so they are rendered before there is no
+    /// room. What follows from that is carried out first, because it may free bytes, too.
     pub(in crate::engine) fn grow(&mut self, reservation: &mut Reservation, bytes: usize) -> bool {
         // For most requests nothing has to be freed first.
         self.common.admission.budget.grow(reservation, bytes) || {
-            let grown = self.batching.grow(&mut self.common, reservation, bytes);
-            self.run_now();
-            grown
+            let now = self.common.worker.monotonic();
+            for target in 0..self.target_count() {
+                self.batching.gather(&mut self.common, target, now);
+                self.run(now);
+            }
+            self.common.admission.budget.grow(reservation, bytes)
+        }
+    }
+
+    /// Reserves bytes in the same way.
+    fn reserve(&mut self, bytes: usize) -> Option<Reservation> {
+        let mut reservation = self.common.admission.budget.reservation();
+        self.grow(&mut reservation, bytes).then_some(reservation)
+    }
+
+    /// Takes in a complete request for the batches of a target.
+    fn arrive(&mut self, target: usize, complete: &Complete, shared: Option<&Reading<'_>>, now: &Now<H>) {
+        let Some(reservation) = self.reserve(Batching::bytes_of(complete)) else {
+            batching::count_as_matched(&self.common, target, 1);
+            let id = self.common.id();
+            self.common.drop_unsent(target, Some(id), complete.head.correlation_id(), DropReason::BufferFull);
+            return;
+        };
+        if self.has_place(target, now) {
+            self.batching.arrive(&mut self.common, target, (complete, reservation), shared, now);
+        } else {
+            self.batching.refuse(&mut self.common, target, (complete, reservation), shared, **now);
+        }
+    }
+
+    /// Parks one more request. If there is no place, renders the arrivals first: their batch may go, or some of them be dropped.
+    fn has_place(&mut self, target: usize, now: &Now<H>) -> bool {
+        self.common.admission.park(target, 1) || {
+            self.batching.gather(&mut self.common, target, **now);
+            self.run(**now);
+            self.common.admission.park(target, 1)
         }
     }
 
@@ -133,7 +167,7 @@ impl<H: Host> Mirror<H> {
         for target in targets.iter() {
             if is_batched(self, target) {
                 let shared = if batched > 1 { Some(reading) } else { None };
-                self.batching.arrive(&mut self.common, target, complete, shared, &now);
+                self.arrive(target, complete, shared, &now);
             } else {
                 self.offer(target, complete, Comparison::of(comparisons, target), reading, *now);
             }
@@ -231,8 +265,7 @@ impl<H: Host> Mirror<H> {
     ) {
         let id = self.common.id();
         let Complete { head, body, response } = complete;
-        let Some(reservation) = self.batching.reserve(&mut self.common, complete.size().saturating_add(size_of::<Delivery>()))
-        else {
+        let Some(reservation) = self.reserve(complete.size().saturating_add(size_of::<Delivery>())) else {
             self.common.drop_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             comparing::not_responded(&mut self.common, comparison);
             return;

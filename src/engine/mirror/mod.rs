@@ -206,6 +206,7 @@ impl<H: Host> Mirror<H> {
                 }
             }
             Step::GiveUp(delivery, attempts, reason) => letters::give_up(common, delivery, attempts, reason, now),
+            Step::Letter(given_up) => letters::offer(common, given_up),
             Step::Post(given_up) => self.letters.post(common, &mut self.batching, given_up, now),
             Step::FreeLetterPlace(target) => {
                 if let Some(next) = common.admission.letters(target).and_then(|lane| lane.ended()) {

@@ -25,6 +25,8 @@ pub(super) enum Step {
     FreePlace(usize),
     /// Give up a delivery after this number of attempts: write dead letters, or drop it.
     GiveUp(Delivery, u32, DropReason),
+    /// A request that was given up becomes a dead letter. The letter goes, waits, or is lost.
+    Letter(GivenUp),
     /// Send a letter that has a place in flight.
     Post(GivenUp),
     /// Give the place of a letter that ended to the next one.

@@ -2,7 +2,7 @@
 
 use super::*;
 
-const REQUEST: [(&str, &[u8]); 14] = [
+const REQUEST: [(&str, &[u8]); 13] = [
     (":method", b"PUT"),
     (":path", b"/orders/1%20a?q=1&user=J%C3%B6"),
     (":authority", b"shop:81"),
@@ -13,8 +13,7 @@ const REQUEST: [(&str, &[u8]); 14] = [
     ("x-tenant", b"t1"),
     ("authorization", b"Bearer secret"),
     ("cookie", b"session"),
-    ("connection", b"x-hop"),
-    ("x-hop", b"1"),
+    ("connection", b"keep-alive"),
     ("x-envoy-retry-on", b"5xx"),
     ("x-request-id", b"c1"),
 ];
@@ -56,7 +55,7 @@ fn all_headers_are_sent_but_the_sensitive_and_those_of_the_hop() {
 fn sensitive_headers_are_sent_where_that_is_asked_for() {
     let sent = lines(r#"{"headers":{"sensitive":"forward"}}"#);
     assert!(sent.contains(&"authorization=Bearer secret".to_owned()) && sent.contains(&"cookie=session".to_owned()), "{sent:?}");
-    assert!(!sent.iter().any(|line| line.starts_with("x-envoy") || line.starts_with("x-hop") || line.starts_with("connection")));
+    assert!(!sent.iter().any(|line| line.starts_with("x-envoy") || line.starts_with("connection")));
 }
 
 #[test]
@@ -68,7 +67,7 @@ fn none_of_the_headers_is_sent_but_what_describes_the_body_and_ties_the_copy_to_
 
 #[test]
 fn the_headers_that_are_named_are_sent_even_the_sensitive() {
-    let sent = lines(r#"{"headers":{"forward":["Cookie","x-tenant","x-hop"]}}"#);
+    let sent = lines(r#"{"headers":{"forward":["Cookie","x-tenant","connection"]}}"#);
     assert_eq!(sent, [&LINE[..], &OF_THE_BODY, &["x-tenant=t1", "cookie=session", "x-request-id=c1"]].concat());
 }
 
