@@ -83,51 +83,24 @@ impl Cause {
     }
 }
 
-/// The class of a failure, as metrics count it. Log lines are more precise.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum FailureClass {
-    /// The target responded with a 4xx status.
-    Status4xx,
-    /// The target responded with a 5xx status.
-    Status5xx,
-    /// The target responded with another status that is not a success, or with an invalid one.
-    StatusOther,
-    /// The attempt timed out.
-    Timeout,
-    /// The connection broke.
-    Reset,
-    /// No connection could be made.
-    ConnectFailure,
-    /// Envoy refused the call: a threshold of the cluster is reached, or the cluster has no healthy host. Envoy does not tell which.
-    OverflowOrNoHost,
-    /// The call could not be made at all.
-    NotSent,
-}
-
-impl FailureClass {
-    /// All classes.
-    pub const ALL: [Self; 8] = [
-        Self::Status4xx,
-        Self::Status5xx,
-        Self::StatusOther,
-        Self::Timeout,
-        Self::Reset,
-        Self::ConnectFailure,
-        Self::OverflowOrNoHost,
-        Self::NotSent,
-    ];
-
-    /// The name of the class in metrics.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Status4xx => "status_4xx",
-            Self::Status5xx => "status_5xx",
-            Self::StatusOther => "status_other",
-            Self::Timeout => "timeout",
-            Self::Reset => "reset",
-            Self::ConnectFailure => "connect_failure",
-            Self::OverflowOrNoHost => "overflow_or_no_host",
-            Self::NotSent => "not_sent",
-        }
+named! {
+    /// The class of a failure, as metrics count it. Log lines are more precise.
+    FailureClass {
+        /// The target responded with a 4xx status.
+        Status4xx: "status_4xx",
+        /// The target responded with a 5xx status.
+        Status5xx: "status_5xx",
+        /// The target responded with another status that is not a success, or with an invalid one.
+        StatusOther: "status_other",
+        /// The attempt timed out.
+        Timeout: "timeout",
+        /// The connection broke.
+        Reset: "reset",
+        /// No connection could be made.
+        ConnectFailure: "connect_failure",
+        /// Envoy refused the call: a threshold of the cluster is reached, or the cluster has no healthy host. Envoy does not tell which.
+        OverflowOrNoHost: "overflow_or_no_host",
+        /// The call could not be made at all.
+        NotSent: "not_sent",
     }
 }

@@ -19,165 +19,121 @@ pub enum Kind {
     Histogram = 2,
 }
 
-/// All metrics of a target.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Metric {
+/// Metrics with their names and types, and those that have one for each cause or reason.
+macro_rules! metrics {
+    ($($(#[$doc:meta])* $metric:ident: $name:literal, $kind:ident;)*) => {
+        /// All metrics of a target.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Metric {
+            $($(#[$doc])* $metric,)*
+            /// Failed attempts, by cause.
+            AttemptFailures(FailureClass),
+            /// Requests dropped, by reason.
+            Dropped(DropReason),
+        }
+
+        /// The places of the metrics that are neither by cause nor by reason.
+        #[derive(Clone, Copy)]
+        enum Place {
+            $($metric,)*
+            Count,
+        }
+
+        impl Metric {
+            const PLAIN: [Self; Place::Count as usize] = [$(Self::$metric,)*];
+
+            /// The index of the metric in [`Metric::ALL`].
+            pub const fn index(self) -> usize {
+                match self {
+                    $(Self::$metric => Place::$metric as usize,)*
+                    Self::AttemptFailures(cause) => Self::PLAIN.len() + cause as usize,
+                    Self::Dropped(reason) => Self::PLAIN.len() + FailureClass::ALL.len() + reason as usize,
+                }
+            }
+
+            /// The type of the metric.
+            pub const fn kind(self) -> Kind {
+                match self {
+                    $(Self::$metric => Kind::$kind,)*
+                    Self::AttemptFailures(_) | Self::Dropped(_) => Kind::Counter,
+                }
+            }
+
+            /// The full name of the metric for a target, without Envoy's prefix.
+            pub fn full_name(self, target: &str) -> String {
+                match self {
+                    $(Self::$metric => format!("sidecast.{target}.{}", $name),)*
+                    Self::AttemptFailures(cause) => format!("sidecast.{target}.attempt_failures.{}", cause.name()),
+                    Self::Dropped(reason) => format!("sidecast.{target}.dropped.{}", reason.name()),
+                }
+            }
+        }
+    };
+}
+
+metrics! {
     /// Requests that the target wants.
-    Matched,
-    /// Wanted requests that the target's sample leaves out.
-    SampledOut,
+    Matched: "matched", Counter;
     /// Attempts made.
-    Attempts,
-    /// Failed attempts, by cause.
-    AttemptFailures(FailureClass),
-    /// Attempts after the first.
-    Retries,
+    Attempts: "attempts", Counter;
     /// Requests delivered.
-    Delivered,
-    /// Requests that were given up and delivered as dead letters.
-    DeadLettered,
-    /// Requests dropped, by reason.
-    Dropped(DropReason),
-    /// How often the circuit breaker opened.
-    BreakerOpened,
-    /// The state of the circuit breaker: 0 closed, 1 half-open, 2 open.
-    BreakerState,
+    Delivered: "delivered", Counter;
     /// Calls in flight.
-    Inflight,
+    Inflight: "inflight", Gauge;
     /// Copies that wait.
-    Queued,
+    Queued: "queued", Gauge;
     /// Bytes of the copies that wait.
-    QueuedBytes,
+    QueuedBytes: "queued_bytes", Gauge;
     /// The durations of attempts, in milliseconds.
-    LatencyMs,
+    LatencyMs: "latency_ms", Histogram;
+    /// Attempts after the first.
+    Retries: "retries", Counter;
+    /// Requests that were given up and delivered as dead letters.
+    DeadLettered: "dead_lettered", Counter;
+    /// How often the circuit breaker opened.
+    BreakerOpened: "breaker.opened", Counter;
+    /// The state of the circuit breaker: 0 closed, 1 half-open, 2 open.
+    BreakerState: "breaker.state", Gauge;
+    /// Wanted requests that the target's sample leaves out.
+    SampledOut: "sampled_out", Counter;
     /// The number of items in each batch on its first attempt.
-    BatchItems,
+    BatchItems: "batch_items", Histogram;
     /// Compared responses that match the primary's.
-    CompareMatch,
+    CompareMatch: "compare.match", Counter;
     /// Compared responses with another status.
-    CompareStatusMismatch,
+    CompareStatusMismatch: "compare.status_mismatch", Counter;
     /// Compared responses with the same status and another body.
-    CompareBodyMismatch,
+    CompareBodyMismatch: "compare.body_mismatch", Counter;
     /// Responses that could not be compared.
-    CompareNotComparable,
+    CompareNotComparable: "compare.not_comparable", Counter;
     /// The durations of the primary's compared responses, in milliseconds.
-    ComparePrimaryLatencyMs,
+    ComparePrimaryLatencyMs: "compare.primary_latency_ms", Histogram;
     /// The durations of the target's compared responses, in milliseconds.
-    CompareTargetLatencyMs,
+    CompareTargetLatencyMs: "compare.target_latency_ms", Histogram;
 }
 
 impl Metric {
     /// All metrics, each at its [`Metric::index`].
-    pub const ALL: [Self; 45] = [
-        Self::Matched,
-        Self::Attempts,
-        Self::Delivered,
-        Self::Inflight,
-        Self::Queued,
-        Self::QueuedBytes,
-        Self::LatencyMs,
-        Self::Retries,
-        Self::DeadLettered,
-        Self::BreakerOpened,
-        Self::BreakerState,
-        Self::SampledOut,
-        Self::BatchItems,
-        Self::CompareMatch,
-        Self::CompareStatusMismatch,
-        Self::CompareBodyMismatch,
-        Self::CompareNotComparable,
-        Self::ComparePrimaryLatencyMs,
-        Self::CompareTargetLatencyMs,
-        Self::AttemptFailures(FailureClass::Status4xx),
-        Self::AttemptFailures(FailureClass::Status5xx),
-        Self::AttemptFailures(FailureClass::StatusOther),
-        Self::AttemptFailures(FailureClass::Timeout),
-        Self::AttemptFailures(FailureClass::Reset),
-        Self::AttemptFailures(FailureClass::ConnectFailure),
-        Self::AttemptFailures(FailureClass::OverflowOrNoHost),
-        Self::AttemptFailures(FailureClass::NotSent),
-        Self::Dropped(DropReason::BodyTooLarge),
-        Self::Dropped(DropReason::Truncated),
-        Self::Dropped(DropReason::QueueFull),
-        Self::Dropped(DropReason::BufferFull),
-        Self::Dropped(DropReason::RetriesExhausted),
-        Self::Dropped(DropReason::NotRetryable),
-        Self::Dropped(DropReason::Expired),
-        Self::Dropped(DropReason::UnknownCluster),
-        Self::Dropped(DropReason::CircuitOpen),
-        Self::Dropped(DropReason::RateLimited),
-        Self::Dropped(DropReason::Shutdown),
-        Self::Dropped(DropReason::PrimaryFailed),
-        Self::Dropped(DropReason::BodyNotJson),
-        Self::Dropped(DropReason::GrpcStream),
-        Self::Dropped(DropReason::AnsweredEarly),
-        Self::Dropped(DropReason::RetryBudget),
-        Self::Dropped(DropReason::WorkLimit),
-        Self::Dropped(DropReason::UnsafePath),
-    ];
+    pub const ALL: [Self; Self::PLAIN.len() + FailureClass::ALL.len() + DropReason::ALL.len()] = Self::all();
 
-    /// The index of the metric in [`Metric::ALL`].
-    pub const fn index(self) -> usize {
-        match self {
-            Self::Matched => 0,
-            Self::Attempts => 1,
-            Self::Delivered => 2,
-            Self::Inflight => 3,
-            Self::Queued => 4,
-            Self::QueuedBytes => 5,
-            Self::LatencyMs => 6,
-            Self::Retries => 7,
-            Self::DeadLettered => 8,
-            Self::BreakerOpened => 9,
-            Self::BreakerState => 10,
-            Self::SampledOut => 11,
-            Self::BatchItems => 12,
-            Self::CompareMatch => 13,
-            Self::CompareStatusMismatch => 14,
-            Self::CompareBodyMismatch => 15,
-            Self::CompareNotComparable => 16,
-            Self::ComparePrimaryLatencyMs => 17,
-            Self::CompareTargetLatencyMs => 18,
-            Self::AttemptFailures(cause) => 19 + cause as usize,
-            Self::Dropped(reason) => 27 + reason as usize,
+    // The compiler runs this, and would not compile an index that is out of bounds.
+    #[allow(clippy::indexing_slicing)]
+    const fn all() -> [Self; Self::PLAIN.len() + FailureClass::ALL.len() + DropReason::ALL.len()] {
+        let mut all = [Self::Matched; Self::PLAIN.len() + FailureClass::ALL.len() + DropReason::ALL.len()];
+        let mut next = 0;
+        while next < all.len() {
+            let of_cause = next.saturating_sub(Self::PLAIN.len());
+            let of_reason = of_cause.saturating_sub(FailureClass::ALL.len());
+            all[next] = if next < Self::PLAIN.len() {
+                Self::PLAIN[next]
+            } else if of_cause < FailureClass::ALL.len() {
+                Self::AttemptFailures(FailureClass::ALL[of_cause])
+            } else {
+                Self::Dropped(DropReason::ALL[of_reason])
+            };
+            next += 1;
         }
-    }
-
-    /// The type of the metric.
-    pub const fn kind(self) -> Kind {
-        match self {
-            Self::Inflight | Self::Queued | Self::QueuedBytes | Self::BreakerState => Kind::Gauge,
-            Self::LatencyMs | Self::BatchItems | Self::ComparePrimaryLatencyMs | Self::CompareTargetLatencyMs => Kind::Histogram,
-            _ => Kind::Counter,
-        }
-    }
-
-    /// The full name of the metric for a target, without Envoy's prefix.
-    pub fn full_name(self, target: &str) -> String {
-        let name = match self {
-            Self::Matched => "matched",
-            Self::Attempts => "attempts",
-            Self::Retries => "retries",
-            Self::Delivered => "delivered",
-            Self::Inflight => "inflight",
-            Self::Queued => "queued",
-            Self::QueuedBytes => "queued_bytes",
-            Self::LatencyMs => "latency_ms",
-            Self::DeadLettered => "dead_lettered",
-            Self::BreakerOpened => "breaker.opened",
-            Self::BreakerState => "breaker.state",
-            Self::SampledOut => "sampled_out",
-            Self::BatchItems => "batch_items",
-            Self::CompareMatch => "compare.match",
-            Self::CompareStatusMismatch => "compare.status_mismatch",
-            Self::CompareBodyMismatch => "compare.body_mismatch",
-            Self::CompareNotComparable => "compare.not_comparable",
-            Self::ComparePrimaryLatencyMs => "compare.primary_latency_ms",
-            Self::CompareTargetLatencyMs => "compare.target_latency_ms",
-            Self::AttemptFailures(cause) => return format!("sidecast.{target}.attempt_failures.{}", cause.name()),
-            Self::Dropped(reason) => return format!("sidecast.{target}.dropped.{}", reason.name()),
-        };
-        format!("sidecast.{target}.{name}")
+        all
     }
 }
 

@@ -190,7 +190,7 @@ impl Host {
     pub(crate) fn stat(&self, target: &str, name: &str) -> i64 {
         if name == "attempt_failures" {
             let causes = sidecast::delivery::cause::FailureClass::ALL;
-            return causes.map(|cause| self.stat(target, &format!("{name}.{}", cause.name()))).iter().sum();
+            return causes.iter().map(|cause| self.stat(target, &format!("{name}.{}", cause.name()))).sum();
         }
         let stats = &self.0.borrow().statistics.0;
         match stats.get(&format!("sidecast.{target}.{name}")) {
