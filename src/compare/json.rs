@@ -7,7 +7,7 @@ use std::cmp::Ordering;
 use super::difference::{value_text, Difference, DifferenceKind, Differences, Path};
 use super::unordered::odd_entries;
 use super::{Reason, Settings, Side};
-use crate::http::work::{Work, PLACE};
+use crate::http::work_limit::{Work, PLACE};
 use crate::json::number;
 use crate::json::{self, Items, Kind, Members, Node, PointerSet, Trail};
 

@@ -17,7 +17,7 @@ use serde::Serialize;
 pub use difference::{Difference, DifferenceKind, Differences};
 
 use crate::http::content_coding::{self, Undecodable};
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 
 /// How a target's responses are compared.

@@ -1,4 +1,5 @@
-//! The conditions of `retry.on`: which failures are retryable. A new condition is added here.
+//! The conditions of `retry.on`: which failures are retryable. A new condition is added here, and its
+//! word in `config::raw_delivery` and `config::schema`.
 
 use crate::delivery::cause::Cause;
 use crate::http::status::StatusPattern;

@@ -7,10 +7,10 @@ use rustc_hash::FxHasher;
 
 use super::host::{Buffer, Host};
 use super::journal;
-use super::metrics::BuildInfo;
+use super::metric_ids::BuildInfo;
 use super::mirror::Mirror;
-use super::probe;
 use super::rejection::{CannotRun, Rejection};
+use super::required_calls;
 use super::unexpected::Unexpected;
 use super::worker::Worker;
 use crate::config::Config;
@@ -84,7 +84,7 @@ impl<H: Host> Root<H> {
         let undefined = |error| vec![CannotRun::refused_with("proxy_define_metric", "there are no statistics", error).into()];
         worker.define_unexpected().map_err(undefined)?;
         let info = BuildInfo::define(worker).map_err(undefined)?;
-        let missing = probe::missing(worker, &info);
+        let missing = required_calls::missing(worker, &info);
         if !missing.is_empty() {
             return Err(missing.into_iter().map(Rejection::from).collect());
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::host::{Host, CAS_MISMATCH};
 use super::journal;
-use super::metrics::TargetMetrics;
+use super::metric_ids::TargetMetrics;
 use super::worker::Worker;
 use crate::delivery::breaker::{Admission, Breaker, Outlook, Permit, Record, Sample, Settings, State, Store, Transition, LAYOUT};
 use crate::delivery::cause::Cause;

@@ -94,14 +94,14 @@ extern "C" fn proxy_abi_version_0_2_1() {}
 extern "C" fn _initialize() {
     // SAFETY: Envoy calls this once, before anything else.
     unsafe { __wasm_call_ctors() };
-    super::calls::set_up_log();
+    super::envoy_host::set_up_log();
 }
 
-/// Memory for data from the host. [`super::calls`] takes it back as a `Vec` of exactly this size, or has lent its own memory for it.
+/// Memory for data from the host. [`super::envoy_host`] takes it back as a `Vec` of exactly this size, or has lent its own memory for it.
 #[no_mangle]
 extern "C" fn proxy_on_memory_allocate(size: usize) -> *mut u8 {
     // Not zeroed, because the host fills all of it.
-    super::calls::lent(size).unwrap_or_else(|| Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast())
+    super::envoy_host::lent(size).unwrap_or_else(|| Box::into_raw(Box::<[u8]>::new_uninit_slice(size)).cast())
 }
 
 #[no_mangle]

@@ -4,12 +4,12 @@
 //! The only room with unsafe code. Uses `engine`. Begin with [`abi`].
 
 mod abi;
-mod calls;
+mod envoy_host;
 
 use std::cell::RefCell;
 use std::rc::Rc;
 
-use self::calls::Envoy;
+use self::envoy_host::Envoy;
 use crate::engine::contexts::Engine;
 use crate::engine::unexpected::Unexpected;
 use crate::engine::worker::Worker;

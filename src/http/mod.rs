@@ -16,4 +16,4 @@ pub mod request_head;
 pub mod status;
 pub mod text;
 pub mod trace_context;
-pub mod work;
+pub mod work_limit;

@@ -3,7 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::BTreeMap;
 
-use crate::http::work::{Work, QUERY_BYTE};
+use crate::http::work_limit::{Work, QUERY_BYTE};
 
 /// The parameters of one query, parsed on first use. Keeps the first value of each name. Decodes like HTML forms: `+` is a space.
 #[derive(Debug, Default)]

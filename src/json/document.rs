@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::cell::OnceCell;
 
 use super::{Index, Node, Pointer, PointerSet, Unread};
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 
 /// A text body, and what was found in it.
 #[derive(Debug)]

@@ -23,7 +23,7 @@ pub use pointer::{Pointer, SinglePointer};
 pub use pointer_set::{PointerSet, Trail};
 
 use self::string::Strings;
-use crate::http::work::{TooMuch, Work, PLACE};
+use crate::http::work_limit::{TooMuch, Work, PLACE};
 
 /// The largest number up to which a double represents every whole number.
 pub const MAX_WHOLE_DOUBLE: f64 = 9_007_199_254_740_992.0;

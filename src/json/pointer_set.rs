@@ -1,7 +1,7 @@
 //! Sets of pointers into a JSON text.
 
 use super::{index, Node, Pointer};
-use crate::http::work::{Work, PLACE};
+use crate::http::work_limit::{Work, PLACE};
 
 /// A set of pointers, combined so that one walk follows all of them. A segment `*` stands for every key or index.
 #[derive(Clone, Debug, PartialEq, Eq)]

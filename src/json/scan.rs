@@ -2,7 +2,7 @@
 
 use super::string::Strings;
 use super::{Token, MAX_DEPTH};
-use crate::http::work::{Work, PLACE};
+use crate::http::work_limit::{Work, PLACE};
 
 /// Writes the tokens of a text to a tape. Returns whether there is white space between them, or `None` if the text is not JSON.
 pub(super) fn scan(text: &str, tape: &mut impl Tape) -> Option<bool> {

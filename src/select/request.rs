@@ -8,7 +8,7 @@ use super::methods::MethodBits;
 use super::table::{Names, Table};
 use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
-use crate::http::work::{Work, PATTERN_BYTE};
+use crate::http::work_limit::{Work, PATTERN_BYTE};
 
 /// A named value that occurs once.
 pub(super) type Named<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);

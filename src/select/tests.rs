@@ -6,6 +6,7 @@ use crate::config::Config;
 use crate::http::headers::{HeaderMap, Pairs};
 use crate::http::loop_mark::LoopGuard;
 use crate::http::request_head::RequestHead;
+use crate::select::index::Step;
 use std::cell::RefCell;
 
 /// The only target of a configuration with these rules or fields.

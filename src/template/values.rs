@@ -12,7 +12,7 @@ use super::Expression;
 use crate::http::headers::HeaderMap;
 use crate::http::query::Query;
 use crate::http::text::{split_query, text_of};
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::Body;
 use crate::json::{Kind, Node};
 

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::delivery::dead_letter::{DeadLetter, Letter};
 use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::HeaderMap;
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 
 /// The problems of a configuration whose dead letter has these fields in addition to its cluster.

@@ -17,7 +17,7 @@ use crate::http::loop_mark;
 use crate::http::query::Query;
 use crate::http::text::text_of;
 use crate::http::trace_context::TRACEPARENT;
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use crate::json::{Body, Document, Read};
 use crate::rewrite::shape::{has_host, Unfit};

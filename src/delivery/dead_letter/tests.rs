@@ -1,6 +1,6 @@
 use super::*;
 use crate::config::problem::Problems;
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use proptest::prelude::*;
 use serde_json::{json, Value};

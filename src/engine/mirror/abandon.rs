@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::dead_letters;
 use super::drain::Drain;
-use super::letters;
 use super::step::Step;
 use super::Mirror;
 use crate::delivery::drop_reason::DropReason;
@@ -66,7 +66,7 @@ impl<H: Host> Mirror<H> {
             match step {
                 Step::Post(given_up) => {
                     common.count_queued(given_up.delivery.burden(), -1);
-                    letters::lose(common, &given_up);
+                    dead_letters::lose(common, &given_up);
                 }
                 Step::Compare(pair) => common.count(pair.target, Metric::CompareNotComparable),
                 // All deliveries were given up before. Nothing else is deferred.
@@ -78,7 +78,7 @@ impl<H: Host> Mirror<H> {
             let waiting = common.admission.letters(target).map(|lane| lane.clear()).unwrap_or_default();
             for given_up in waiting {
                 common.count_queued(given_up.delivery.burden(), -1);
-                letters::lose(common, &given_up);
+                dead_letters::lose(common, &given_up);
             }
         }
     }

@@ -14,7 +14,7 @@ use crate::engine::delivery::Burden;
 use crate::engine::host::Host;
 use crate::engine::ids::{random_id, RandomPool};
 use crate::engine::journal::{self, Report};
-use crate::engine::metrics::TargetMetrics;
+use crate::engine::metric_ids::TargetMetrics;
 use crate::engine::worker::Worker;
 use crate::observe::log_event::Event;
 use crate::observe::metrics::Metric;

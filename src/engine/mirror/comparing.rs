@@ -12,7 +12,7 @@ use crate::engine::comparison::{Comparison, Pair, Reply, Subject};
 use crate::engine::delivery::{Delivery, Load};
 use crate::engine::host::{Buffer, Host};
 use crate::engine::journal;
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::observe::metrics::Metric;
 
 /// Records a target's response in the comparison. Called while the body of the response can be read.

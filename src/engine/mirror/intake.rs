@@ -141,7 +141,7 @@ impl<H: Host> Mirror<H> {
     fn has_place(&mut self, target: usize, now: &Now<H>) -> bool {
         self.common.admission.park(target, 1) || {
             self.batching.gather(&mut self.common, target, **now);
-            self.run(**now);
+            self.run_at(now);
             self.common.admission.park(target, 1)
         }
     }
@@ -172,7 +172,7 @@ impl<H: Host> Mirror<H> {
                 self.offer(target, complete, Comparison::of(comparisons, target), reading, *now);
             }
             if !self.common.steps.is_empty() {
-                self.run(*now);
+                self.run_at(&now);
             }
         }
     }

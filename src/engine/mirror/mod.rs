@@ -1,7 +1,7 @@
 //! A configuration in force, and every delivery under it.
 //!
 //! Each part has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
-//! [`letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
+//! [`dead_letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
 //! makes deliveries of requests. `abandon` ends deliveries when a drain times out.
 
 mod abandon;
@@ -13,10 +13,10 @@ mod breakers;
 mod call;
 mod common;
 mod comparing;
+mod dead_letters;
 mod deferred;
 mod drain;
 mod intake;
-mod letters;
 mod step;
 mod wanted;
 
@@ -30,14 +30,15 @@ use self::batching::Batching;
 use self::breakers::Breakers;
 use self::call::{NoCall, Response};
 use self::common::Common;
+use self::dead_letters::Letters;
 use self::deferred::Deferred;
 use self::drain::Drain;
-use self::letters::Letters;
 use self::step::Step;
+use self::wanted::Now;
 pub(super) use self::wanted::{Complete, Targets, Wanted};
 use super::delivery::Delivery;
 use super::host::Host;
-use super::metrics::TargetMetrics;
+use super::metric_ids::TargetMetrics;
 use super::rejection::CannotRun;
 use super::shared_breaker::SharedBreaker;
 use super::worker::Worker;
@@ -159,16 +160,18 @@ impl<H: Host> Mirror<H> {
         self.breakers.leave(&self.common, others.map(|other| &other.breakers));
     }
 
-    /// Carries out the pending steps, if there are any. Reads the clock.
+    /// Carries out what follows, if anything does, at the present time.
     fn run_now(&mut self) {
-        if !self.common.steps.is_empty() {
-            let now = self.common.worker.monotonic();
-            self.run(now);
-        }
+        self.run_at(&Now::new(&self.common.worker));
+    }
+
+    /// Carries out what follows at a time that is known.
+    fn run(&mut self, now: Duration) {
+        self.run_at(&Now::known(&self.common.worker, now));
     }
 
     /// Carries out the pending steps. The steps that a step adds come before the remaining ones.
-    fn run(&mut self, now: Duration) {
+    fn run_at(&mut self, now: &Now<H>) {
         // `pop` takes from the end.
         self.common.steps.reverse();
         while let Some(step) = self.common.steps.pop() {
@@ -181,18 +184,18 @@ impl<H: Host> Mirror<H> {
     }
 
     /// Carries out one step. The step may add others to the list.
-    fn carry_out(&mut self, step: Step, now: Duration) {
+    fn carry_out(&mut self, step: Step, now: &Now<H>) {
         if self.common.is_spent() && self.takes_work(&step) {
-            self.deferred.defer(&mut self.common, step, now);
+            self.deferred.defer(&mut self.common, step, **now);
             return;
         }
         let Self { common, breakers, backoffs, .. } = self;
         match step {
-            Step::Attempt(delivery) => self.attempt(delivery, None, now),
-            Step::BackOff(delivery, delay) => backoffs.add(common, delivery, delay, now),
-            Step::Hold(delivery, wait) => breakers.hold(common, delivery, wait, now),
-            Step::AskBreaker(target) => breakers.ask(common, backoffs, target, now),
-            Step::ProbeSent { target, waiting } => breakers.probe_sent(common, target, waiting, now),
+            Step::Attempt(delivery) => self.attempt(delivery, None, **now),
+            Step::BackOff(delivery, delay) => backoffs.add(common, delivery, delay, **now),
+            Step::Hold(delivery, wait) => breakers.hold(common, delivery, wait, **now),
+            Step::AskBreaker(target) => breakers.ask(common, backoffs, target, **now),
+            Step::ProbeSent { target, waiting } => breakers.probe_sent(common, target, waiting, **now),
             Step::Unpark(delivery) => {
                 if let Some(Offer::Go(delivery)) = common.admission.copies(delivery.target).map(|lane| lane.unpark(delivery)) {
                     common.count_queued(delivery.burden(), -1);
@@ -205,9 +208,9 @@ impl<H: Host> Mirror<H> {
                     common.follow(Step::Attempt(next));
                 }
             }
-            Step::GiveUp(delivery, attempts, reason) => letters::give_up(common, delivery, attempts, reason, now),
-            Step::Letter(given_up) => letters::offer(common, given_up),
-            Step::Post(given_up) => self.letters.post(common, &mut self.batching, given_up, now),
+            Step::GiveUp(delivery, attempts, reason) => dead_letters::give_up(common, delivery, attempts, reason, **now),
+            Step::Letter(given_up) => dead_letters::offer(common, given_up),
+            Step::Post(given_up) => self.letters.post(common, &mut self.batching, given_up, **now),
             Step::FreeLetterPlace(target) => {
                 if let Some(next) = common.admission.letters(target).and_then(|lane| lane.ended()) {
                     common.count_queued(next.delivery.burden(), -1);

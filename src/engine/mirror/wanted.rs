@@ -112,6 +112,10 @@ impl<H: Host> Now<H> {
     pub(super) fn new(worker: &Rc<Worker<H>>) -> Self {
         Self { worker: Rc::clone(worker), time: OnceCell::new() }
     }
+
+    pub(super) fn known(worker: &Rc<Worker<H>>, time: Duration) -> Self {
+        Self { worker: Rc::clone(worker), time: OnceCell::from(time) }
+    }
 }
 
 impl<H: Host> Deref for Now<H> {

@@ -14,7 +14,7 @@ use miniz_oxide::inflate::core::inflate_flags::{
 use miniz_oxide::inflate::core::{decompress, DecompressorOxide};
 use miniz_oxide::inflate::TINFLStatus;
 
-use crate::http::work::{TooMuch, Work, BLOCK};
+use crate::http::work_limit::{TooMuch, Work, BLOCK};
 
 /// The number of blocks that any body may have.
 const FREE_BLOCKS: usize = 256;

@@ -10,7 +10,7 @@ use std::rc::Rc;
 
 use crate::http::content_coding::{self, Undecodable};
 use crate::http::query::Query;
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::{Document, PointerSet, Read, Unread};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::redact::Redaction;

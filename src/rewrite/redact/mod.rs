@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use crate::http::work::{TooMuch, Work, PLACE};
+use crate::http::work_limit::{TooMuch, Work, PLACE};
 use crate::json::Pointer;
 use crate::json::{Json, Kind, Node, PointerSet, Trail};
 

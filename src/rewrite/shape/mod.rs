@@ -21,7 +21,7 @@ use self::body::BodyKind;
 use crate::http::headers::{HeaderMap, Pairs};
 use crate::http::loop_mark::{self, LoopGuard};
 use crate::http::trace_context::TRACEPARENT;
-use crate::http::work::TooMuch;
+use crate::http::work_limit::TooMuch;
 use crate::json::{Body, Unread};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::items::Format;

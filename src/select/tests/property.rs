@@ -1,5 +1,6 @@
 //! For arbitrary rules, the index finds the same as a loop over all rules.
 
+use crate::select::index::Step;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::*;
 use crate::config::problem::Problems;
 use crate::http::headers::{HeaderMap, Pairs};
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use crate::json::{Body, Document, Read};
 

@@ -18,7 +18,7 @@ use crate::engine::delivery::{Delivery, GivenUp, Load};
 use crate::engine::host::Host;
 use crate::engine::journal::{self, Report};
 use crate::http::headers::HeaderMap;
-use crate::http::work::Work;
+use crate::http::work_limit::Work;
 use crate::observe::log_event::{Event, LetterEnd};
 use crate::observe::metrics::Metric;
 use crate::rewrite::shape::Unfit;

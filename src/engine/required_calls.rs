@@ -2,7 +2,7 @@
 //! `capability_restriction_config` leaves out. Without the probe, copies would be lost later for no visible reason.
 
 use super::host::{Headers, Host, HostError};
-use super::metrics::BuildInfo;
+use super::metric_ids::BuildInfo;
 use super::rejection::CannotRun;
 use super::worker::{Worker, REFUSED, SHORTEST};
 use crate::delivery::cause::Cause;
