@@ -1,21 +1,25 @@
 //! Sidecast mirrors HTTP requests that pass through an Envoy to other clusters, and tracks the outcome of each copy.
 //!
 //! ```text
-//!  downstream ──► Envoy ─────────────────────────────► primary
+//!  downstream ──► Envoy ──────────────────────────────────────────► primary
 //!                  │ headers, body chunks (copied, never held back)
 //!                  ▼
-//!            engine::stream ── select: no target wants it ──► forgotten
-//!                  │ complete
-//!                  ▼
-//!            engine::mirror ── rate_limit, admission: room? ──► queued ──┐
-//!                  │                                                │ a place is free
-//!                  ▼                                                ▼
-//!                breaker ──► shape ──► call-out ──► target ──► outcome ──► breaker, stats, log_event
-//!                  ▲                                                │
-//!                  ├── due: tick ◄── waiting ◄── retry, budget ◄────┤
-//!                  │                                                ▼
-//!                  └─────────── open, full, too old ───────► given up ──► dead_letter ──► call-out
+//!            filter ──► engine::contexts ──► engine::stream ── select: no target wants it ──► forgotten
+//!                                                │ complete
+//!                                                ▼
+//!                                engine::mirror::intake ── admission: no room ──► GiveUp
+//!                                                │ a place
+//!            ┌──────────────────────────────────►▼
+//!            │                  attempt ── breaker: open ──► Hold, or GiveUp
+//!            │                           └─ rewrite ──► Host::http_call ──► target
+//!            │                                                                │
+//!            │   Mirror::call_ended ◄── engine::contexts ◄── filter ◄─────────┘
+//!            │            │ attempts::conclude: delivery::outcome, retry
+//!            │            ▼
+//!            └── Step: BackOff · FreePlace · GiveUp ──► Letter ──► Post ──► dead-letter cluster
 //! ```
+//! What follows from an event is a `Step`, and `Mirror::carry_out` alone carries steps out. A tick lets go what is due: back-offs, batches, retries
+//! that wait for a breaker, and work that was deferred.
 //!
 //! Each room is a module, and uses only the rooms below it: `filter` (and the command-line tool), `engine`, `config`, `policy`, `observe`,
 //! `compare`, `delivery`, `rewrite`, `select`, `template`, `json`, `http`. `filter` is the compiled module, and the only room that calls Envoy.

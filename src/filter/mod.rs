@@ -1,4 +1,4 @@
-//! The compiled module: the ABI ([`abi`]) and the host calls ([`calls`]). One VM runs in each worker thread. VMs share nothing but metrics and
+//! The compiled module: the ABI ([`abi`]) and the host calls ([`envoy_host`]). One VM runs in each worker thread. VMs share nothing but metrics and
 //! shared data.
 //!
 //! The only room with unsafe code. Uses `engine`. Begin with [`abi`].
