@@ -1,9 +1,8 @@
 //! The memory of an Envoy grows by no more than the sum that docs/operations.md states, whatever feature holds the copies, and whatever is in them.
 
-use std::io::Write as _;
+use crate::support::gzip::gzip;
 use std::net::SocketAddr;
 
-use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
@@ -24,12 +23,6 @@ const LONGEST_HEADER: usize = 48_000;
 
 /// The clusters: one that takes every call and responses none, one that refuses with 503, one that returns 200.
 const CLUSTERS: [&str; 3] = ["hang", "refuse", "answer"];
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
-}
 
 fn post(headers: &str, body: &[u8]) -> Vec<u8> {
     [format!("POST / HTTP/1.1\r\nhost: a\r\n{headers}content-length: {}\r\n\r\n", body.len()).as_bytes(), body].concat()

@@ -1,11 +1,10 @@
 //! The worst requests that are known hold a worker for no longer than some plain ones do. While they do, others on this worker wait.
 
+use crate::support::gzip::gzip;
 use std::fmt::Write as _;
 use std::fs;
-use std::io::Write as _;
 use std::time::{Duration, Instant};
 
-use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
 
 use crate::scene::{target, Scene};
@@ -24,12 +23,6 @@ fn worker_time(envoy: &Envoy) -> Duration {
         .find(|task| fs::read_to_string(task.join("comm")).is_ok_and(|name| name.trim() == "wrk:worker_0"));
     let stat = fs::read_to_string(worker.unwrap().join("schedstat")).unwrap();
     Duration::from_nanos(stat.split_whitespace().next().unwrap().parse().unwrap())
-}
-
-fn gzip(body: &str) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body.as_bytes()).unwrap();
-    encoder.finish().unwrap()
 }
 
 fn each_of_32(fields: impl Fn(usize) -> Value) -> Vec<Value> {

@@ -1,10 +1,8 @@
 //! What upstreams answer: everything that HTTP allows, slowly or at once, and much that it does not.
 
+use crate::support::gzip::gzip;
 use std::io::Write;
 use std::time::Duration;
-
-use flate2::write::GzEncoder;
-use flate2::Compression;
 
 use crate::dice::Dice;
 
@@ -40,12 +38,6 @@ const STATUSES: [u16; 38] = [
     200, 200, 200, 200, 200, 201, 202, 203, 204, 205, 206, 300, 301, 302, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410,
     412, 413, 418, 422, 425, 429, 431, 500, 501, 502, 503, 504, 599,
 ];
-
-pub(crate) fn gzip(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::fast());
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// A body, and the headers that describe it.
 fn body(dice: &mut Dice) -> (String, Vec<u8>) {

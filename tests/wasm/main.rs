@@ -5,6 +5,8 @@
 mod compiled;
 #[path = "../support/configurations.rs"]
 mod configurations;
+#[path = "../support/gzip.rs"]
+mod gzip;
 #[allow(dead_code, unused_imports)] // Each binary uses a part of it.
 #[path = "../support/host/mod.rs"]
 mod host;

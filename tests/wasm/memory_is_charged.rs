@@ -1,10 +1,10 @@
 //! What is held is what is charged: the module's memory does not grow by more than the bound says, whatever is held.
 
+use crate::gzip::gzip;
 use crate::{
     configurations::{assert_balanced, dropped, target, targets, with},
     host::{Answer, Host, Level, Request, Response, Stream, Worker},
 };
-use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
 use std::io::Write as _;
 
@@ -17,12 +17,6 @@ const ALLOWED: usize = 2 * BOUND + 6 * MIB;
 fn answered(stream: Stream, response: &Response) {
     stream.answer(response);
     stream.close();
-}
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
 }
 
 /// A worker with a target that has these fields.

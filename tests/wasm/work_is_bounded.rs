@@ -1,10 +1,10 @@
 //! No request, however it is built, holds a worker for long: the instructions of each callback are counted.
 
+use crate::gzip::gzip;
 use crate::{
     configurations::{assert_balanced, dropped, only, target, targets, with},
     host::{Answer, Host, Level, Request, Response, Worker},
 };
-use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
 use std::{fmt::Write as _, io::Write as _, time::Duration};
 
@@ -12,12 +12,6 @@ const MIB: usize = 1 << 20;
 /// The most instructions of one callback at default limits. In Envoy 500 million of them take about 20 ms; the longest time that was seen there
 /// stands in docs/security.md.
 const MOST: u64 = 900_000_000;
-
-fn gzip(body: &[u8]) -> Vec<u8> {
-    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
-    encoder.write_all(body).unwrap();
-    encoder.finish().unwrap()
-}
 
 /// A list or an object of so many such entries.
 fn many(open: char, close: char, entries: usize, entry: impl Fn(usize) -> String) -> String {
