@@ -3,12 +3,13 @@
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use crate::scene::{everything_to, Scene};
+use crate::scene::{claims, everything_to, Scene};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
-use crate::support::client::full;
+use crate::support::client::{full, Client};
 use crate::support::raw;
 use crate::support::recorded::{Headers, Recorded};
+use crate::support::setup::Setup;
 
 /// Names that the filter, or Envoy's own client, adds to a copy.
 const ADDED: [&str; 8] = [
@@ -32,8 +33,24 @@ fn pairs(list: &[(&str, &[u8])]) -> Headers {
 }
 
 #[tokio::test]
-async fn headers_that_connection_names_are_stripped_by_envoy() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn the_headers_of_a_copy_are_those_of_its_request_but_for_what_is_not_for_a_target() {
+    let mut correlated = everything_to(&["audit"]);
+    correlated["correlation"] = json!({"header": "x-correlation"});
+    let add = |setup: Setup| setup.listener("plain", Filter::None).listener("correlated", Filter::json(&correlated));
+    claims!(
+        Scene::set_up(["audit"], everything_to(&["audit"]), add).await,
+        headers_that_connection_names_are_stripped_by_envoy,
+        the_copy_has_the_headers_of_the_primary_in_their_order,
+        what_belongs_to_one_connection_is_not_copied,
+        credentials_are_not_copied_but_reach_the_primary,
+        headers_that_steer_envoy_are_neither_copied_nor_obeyed,
+        the_filters_own_headers_cannot_be_sent_by_a_client,
+        the_primary_receives_what_it_would_without_the_filter,
+        another_correlation_header_is_made_when_it_is_missing,
+    );
+}
+
+async fn headers_that_connection_names_are_stripped_by_envoy(scene: &Scene<1>) {
     let request = b"GET / HTTP/1.1\r\nhost: shop\r\nconnection: close, X-Hop\r\nx-hop: private\r\nx-kept: public\r\n\r\n";
     assert_eq!(raw::status(&raw::exchange(scene.envoy.address("main"), request).await), 200);
     let names: Vec<_> = from_client(&scene.target().take_one().await).into_iter().map(|(name, _)| name).collect();
@@ -41,9 +58,7 @@ async fn headers_that_connection_names_are_stripped_by_envoy() {
     assert!(!names.contains(&"x-hop".to_owned()) && !names.contains(&"connection".to_owned()), "{names:?}");
 }
 
-#[tokio::test]
-async fn the_copy_has_the_headers_of_the_primary_in_their_order() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn the_copy_has_the_headers_of_the_primary_in_their_order(scene: &Scene<1>) {
     for client in [scene.client(), scene.http2_client()] {
         let request = client
             .request("POST", "http://shop.example:8443/a/b;c=1?d=%2F&e=")
@@ -83,9 +98,7 @@ async fn the_copy_has_the_headers_of_the_primary_in_their_order() {
     }
 }
 
-#[tokio::test]
-async fn what_belongs_to_one_connection_is_not_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn what_belongs_to_one_connection_is_not_copied(scene: &Scene<1>) {
     let request = "POST /hop HTTP/1.1\r\nhost: a.example\r\n\
         connection: close, x-foo, X-Bar\r\nx-foo: 1\r\nx-bar: 2\r\nx-baz: 3\r\n\
         keep-alive: timeout=5\r\nproxy-connection: keep-alive\r\nproxy-authenticate: Basic\r\n\
@@ -114,9 +127,7 @@ async fn what_belongs_to_one_connection_is_not_copied() {
     }
 }
 
-#[tokio::test]
-async fn credentials_are_not_copied_but_reach_the_primary() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn credentials_are_not_copied_but_reach_the_primary(scene: &Scene<1>) {
     let client = scene.http2_client();
     let secrets = [
         ("authorization", "Bearer secret"),
@@ -140,9 +151,7 @@ async fn credentials_are_not_copied_but_reach_the_primary() {
     assert!(!leaked, "{copy:?}");
 }
 
-#[tokio::test]
-async fn headers_that_steer_envoy_are_neither_copied_nor_obeyed() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn headers_that_steer_envoy_are_neither_copied_nor_obeyed(scene: &Scene<1>) {
     // Envoy's client would retry a 503 three times if it saw these.
     scene.target().behave(Behaviour::Answer(Answer::status(503)));
     let client = scene.client();
@@ -166,9 +175,7 @@ async fn headers_that_steer_envoy_are_neither_copied_nor_obeyed() {
     }
 }
 
-#[tokio::test]
-async fn the_filters_own_headers_cannot_be_sent_by_a_client() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn the_filters_own_headers_cannot_be_sent_by_a_client(scene: &Scene<1>) {
     let client = scene.client();
     let request = client
         .request("GET", "/")
@@ -182,9 +189,7 @@ async fn the_filters_own_headers_cannot_be_sent_by_a_client() {
     assert!(!copy.has("x-sidecast-other"));
 }
 
-#[tokio::test]
-async fn the_primary_receives_what_it_would_without_the_filter() {
-    let scene = Scene::set_up(["audit"], everything_to(&["audit"]), |setup| setup.listener("plain", Filter::None)).await;
+async fn the_primary_receives_what_it_would_without_the_filter(scene: &Scene<1>) {
     let request = b"PUT /x?y=1 HTTP/1.1\r\nHost: a.example:99\r\nX-Request-Id: 11111111-2222-4333-8444-555555555555\r\n\
         Cookie: a=b\r\nX-Two: \x80\xfe\r\nx-two: again\r\nTraceparent: nonsense\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n\
         3\r\nabc\r\n2\r\nde\r\n0\r\n\r\n";
@@ -235,12 +240,8 @@ pub(crate) fn is_uuid_v4(text: &str) -> bool {
     shape == "xxxxxxxx-xxxx-xxxx-xxxx-xxxxxxxxxxxx" && &text[14..15] == "4" && "89ab".contains(&text[19..20])
 }
 
-#[tokio::test]
-async fn another_correlation_header_is_made_when_it_is_missing() {
-    let mut configuration = everything_to(&["audit"]);
-    configuration["correlation"] = json!({"header": "x-correlation"});
-    let scene = Scene::configured(["audit"], configuration).await;
-    let client = scene.client();
+async fn another_correlation_header_is_made_when_it_is_missing(scene: &Scene<1>) {
+    let client = Client::http1(scene.envoy.address("correlated"));
     client.get("/").await;
     let made = scene.target().take_one().await.only("x-correlation");
     assert!(is_uuid_v4(&made), "{made}");

@@ -6,22 +6,50 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::scene::{everything_to, noise, target, Scene};
+use crate::scene::{claims, everything_to, noise, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
-use crate::support::client::{chunked, full, pieces};
+use crate::support::bootstrap::Filter;
+use crate::support::client::{chunked, full, pieces, Client};
 use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::setup::Setup;
 
 fn dropped(reason: &str, count: u64) -> std::collections::BTreeMap<String, u64> {
     [(reason.to_owned(), count)].into()
 }
 
 #[tokio::test]
-async fn a_body_over_the_cap_reaches_only_the_primary() {
-    let mut configuration = everything_to(&["audit"]);
-    configuration["limits"] = json!({"max_body_bytes": "64KiB"});
-    let scene = Scene::configured(["audit"], configuration).await;
+async fn a_request_that_is_not_whole_or_too_large_is_not_copied() {
+    let mut capped = everything_to(&["audit"]);
+    capped["limits"] = json!({"max_body_bytes": "64KiB"});
+    let add = |setup: Setup| setup.listener("capped", Filter::json(&capped));
+    claims!(
+        Scene::set_up(["audit"], everything_to(&["audit"]), add).await,
+        a_body_over_the_cap_reaches_only_the_primary,
+        a_client_that_leaves_in_the_middle_is_counted_as_truncated,
+        an_answer_before_the_end_of_the_request_is_counted_as_answered_early,
+        an_early_answer_to_a_whole_request_is_no_truncation,
+    );
+}
+
+#[tokio::test]
+async fn a_worker_holds_no_more_than_it_may() {
+    let mut queued = everything_to(&["audit"]);
+    queued["targets"][0]["limits"] = json!({"max_in_flight": 2, "max_queued": 3});
+    let mut memory = everything_to(&["audit"]);
+    memory["limits"] = json!({"max_body_bytes": "64KiB", "max_buffered_bytes": "256KiB"});
+    // One worker: the limits are per worker.
+    let add = |setup: Setup| setup.concurrency(1).listener("memory", Filter::json(&memory));
+    claims!(
+        Scene::set_up(["audit"], queued, add).await,
+        what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is_dropped,
+        copies_over_the_workers_memory_are_dropped,
+    );
+}
+
+async fn a_body_over_the_cap_reaches_only_the_primary(scene: &Scene<1>) {
+    let address = scene.envoy.address("capped");
     let body = noise(300_000);
-    for client in [scene.client(), scene.http2_client()] {
+    for client in [Client::http1(address), Client::http2(address)] {
         let within = body.slice(..65_536);
         let over = body.slice(..65_537);
         assert_eq!(client.post("/within", within.clone()).await.status, 200);
@@ -39,12 +67,7 @@ async fn a_body_over_the_cap_reaches_only_the_primary() {
     assert_eq!((stats.of("audit", "attempts"), stats.of("audit", "delivered")), (2, 2));
 }
 
-#[tokio::test]
-async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is_dropped() {
-    let mut only = target("audit");
-    only["limits"] = json!({"max_in_flight": 2, "max_queued": 3});
-    // One worker: the limits are per worker.
-    let scene = Scene::set_up(["audit"], json!({ "targets": [only] }), |setup| setup.concurrency(1)).await;
+async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is_dropped(scene: &Scene<1>) {
     let gate = Gate::shut();
     let held = Behaviour::Gated(gate.clone(), Answer::status(200));
     scene.target().behave(held);
@@ -64,15 +87,11 @@ async fn what_does_not_fit_in_flight_waits_and_what_does_not_fit_in_the_queue_is
     assert_eq!(paths, ["/0", "/1", "/2", "/3", "/4"]);
 }
 
-#[tokio::test]
-async fn copies_over_the_workers_memory_are_dropped() {
-    let mut configuration = everything_to(&["audit"]);
-    configuration["limits"] = json!({"max_body_bytes": "64KiB", "max_buffered_bytes": "256KiB"});
-    let scene = Scene::set_up(["audit"], configuration, |setup| setup.concurrency(1)).await;
+async fn copies_over_the_workers_memory_are_dropped(scene: &Scene<1>) {
     let gate = Gate::shut();
     let held = Behaviour::Gated(gate.clone(), Answer::status(200));
     scene.target().behave(held);
-    let client = scene.client();
+    let client = Client::http1(scene.envoy.address("memory"));
     let body = noise(60_000);
     for _ in 0..10 {
         assert_eq!(client.post("/", body.clone()).await.status, 200);
@@ -89,9 +108,7 @@ async fn copies_over_the_workers_memory_are_dropped() {
     assert_eq!(stats.of("audit", "delivered"), 5);
 }
 
-#[tokio::test]
-async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated(scene: &Scene<1>) {
     for (count, client) in [scene.client(), scene.http2_client()].into_iter().enumerate() {
         let (sender, body) = pieces();
         sender.send(Frame::data(Bytes::from("half"))).unwrap();
@@ -115,9 +132,7 @@ async fn a_client_that_leaves_in_the_middle_is_counted_as_truncated() {
     assert!(scene.target().received().is_empty());
 }
 
-#[tokio::test]
-async fn an_answer_before_the_end_of_the_request_is_counted_as_answered_early() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn an_answer_before_the_end_of_the_request_is_counted_as_answered_early(scene: &Scene<1>) {
     scene.primary.behave(Behaviour::AnswerEarly(Answer::status(413)));
     let client = scene.http2_client();
     let (sender, body) = pieces();
@@ -130,9 +145,7 @@ async fn an_answer_before_the_end_of_the_request_is_counted_as_answered_early() 
     assert!(scene.target().received().is_empty());
 }
 
-#[tokio::test]
-async fn an_early_answer_to_a_whole_request_is_no_truncation() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn an_early_answer_to_a_whole_request_is_no_truncation(scene: &Scene<1>) {
     scene.primary.behave(Behaviour::AnswerEarly(Answer::status(403)));
     let client = scene.client();
     let request = client.request("POST", "/").body(full("small")).unwrap();

@@ -5,7 +5,7 @@ use hyper::header::{HeaderMap, HeaderValue};
 use hyper::Version;
 use serde_json::json;
 
-use crate::scene::{everything_to, noise, Scene};
+use crate::scene::{claims, everything_to, noise, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{chunked, empty, full, Client};
 use crate::support::recorded::Recorded;
@@ -13,8 +13,19 @@ use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
 #[tokio::test]
-async fn a_request_of_headers_alone_is_mirrored() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_request_is_mirrored_whole() {
+    claims!(
+        Scene::mirroring_to(["audit"]).await,
+        a_request_of_headers_alone_is_mirrored,
+        any_method_is_mirrored,
+        a_body_of_known_length_arrives_byte_for_byte,
+        a_chunked_body_arrives_byte_for_byte,
+        an_empty_chunked_body_arrives_as_an_empty_body,
+        trailers_reach_the_primary_and_the_body_before_them_the_target,
+    );
+}
+
+async fn a_request_of_headers_alone_is_mirrored(scene: &Scene<1>) {
     let answer = scene.client().get("/orders?id=7").await;
     assert_eq!((answer.status.as_u16(), &answer.body[..]), (200, &b"answer of the upstream"[..]));
     for upstream in [&scene.primary, scene.target()] {
@@ -26,9 +37,7 @@ async fn a_request_of_headers_alone_is_mirrored() {
     assert_eq!((stats.of("audit", "attempts"), stats.of("audit", "delivered")), (1, 1));
 }
 
-#[tokio::test]
-async fn any_method_is_mirrored() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn any_method_is_mirrored(scene: &Scene<1>) {
     let usual = ["GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE", "PROPFIND"];
     let (http1, http2) = (scene.client(), scene.http2_client());
     let requests: Vec<_> = usual
@@ -52,9 +61,7 @@ async fn any_method_is_mirrored() {
     assert_eq!(stats.of("audit", "delivered"), count);
 }
 
-#[tokio::test]
-async fn a_body_of_known_length_arrives_byte_for_byte() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_body_of_known_length_arrives_byte_for_byte(scene: &Scene<1>) {
     for client in [scene.client(), scene.http2_client()] {
         for size in [1, 1024, 16 * 1024, 65_537, 300_000, 1024 * 1024] {
             let body = noise(size);
@@ -67,9 +74,7 @@ async fn a_body_of_known_length_arrives_byte_for_byte() {
     }
 }
 
-#[tokio::test]
-async fn a_chunked_body_arrives_byte_for_byte() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_chunked_body_arrives_byte_for_byte(scene: &Scene<1>) {
     let body = noise(200_000);
     for client in [scene.client(), scene.http2_client()] {
         let chunks: Vec<Bytes> = [0..1, 1..17, 17..40_000, 40_000..200_000].map(|range| body.slice(range)).to_vec();
@@ -82,9 +87,7 @@ async fn a_chunked_body_arrives_byte_for_byte() {
     }
 }
 
-#[tokio::test]
-async fn an_empty_chunked_body_arrives_as_an_empty_body() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn an_empty_chunked_body_arrives_as_an_empty_body(scene: &Scene<1>) {
     let client = scene.client();
     let request = client.request("POST", "/").body(chunked(&[], None)).unwrap();
     assert_eq!(client.send(request).await.status, 200);
@@ -92,9 +95,7 @@ async fn an_empty_chunked_body_arrives_as_an_empty_body() {
     scene.envoy.settled_at("audit", 1).await;
 }
 
-#[tokio::test]
-async fn trailers_reach_the_primary_and_the_body_before_them_the_target() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn trailers_reach_the_primary_and_the_body_before_them_the_target(scene: &Scene<1>) {
     for client in [scene.client(), scene.http2_client()] {
         for chunks in [vec![], vec![Bytes::from("one "), Bytes::from("two")]] {
             let mut trailers = HeaderMap::new();
@@ -135,17 +136,37 @@ async fn http2_upstreams_receive_the_same() {
     envoy.settled_at("audit", 1).await;
 }
 
+fn copies() -> Vec<String> {
+    (0..32).map(|index| format!("copy-{index}")).collect()
+}
+
 #[tokio::test]
-async fn each_of_thirty_two_targets_gets_its_own_copy() {
-    let names: Vec<String> = (0..32).map(|index| format!("copy-{index}")).collect();
-    let targets: Vec<_> = names
+async fn each_of_several_targets_gets_what_is_meant_for_it() {
+    let rules = json!({"targets": [
+        {"name": "writes", "cluster": "writes", "match": [{"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}}]},
+        {"name": "gold", "cluster": "gold", "match": [
+            {"headers": [{"name": "x-tier", "exact": "gold"}]},
+            {"path": {"regex": "^/vip/[0-9]+$"}},
+        ]},
+    ]});
+    let copies: Vec<_> = copies()
         .iter()
-        .map(|name| json!({"name": name, "cluster": "audit", "timeout": "15s", "circuit_breaker": {"mode": "disabled"}}))
+        .map(|name| json!({"name": name, "cluster": "copies", "timeout": "15s", "circuit_breaker": {"mode": "disabled"}}))
         .collect();
-    let scene = Scene::configured(["audit"], json!({ "targets": targets })).await;
+    let add = |setup: Setup| setup.listener("copies", Filter::json(&json!({ "targets": copies })));
+    claims!(
+        Scene::set_up(["writes", "gold", "copies"], rules, add).await,
+        each_of_thirty_two_targets_gets_its_own_copy,
+        a_target_gets_only_what_its_rules_match,
+    );
+}
+
+async fn each_of_thirty_two_targets_gets_its_own_copy(scene: &Scene<3>) {
+    let names = copies();
+    let [.., upstream] = &scene.targets;
     let body = noise(50_000);
-    assert_eq!(scene.client().post("/", body.clone()).await.status, 200);
-    let copies = scene.target().take(32).await;
+    assert_eq!(Client::http1(scene.envoy.address("copies")).post("/", body.clone()).await.status, 200);
+    let copies = upstream.take(32).await;
     let mut seen: Vec<String> = copies.iter().map(|copy| copy.only("x-sidecast-target")).collect();
     let mut wanted = names.clone();
     seen.sort();
@@ -158,16 +179,7 @@ async fn each_of_thirty_two_targets_gets_its_own_copy() {
     }
 }
 
-#[tokio::test]
-async fn a_target_gets_only_what_its_rules_match() {
-    let configuration = json!({"targets": [
-        {"name": "writes", "cluster": "writes", "match": [{"methods": ["POST", "PUT"], "path": {"prefix": "/orders"}}]},
-        {"name": "gold", "cluster": "gold", "match": [
-            {"headers": [{"name": "x-tier", "exact": "gold"}]},
-            {"path": {"regex": "^/vip/[0-9]+$"}},
-        ]},
-    ]});
-    let scene = Scene::configured(["writes", "gold"], configuration).await;
+async fn a_target_gets_only_what_its_rules_match(scene: &Scene<3>) {
     let client = scene.client();
     client.get("/orders/1").await;
     client.post("/orders/2", "two").await;

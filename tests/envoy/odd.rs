@@ -2,14 +2,28 @@
 
 use hyper::header::HeaderValue;
 
-use crate::scene::{everything_to, noise, Scene};
+use crate::scene::{claims, everything_to, noise, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{empty, full};
 use crate::support::raw;
 
 #[tokio::test]
-async fn header_values_of_any_bytes_are_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn an_odd_request_is_copied_counted_or_refused() {
+    claims!(
+        Scene::mirroring_to(["audit"]).await,
+        header_values_of_any_bytes_are_copied,
+        a_hundred_kilobytes_of_headers_are_copied,
+        a_request_with_more_headers_than_a_call_may_have_is_counted,
+        a_path_of_eight_kilobytes_is_copied,
+        paths_are_copied_as_they_were_written,
+        an_authority_with_a_port_is_copied,
+        a_request_in_absolute_form_is_copied_like_any_other,
+        requests_that_envoy_itself_refuses_are_not_copied,
+        pipelined_requests_are_each_copied,
+    );
+}
+
+async fn header_values_of_any_bytes_are_copied(scene: &Scene<1>) {
     let client = scene.client();
     for value in [vec![0x80], vec![0xff; 300], (0x80..=0xff).collect(), b"\xc3\x28 \xe2\x82".to_vec(), "žluť".into()] {
         let request = client
@@ -24,9 +38,7 @@ async fn header_values_of_any_bytes_are_copied() {
     }
 }
 
-#[tokio::test]
-async fn a_hundred_kilobytes_of_headers_are_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_hundred_kilobytes_of_headers_are_copied(scene: &Scene<1>) {
     for client in [scene.client(), scene.http2_client()] {
         let mut request = client.request("GET", "/").header("x-long", "l".repeat(40_000));
         for index in 0..600 {
@@ -40,9 +52,7 @@ async fn a_hundred_kilobytes_of_headers_are_copied() {
     scene.envoy.settled_at("audit", 2).await;
 }
 
-#[tokio::test]
-async fn a_request_with_more_headers_than_a_call_may_have_is_counted() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_request_with_more_headers_than_a_call_may_have_is_counted(scene: &Scene<1>) {
     let client = scene.client();
     let mut request = client.request("GET", "/");
     for index in 0..1100 {
@@ -56,9 +66,7 @@ async fn a_request_with_more_headers_than_a_call_may_have_is_counted() {
     assert_eq!(scene.target().take_one().await.path, "/next");
 }
 
-#[tokio::test]
-async fn a_path_of_eight_kilobytes_is_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_path_of_eight_kilobytes_is_copied(scene: &Scene<1>) {
     let path = format!("/{}?{}", "p".repeat(4096), "q".repeat(4096));
     for client in [scene.client(), scene.http2_client()] {
         assert_eq!(client.get(&path).await.status, 200);
@@ -66,9 +74,7 @@ async fn a_path_of_eight_kilobytes_is_copied() {
     }
 }
 
-#[tokio::test]
-async fn paths_are_copied_as_they_were_written() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn paths_are_copied_as_they_were_written(scene: &Scene<1>) {
     let paths =
         ["/", "/?", "/a?", "/a?b", "/a??b", "//a", "/a/../b", "/%00%0d%0a", "/a;b=c", "/*", "/a%2Fb", "/?q=%ff", "/{x}|^"];
     for path in paths {
@@ -81,9 +87,7 @@ async fn paths_are_copied_as_they_were_written() {
     }
 }
 
-#[tokio::test]
-async fn an_authority_with_a_port_is_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn an_authority_with_a_port_is_copied(scene: &Scene<1>) {
     let authorities = ["a.example:8443", "[::1]:80", "127.0.0.1:1", "a.example", "A.Example:80"];
     for client in [scene.client(), scene.http2_client()] {
         for authority in authorities {
@@ -95,9 +99,7 @@ async fn an_authority_with_a_port_is_copied() {
     }
 }
 
-#[tokio::test]
-async fn a_request_in_absolute_form_is_copied_like_any_other() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_request_in_absolute_form_is_copied_like_any_other(scene: &Scene<1>) {
     let request = "GET http://other.example:81/abs?x HTTP/1.1\r\nhost: a.example\r\nconnection: close\r\n\r\n";
     let answer = raw::exchange(scene.envoy.address("main"), request.as_bytes()).await;
     assert_eq!(raw::status(&answer), 200);
@@ -106,9 +108,7 @@ async fn a_request_in_absolute_form_is_copied_like_any_other() {
     assert_eq!((copy.authority, copy.path), (first.authority, first.path));
 }
 
-#[tokio::test]
-async fn requests_that_envoy_itself_refuses_are_not_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn requests_that_envoy_itself_refuses_are_not_copied(scene: &Scene<1>) {
     let refused = [
         &b"GET / HTTP/1.1\r\n\r\n"[..],
         b"GET / HTTP/1.1\r\nhost: a\r\nx-nul: a\x00b\r\n\r\n",
@@ -129,9 +129,7 @@ async fn requests_that_envoy_itself_refuses_are_not_copied() {
     assert_eq!(stats.of("audit", "matched"), 2);
 }
 
-#[tokio::test]
-async fn pipelined_requests_are_each_copied() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn pipelined_requests_are_each_copied(scene: &Scene<1>) {
     let request = "POST /1 HTTP/1.1\r\nhost: a\r\ncontent-length: 3\r\n\r\none\
         GET /2 HTTP/1.1\r\nhost: a\r\n\r\n\
         POST /3 HTTP/1.1\r\nhost: a\r\nconnection: close\r\ncontent-length: 5\r\n\r\nthree";

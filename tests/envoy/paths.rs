@@ -2,8 +2,10 @@
 
 use serde_json::{json, Value};
 
-use crate::scene::{target, Scene};
+use crate::scene::{claims, target, Scene};
 use crate::support::bootstrap::Filter;
+use crate::support::client::Client;
+use crate::support::setup::Setup;
 
 fn with_request(name: &str, request: Value) -> Value {
     let mut target = target(name);
@@ -68,11 +70,60 @@ async fn paths_go_as_they_came_are_rewritten_as_routes_do_and_never_lead_elsewhe
     assert!(scene.targets.iter().all(|target| target.received().is_empty()));
 }
 
+/// One property of each kind that Envoy does not have as text, and two that it has.
+const PROPERTIES: [(&str, &str); 18] = [
+    ("port", "destination.port"),
+    ("size", "request.size"),
+    ("headers", "request.headers_bytes"),
+    ("connection", "connection.id"),
+    ("direction", "xds.listener_direction"),
+    ("mtls", "connection.mtls"),
+    ("time", "request.time"),
+    ("duration", "request.duration"),
+    ("protocol", "request.protocol"),
+    ("agent", "request.headers.user-agent"),
+    ("number", "xds.route_metadata.filter_metadata.test.number"),
+    ("fraction", "xds.route_metadata.filter_metadata.test.fraction"),
+    ("flag", "xds.route_metadata.filter_metadata.test.flag"),
+    ("text", "xds.route_metadata.filter_metadata.test.text"),
+    ("list", "xds.route_metadata.filter_metadata.test.list"),
+    ("map", "xds.route_metadata.filter_metadata.test.map"),
+    ("node", "xds.node.id"),
+    ("none", "no.such.thing"),
+];
+
 #[tokio::test]
-async fn a_letter_is_not_posted_to_a_path_that_leads_elsewhere() {
-    let mut audit = target("audit");
-    audit["dead_letter"] = json!({"cluster": "dlq", "path": "/dead/${header:x-user}"});
-    let scene = Scene::configured(["audit", "dlq"], json!({ "targets": [audit] })).await;
+async fn what_is_known_about_a_request_is_written_where_it_is_asked_for() {
+    let mut letters = target("audit");
+    letters["dead_letter"] = json!({"cluster": "dlq", "path": "/dead/${header:x-user}"});
+    let mut flow = with_request(
+        "audit",
+        json!({"headers": {"set": {"x-id": "${correlation_id}"}}, "body": {"template": {"id": "${correlation_id}"}}}),
+    );
+    flow["success"] = json!(["204"]);
+    let flow = json!({ "targets": [flow], "correlation": {"header": "x-flow"} });
+    let template: serde_json::Map<String, Value> =
+        PROPERTIES.iter().map(|(name, path)| ((*name).to_owned(), json!(format!("${{property:{path}}}")))).collect();
+    let properties = json!({"targets": [with_request("audit", json!({"body": {"template": template}}))]});
+    let metadata = json!({"filter_metadata": {"test": {
+        "number": 17, "fraction": 1.5, "flag": true, "text": "some", "list": [1, "a"], "map": {"a": 1},
+    }}});
+    let add = |setup: Setup| {
+        setup.listener("flow", Filter::json(&flow)).listener("properties", Filter::json(&properties)).with(
+            "/static_resources/listeners/2/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/1",
+            "metadata",
+            metadata,
+        )
+    };
+    claims!(
+        Scene::set_up(["audit", "dlq"], json!({ "targets": [letters] }), add).await,
+        a_letter_is_not_posted_to_a_path_that_leads_elsewhere,
+        a_correlation_id_is_whole_in_requests_and_cut_in_the_log,
+        properties_of_envoy_are_text_whatever_envoy_keeps_them_as,
+    );
+}
+
+async fn a_letter_is_not_posted_to_a_path_that_leads_elsewhere(scene: &Scene<2>) {
     scene.targets[0].behave(crate::support::answer::Behaviour::Answer(crate::support::answer::Answer::status(404)));
     let client = scene.client();
     for user in ["anna", ".."] {
@@ -84,18 +135,11 @@ async fn a_letter_is_not_posted_to_a_path_that_leads_elsewhere() {
     assert!(scene.envoy.log().contains(r#""outcome":"unsafe_path""#));
 }
 
-#[tokio::test]
-async fn a_correlation_id_is_whole_in_requests_and_cut_in_the_log() {
-    let mut audit = with_request(
-        "audit",
-        json!({"headers": {"set": {"x-id": "${correlation_id}"}}, "body": {"template": {"id": "${correlation_id}"}}}),
-    );
-    audit["success"] = json!(["204"]);
-    let scene = Scene::configured(["audit"], json!({ "targets": [audit], "correlation": {"header": "x-flow"} })).await;
+async fn a_correlation_id_is_whole_in_requests_and_cut_in_the_log(scene: &Scene<2>) {
     let id = "0123456789".repeat(50);
-    let client = scene.client();
+    let client = Client::http1(scene.envoy.address("flow"));
     client.send(client.request("GET", "/").header("x-flow", &id).body(crate::support::client::empty()).unwrap()).await;
-    let copy = scene.target().take_one().await;
+    let copy = scene.targets[0].take_one().await;
     assert_eq!((copy.only("x-flow"), copy.only("x-id")), (id.clone(), id.clone()));
     assert_eq!(copy.body(), json!({ "id": id }).to_string());
     scene.envoy.settled_at("audit", 1).await;
@@ -104,49 +148,13 @@ async fn a_correlation_id_is_whole_in_requests_and_cut_in_the_log() {
     assert!(!log.contains(&id[..129]), "{log}");
 }
 
-/// One property of each kind that Envoy does not have as text, and two that it has.
-#[tokio::test]
-async fn properties_of_envoy_are_text_whatever_envoy_keeps_them_as() {
-    let properties = [
-        ("port", "destination.port"),
-        ("size", "request.size"),
-        ("headers", "request.headers_bytes"),
-        ("connection", "connection.id"),
-        ("direction", "xds.listener_direction"),
-        ("mtls", "connection.mtls"),
-        ("time", "request.time"),
-        ("duration", "request.duration"),
-        ("protocol", "request.protocol"),
-        ("agent", "request.headers.user-agent"),
-        ("number", "xds.route_metadata.filter_metadata.test.number"),
-        ("fraction", "xds.route_metadata.filter_metadata.test.fraction"),
-        ("flag", "xds.route_metadata.filter_metadata.test.flag"),
-        ("text", "xds.route_metadata.filter_metadata.test.text"),
-        ("list", "xds.route_metadata.filter_metadata.test.list"),
-        ("map", "xds.route_metadata.filter_metadata.test.map"),
-        ("node", "xds.node.id"),
-        ("none", "no.such.thing"),
-    ];
-    let template: serde_json::Map<String, Value> =
-        properties.iter().map(|(name, path)| ((*name).to_owned(), json!(format!("${{property:{path}}}")))).collect();
-    let configuration = json!({"targets": [with_request("audit", json!({"body": {"template": template}}))]});
-    let metadata = json!({"filter_metadata": {"test": {
-        "number": 17, "fraction": 1.5, "flag": true, "text": "some", "list": [1, "a"], "map": {"a": 1},
-    }}});
-    let scene = Scene::filtered(["audit"], Filter::json(&configuration), |setup| {
-        setup.with(
-            "/static_resources/listeners/0/filter_chains/0/filters/0/typed_config/route_config/virtual_hosts/0/routes/1",
-            "metadata",
-            metadata,
-        )
-    })
-    .await;
-    let client = scene.client();
+async fn properties_of_envoy_are_text_whatever_envoy_keeps_them_as(scene: &Scene<2>) {
+    let client = Client::http1(scene.envoy.address("properties"));
     let request = client.request("POST", "/").header("user-agent", "test").body(crate::support::client::full("12345")).unwrap();
     client.send(request).await;
-    let sent: Value = serde_json::from_slice(&scene.target().take_one().await.body()).unwrap();
+    let sent: Value = serde_json::from_slice(&scene.targets[0].take_one().await.body()).unwrap();
     let text = |name: &str| sent[name].as_str().unwrap_or_else(|| panic!("{name}: {sent}"));
-    let port = scene.envoy.address("main").port().to_string();
+    let port = scene.envoy.address("properties").port().to_string();
     for (name, wanted) in [
         ("port", port.as_str()),
         ("size", "5"),

@@ -3,9 +3,11 @@
 use bytes::Bytes;
 use serde_json::{json, Value};
 
+use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
 use crate::support::envoy::Envoy;
+use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::setup::Setup;
 use crate::support::upstream::Upstream;
 
@@ -63,6 +65,15 @@ impl<const N: usize> Scene<N> {
         self.envoy.replace_listeners(&[("main", Filter::json(configuration))]);
     }
 
+    /// Makes it as it was at its start: nothing is under way or recorded, each upstream returns 200, and each counter is 0. The log stays.
+    pub(crate) async fn anew(&self) {
+        count_anew(&self.envoy).await;
+        for upstream in self.targets.iter().chain([&self.primary]) {
+            upstream.behave(Behaviour::Answer(Answer::status(200)));
+            upstream.take(0).await;
+        }
+    }
+
     /// A client of the listener that speaks HTTP/1.1.
     pub(crate) fn client(&self) -> Client {
         Client::http1(self.envoy.address("main"))
@@ -80,6 +91,44 @@ impl Scene<1> {
         &self.targets[0]
     }
 }
+
+/// Waits until the accounts of all targets are settled, and sets each counter of this Envoy to 0.
+pub(crate) async fn count_anew(envoy: &Envoy) {
+    eventually(PATIENCE, "the accounts of every target to settle", async || {
+        let stats = envoy.stats().await;
+        let names = stats.beginning("wasmcustom.sidecast.");
+        names.keys().filter_map(|name| name.strip_suffix(".matched")).try_for_each(|target| stats.settled(target))
+    })
+    .await;
+    assert_eq!(Client::http1(envoy.admin).post("/reset_counters", "").await.status, 200);
+}
+
+/// Says which of several claims about one Envoy failed.
+pub(crate) struct Claim(pub(crate) &'static str);
+
+impl Drop for Claim {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("---- the claim that failed: {} ----", self.0);
+        }
+    }
+}
+
+/// Makes claims about one stage, one after the other, each on the stage as it was at its start. An Envoy takes longer to start than to answer
+/// all requests of a claim. Each claim is an `async fn` that is named after what it claims; a failure says which it was.
+macro_rules! claims {
+    ($stage:expr, $($claim:ident),+ $(,)?) => {{
+        let stage = $stage;
+        $(
+            stage.anew().await;
+            let claim = crate::scene::Claim(stringify!($claim));
+            $claim(&stage).await;
+            drop(claim);
+        )+
+    }};
+}
+
+pub(crate) use claims;
 
 /// A configuration that mirrors every request to each of these clusters.
 pub(crate) fn everything_to(names: &[&str]) -> Value {

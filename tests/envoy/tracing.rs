@@ -2,15 +2,17 @@
 
 use serde_json::json;
 
-use crate::scene::{everything_to, Scene};
-use crate::support::client::full;
+use crate::scene::{claims, everything_to, Scene};
+use crate::support::bootstrap::Filter;
+use crate::support::client::{full, Client};
 use crate::support::recorded::Recorded;
+use crate::support::setup::Setup;
 
 const PARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
 
-/// Sends a request with these headers and returns what the primary and the target received.
-async fn sent(scene: &Scene<1>, headers: &[(&str, &str)]) -> (Recorded, Recorded) {
-    let client = scene.client();
+/// Sends a request with these headers to a listener and returns what the primary and the target received.
+async fn sent(scene: &Scene<1>, listener: &str, headers: &[(&str, &str)]) -> (Recorded, Recorded) {
+    let client = Client::http1(scene.envoy.address(listener));
     let mut request = client.request("GET", "/");
     for (name, value) in headers {
         request = request.header(*name, *value);
@@ -20,10 +22,23 @@ async fn sent(scene: &Scene<1>, headers: &[(&str, &str)]) -> (Recorded, Recorded
 }
 
 #[tokio::test]
-async fn the_copy_is_a_child_of_the_clients_span() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn a_copy_belongs_to_the_trace_of_its_request() {
+    let mut switched_off = everything_to(&["audit"]);
+    switched_off["correlation"] = json!({"traceparent": false});
+    let add = |setup: Setup| setup.listener("switched-off", Filter::json(&switched_off));
+    claims!(
+        Scene::set_up(["audit"], everything_to(&["audit"]), add).await,
+        the_copy_is_a_child_of_the_clients_span,
+        no_trace_context_is_invented,
+        an_invalid_trace_context_is_left_out,
+        trace_context_stays_as_it_is_when_it_is_switched_off,
+        the_copy_carries_the_request_id_of_the_primary,
+    );
+}
+
+async fn the_copy_is_a_child_of_the_clients_span(scene: &Scene<1>) {
     let headers = [("traceparent", PARENT), ("tracestate", "vendor=1,other=2")];
-    let (first, copy) = sent(&scene, &headers).await;
+    let (first, copy) = sent(scene, "main", &headers).await;
     assert_eq!(first.only("traceparent"), PARENT);
     let child = copy.only("traceparent");
     assert_eq!(child.len(), PARENT.len());
@@ -34,16 +49,12 @@ async fn the_copy_is_a_child_of_the_clients_span() {
     assert_eq!(copy.only("tracestate"), "vendor=1,other=2");
 }
 
-#[tokio::test]
-async fn no_trace_context_is_invented() {
-    let scene = Scene::mirroring_to(["audit"]).await;
-    let (_, copy) = sent(&scene, &[]).await;
+async fn no_trace_context_is_invented(scene: &Scene<1>) {
+    let (_, copy) = sent(scene, "main", &[]).await;
     assert!(!copy.has("traceparent") && !copy.has("tracestate"), "{copy:?}");
 }
 
-#[tokio::test]
-async fn an_invalid_trace_context_is_left_out() {
-    let scene = Scene::mirroring_to(["audit"]).await;
+async fn an_invalid_trace_context_is_left_out(scene: &Scene<1>) {
     for invalid in [
         "nonsense",
         "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
@@ -52,24 +63,18 @@ async fn an_invalid_trace_context_is_left_out() {
         "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
         "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-extra",
     ] {
-        let (first, copy) = sent(&scene, &[("traceparent", invalid), ("tracestate", "a=1")]).await;
+        let (first, copy) = sent(scene, "main", &[("traceparent", invalid), ("tracestate", "a=1")]).await;
         assert_eq!(first.only("traceparent"), invalid);
         assert!(!copy.has("traceparent") && !copy.has("tracestate"), "{invalid}: {copy:?}");
     }
 }
 
-#[tokio::test]
-async fn trace_context_stays_as_it_is_when_it_is_switched_off() {
-    let mut configuration = everything_to(&["audit"]);
-    configuration["correlation"] = json!({"traceparent": false});
-    let scene = Scene::configured(["audit"], configuration).await;
-    let (_, copy) = sent(&scene, &[("traceparent", PARENT), ("tracestate", "a=1")]).await;
+async fn trace_context_stays_as_it_is_when_it_is_switched_off(scene: &Scene<1>) {
+    let (_, copy) = sent(scene, "switched-off", &[("traceparent", PARENT), ("tracestate", "a=1")]).await;
     assert_eq!((copy.only("traceparent").as_str(), copy.only("tracestate").as_str()), (PARENT, "a=1"));
 }
 
-#[tokio::test]
-async fn the_copy_carries_the_request_id_of_the_primary() {
-    let scene = Scene::mirroring_to(["audit"]).await;
-    let (first, copy) = sent(&scene, &[]).await;
+async fn the_copy_carries_the_request_id_of_the_primary(scene: &Scene<1>) {
+    let (first, copy) = sent(scene, "main", &[]).await;
     assert_eq!(first.only("x-request-id"), copy.only("x-request-id"));
 }
