@@ -6,8 +6,10 @@ use bytes::Bytes;
 use serde_json::{json, Value};
 
 use crate::scene::{noise, target, Scene};
+use crate::stage::{in_one_envoy, Stage};
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::eventually::{eventually, PATIENCE};
+use crate::support::setup::Setup;
 use crate::support::stats::Stats;
 
 fn answer(status: u16, content_type: &str, body: impl Into<Bytes>) -> Behaviour {
@@ -16,21 +18,33 @@ fn answer(status: u16, content_type: &str, body: impl Into<Bytes>) -> Behaviour 
     Behaviour::Answer(answer)
 }
 
-fn comparing(compare: Value) -> Value {
-    let mut audit = target("audit");
-    audit["compare"] = compare;
-    json!({"targets": [audit], "limits": {"max_body_bytes": "64KiB"}})
+fn comparing(name: &str, compare: Value) -> Value {
+    let mut target = target(name);
+    target["compare"] = compare;
+    json!({"targets": [target], "limits": {"max_body_bytes": "64KiB"}})
 }
 
-fn counts(stats: &Stats) -> [u64; 4] {
-    ["match", "status_mismatch", "body_mismatch", "not_comparable"].map(|name| stats.of("audit", &format!("compare.{name}")))
+fn counts(stats: &Stats, target: &str) -> [u64; 4] {
+    ["match", "status_mismatch", "body_mismatch", "not_comparable"].map(|name| stats.of(target, &format!("compare.{name}")))
 }
 
 const JSON: &str = "application/json";
 
 #[tokio::test]
-async fn answers_are_compared_by_status_and_by_their_json() {
-    let scene = Scene::configured(["audit"], comparing(json!({"ignore": ["/timestamp", "/items/*/id"]}))).await;
+async fn answers_of_both_sides_are_compared() {
+    in_one_envoy!(Setup::new() =>
+        answers_are_compared_by_status_and_by_their_json,
+        answers_of_other_kinds_are_compared_byte_by_byte,
+        whichever_answer_comes_last_completes_the_comparison,
+        an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable,
+        a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middle_of_it,
+        an_answer_is_compared_after_the_last_attempt_and_a_failure_is_an_answer_too,
+        comparisons_can_be_sampled_and_the_time_of_both_sides_is_told,
+    );
+}
+
+async fn answers_are_compared_by_status_and_by_their_json(stage: &Stage) {
+    let scene = stage.part(["json"], comparing("json", json!({"ignore": ["/timestamp", "/items/*/id"]}))).await;
     let primary = r#"{"timestamp": 1, "total": 1.50, "items": [{"id": 1, "n": 1}, {"id": 2, "n": 2}]}"#;
     let cases = [
         // Another order, other ids and white space, the same numbers.
@@ -43,11 +57,15 @@ async fn answers_are_compared_by_status_and_by_their_json() {
         scene.primary.behave(answer(200, JSON, primary));
         scene.target().behave(answer(status, JSON, body));
         assert_eq!(scene.client().post("/", "order").await.body, primary);
-        let stats = scene.envoy.settled_at("audit", matched as u64 + 1).await;
-        assert_eq!(counts(&stats), expected, "{body}");
+        let stats = scene.envoy.settled_at("json", matched as u64 + 1).await;
+        assert_eq!(counts(&stats, "json"), expected, "{body}");
     }
     let events = scene.envoy.events();
-    let compared: Vec<&Value> = events.iter().filter(|event| event.name() == "compared").map(|event| &event.fields).collect();
+    let compared: Vec<&Value> = events
+        .iter()
+        .filter(|event| event.name() == "compared" && event.text("target") == "json")
+        .map(|event| &event.fields)
+        .collect();
     assert_eq!(compared.len(), 3, "{compared:#?}");
     let text = Value::from(compared.iter().map(|fields| (*fields).clone()).collect::<Vec<_>>()).to_string();
     for pointer in ["/items/1/n", "/total", "/extra"] {
@@ -56,20 +74,18 @@ async fn answers_are_compared_by_status_and_by_their_json() {
     assert!(!text.contains("1.5"), "values do not stand in the log: {text}");
 }
 
-#[tokio::test]
-async fn answers_of_other_kinds_are_compared_byte_by_byte() {
-    let scene = Scene::configured(["audit"], comparing(json!({}))).await;
+async fn answers_of_other_kinds_are_compared_byte_by_byte(stage: &Stage) {
+    let scene = stage.part(["bytes"], comparing("bytes", json!({}))).await;
     for (matched, (body, expected)) in [("a b", [1, 0, 0, 0]), ("a  b", [1, 0, 1, 0])].into_iter().enumerate() {
         scene.primary.behave(answer(200, "text/plain", "a b"));
         scene.target().behave(answer(200, "text/plain", body));
         scene.client().get("/").await;
-        assert_eq!(counts(&scene.envoy.settled_at("audit", matched as u64 + 1).await), expected, "{body}");
+        assert_eq!(counts(&scene.envoy.settled_at("bytes", matched as u64 + 1).await, "bytes"), expected, "{body}");
     }
 }
 
-#[tokio::test]
-async fn whichever_answer_comes_last_completes_the_comparison() {
-    let scene = Scene::configured(["audit"], comparing(json!({}))).await;
+async fn whichever_answer_comes_last_completes_the_comparison(stage: &Stage) {
+    let scene = stage.part(["late"], comparing("late", json!({}))).await;
     let late = |body: &'static str| match answer(200, JSON, body) {
         Behaviour::Answer(answer) => Behaviour::Answer(answer.after(Duration::from_millis(200))),
         other => other,
@@ -80,8 +96,8 @@ async fn whichever_answer_comes_last_completes_the_comparison() {
         scene.target().behave(target);
         scene.client().get("/").await;
         let compared = matched as u64 + 1;
-        scene.envoy.settled_at("audit", compared).await;
-        eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await) {
+        scene.envoy.settled_at("late", compared).await;
+        eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await, "late") {
             seen if seen == [compared, 0, 0, 0] => Ok(()),
             seen => Err(format!("{seen:?}")),
         })
@@ -89,11 +105,10 @@ async fn whichever_answer_comes_last_completes_the_comparison() {
     }
 }
 
-#[tokio::test]
-async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable() {
-    let mut configuration = comparing(json!({}));
+async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable(stage: &Stage) {
+    let mut configuration = comparing("mute", json!({}));
     configuration["targets"][0]["timeout"] = "200ms".into();
-    let scene = Scene::configured(["audit"], configuration).await;
+    let scene = stage.part(["mute"], configuration).await;
     let short = || answer(200, JSON, "[1]");
     let long = || answer(200, JSON, noise(65_537));
     let cases = [
@@ -110,8 +125,8 @@ async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable()
         let _ = client.try_send(client.request("GET", "/").body(crate::support::client::full("")).unwrap()).await;
         drop(client);
         let compared = matched as u64 + 1;
-        scene.envoy.settled_at("audit", compared).await;
-        eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await) {
+        scene.envoy.settled_at("mute", compared).await;
+        eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await, "mute") {
             seen if seen == [0, 0, 0, compared] => Ok(()),
             seen => Err(format!("{seen:?} of {compared}")),
         })
@@ -119,9 +134,8 @@ async fn an_answer_that_never_came_or_is_too_long_is_counted_as_not_comparable()
     }
 }
 
-#[tokio::test]
-async fn a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middle_of_it() {
-    let scene = Scene::configured(["audit"], comparing(json!({}))).await;
+async fn a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middle_of_it(stage: &Stage) {
+    let scene = stage.part(["half"], comparing("half", json!({}))).await;
     scene.primary.behave(Behaviour::HangInAnswer);
     // What the client gets until it leaves is what the target responds.
     let half = Answer::status(200).body.slice(..Answer::status(200).body.len() / 2);
@@ -129,9 +143,9 @@ async fn a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middl
     let client = scene.client();
     let request = client.request("GET", "/").body(crate::support::client::full("")).unwrap();
     let sent = tokio::spawn(async move { client.try_send(request).await.is_ok() });
-    scene.envoy.settled_at("audit", 1).await;
+    scene.envoy.settled_at("half", 1).await;
     eventually(PATIENCE, "the status to pass", async || {
-        match scene.envoy.stats().await.find("cluster.primary.upstream_rq_200") {
+        match scene.envoy.stats().await.find(&format!("cluster.{}.upstream_rq_200", scene.cluster)) {
             Some(1) => Ok(()),
             seen => Err(format!("{seen:?}")),
         }
@@ -139,27 +153,26 @@ async fn a_part_of_an_answer_is_not_compared_when_the_client_leaves_in_the_middl
     .await;
     sent.abort();
     let _ = sent.await;
-    eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await) {
+    eventually(PATIENCE, "the comparison", async || match counts(&scene.envoy.stats().await, "half") {
         [0, 0, 0, 1] => Ok(()),
         seen => Err(format!("{seen:?}")),
     })
     .await;
 }
 
-#[tokio::test]
-async fn an_answer_is_compared_after_the_last_attempt_and_a_failure_is_an_answer_too() {
-    let mut configuration = comparing(json!({"body": "none"}));
+async fn an_answer_is_compared_after_the_last_attempt_and_a_failure_is_an_answer_too(stage: &Stage) {
+    let mut configuration = comparing("failing", json!({"body": "none"}));
     configuration["targets"][0]["retry"] = json!({"max_attempts": 3, "backoff": {"base": "1ms", "max": "2ms"}});
-    let scene = Scene::configured(["audit"], configuration).await;
+    let scene = stage.part(["failing"], configuration).await;
     scene.target().behave(Behaviour::Answer(Answer::status(503)));
     scene.client().get("/").await;
-    let stats = scene.envoy.settled_at("audit", 1).await;
-    assert_eq!((stats.of("audit", "attempts"), counts(&stats)), (3, [0, 1, 0, 0]));
+    let stats = scene.envoy.settled_at("failing", 1).await;
+    assert_eq!((stats.of("failing", "attempts"), counts(&stats, "failing")), (3, [0, 1, 0, 0]));
 }
 
 #[tokio::test]
 async fn only_what_is_compared_is_held_and_it_is_bounded() {
-    let mut configuration = comparing(json!({}));
+    let mut configuration = comparing("audit", json!({}));
     configuration["limits"] = json!({"max_body_bytes": "16KiB", "max_buffered_bytes": "40KiB"});
     let scene = Scene::set_up(["audit"], configuration, |setup| setup.concurrency(1)).await;
     let gate = Gate::shut();
@@ -172,23 +185,22 @@ async fn only_what_is_compared_is_held_and_it_is_bounded() {
     let stats = scene.envoy.settled_at("audit", 4).await;
     assert_eq!(stats.of("audit", "delivered"), 4, "{:?}", stats.target("audit"));
     // Of the first one response was held; there was no room for the others'.
-    assert_eq!(counts(&stats), [0, 0, 1, 3]);
+    assert_eq!(counts(&stats, "audit"), [0, 0, 1, 3]);
 }
 
-#[tokio::test]
-async fn comparisons_can_be_sampled_and_the_time_of_both_sides_is_told() {
-    let scene = Scene::configured(["audit"], comparing(json!({"percent": 50}))).await;
+async fn comparisons_can_be_sampled_and_the_time_of_both_sides_is_told(stage: &Stage) {
+    let scene = stage.part(["sampled"], comparing("sampled", json!({"percent": 50}))).await;
     let client = scene.client();
     for _ in 0..200 {
         client.get("/").await;
     }
-    let stats = scene.envoy.settled_at("audit", 200).await;
-    let [matched, ..] = counts(&stats);
+    let stats = scene.envoy.settled_at("sampled", 200).await;
+    let [matched, ..] = counts(&stats, "sampled");
     // Six standard deviations.
     assert!((58..=142).contains(&matched), "{matched}");
-    assert_eq!(counts(&stats), [matched, 0, 0, 0]);
+    assert_eq!(counts(&stats, "sampled"), [matched, 0, 0, 0]);
     for name in ["primary_latency_ms", "target_latency_ms"] {
-        eventually(PATIENCE, name, async || match scene.envoy.samples(&format!("sidecast.audit.compare.{name}")).await {
+        eventually(PATIENCE, name, async || match scene.envoy.samples(&format!("sidecast.sampled.compare.{name}")).await {
             seen if seen == matched => Ok(()),
             seen => Err(format!("{seen} of {matched}")),
         })

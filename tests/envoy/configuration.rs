@@ -3,6 +3,7 @@
 use serde_json::{json, Value};
 
 use crate::scene::{everything_to, Scene};
+use crate::stage::{in_one_envoy, one_after_another, Since, Stage};
 use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::envoy::Envoy;
 use crate::support::eventually::{eventually, PATIENCE};
@@ -73,19 +74,29 @@ async fn a_bad_configuration_is_refused_with_every_problem_and_its_path() {
 }
 
 #[tokio::test]
-async fn text_that_is_no_configuration_is_refused() {
+async fn bad_updates_are_refused_and_a_good_one_takes_effect() {
+    let scene = Scene::updatable(["audit"], everything_to(&["audit"])).await;
+    one_after_another!(&scene =>
+        a_refused_update_leaves_the_old_configuration_serving,
+        text_that_is_no_configuration_is_refused,
+        a_good_update_takes_effect,
+    );
+}
+
+async fn text_that_is_no_configuration_is_refused(scene: &Scene<1>) {
+    let rejected = || scene.envoy.events().iter().filter(|event| event.name() == "configuration_rejected").count();
     for text in ["", "{", "null", "[]", "targets: []", "{\"targets\": []}", "{}", "{\"targets\": 7}"] {
-        let log = log_of_refusal(Filter::Text(text.to_owned())).await;
-        let events = log::events(&log);
-        assert!(events.iter().any(|event| event.name() == "configuration_rejected"), "{text:?}: {log}");
-        assert!(log::traps(&log).is_empty(), "{log}");
+        let (updates, told) = (scene.envoy.stats().await.find("listener_manager.lds.update_rejected").unwrap(), rejected());
+        scene.envoy.replace_listeners(&[("main", Filter::Text(text.to_owned()))]);
+        lds(&scene.envoy, "update_rejected", updates + 1).await;
+        assert!(rejected() > told, "{text:?}: {}", scene.envoy.log());
+        scene.client().post("/", text).await;
+        assert_eq!(scene.target().take_one().await.body(), text);
     }
 }
 
-#[tokio::test]
-async fn a_refused_update_leaves_the_old_configuration_serving() {
-    let scene = Scene::updatable(["audit"], everything_to(&["audit"])).await;
-    let client = scene.client();
+async fn a_refused_update_leaves_the_old_configuration_serving(scene: &Scene<1>) {
+    let (client, since) = (scene.client(), Since::now(&scene.envoy).await);
     client.post("/", "before").await;
     assert_eq!(scene.target().take_one().await.body(), "before");
 
@@ -96,15 +107,13 @@ async fn a_refused_update_leaves_the_old_configuration_serving() {
         assert_eq!(client.post("/", "after").await.status, 200);
         assert_eq!(scene.target().take_one().await.body(), "after");
     }
-    let stats = scene.envoy.settled_at("audit", 3).await;
+    let stats = since.settled_at(&scene.envoy, "audit", 3).await;
     assert_eq!(stats.of("audit", "delivered"), 3);
 }
 
-#[tokio::test]
-async fn a_good_update_takes_effect() {
+async fn a_good_update_takes_effect(scene: &Scene<1>) {
     let mut narrow = everything_to(&["audit"]);
     narrow["targets"][0]["match"] = json!([{"path": {"prefix": "/new"}}]);
-    let scene = Scene::updatable(["audit"], everything_to(&["audit"])).await;
     let audit = scene.target();
     scene.client().get("/old").await;
     assert_eq!(audit.take_one().await.path, "/old");
@@ -129,12 +138,22 @@ async fn a_good_update_takes_effect() {
     assert_eq!(audit.take_one().await.path, "/new/1");
 }
 
+type Account = (std::collections::BTreeMap<String, u64>, String, usize);
+
 #[tokio::test]
 async fn text_and_struct_give_the_same_filter() {
+    let (text, structured) = in_one_envoy!(Setup::new() =>
+        a_configuration_is_taken_as_it_is_and_that_is_told("text", Filter::json),
+        a_configuration_is_taken_as_it_is_and_that_is_told("struct", |configuration| Filter::Struct(configuration.clone())),
+    );
+    assert_eq!(text, structured);
+}
+
+async fn a_configuration_is_taken_as_it_is_and_that_is_told(stage: &Stage, name: &str, filter: fn(&Value) -> Filter) -> Account {
     // Every number is a double in a Struct.
     let configuration = json!({
         "targets": [{
-            "name": "audit", "cluster": "audit", "timeout": "1.5s", "success": ["2xx", "404"],
+            "name": name, "cluster": name, "timeout": "1.5s", "success": ["2xx", "404"],
             "match": [{"methods": ["POST"], "headers": [{"name": "x-tier", "prefix": "go"}]}],
             "limits": {"max_in_flight": 8, "max_queued": 16},
             "circuit_breaker": {"mode": "disabled"},
@@ -143,27 +162,18 @@ async fn text_and_struct_give_the_same_filter() {
         "correlation": {"header": "x-correlation", "traceparent": true},
         "loop_guard": {"secret": "s"},
     });
-    let mut seen = Vec::new();
-    for filter in [Filter::json(&configuration), Filter::Struct(configuration.clone())] {
-        let scene = Scene::filtered(["audit"], filter, |setup| setup).await;
-        let client = scene.client();
-        for (path, tier, size) in [("/a", "gold", 1000), ("/b", "gold", 1001), ("/c", "silver", 10)] {
-            let request = client.request("POST", path).header("x-tier", tier).header("x-correlation", "7");
-            let body = crate::support::client::full(vec![b'x'; size]);
-            client.send(request.body(body).unwrap()).await;
-        }
-        let stats = scene.envoy.settled_at("audit", 2).await;
-        let copies = scene.target().take(1).await;
-        let copy = &copies[0];
-        assert_eq!((copies.len(), copy.path.as_str(), copy.body().len()), (1, "/a", 1000));
-        seen.push((stats.target("audit"), copy.only("x-correlation"), copy.only("x-sidecast-loop").len()));
+    let scene = stage.filtered([name], &[], filter(&configuration)).await;
+    let client = scene.client();
+    for (path, tier, size) in [("/a", "gold", 1000), ("/b", "gold", 1001), ("/c", "silver", 10)] {
+        let request = client.request("POST", path).header("x-tier", tier).header("x-correlation", "7");
+        let body = crate::support::client::full(vec![b'x'; size]);
+        client.send(request.body(body).unwrap()).await;
     }
-    assert_eq!(seen[0], seen[1]);
-}
-
-#[tokio::test]
-async fn a_configuration_that_was_taken_is_told() {
-    let scene = Scene::mirroring_to(["audit"]).await;
-    let configured = scene.envoy.events().into_iter().find(|event| event.name() == "configured");
-    assert_eq!(configured.unwrap().level, "info");
+    let stats = scene.envoy.settled_at(name, 2).await;
+    let copies = scene.target().take(1).await;
+    let copy = &copies[0];
+    assert_eq!((copies.len(), copy.path.as_str(), copy.body().len()), (1, "/a", 1000));
+    let told: Vec<_> = scene.envoy.events().into_iter().filter(|event| event.name() == "configured").collect();
+    assert!(told.len() >= 2 && told.iter().all(|event| event.level == "info"), "{told:?}");
+    (stats.target(name), copy.only("x-correlation"), copy.only("x-sidecast-loop").len())
 }

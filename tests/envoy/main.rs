@@ -41,6 +41,7 @@ mod scene;
 mod shaping;
 mod shop;
 mod smoke;
+mod stage;
 mod streaming;
 mod tracing;
 mod tunnels;

@@ -9,6 +9,7 @@ use crate::shop::{
     answering, assert_events, assert_message, assert_reservation, assert_without, contains, json, message, order, request, Shop,
     CREDENTIALS, CUSTOMER, GIFT_MESSAGE, TARGETS, TOKEN,
 };
+use crate::stage::one_after_another;
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::client::full;
 use crate::support::eventually::{eventually, PATIENCE};
@@ -28,9 +29,27 @@ fn delivered(count: u64) -> (u64, u64, BTreeMap<String, u64>) {
     (count, 0, [].into())
 }
 
+/// Between the two that fail at notification are others, so that its breaker stays closed.
 #[tokio::test]
-async fn an_order_reaches_each_service_in_a_form_of_its_own() {
-    let shop = Shop::open().await;
+async fn orders_reach_who_should_know_of_them_whatever_fails() {
+    let mut shop = Shop::open().await;
+    one_after_another!(&mut shop =>
+        an_order_reaches_each_service_in_a_form_of_its_own,
+        a_message_that_nobody_sends_becomes_a_letter,
+        what_is_no_order_goes_to_payment_alone,
+        without_a_payment_nothing_is_reserved_and_nobody_is_written_to(answering(402), 402),
+        without_a_payment_nothing_is_reserved_and_nobody_is_written_to(answering(500), 500),
+        without_a_payment_nothing_is_reserved_and_nobody_is_written_to(Behaviour::CloseBeforeHeaders, 503),
+        a_reservation_waits_for_the_answer_of_payment,
+        an_inventory_that_comes_back_gets_the_reservation_once,
+        an_inventory_that_has_the_reservation_already_is_content,
+        a_slow_analytics_holds_nobody_up_and_gets_its_events_together,
+        a_letter_that_nobody_takes_is_counted,
+    );
+}
+
+async fn an_order_reaches_each_service_in_a_form_of_its_own(shop: &mut Shop) {
+    shop.reopen().await;
     let answer = shop.place(1).await;
     assert_eq!((answer.status.as_u16(), answer.body.as_ref()), (201, b"answer of the upstream".as_ref()));
     let stats = shop.settled_at(1).await;
@@ -61,9 +80,8 @@ async fn an_order_reaches_each_service_in_a_form_of_its_own() {
     assert!(shop.dead_letters.received().is_empty());
 }
 
-#[tokio::test]
-async fn what_is_no_order_goes_to_payment_alone() {
-    let shop = Shop::open().await;
+async fn what_is_no_order_goes_to_payment_alone(shop: &mut Shop) {
+    shop.reopen().await;
     let client = shop.client();
     let body = || full(order(1).to_string());
     for (method, path, content_type) in [
@@ -82,28 +100,24 @@ async fn what_is_no_order_goes_to_payment_alone() {
     shop.settled_at(1).await;
 }
 
-#[tokio::test]
-async fn without_a_payment_nothing_is_reserved_and_nobody_is_written_to() {
-    for (behaviour, status) in [(answering(402), 402), (answering(500), 500), (Behaviour::CloseBeforeHeaders, 503)] {
-        let shop = Shop::open().await;
-        shop.payment.behave(behaviour);
-        assert_eq!(shop.place(1).await.status, status);
-        let stats = shop.settled_at(1).await;
-        for target in ["inventory", "notification"] {
-            assert_eq!(ends(&stats, target), dropped("primary_failed", 1), "{status}: {target}");
-            assert_eq!(stats.of(target, "attempts"), 0, "{status}: {target}");
-        }
-        assert_eq!(ends(&stats, "analytics"), delivered(1), "{status}");
-        assert_events(&shop.analytics.take(1).await, 1..=1);
-        for service in [&shop.inventory, &shop.notification, &shop.dead_letters] {
-            assert!(service.received().is_empty(), "{status}: {:?}", service.received());
-        }
+async fn without_a_payment_nothing_is_reserved_and_nobody_is_written_to(shop: &mut Shop, behaviour: Behaviour, status: u16) {
+    shop.reopen().await;
+    shop.payment.behave(behaviour);
+    assert_eq!(shop.place(1).await.status, status);
+    let stats = shop.settled_at(1).await;
+    for target in ["inventory", "notification"] {
+        assert_eq!(ends(&stats, target), dropped("primary_failed", 1), "{status}: {target}");
+        assert_eq!(stats.of(target, "attempts"), 0, "{status}: {target}");
+    }
+    assert_eq!(ends(&stats, "analytics"), delivered(1), "{status}");
+    assert_events(&shop.analytics.take(1).await, 1..=1);
+    for service in [&shop.inventory, &shop.notification, &shop.dead_letters] {
+        assert!(service.received().is_empty(), "{status}: {:?}", service.received());
     }
 }
 
-#[tokio::test]
-async fn a_reservation_waits_for_the_answer_of_payment() {
-    let shop = Shop::open().await;
+async fn a_reservation_waits_for_the_answer_of_payment(shop: &mut Shop) {
+    shop.reopen().await;
     let gate = Gate::shut();
     shop.payment.behave(Behaviour::Gated(gate.clone(), Answer::status(201)));
     let client = shop.client();
@@ -118,21 +132,20 @@ async fn a_reservation_waits_for_the_answer_of_payment() {
     assert_message(&shop.notification.take_one().await, 1);
 }
 
-#[tokio::test]
-async fn an_inventory_that_comes_back_gets_the_reservation_once() {
-    let mut shop = Shop::open().await;
+async fn an_inventory_that_comes_back_gets_the_reservation_once(shop: &mut Shop) {
+    shop.reopen().await;
     shop.inventory.close().await;
     assert_eq!(shop.place(1).await.status, 201);
     eventually(PATIENCE, "attempts at an inventory that is down", async || {
-        match shop.envoy.stats().await.of("inventory", "attempt_failures") {
+        match shop.stats().await.of("inventory", "attempt_failures") {
             2.. => Ok(()),
             failed => Err(format!("{failed}")),
         }
     })
     .await;
     // Nobody else waits for it.
-    shop.envoy.settled_at("notification", 1).await;
-    shop.envoy.settled_at("analytics", 1).await;
+    shop.target_settled_at("notification", 1).await;
+    shop.target_settled_at("analytics", 1).await;
     shop.inventory.open();
     let stats = shop.settled_at(1).await;
     assert_eq!(ends(&stats, "inventory"), delivered(1));
@@ -143,9 +156,8 @@ async fn an_inventory_that_comes_back_gets_the_reservation_once() {
     assert_eq!(reserved.only("x-sidecast-attempt"), attempts.to_string());
 }
 
-#[tokio::test]
-async fn an_inventory_that_has_the_reservation_already_is_content() {
-    let shop = Shop::open().await;
+async fn an_inventory_that_has_the_reservation_already_is_content(shop: &mut Shop) {
+    shop.reopen().await;
     shop.inventory.behave(answering(503));
     shop.place(1).await;
     shop.inventory.arrived(1).await;
@@ -159,20 +171,19 @@ async fn an_inventory_that_has_the_reservation_already_is_content() {
     }
 }
 
-#[tokio::test]
-async fn a_slow_analytics_holds_nobody_up_and_gets_its_events_together() {
+async fn a_slow_analytics_holds_nobody_up_and_gets_its_events_together(shop: &mut Shop) {
     const ORDERS: u64 = 20;
-    let shop = Shop::open().await;
+    shop.reopen().await;
     let gate = Gate::shut();
     shop.analytics.behave(Behaviour::Gated(gate.clone(), Answer::status(202)));
     for number in 1..=ORDERS {
         assert_eq!(shop.place(number).await.status, 201);
     }
     for target in ["inventory", "notification"] {
-        let stats = shop.envoy.settled_at(target, ORDERS).await;
+        let stats = shop.target_settled_at(target, ORDERS).await;
         assert_eq!(ends(&stats, target), delivered(ORDERS), "{target}");
     }
-    assert_eq!(shop.envoy.stats().await.of("analytics", "delivered"), 0);
+    assert_eq!(shop.stats().await.of("analytics", "delivered"), 0);
     gate.open();
     let stats = shop.settled_at(ORDERS).await;
     assert_eq!(ends(&stats, "analytics"), delivered(ORDERS));
@@ -191,9 +202,8 @@ fn assert_numbered(reservations: &[Value], orders: u64) {
     assert_eq!(numbers, (1..=orders).collect::<Vec<u64>>());
 }
 
-#[tokio::test]
-async fn a_message_that_nobody_sends_becomes_a_letter() {
-    let shop = Shop::open().await;
+async fn a_message_that_nobody_sends_becomes_a_letter(shop: &mut Shop) {
+    shop.reopen().await;
     shop.notification.behave(answering(503));
     assert_eq!(shop.place(1).await.status, 201);
     let stats = shop.settled_at(1).await;
@@ -225,9 +235,8 @@ async fn a_message_that_nobody_sends_becomes_a_letter() {
     assert_without(&[call], &[&CREDENTIALS[..], &[TOKEN]].concat());
 }
 
-#[tokio::test]
-async fn a_letter_that_nobody_takes_is_counted() {
-    let shop = Shop::open().await;
+async fn a_letter_that_nobody_takes_is_counted(shop: &mut Shop) {
+    shop.reopen().await;
     shop.notification.behave(Behaviour::CloseBeforeHeaders);
     shop.dead_letters.behave(answering(503));
     assert_eq!(shop.place(1).await.status, 201);

@@ -2,8 +2,10 @@
 
 use serde_json::{json, Value};
 
-use crate::scene::{target, Scene};
+use crate::scene::target;
+use crate::stage::{in_one_envoy, Stage};
 use crate::support::client::full;
+use crate::support::setup::Setup;
 
 fn with_rules(name: &str, field: &str, rules: Value) -> Value {
     let mut target = target(name);
@@ -12,7 +14,14 @@ fn with_rules(name: &str, field: &str, rules: Value) -> Value {
 }
 
 #[tokio::test]
-async fn targets_get_what_authority_query_and_body_say_and_no_exceptions() {
+async fn rules_decide_who_gets_what() {
+    in_one_envoy!(Setup::new() =>
+        targets_get_what_authority_query_and_body_say_and_no_exceptions,
+        a_body_that_decides_and_cannot_be_read_is_counted,
+    );
+}
+
+async fn targets_get_what_authority_query_and_body_say_and_no_exceptions(stage: &Stage) {
     let names = ["host", "query", "body", "but"];
     let targets = json!([
         with_rules("host", "match", json!([{"authority": {"suffix": ".Shop.example"}}])),
@@ -24,7 +33,7 @@ async fn targets_get_what_authority_query_and_body_say_and_no_exceptions() {
         ),
         with_rules("but", "except", json!([{"path": {"exact": "/health"}}, {"body": [{"pointer": "/test", "exact": true}]}])),
     ]);
-    let scene = Scene::configured(names, json!({ "targets": targets })).await;
+    let scene = stage.part(names, json!({ "targets": targets })).await;
     let requests = [
         ("GET", "/health", "a.SHOP.example", "", [true, false, false, false]),
         ("GET", "/?audit=yes+%26%20no", "a.other.example", "", [false, true, false, true]),
@@ -53,11 +62,10 @@ async fn targets_get_what_authority_query_and_body_say_and_no_exceptions() {
     assert!(scene.targets.iter().all(|target| target.received().is_empty()));
 }
 
-#[tokio::test]
-async fn a_body_that_decides_and_cannot_be_read_is_counted() {
+async fn a_body_that_decides_and_cannot_be_read_is_counted(stage: &Stage) {
     let audit =
-        with_rules("audit", "match", json!([{"path": {"prefix": "/orders"}, "body": [{"pointer": "/type", "exact": "order"}]}]));
-    let scene = Scene::configured(["audit"], json!({ "targets": [audit] })).await;
+        with_rules("reader", "match", json!([{"path": {"prefix": "/orders"}, "body": [{"pointer": "/type", "exact": "order"}]}]));
+    let scene = stage.part(["reader"], json!({ "targets": [audit] })).await;
     let client = scene.client();
     for (path, body) in [
         ("/orders", "type=order"),
@@ -67,7 +75,7 @@ async fn a_body_that_decides_and_cannot_be_read_is_counted() {
     ] {
         client.post(path, body).await;
     }
-    let stats = scene.envoy.settled_at("audit", 2).await;
-    assert_eq!((stats.of("audit", "delivered"), stats.drops("audit")), (1, [("body_not_json".to_owned(), 1)].into()));
+    let stats = scene.envoy.settled_at("reader", 2).await;
+    assert_eq!((stats.of("reader", "delivered"), stats.drops("reader")), (1, [("body_not_json".to_owned(), 1)].into()));
     assert_eq!(scene.target().take_one().await.body(), r#"{"type":"order"}"#);
 }

@@ -4,22 +4,37 @@ use bytes::Bytes;
 use serde_json::{json, Value};
 
 use crate::letter::Letter;
-use crate::scene::{noise, target, Scene};
+use crate::scene::{noise, target};
+use crate::stage::{in_one_envoy, Part, Stage};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::full;
+use crate::support::setup::Setup;
 
 const ORDER: &str = r#"{"id":7,"card":{"number":"4111-1111","name":"J"},"items":[{"ssn":"123-45","n":1.50},{"ssn":"678-90"}]}"#;
 
 /// Two targets: one gets requests as they are, the other as it asks for.
-async fn beside_a_plain_one(request: Value) -> Scene<2> {
-    let mut shaped = target("shaped");
+async fn beside_a_plain_one(stage: &Stage, names: [&str; 2], request: Value) -> Part<2> {
+    let [plain, mut shaped] = names.map(target);
     shaped["request"] = request;
-    Scene::configured(["plain", "shaped"], json!({"targets": [target("plain"), shaped]})).await
+    stage.part(names, json!({"targets": [plain, shaped]})).await
 }
 
 #[tokio::test]
-async fn a_target_receives_what_it_asks_for_and_the_others_what_was_sent() {
+async fn targets_receive_what_they_ask_for() {
+    in_one_envoy!(Setup::new() =>
+        a_target_receives_what_it_asks_for_and_the_others_what_was_sent,
+        nothing_of_a_redacted_value_is_sent_logged_or_dead_lettered,
+        a_variable_is_sent_to_its_target_and_shown_to_nobody_else,
+        a_body_can_be_left_out,
+        sensitive_headers_go_where_that_is_asked_for,
+        a_body_that_cannot_be_read_is_dropped_for_those_who_read_it_alone,
+        properties_of_envoy_can_stand_in_a_request,
+        each_attempt_says_its_number_and_the_time_of_the_request,
+    );
+}
+
+async fn a_target_receives_what_it_asks_for_and_the_others_what_was_sent(stage: &Stage) {
     let request = json!({
         "method": "PATCH",
         "path": "/events/${query:user}?src=${path}&id=${body:/id}",
@@ -34,7 +49,7 @@ async fn a_target_receives_what_it_asks_for_and_the_others_what_was_sent() {
             "template": {"order": "${body:/id}", "card": "${body:/card}", "first": "${body:/items/0}", "text": "order ${body:/id}", "none": "${body:/x}", "$${": "$${"},
         },
     });
-    let scene = beside_a_plain_one(request).await;
+    let scene = beside_a_plain_one(stage, ["plain", "shaped"], request).await;
     let [plain, shaped] = &scene.targets;
     for (client, version) in [(scene.client(), 1), (scene.http2_client(), 2)] {
         let request = client
@@ -75,24 +90,23 @@ async fn a_target_receives_what_it_asks_for_and_the_others_what_was_sent() {
     }
 }
 
-#[tokio::test]
-async fn nothing_of_a_redacted_value_is_sent_logged_or_dead_lettered() {
-    let mut audit = target("audit");
+async fn nothing_of_a_redacted_value_is_sent_logged_or_dead_lettered(stage: &Stage) {
+    let mut audit = target("blind");
     audit["request"] = json!({
         "path": "/p/${body:/card/number}?all=${body}",
         "headers": {"set": {"x-body": "${body_text}", "x-base64": "${body_base64}"}},
         "body": {"redact": ["/card", "/items/*/ssn"]},
     });
     audit["retry"] = json!({"max_attempts": 2, "backoff": {"base": "1ms", "max": "2ms"}});
-    audit["dead_letter"] = json!({"cluster": "dlq", "headers": {"set": {"x-all": "${body_text}"}}, "body": {"template": ["${dead_letter}", "${body}", "${body:/items}"]}});
-    let scene = Scene::configured(["audit", "dlq"], json!({ "targets": [audit] })).await;
+    audit["dead_letter"] = json!({"cluster": "letters-of-blind", "headers": {"set": {"x-all": "${body_text}"}}, "body": {"template": ["${dead_letter}", "${body}", "${body:/items}"]}});
+    let scene = stage.part(["blind", "letters-of-blind"], json!({ "targets": [audit] })).await;
     let [target, keeper] = &scene.targets;
     target.behave(Behaviour::Answer(Answer::status(503)));
     // One that can be read, and one that cannot.
     scene.client().post("/orders", ORDER).await;
     scene.client().post("/orders", format!("{ORDER}{{")).await;
-    let stats = scene.envoy.settled_at("audit", 2).await;
-    assert_eq!((stats.of("audit", "dead_lettered"), stats.drops("audit")), (1, [("body_not_json".to_owned(), 1)].into()));
+    let stats = scene.envoy.settled_at("blind", 2).await;
+    assert_eq!((stats.of("blind", "dead_lettered"), stats.drops("blind")), (1, [("body_not_json".to_owned(), 1)].into()));
     let letter = keeper.take_one().await;
     let attempts = target.take(2).await;
     assert_eq!(attempts.len(), 2);
@@ -112,21 +126,20 @@ async fn nothing_of_a_redacted_value_is_sent_logged_or_dead_lettered() {
     assert!(seen.contains("[redacted]") && seen.contains("1.50"));
 }
 
-#[tokio::test]
-async fn a_variable_is_sent_to_its_target_and_shown_to_nobody_else() {
+async fn a_variable_is_sent_to_its_target_and_shown_to_nobody_else(stage: &Stage) {
     let basic = crate::support::rabbitmq::BASIC;
-    let mut audit = target("audit");
+    let mut audit = target("hook");
     audit["request"] = json!({
         "path": "/hooks/${env:RABBIT_BASIC}",
         "headers": {"set": {"authorization": "Basic ${env:RABBIT_BASIC}"}},
         "body": {"template": {"key": "${env:RABBIT_BASIC}"}},
     });
-    audit["dead_letter"] = json!({"cluster": "dlq"});
-    let scene = Scene::configured(["audit", "dlq"], json!({ "targets": [audit] })).await;
+    audit["dead_letter"] = json!({"cluster": "letters-of-hook"});
+    let scene = stage.part(["hook", "letters-of-hook"], json!({ "targets": [audit] })).await;
     let [target, keeper] = &scene.targets;
     target.behave(Behaviour::Answer(Answer::status(503)));
     scene.client().post("/", "{}").await;
-    scene.envoy.settled_at("audit", 1).await;
+    scene.envoy.settled_at("hook", 1).await;
     let call = target.take_one().await;
     assert_eq!(call.only("authorization"), format!("Basic {basic}"));
     assert_eq!(call.body(), json!({ "key": basic }).to_string());
@@ -137,9 +150,8 @@ async fn a_variable_is_sent_to_its_target_and_shown_to_nobody_else() {
     assert_eq!((letter.request("path"), letter.body()), (Some("/hooks/%5Bredacted%5D"), br#"{"key":"[redacted]"}"#.to_vec()));
 }
 
-#[tokio::test]
-async fn a_body_can_be_left_out() {
-    let scene = beside_a_plain_one(json!({"body": {"omit": true}})).await;
+async fn a_body_can_be_left_out(stage: &Stage) {
+    let scene = beside_a_plain_one(stage, ["whole", "bodiless"], json!({"body": {"omit": true}})).await;
     let client = scene.client();
     let request = client.request("POST", "/").header("content-type", "application/json").header("content-language", "de");
     client.send(request.body(full(noise(100_000))).unwrap()).await;
@@ -150,9 +162,8 @@ async fn a_body_can_be_left_out() {
     assert_eq!((copy.values("content-type"), copy.values("content-language")), (vec![], vec![]));
 }
 
-#[tokio::test]
-async fn sensitive_headers_go_where_that_is_asked_for() {
-    let scene = beside_a_plain_one(json!({"headers": {"sensitive": "forward"}})).await;
+async fn sensitive_headers_go_where_that_is_asked_for(stage: &Stage) {
+    let scene = beside_a_plain_one(stage, ["careful", "trusted"], json!({"headers": {"sensitive": "forward"}})).await;
     let client = scene.client();
     let request = client.request("GET", "/").header("authorization", "Bearer t").header("x-api-key", "k");
     client.send(request.body(full("")).unwrap()).await;
@@ -162,18 +173,17 @@ async fn sensitive_headers_go_where_that_is_asked_for() {
     assert_eq!((shaped.only("authorization"), shaped.only("x-api-key")), ("Bearer t".to_owned(), "k".to_owned()));
 }
 
-#[tokio::test]
-async fn a_body_that_cannot_be_read_is_dropped_for_those_who_read_it_alone() {
-    let scene = beside_a_plain_one(json!({"body": {"template": {"id": "${body:/id}"}}})).await;
+async fn a_body_that_cannot_be_read_is_dropped_for_those_who_read_it_alone(stage: &Stage) {
+    let scene = beside_a_plain_one(stage, ["copier", "reader"], json!({"body": {"template": {"id": "${body:/id}"}}})).await;
     let [plain, shaped] = &scene.targets;
     let bodies: [&[u8]; 5] = [b"{\"id\":1}", b"no json", b"", b"\xff\xfe{\0}\0", b"{\"id\":2} x"];
     for body in bodies {
         assert_eq!(scene.client().post("/", body.to_vec()).await.status, 200);
     }
-    scene.envoy.settled_at("plain", 5).await;
-    let stats = scene.envoy.settled_at("shaped", 5).await;
-    assert_eq!(stats.drops("shaped"), [("body_not_json".to_owned(), 3)].into());
-    assert_eq!((stats.of("shaped", "attempts"), stats.of("plain", "delivered")), (2, 5));
+    scene.envoy.settled_at("copier", 5).await;
+    let stats = scene.envoy.settled_at("reader", 5).await;
+    assert_eq!(stats.drops("reader"), [("body_not_json".to_owned(), 3)].into());
+    assert_eq!((stats.of("reader", "attempts"), stats.of("copier", "delivered")), (2, 5));
     let seen: Vec<Bytes> = shaped.take(2).await.iter().map(|copy| copy.body()).collect();
     // There is nothing to be read in an empty one.
     assert_eq!(seen, ["{\"id\":1}", "{\"id\":null}"]);
@@ -181,29 +191,31 @@ async fn a_body_that_cannot_be_read_is_dropped_for_those_who_read_it_alone() {
     assert_eq!(copies, bodies);
 }
 
-#[tokio::test]
-async fn properties_of_envoy_can_stand_in_a_request() {
-    let scene = beside_a_plain_one(json!({"headers": {"set": {
-        "x-listener": "${property:xds.listener_direction}",
-        "x-protocol": "${property:request.protocol}",
-        "x-port": "${property:destination.port}",
-        "x-mtls": "${property:connection.mtls}",
-        "x-none": "<${property:no.such.thing}>",
-    }}}))
+async fn properties_of_envoy_can_stand_in_a_request(stage: &Stage) {
+    let scene = beside_a_plain_one(
+        stage,
+        ["unaware", "aware"],
+        json!({"headers": {"set": {
+            "x-listener": "${property:xds.listener_direction}",
+            "x-protocol": "${property:request.protocol}",
+            "x-port": "${property:destination.port}",
+            "x-mtls": "${property:connection.mtls}",
+            "x-none": "<${property:no.such.thing}>",
+        }}}),
+    )
     .await;
     scene.client().get("/").await;
     let copy = scene.targets[1].take_one().await;
     assert_eq!(copy.only("x-protocol"), "HTTP/1.1");
-    assert_eq!(copy.only("x-port"), scene.envoy.address("main").port().to_string());
+    assert_eq!(copy.only("x-port"), scene.address().port().to_string());
     assert_eq!((copy.only("x-mtls"), copy.only("x-none")), ("false".to_owned(), "<>".to_owned()));
 }
 
-#[tokio::test]
-async fn each_attempt_says_its_number_and_the_time_of_the_request() {
-    let mut audit = target("audit");
+async fn each_attempt_says_its_number_and_the_time_of_the_request(stage: &Stage) {
+    let mut audit = target("failing");
     audit["request"] = json!({"body": {"template": {"attempt": "${attempt}", "id": "${delivery_id}", "at": "${now_ms}"}}});
     audit["retry"] = json!({"max_attempts": 3, "backoff": {"base": "30ms", "max": "60ms"}});
-    let scene = Scene::filtered(["audit"], Filter::Struct(json!({ "targets": [audit] })), |setup| setup).await;
+    let scene = stage.filtered(["failing"], &[], Filter::Struct(json!({ "targets": [audit] }))).await;
     scene.target().behave(Behaviour::Answer(Answer::status(503)));
     scene.client().post("/", "").await;
     let bodies: Vec<Value> =

@@ -9,6 +9,7 @@ use prost_types::Timestamp;
 use serde_json::{json, Value};
 
 use crate::headers::is_uuid_v4;
+use crate::stage::Since;
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::client::{full, Answered, Client, SendBody};
 use crate::support::envoy::Envoy;
@@ -43,6 +44,7 @@ pub(crate) struct Shop {
     pub(crate) analytics: Upstream,
     pub(crate) notification: Upstream,
     pub(crate) dead_letters: Upstream,
+    since: Since,
 }
 
 impl Shop {
@@ -60,7 +62,18 @@ impl Shop {
         ];
         let bootstrap = shipped("envoy/examples/orders/envoy.yaml", &services);
         let envoy = Setup::whole(bootstrap).variable("NOTIFICATION_TOKEN", TOKEN).start().await;
-        Self { envoy, payment, inventory, analytics, notification, dead_letters }
+        let since = Since::now(&envoy).await;
+        Self { envoy, payment, inventory, analytics, notification, dead_letters, since }
+    }
+
+    /// As if it had just been opened: every service works and has received nothing, and the statistics begin.
+    pub(crate) async fn reopen(&mut self) {
+        for service in [&self.payment, &self.inventory, &self.analytics, &self.notification, &self.dead_letters] {
+            service.behave(answering(200));
+            service.take(0).await;
+        }
+        self.payment.behave(answering(201));
+        self.since = Since::now(&self.envoy).await;
     }
 
     /// A client of the shop.
@@ -77,9 +90,19 @@ impl Shop {
     /// Waits until each of the targets wanted this number of requests and all of them have ended.
     pub(crate) async fn settled_at(&self, orders: u64) -> Stats {
         for target in TARGETS {
-            self.envoy.settled_at(target, orders).await;
+            self.target_settled_at(target, orders).await;
         }
-        self.envoy.stats().await
+        self.stats().await
+    }
+
+    /// The same for one of them.
+    pub(crate) async fn target_settled_at(&self, target: &str, orders: u64) -> Stats {
+        self.since.settled_at(&self.envoy, target, orders).await
+    }
+
+    /// The statistics since it was opened.
+    pub(crate) async fn stats(&self) -> Stats {
+        self.since.stats(&self.envoy).await
     }
 }
 

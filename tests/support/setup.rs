@@ -57,7 +57,7 @@ pub(crate) struct Setup {
     dynamic: bool,
     whole: Option<Value>,
     variables: Vec<(&'static str, &'static str)>,
-    more: Vec<(&'static str, &'static str, Value)>,
+    more: Vec<(String, &'static str, Value)>,
     before: Vec<Beside>,
     behind: Vec<Beside>,
 }
@@ -171,8 +171,8 @@ impl Setup {
 
     /// A field of the bootstrap besides, in the object at this JSON pointer.
     #[allow(dead_code)] // Not in every test binary.
-    pub(crate) fn with(mut self, pointer: &'static str, field: &'static str, value: Value) -> Self {
-        self.more.push((pointer, field, value));
+    pub(crate) fn with(mut self, pointer: impl Into<String>, field: &'static str, value: Value) -> Self {
+        self.more.push((pointer.into(), field, value));
         self
     }
 

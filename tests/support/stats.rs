@@ -16,6 +16,13 @@ impl Stats {
         Ok(Self(list.iter().filter_map(|item| Some((item["name"].as_str()?.to_owned(), item["value"].as_u64()?))).collect()))
     }
 
+    /// What was added since then.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn since(&self, before: &Self) -> Self {
+        let added = |(name, value): (&String, &u64)| (name.clone(), value.saturating_sub(before.find(name).unwrap_or(0)));
+        Self(self.0.iter().map(added).collect())
+    }
+
     /// The value of a statistic by its full name, if it exists.
     pub(crate) fn find(&self, name: &str) -> Option<u64> {
         self.0.get(name).copied()
