@@ -1,7 +1,6 @@
 //! What upstreams answer: everything that HTTP allows, slowly or at once, and much that it does not.
 
 use crate::support::gzip::gzip;
-use std::io::Write;
 use std::time::Duration;
 
 use crate::dice::Dice;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use crate::answers::gzip;
 use crate::dice::Dice;
 use crate::marks;
 use crate::server::NUMBER;
 use crate::stock;
+use crate::support::gzip::gzip;
 
 /// When a client leaves.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

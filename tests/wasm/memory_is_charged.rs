@@ -6,7 +6,6 @@ use crate::{
     host::{Answer, Host, Level, Request, Response, Stream, Worker},
 };
 use serde_json::{json, Value};
-use std::io::Write as _;
 
 const MIB: usize = 1 << 20;
 /// The bound of these stories.

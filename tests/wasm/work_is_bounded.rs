@@ -5,6 +5,7 @@ use crate::{
     configurations::{assert_balanced, dropped, only, target, targets, with},
     host::{Answer, Host, Level, Request, Response, Worker},
 };
+use flate2::{write::GzEncoder, Compression};
 use serde_json::{json, Value};
 use std::{fmt::Write as _, io::Write as _, time::Duration};
 
