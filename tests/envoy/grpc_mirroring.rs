@@ -6,7 +6,8 @@ use serde_json::{json, Value};
 use tempfile::TempDir;
 use tonic::Code;
 
-use crate::scene::{claims, count_anew, target};
+use crate::claims::claims;
+use crate::scene::{count_anew, target};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::envoy::Envoy;

@@ -3,7 +3,8 @@
 use hyper::header::HeaderValue;
 use serde_json::json;
 
-use crate::scene::{claims, everything_to, Scene};
+use crate::claims::claims;
+use crate::scene::{everything_to, Scene};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{full, Client};

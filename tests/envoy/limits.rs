@@ -6,7 +6,8 @@ use serde_json::json;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::scene::{claims, everything_to, noise, Scene};
+use crate::claims::claims;
+use crate::scene::{everything_to, noise, Scene};
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{chunked, full, pieces, Client};

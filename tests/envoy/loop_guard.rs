@@ -5,8 +5,9 @@ use hmac::{Hmac, Mac};
 use serde_json::{json, Value};
 use sha2::Sha256;
 
+use crate::claims::claims;
 use crate::headers::is_uuid_v4;
-use crate::scene::{claims, count_anew, everything_to, Scene};
+use crate::scene::{count_anew, everything_to, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{full, Client};
 use crate::support::envoy::Envoy;

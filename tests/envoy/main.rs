@@ -8,6 +8,7 @@ mod answered_early;
 mod batches;
 mod breaker;
 mod capabilities;
+mod claims;
 mod compare;
 mod configuration;
 mod dead_letters;

@@ -5,7 +5,8 @@ use hyper::header::{HeaderMap, HeaderValue};
 use hyper::Version;
 use serde_json::json;
 
-use crate::scene::{claims, everything_to, noise, Scene};
+use crate::claims::claims;
+use crate::scene::{everything_to, noise, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{chunked, empty, full, Client};
 use crate::support::recorded::Recorded;

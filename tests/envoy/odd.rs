@@ -2,7 +2,8 @@
 
 use hyper::header::HeaderValue;
 
-use crate::scene::{claims, everything_to, noise, Scene};
+use crate::claims::claims;
+use crate::scene::{everything_to, noise, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{empty, full};
 use crate::support::raw;

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use crate::scene::{claims, everything_to, Scene};
+use crate::claims::claims;
+use crate::scene::{everything_to, Scene};
 use crate::support::answer::{Answer, Behaviour};
 use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::client::Client;

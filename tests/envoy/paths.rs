@@ -2,7 +2,8 @@
 
 use serde_json::{json, Value};
 
-use crate::scene::{claims, target, Scene};
+use crate::claims::claims;
+use crate::scene::{target, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
 use crate::support::setup::Setup;

@@ -103,33 +103,6 @@ pub(crate) async fn count_anew(envoy: &Envoy) {
     assert_eq!(Client::http1(envoy.admin).post("/reset_counters", "").await.status, 200);
 }
 
-/// Says which of several claims about one Envoy failed.
-pub(crate) struct Claim(pub(crate) &'static str);
-
-impl Drop for Claim {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            eprintln!("---- the claim that failed: {} ----", self.0);
-        }
-    }
-}
-
-/// Makes claims about one stage, one after the other, each on the stage as it was at its start. An Envoy takes longer to start than to answer
-/// all requests of a claim. Each claim is an `async fn` that is named after what it claims; a failure says which it was.
-macro_rules! claims {
-    ($stage:expr, $($claim:ident),+ $(,)?) => {{
-        let stage = $stage;
-        $(
-            stage.anew().await;
-            let claim = crate::scene::Claim(stringify!($claim));
-            $claim(&stage).await;
-            drop(claim);
-        )+
-    }};
-}
-
-pub(crate) use claims;
-
 /// A configuration that mirrors every request to each of these clusters.
 pub(crate) fn everything_to(names: &[&str]) -> Value {
     let targets: Vec<Value> = names.iter().map(|name| target(name)).collect();

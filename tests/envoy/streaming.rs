@@ -4,7 +4,8 @@ use bytes::Bytes;
 use http_body_util::BodyExt;
 use hyper::body::Frame;
 
-use crate::scene::{claims, Scene};
+use crate::claims::claims;
+use crate::scene::Scene;
 use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::client::{empty, full, pieces};
 use crate::support::eventually::{eventually, PATIENCE};

@@ -2,7 +2,8 @@
 
 use serde_json::json;
 
-use crate::scene::{claims, everything_to, Scene};
+use crate::claims::claims;
+use crate::scene::{everything_to, Scene};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{full, Client};
 use crate::support::recorded::Recorded;

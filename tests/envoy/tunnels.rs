@@ -4,7 +4,8 @@ use hyper::ext::Protocol;
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
 
-use crate::scene::{claims, count_anew, everything_to};
+use crate::claims::claims;
+use crate::scene::{count_anew, everything_to};
 use crate::support::bootstrap::Filter;
 use crate::support::client::{empty, Client};
 use crate::support::envoy::Envoy;

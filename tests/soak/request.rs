@@ -114,13 +114,13 @@ fn body(dice: &mut Dice) -> (Vec<(&'static str, &'static str)>, Vec<u8>) {
             (vec![kind, ("content-encoding", "gzip")], broken)
         }
         7 => (vec![kind, ("content-encoding", "br")], json.into_bytes()),
-        8 => (vec![kind, ("content-encoding", "gzip, gzip")], gzip(&gzip(json.as_bytes()))),
+        8 => (vec![kind, ("content-encoding", "gzip, gzip")], gzip(gzip(json.as_bytes()))),
         9 => (vec![("content-type", "application/x-www-form-urlencoded")], b"a=1&b=%20&a=".repeat(dice.between(1, 9))),
         10 => (vec![], dice.bytes(100)),
         11 => (vec![kind], format!("{}{json}{}", "[".repeat(130), "]".repeat(130)).into_bytes()),
         12 => (vec![kind], [b"\xef\xbb\xbf", json.as_bytes()].concat()),
         13 => (vec![kind], format!(r#"{{"x": "\ud800", "card": {json}}}"#).into_bytes()),
-        14 if dice.once_in(5) => (vec![kind, ("content-encoding", "gzip")], gzip(&b"[[{\"a\":1}]]".repeat(40_000))),
+        14 if dice.once_in(5) => (vec![kind, ("content-encoding", "gzip")], gzip(b"[[{\"a\":1}]]".repeat(40_000))),
         15 if dice.once_in(5) => {
             let long = "1,".repeat(50_000);
             (vec![kind], format!(r#"{{"long": [{long}2], "secret": "{}"}}"#, marks::at("secret")).into_bytes())
