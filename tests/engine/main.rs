@@ -10,6 +10,11 @@ mod native;
 
 use native::start;
 
+/// Statuses of the ABI and beyond, and WASI's error numbers among them.
+const FAULTS: &[i32] = &[1, 2, 8, 10, 28, 99, -1, i32::MAX];
+/// Those that the engine tells apart.
+const LASTING_FAULTS: &[i32] = &[1, 2, 10];
+
 mod after_response;
 mod answered_early;
 mod batches;
@@ -23,6 +28,7 @@ mod compare_holds_no_more;
 mod configuration_whole_or_refused;
 mod copies;
 mod drain;
+mod faults_do_no_harm;
 mod given_up_and_handed_over;
 mod grpc;
 mod host_calls_left_out;
