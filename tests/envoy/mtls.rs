@@ -221,7 +221,7 @@ async fn a_target_over_tls_sees_the_certificate_of_envoy_and_the_token(scene: &S
     assert_eq!(copy.only("authorization"), format!("Bearer {TOKEN}"));
     assert_eq!((copy.authority.as_str(), copy.body().as_ref()), (NAME, b"order 1".as_ref()));
     assert!(!contains(&copy, "of-the-user"));
-    assert_eq!(scene.door.guests(), [client.der.clone()]);
+    assert_eq!(scene.door.guests(), std::slice::from_ref(&client.der));
     scene.assert_secret().await;
 }
 
