@@ -56,7 +56,7 @@ impl Crowd {
     async fn send_one_by_one(&mut self, count: usize, envoy: &Envoy) -> Stats {
         for _ in 0..count {
             self.send().await;
-            envoy.settled_at(&self.target, self.sent as u64).await;
+            envoy.settles_at(&self.target, self.sent as u64).await;
         }
         envoy.stats().await
     }

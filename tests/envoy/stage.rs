@@ -10,7 +10,7 @@ use std::pin::pin;
 use std::sync::{Arc, Mutex};
 
 use serde_json::Value;
-use tokio::sync::{watch, OwnedMutexGuard};
+use tokio::sync::watch;
 
 use crate::support::bootstrap::Filter;
 use crate::support::client::Client;
@@ -26,7 +26,8 @@ pub(crate) struct Stage {
     /// What was asked for so far, and by how many.
     asked: Mutex<(Setup, usize)>,
     envoy: watch::Sender<Option<Arc<Envoy>>>,
-    turn: Arc<tokio::sync::Mutex<()>>,
+    /// Whose turn it is, by the number of the part.
+    turn: watch::Sender<usize>,
 }
 
 /// What one of the claims has to itself. It is its turn until this is dropped.
@@ -41,13 +42,22 @@ pub(crate) struct Part<const N: usize> {
     pub(crate) listener: String,
     /// The cluster of the primary.
     pub(crate) cluster: String,
-    _turn: OwnedMutexGuard<()>,
+    _turn: Turn,
+}
+
+/// The next part has its turn when this is dropped.
+struct Turn(watch::Sender<usize>);
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.0.send_modify(|turn| *turn += 1);
+    }
 }
 
 impl Stage {
     /// For so many claims, in an Envoy like this.
     pub(crate) fn of(claims: usize, setup: Setup) -> Self {
-        Self { claims, asked: Mutex::new((setup, 0)), envoy: watch::Sender::new(None), turn: Arc::default() }
+        Self { claims, asked: Mutex::new((setup, 0)), envoy: watch::Sender::new(None), turn: watch::Sender::new(0) }
     }
 
     /// A listener with this configuration; `names` are the clusters of its targets.
@@ -77,13 +87,14 @@ impl Stage {
         let ready = tokio::time::timeout(2 * PATIENCE, envoy.wait_for(Option::is_some)).await;
         let ready = ready.unwrap_or_else(|_| panic!("not all of the {} claims have asked for a part", self.claims));
         let envoy = ready.unwrap().clone().unwrap();
+        self.turn.subscribe().wait_for(|turn| *turn == number).await.unwrap();
         Part {
             envoy,
             primary,
             targets: targets.try_into().unwrap_or_else(|_| unreachable!("one upstream for each name")),
             listener: format!("part-{number}"),
             cluster: format!("primary-{number}"),
-            _turn: Arc::clone(&self.turn).lock_owned().await,
+            _turn: Turn(self.turn.clone()),
         }
     }
 
@@ -177,7 +188,9 @@ struct Name(&'static str);
 impl Drop for Name {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("---- the claim that failed: {}", self.0);
+            // The compiler breaks lines where it sees fit.
+            let name: Vec<&str> = self.0.split_whitespace().collect();
+            eprintln!("---- the claim that failed: {}", name.join(" "));
         }
     }
 }

@@ -115,15 +115,22 @@ impl Envoy {
 
     /// Waits until `matched` requests were counted for a target and the accounts are settled.
     pub(crate) async fn settled_at(&self, target: &str, matched: u64) -> Stats {
+        self.settles_at(target, matched).await;
+        self.stats().await
+    }
+
+    /// The same without reading all statistics, of which there are thousands.
+    pub(crate) async fn settles_at(&self, target: &str, matched: u64) {
+        let path = format!("/stats?format=json&filter=wasmcustom.sidecast.{target}.");
         eventually(PATIENCE, "the accounts to settle", async || {
-            let stats = self.stats().await;
+            let stats = Stats::parse(&admin::page(self.admin, &path).await.unwrap()).unwrap();
             stats.settled(target)?;
             match stats.of(target, "matched") {
-                seen if seen == matched => Ok(stats),
+                seen if seen == matched => Ok(()),
                 seen => Err(format!("{seen} matched of {matched}")),
             }
         })
-        .await
+        .await;
     }
 
     /// Waits until this number of filter chains is being drained, as after an update.
