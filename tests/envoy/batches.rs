@@ -45,17 +45,17 @@ async fn post(client: Client, ids: std::ops::Range<u64>) {
     }
 }
 
-/// One worker, so that all requests meet in one batch.
+/// One worker, so that all requests meet in one batch. What is about the log comes first: it takes so many lines in a second.
 #[tokio::test]
 async fn requests_go_together() {
     in_one_envoy!(Setup::new().concurrency(1) =>
+        the_log_names_all_requests_of_a_batch,
         a_batch_goes_when_it_has_its_items,
         a_batch_goes_when_its_first_item_has_waited_long_enough,
         items_that_wait_are_counted_and_bounded_by_the_places,
         lines_can_be_sent_in_the_place_of_a_list_and_are_bounded_in_bytes,
         what_is_no_json_enters_no_batch,
         a_batch_is_tried_again_as_a_whole_and_given_up_item_by_item,
-        the_log_names_all_requests_of_a_batch,
         items_that_would_be_sent_elsewhere_do_not_share_a_call,
     );
 }
