@@ -6,9 +6,10 @@
 
 use std::borrow::Cow;
 
-use data_encoding::HEXLOWER;
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
+
+use super::text::lower_hex;
 
 /// The header that marks a copy.
 pub const HEADER: &str = "x-sidecast-loop";
@@ -34,7 +35,10 @@ impl LoopGuard {
             None => delivery_id.into(),
             Some(key) => {
                 let tag = key.clone().chain_update(delivery_id).finalize().into_bytes();
-                format!("{delivery_id}.{}", HEXLOWER.encode(&tag)).into()
+                let mut digits = [0; 64];
+                // The digits are twice as many as the bytes of SHA-256.
+                let _ = hex::encode_to_slice(tag, &mut digits);
+                format!("{delivery_id}.{}", std::str::from_utf8(&digits).unwrap_or_default()).into()
             }
         }
     }
@@ -48,7 +52,7 @@ impl LoopGuard {
         let (Some(tag), Some(delivery_id)) = (parts.next(), parts.next()) else {
             return false;
         };
-        HEXLOWER.decode(tag).is_ok_and(|tag| key.clone().chain_update(delivery_id).verify_slice(&tag).is_ok())
+        lower_hex::<32>(tag).is_some_and(|tag| key.clone().chain_update(delivery_id).verify_slice(&tag).is_ok())
     }
 }
 

@@ -16,3 +16,10 @@ pub fn text_of(bytes: &[u8]) -> Cow<'_, str> {
         Err(_) => bytes.iter().map(|byte| char::from(*byte)).collect(),
     }
 }
+
+/// Decodes `N` bytes of lower-case hexadecimal digits. Returns `None` for anything else.
+pub(super) fn lower_hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
+    let mut bytes = [0; N];
+    let is_lower = !text.iter().any(u8::is_ascii_uppercase);
+    (is_lower && hex::decode_to_slice(text, &mut bytes).is_ok()).then_some(bytes)
+}

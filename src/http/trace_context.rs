@@ -2,7 +2,7 @@
 //!
 //! Source: <https://www.w3.org/TR/trace-context/>, section 3.2.
 
-use data_encoding::HEXLOWER;
+use super::text::lower_hex;
 
 /// The header that carries the context.
 pub const TRACEPARENT: &[u8] = b"traceparent";
@@ -24,10 +24,10 @@ impl TraceContext {
     pub fn parse(value: &[u8]) -> Option<Self> {
         let (known, more) = value.split_at_checked(LENGTH)?;
         let mut fields = known.split(|byte| *byte == b'-');
-        let [version] = hex::<1>(fields.next()?)?;
-        let trace_id = hex::<16>(fields.next()?)?;
-        let parent_id = hex::<8>(fields.next()?)?;
-        let [flags] = hex::<1>(fields.next()?)?;
+        let [version] = lower_hex::<1>(fields.next()?)?;
+        let trace_id = lower_hex::<16>(fields.next()?)?;
+        let parent_id = lower_hex::<8>(fields.next()?)?;
+        let [flags] = lower_hex::<1>(fields.next()?)?;
         let future = version != 0;
         // Version 00 ends here. A later version may continue after a dash, and only its first flag is known.
         let ends_well = more.is_empty() || (future && more.starts_with(b"-"));
@@ -41,15 +41,12 @@ impl TraceContext {
         let mut fields = text.split_mut(|byte| *byte == b'-').skip(1);
         for bytes in [&self.trace_id[..], &parent_id, &[self.flags]] {
             if let Some(field) = fields.next() {
-                HEXLOWER.encode_mut(bytes, field);
+                // The field is twice as long as the bytes.
+                let _ = hex::encode_to_slice(bytes, field);
             }
         }
         text
     }
-}
-
-fn hex<const N: usize>(text: &[u8]) -> Option<[u8; N]> {
-    HEXLOWER.decode(text).ok()?.try_into().ok()
 }
 
 #[cfg(test)]
