@@ -168,7 +168,7 @@ def run(order, upstreams):
     status, answer = order.send()
     print(f"\n{order.method} {order.path}: {order.about}")
     show("client", f"{status} {answer.decode()}")
-    expect(status == (201 if order.method == "POST" else 200) and response == b'{"from": "primary"}', "the client did not get the primary's response")
+    expect(status == (201 if order.method == "POST" else 200) and answer == b'{"from": "primary"}', "the client did not get the primary's response")
 
     def arrived(name):
         found = until(lambda: f"{name} did not receive {order.method} {order.path}", lambda: upstreams[name].received(order.method, order.path))
