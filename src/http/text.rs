@@ -1,4 +1,4 @@
-//! Helpers for HTTP text: request targets, names and values.
+//! Text in HTTP: request targets, names and values.
 
 use std::borrow::Cow;
 
