@@ -39,6 +39,7 @@ cargo_deny=("${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny" --locked --all-fe
 
 say "rooms: imports go one way, unsafe code stands in one"
 python3 -B scripts/check-rooms.py
+python3 -B scripts/check-rooms.py --mermaid >/dev/null
 
 say "scripts"
 for script in scripts/*.sh envoy/examples/*/*.sh .ci/run; do

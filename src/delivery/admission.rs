@@ -306,41 +306,41 @@ mod tests {
 
     #[test]
     fn what_goes_as_one_takes_a_place_for_each_copy_while_it_waits() {
-        let mut lane = Limiter::new(1, 5);
-        assert_eq!(lane.offer(Heavy(9)), Offer::Go(Heavy(9)));
-        assert_eq!(lane.offer(Heavy(3)), Offer::Queued);
-        assert_eq!(lane.offer(Heavy(3)), Offer::Full(Heavy(3)));
-        assert!(lane.park(2));
-        assert!(!lane.park(1));
-        assert_eq!(lane.unpark(Heavy(2)), Offer::Queued);
-        assert_eq!(lane.ended(), Some(Heavy(3)));
-        assert!(lane.has_places(3) && !lane.has_places(4));
-        assert_eq!(lane.ended(), Some(Heavy(2)));
-        assert!(lane.has_places(5) && !lane.is_idle());
-        assert_eq!(lane.ended(), None);
-        assert!(lane.is_idle());
+        let mut limiter = Limiter::new(1, 5);
+        assert_eq!(limiter.offer(Heavy(9)), Offer::Go(Heavy(9)));
+        assert_eq!(limiter.offer(Heavy(3)), Offer::Queued);
+        assert_eq!(limiter.offer(Heavy(3)), Offer::Full(Heavy(3)));
+        assert!(limiter.park(2));
+        assert!(!limiter.park(1));
+        assert_eq!(limiter.unpark(Heavy(2)), Offer::Queued);
+        assert_eq!(limiter.ended(), Some(Heavy(3)));
+        assert!(limiter.has_places(3) && !limiter.has_places(4));
+        assert_eq!(limiter.ended(), Some(Heavy(2)));
+        assert!(limiter.has_places(5) && !limiter.is_idle());
+        assert_eq!(limiter.ended(), None);
+        assert!(limiter.is_idle());
     }
 
     #[test]
     fn the_bounds_are_kept_in_order() {
-        let mut lane = Limiter::<usize>::new(1, 2);
-        assert_eq!(lane.offer(1), Offer::Go(1));
-        assert_eq!(lane.offer(2), Offer::Queued);
-        assert_eq!(lane.offer(3), Offer::Queued);
-        assert_eq!(lane.offer(4), Offer::Full(4));
-        assert_eq!(lane.ended(), Some(2));
-        assert_eq!(lane.offer(5), Offer::Queued);
-        assert_eq!(lane.ended(), Some(3));
-        assert_eq!(lane.ended(), Some(5));
-        assert_eq!(lane.ended(), None);
-        assert!(lane.is_idle());
+        let mut limiter = Limiter::<usize>::new(1, 2);
+        assert_eq!(limiter.offer(1), Offer::Go(1));
+        assert_eq!(limiter.offer(2), Offer::Queued);
+        assert_eq!(limiter.offer(3), Offer::Queued);
+        assert_eq!(limiter.offer(4), Offer::Full(4));
+        assert_eq!(limiter.ended(), Some(2));
+        assert_eq!(limiter.offer(5), Offer::Queued);
+        assert_eq!(limiter.ended(), Some(3));
+        assert_eq!(limiter.ended(), Some(5));
+        assert_eq!(limiter.ended(), None);
+        assert!(limiter.is_idle());
     }
 
     #[test]
     fn without_a_queue_what_cannot_go_is_handed_back() {
-        let mut lane = Limiter::<usize>::new(1, 0);
-        assert_eq!(lane.offer(1), Offer::Go(1));
-        assert_eq!(lane.offer(2), Offer::Full(2));
+        let mut limiter = Limiter::<usize>::new(1, 0);
+        assert_eq!(limiter.offer(1), Offer::Go(1));
+        assert_eq!(limiter.offer(2), Offer::Full(2));
     }
 
     #[test]
@@ -371,18 +371,18 @@ mod tests {
     proptest! {
         /// Every item is handed back, waits, is parked or went, exactly once, under any order of offers, ends and parkings.
         #[test]
-        fn a_lane_conserves_its_items(
+        fn a_limiter_conserves_its_items(
             max_in_flight in 1_usize..4,
             max_queued in 0_usize..4,
             steps in prop::collection::vec(0_u8..4, 0..200),
         ) {
-            let mut lane = Limiter::new(max_in_flight, max_queued);
+            let mut limiter = Limiter::new(max_in_flight, max_queued);
             let (mut offered, mut full, mut done) = (0_usize, 0, 0);
             let (mut under_way, mut parked) = (VecDeque::new(), VecDeque::new());
             for step in steps {
                 match step {
                     0 => {
-                        match lane.offer(offered) {
+                        match limiter.offer(offered) {
                             Offer::Go(item) => under_way.push_back(item),
                             Offer::Queued => {}
                             Offer::Full(_) => full += 1,
@@ -391,23 +391,23 @@ mod tests {
                     }
                     // An end for good, or a failure that is parked if there is a place.
                     1 | 2 => if let Some(item) = under_way.pop_front() {
-                        if step == 2 && lane.park(1) {
+                        if step == 2 && limiter.park(1) {
                             parked.push_back(item);
                         } else {
                             done += 1;
                         }
-                        under_way.extend(lane.ended());
+                        under_way.extend(limiter.ended());
                     },
                     _ => if let Some(item) = parked.pop_front() {
-                        if let Offer::Go(item) = lane.unpark(item) {
+                        if let Offer::Go(item) = limiter.unpark(item) {
                             under_way.push_back(item);
                         }
                     },
                 }
                 prop_assert!(under_way.len() <= max_in_flight);
-                prop_assert!(lane.queue.len() + parked.len() <= max_queued);
-                prop_assert_eq!(offered, full + done + under_way.len() + parked.len() + lane.queue.len());
-                prop_assert_eq!(lane.is_idle(), under_way.is_empty() && parked.is_empty() && lane.queue.is_empty());
+                prop_assert!(limiter.queue.len() + parked.len() <= max_queued);
+                prop_assert_eq!(offered, full + done + under_way.len() + parked.len() + limiter.queue.len());
+                prop_assert_eq!(limiter.is_idle(), under_way.is_empty() && parked.is_empty() && limiter.queue.is_empty());
             }
         }
     }

@@ -51,7 +51,7 @@ impl<H: Host> Mirror<H> {
         let mut waiting: Vec<_> = backoffs.take().collect();
         for target in 0..common.config.targets.len() {
             waiting.extend(breakers.take(target));
-            waiting.extend(common.admission.copies(target).map(|lane| lane.clear()).into_iter().flatten());
+            waiting.extend(common.admission.copies(target).map(|limiter| limiter.clear()).into_iter().flatten());
         }
         for delivery in waiting {
             common.count_queued(delivery.burden(), -1);
@@ -75,7 +75,7 @@ impl<H: Host> Mirror<H> {
         }
         letters.abandon(common);
         for target in 0..common.config.targets.len() {
-            let waiting = common.admission.letters(target).map(|lane| lane.clear()).unwrap_or_default();
+            let waiting = common.admission.letters(target).map(|limiter| limiter.clear()).unwrap_or_default();
             for given_up in waiting {
                 common.count_queued(given_up.delivery.burden(), -1);
                 dead_letters::lose(common, &given_up);

@@ -67,13 +67,13 @@ impl Admission {
 
     /// Takes places for copies that wait outside the queue. Returns false and takes nothing if there are too few.
     pub(super) fn park(&mut self, target: usize, copies: usize) -> bool {
-        self.copies(target).is_some_and(|lane| lane.park(copies))
+        self.copies(target).is_some_and(|limiter| limiter.park(copies))
     }
 
     /// Gives back the places of copies that waited outside the queue and are dropped.
     pub(super) fn leave(&mut self, target: usize, copies: usize) {
-        if let Some(lane) = self.copies(target) {
-            lane.leave(copies);
+        if let Some(limiter) = self.copies(target) {
+            limiter.leave(copies);
         }
     }
 

@@ -241,7 +241,7 @@ fn retry_in<H: Host>(common: &mut Common<H>, ended: &Ended, now: Duration) -> Re
         age: now.saturating_sub(delivery.received),
         retry_after: ended.retry_after,
         random: common.random(),
-        has_place: common.admission.copies(target).is_some_and(|lane| lane.has_places(weight)),
+        has_place: common.admission.copies(target).is_some_and(|limiter| limiter.has_places(weight)),
     };
     let retry = retry_of(common, target).ok_or(ended.outcome.drop_reason())?;
     let delay = retry.next(failed, now)?;

@@ -186,7 +186,7 @@ impl<H: Host> Breakers<H> {
                 }
             }
             // The retry that expires first becomes the probe. Its outcome decides about the others.
-            Outlook::Probe if common.admission.copies(target).is_some_and(|lane| lane.has_room()) => {
+            Outlook::Probe if common.admission.copies(target).is_some_and(|limiter| limiter.has_room()) => {
                 let waiting = held.deliveries.len();
                 if let Some((_, probe)) = held.deliveries.pop_first() {
                     common.follow(Step::Unpark(probe));

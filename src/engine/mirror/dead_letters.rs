@@ -102,7 +102,7 @@ pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, a
 /// Sends the letter of a request, or lets it wait. Drops the request if there is no place.
 pub(super) fn offer<H: Host>(common: &mut Common<H>, given_up: GivenUp) {
     let (target, burden) = (given_up.delivery.target, given_up.delivery.burden());
-    match common.admission.letters(target).map(|lane| lane.offer(given_up)) {
+    match common.admission.letters(target).map(|limiter| limiter.offer(given_up)) {
         Some(Offer::Go(given_up)) => common.follow(Step::Post(given_up)),
         Some(Offer::Queued) => common.count_queued(burden, 1),
         Some(Offer::Full(given_up)) => lose(common, &given_up),

@@ -185,16 +185,16 @@ impl<H: Host> Mirror<H> {
         status: Option<u16>,
         comparisons: &[Comparison],
     ) {
-        let mut response = Targets::default();
+        let mut triggered = Targets::default();
         for target in later.iter() {
             if self.waits_for(target, status) {
-                response.insert(target);
+                triggered.insert(target);
             } else {
                 self.common.drop_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
                 comparing::not_responded(&mut self.common, Comparison::of(comparisons, target));
             }
         }
-        self.accept(response, complete, comparisons);
+        self.accept(triggered, complete, comparisons);
         self.run_now();
     }
 
@@ -277,7 +277,7 @@ impl<H: Host> Mirror<H> {
             return;
         }
         let burden = delivery.burden();
-        match self.common.admission.copies(target).map(|lane| lane.offer(delivery)) {
+        match self.common.admission.copies(target).map(|limiter| limiter.offer(delivery)) {
             Some(Offer::Go(delivery)) => self.attempt(delivery, Some(reading), now),
             Some(Offer::Queued) => self.common.count_queued(burden, 1),
             Some(Offer::Full(delivery)) => self.common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull)),

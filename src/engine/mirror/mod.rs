@@ -197,13 +197,15 @@ impl<H: Host> Mirror<H> {
             Step::AskBreaker(target) => breakers.ask(common, backoffs, target, **now),
             Step::ProbeSent { target, waiting } => breakers.probe_sent(common, target, waiting, **now),
             Step::Unpark(delivery) => {
-                if let Some(Offer::Go(delivery)) = common.admission.copies(delivery.target).map(|lane| lane.unpark(delivery)) {
+                if let Some(Offer::Go(delivery)) =
+                    common.admission.copies(delivery.target).map(|limiter| limiter.unpark(delivery))
+                {
                     common.count_queued(delivery.burden(), -1);
                     common.follow(Step::Attempt(delivery));
                 }
             }
             Step::FreePlace(target) => {
-                if let Some(next) = common.admission.copies(target).and_then(|lane| lane.ended()) {
+                if let Some(next) = common.admission.copies(target).and_then(|limiter| limiter.ended()) {
                     common.count_queued(next.burden(), -1);
                     common.follow(Step::Attempt(next));
                 }
@@ -212,7 +214,7 @@ impl<H: Host> Mirror<H> {
             Step::Letter(given_up) => dead_letters::offer(common, given_up),
             Step::Post(given_up) => self.letters.post(common, &mut self.batching, given_up, **now),
             Step::FreeLetterPlace(target) => {
-                if let Some(next) = common.admission.letters(target).and_then(|lane| lane.ended()) {
+                if let Some(next) = common.admission.letters(target).and_then(|limiter| limiter.ended()) {
                     common.count_queued(next.delivery.burden(), -1);
                     common.follow(Step::Post(next));
                 }
