@@ -18,7 +18,7 @@ use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::shape::Rewrite;
 use crate::select::sampling::Sampling;
-use crate::select::{Matcher, Parameters};
+use crate::select::{Matcher, Parameters, Paths};
 
 /// A complete and valid configuration.
 #[derive(Debug)]
@@ -39,6 +39,8 @@ pub struct Config {
     pub properties: Vec<Vec<String>>,
     /// The settings and limits for reading requests.
     pub reading: Terms,
+    /// The conditions on paths, if every rule of every target has one.
+    pub paths: Option<Paths>,
     /// The query parameters that rules look at.
     pub matched_parameters: Parameters,
     /// The pointers into bodies that rules look at, each once.

@@ -43,9 +43,9 @@ pub use crate::policy::{Config, Reads, Target};
 use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::redact::Redaction;
-use crate::select::condition::Conditions;
+use crate::select::condition::{Conditions, TextCondition};
 use crate::select::sampling::Sampling;
-use crate::select::{self, Matcher, Parameters};
+use crate::select::{self, Matcher, Parameters, Paths};
 use crate::template::{Env, Expression, Template};
 use std::str::FromStr;
 
@@ -72,6 +72,7 @@ impl Config {
     }
 
     fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
+        let paths = paths(&raw.targets.0);
         let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
         Redaction::number_all(targets.iter_mut().filter_map(|target| target.shape.body.redact.as_mut()));
         let max_work = raw.limits.max_work();
@@ -84,6 +85,7 @@ impl Config {
             },
             matched_parameters: Parameters::new(targets.iter().flat_map(|target| target.matcher.parameters())),
             matched_pointers,
+            paths,
             properties: shaping::properties(&targets),
             targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
@@ -93,6 +95,13 @@ impl Config {
             loop_guard: LoopGuard::new(secret),
         }
     }
+}
+
+fn paths(targets: &[raw::Target]) -> Option<Paths> {
+    let of_rules = |rules: &NonEmpty<raw::Rule>| rules.0.iter().map(|rule| rule.path.clone().map(TextCondition::from)).collect();
+    // A target without rules wants requests with any path.
+    let conditions = targets.iter().flat_map(|target| target.rules.as_ref().map_or(vec![None], of_rules));
+    Paths::new(conditions)
 }
 
 fn conditions(rules: NonEmpty<raw::Rule>) -> Vec<Conditions> {

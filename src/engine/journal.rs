@@ -149,7 +149,7 @@ pub(super) fn loop_stopped(worker: &Worker<impl Host>) {
 /// Returns `None` if the log level or the throttle suppresses the line. Otherwise returns the number of lines suppressed before this one.
 fn admitted(worker: &Worker<impl Host>, topic: impl Into<Topic>) -> Option<u64> {
     let topic = topic.into();
-    if !log::log_enabled!(target: TARGET, topic.level()) {
+    if !worker.logs(topic.level()) {
         return None;
     }
     let now_ms = millis(worker.wall_clock());

@@ -66,6 +66,9 @@ impl Stream {
         if !matches!(self, Self::New) {
             return out_of_order(&mirror.common.worker);
         }
+        if mirror.is_unwanted_by_path() {
+            return Next::Forget;
+        }
         let Ok(headers) = mirror.common.worker.request_headers() else {
             return Next::Forget;
         };
@@ -312,15 +315,13 @@ fn begin<H: Host>(mirror: &mut Mirror<H>, headers: HeaderMap, may_upgrade: bool,
         return Begun::Upgrade(headers);
     }
     let wanted = mirror.wanted(&head, &headers);
+    mirror.note_wanted(!wanted.is_empty());
     if wanted.is_empty() {
         return Begun::Unwanted;
     }
     let response = ResponseCopy::begin(wanted, head.is_grpc);
-    let length = head.content_length;
-    let mut head = mirror.capture(wanted, &headers, &head);
-    if wanted.reads.headers {
-        head.keep_all(headers);
-    }
+    let (is_grpc, length, trace) = (head.is_grpc, head.content_length, wanted.needs.trace.then(|| head.trace()).flatten());
+    let head = mirror.capture(wanted, headers, is_grpc, trace);
     let mut upload = mirror.common.admission.upload();
     let size = head.size().saturating_add(size_of::<Stream>());
     let has_room = if is_complete { mirror.grow(&mut upload.reservation, size) } else { mirror.grow_upload(&mut upload, size) };

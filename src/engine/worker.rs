@@ -10,7 +10,7 @@ use super::journal;
 use super::unexpected::Unexpected;
 use crate::delivery::cause::Cause;
 use crate::http::headers::HeaderMap;
-use crate::observe::log_event::Throttle;
+use crate::observe::log_event::{Throttle, TARGET};
 use crate::observe::metrics::{Kind, Metric, UNEXPECTED};
 
 /// The status of a host call that Envoy refuses because of a `capability_restriction_config`.
@@ -18,6 +18,9 @@ pub(super) const REFUSED: u32 = 10;
 
 /// The shortest duration that Envoy accepts for a timeout or period.
 pub(super) const SHORTEST: Duration = Duration::from_millis(1);
+
+/// How long a level that Envoy does not log is not asked for again.
+const LEVEL_KNOWN_FOR: Duration = Duration::from_millis(100);
 
 /// The numbers of one target's metrics, each at its [`Metric::index`].
 pub(super) type Ids = [u32; Metric::ALL.len()];
@@ -27,6 +30,9 @@ pub struct Worker<H> {
     pub(super) host: H,
     /// Shared, so that a new configuration does not reset the throttle.
     pub(super) throttle: RefCell<Throttle>,
+    /// The least verbose level that Envoy was found not to log, and when that is forgotten. Asking costs a host call for each line.
+    silent_from: Cell<Option<log::Level>>,
+    silent_until: Cell<Duration>,
     /// The numbers of all defined metrics, by target. Envoy keeps each definition as long as the VM, even a second one of the same name. Successive
     /// configurations must therefore share them.
     pub(super) defined: RefCell<FxHashMap<String, Ids>>,
@@ -45,6 +51,8 @@ impl<H: Host> Worker<H> {
         Self {
             host,
             throttle: RefCell::default(),
+            silent_from: Cell::new(None),
+            silent_until: Cell::new(Duration::ZERO),
             defined: RefCell::default(),
             build_info: Cell::new(None),
             unexpected: Cell::new(None),
@@ -89,10 +97,27 @@ impl<H: Host> Worker<H> {
     }
 
     pub(super) fn monotonic(&self) -> Duration {
-        self.host.monotonic().unwrap_or_else(|error| {
+        let now = self.host.monotonic().unwrap_or_else(|error| {
             self.note(Unexpected::HostCall("clock_time_get", error.0));
             Duration::ZERO
-        })
+        });
+        if now >= self.silent_until.get() {
+            self.silent_from.set(None);
+            self.silent_until.set(now.saturating_add(LEVEL_KNOWN_FOR));
+        }
+        now
+    }
+
+    /// True if Envoy logs lines of this level. A change of Envoy's log level is seen after [`LEVEL_KNOWN_FOR`] at the latest.
+    pub(super) fn logs(&self, level: log::Level) -> bool {
+        if self.silent_from.get().is_some_and(|silent| level >= silent) {
+            return false;
+        }
+        let is_logged = log::log_enabled!(target: TARGET, level);
+        if !is_logged {
+            self.silent_from.set(Some(level));
+        }
+        is_logged
     }
 
     pub(super) fn wall_clock(&self) -> Duration {
@@ -114,6 +139,10 @@ impl<H: Host> Worker<H> {
     pub(super) fn request_headers(&self) -> Result<HeaderMap, HostError> {
         let pairs = self.host.header_pairs(Headers::Request).map(HeaderMap::new);
         pairs.inspect_err(|error| self.note(Unexpected::HostCall("proxy_get_header_map_pairs", error.0)))
+    }
+
+    pub(super) fn request_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
+        self.header(Headers::Request, name)
     }
 
     pub(super) fn response_headers(&self) -> Result<HeaderMap, HostError> {

@@ -12,38 +12,48 @@ pub const TRACESTATE: &[u8] = b"tracestate";
 /// The length of version 00: version, trace ID, parent ID and flags.
 const LENGTH: usize = 55;
 
-/// The parts of a context that a child keeps.
+/// Where the parent ID stands in it.
+const PARENT_ID: std::ops::Range<usize> = 36..52;
+
+/// The context of a request, as far as a child keeps it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TraceContext {
-    trace_id: [u8; 16],
-    flags: u8,
+    /// A `traceparent` of version 00. A child only replaces the parent ID in it.
+    text: [u8; LENGTH],
 }
 
 impl TraceContext {
     /// Parses a `traceparent`. Returns `None` if it is invalid.
     pub fn parse(value: &[u8]) -> Option<Self> {
-        let (known, more) = value.split_at_checked(LENGTH)?;
-        let mut fields = known.split(|byte| *byte == b'-');
-        let [version] = lower_hex::<1>(fields.next()?)?;
-        let trace_id = lower_hex::<16>(fields.next()?)?;
-        let parent_id = lower_hex::<8>(fields.next()?)?;
-        let [flags] = lower_hex::<1>(fields.next()?)?;
-        let future = version != 0;
+        let (known, more) = value.split_first_chunk::<LENGTH>()?;
+        let (version, rest) = known.split_first_chunk::<2>()?;
+        let (trace_id, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<32>()?;
+        let (parent_id, rest) = rest.strip_prefix(b"-")?.split_first_chunk::<16>()?;
+        let flags = rest.strip_prefix(b"-")?;
+        let is_hex = |text: &[u8]| text.iter().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let is_zero = |text: &[u8]| text.iter().all(|byte| *byte == b'0');
+        let future = version != b"00";
         // Version 00 ends here. A later version may continue after a dash, and only its first flag is known.
         let ends_well = more.is_empty() || (future && more.starts_with(b"-"));
-        let valid = version != 0xff && trace_id != [0; 16] && parent_id != [0; 8] && ends_well;
-        valid.then_some(Self { trace_id, flags: if future { flags & 1 } else { flags } })
+        let valid = is_hex(version) && is_hex(trace_id) && is_hex(parent_id) && is_hex(flags);
+        if !valid || version == b"ff" || is_zero(trace_id) || is_zero(parent_id) || !ends_well {
+            return None;
+        }
+        let mut text = *known;
+        if future {
+            let [flags] = lower_hex::<1>(flags)?;
+            *text.first_chunk_mut::<2>()? = *b"00";
+            *text.last_chunk_mut::<2>()? = if flags & 1 == 1 { *b"01" } else { *b"00" };
+        }
+        Some(Self { text })
     }
 
     /// The `traceparent` of a child. `parent_id` is the span ID of the child.
     pub fn child(&self, parent_id: [u8; 8]) -> [u8; LENGTH] {
-        let mut text = *b"00-................................-................-..";
-        let mut fields = text.split_mut(|byte| *byte == b'-').skip(1);
-        for bytes in [&self.trace_id[..], &parent_id, &[self.flags]] {
-            if let Some(field) = fields.next() {
-                // The field is twice as long as the bytes.
-                let _ = hex::encode_to_slice(bytes, field);
-            }
+        let mut text = self.text;
+        if let Some(place) = text.get_mut(PARENT_ID) {
+            // The place is twice as long as the bytes.
+            let _ = hex::encode_to_slice(parent_id, place);
         }
         text
     }

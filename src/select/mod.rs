@@ -18,6 +18,7 @@ mod index;
 mod literal;
 mod matcher;
 mod methods;
+mod paths;
 pub mod pattern;
 mod request;
 mod rule;
@@ -29,4 +30,5 @@ mod tree;
 
 pub use self::body::{each_once, BodyValues};
 pub use self::matcher::{Matcher, Verdict};
+pub use self::paths::Paths;
 pub use self::request::{Parameters, Request};

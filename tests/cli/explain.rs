@@ -314,7 +314,6 @@ t, cluster c: gets a copy
     host: shop.example
     x-request-id: 00000000-0000-4000-8000-000000000001
     x-sidecast-target: t
-    x-sidecast-attempt: 1
     x-sidecast-loop: 00000000-0000-4000-8000-000000000003
     idempotency-key: 00000000-0000-4000-8000-000000000003
 

@@ -6,6 +6,7 @@ use crate::{
     host::{Answer, Host, Level, Status, Worker},
 };
 use serde_json::{json, Value};
+use sidecast::delivery::breaker::TRUSTED_FOR;
 use std::time::Duration;
 
 fn quick() -> Value {
@@ -81,16 +82,22 @@ fn a_record_that_makes_no_sense_reads_as_closed() {
     junk.extend((0..=255).filter(|version| *version != record[0]).map(|version| [&[version], &record[1..]].concat()));
     for bytes in junk {
         host.set_shared_data(&key, &bytes);
+        // Until then the second worker takes the record for healthy.
+        host.advance(TRUSTED_FOR);
         let call = attempt(&second);
         assert!(call.is_some(), "blocked by {bytes:?}");
         call.unwrap().answer(Answer::upstream(200));
     }
-    host.set_shared_data(&key, &record);
-    is_blocked(&host, &second);
     // It opens again after junk.
     host.set_shared_data(&key, b"junk");
     open(&host, &second);
     is_blocked(&host, &first);
+    let (_, record) = records(&host).remove(0);
+    host.set_shared_data(&key, b"junk");
+    succeeds(&second);
+    host.set_shared_data(&key, &record);
+    host.advance(TRUSTED_FOR);
+    is_blocked(&host, &second);
     assert_balanced(&host, "audit");
 }
 

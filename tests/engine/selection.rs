@@ -119,3 +119,42 @@ fn an_upgrade_whose_body_was_not_kept_or_whose_client_left_is_counted() {
     assert_eq!(dropped(&host, "audit"), expected);
     assert_balanced(&host, "audit");
 }
+
+#[test]
+fn after_many_unwanted_requests_the_path_is_read_alone() {
+    let rules = json!({"match": [{"methods": ["POST"], "path": {"prefix": "/orders"}}, {"path": {"exact": "/pay"}}]});
+    let (host, worker) = mirroring_with(&audit_with(&rules));
+    let read = |request: &Request| {
+        let tally = host.tally(|| worker.exchange(request));
+        worker.answer_all(&Answer::upstream(200));
+        (tally.of("proxy_get_header_map_pairs"), tally.of("proxy_get_header_map_value"))
+    };
+    let unwanted = Request::get("/health?orders");
+    for _ in 0..16 {
+        assert_eq!(read(&unwanted), (1, 0));
+    }
+    assert_eq!(read(&unwanted), (0, 1));
+    // A request that is wanted is mirrored as ever. After it, all headers are read at once again.
+    assert_eq!(read(&Request::post("/orders/7")), (1, 1));
+    assert_eq!(read(&Request::get("/pay")), (1, 0));
+    assert_eq!(host.stat("audit", "delivered"), 2);
+    // The path of this one is that of a rule, but no target wants it.
+    for _ in 0..16 {
+        assert_eq!(read(&Request::get("/orders")), (1, 0));
+    }
+    assert_eq!(read(&Request::get("/orders")), (1, 1));
+    assert_eq!(read(&Request::get("/orders")), (1, 0));
+    assert_eq!(host.stat("audit", "matched"), 2);
+}
+
+#[test]
+fn the_path_is_not_read_alone_where_it_does_not_decide() {
+    let rules = json!({"match": [{"path": {"exact": "/pay"}}, {"methods": ["PUT"]}]});
+    let (host, worker) = mirroring_with(&audit_with(&rules));
+    for _ in 0..40 {
+        let tally = host.tally(|| worker.exchange(&Request::get("/")));
+        assert_eq!((tally.of("proxy_get_header_map_pairs"), tally.of("proxy_get_header_map_value")), (1, 0));
+    }
+    worker.exchange(&Request::new("PUT", "/"));
+    assert_eq!(host.stat("audit", "matched"), 1);
+}

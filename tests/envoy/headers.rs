@@ -186,7 +186,7 @@ async fn the_filters_own_headers_cannot_be_sent_by_a_client(scene: &Scene<1>) {
     client.send(request.body(full("")).unwrap()).await;
     let copy = scene.target().take_one().await;
     assert_eq!(copy.only("x-sidecast-target"), "audit");
-    assert_eq!(copy.only("x-sidecast-attempt"), "1");
+    assert!(!copy.has("x-sidecast-attempt"), "{copy:?}");
     assert!(!copy.has("x-sidecast-other"));
 }
 

@@ -153,7 +153,7 @@ async fn an_inventory_that_comes_back_gets_the_reservation_once(shop: &mut Shop)
     assert_eq!((stats.of("inventory", "retries"), stats.of("inventory", "attempt_failures")), (attempts - 1, attempts - 1));
     let reserved = shop.inventory.take_one().await;
     assert_reservation(&reserved, 1);
-    assert_eq!(reserved.only("x-sidecast-attempt"), attempts.to_string());
+    assert_eq!(reserved.attempt(), u64::try_from(attempts).unwrap());
 }
 
 async fn an_inventory_that_has_the_reservation_already_is_content(shop: &mut Shop) {
@@ -215,7 +215,7 @@ async fn a_message_that_nobody_sends_becomes_a_letter(shop: &mut Shop) {
     let attempts = shop.notification.take(4).await;
     for (index, attempt) in attempts.iter().enumerate() {
         assert_message(attempt, 1);
-        assert_eq!(attempt.only("x-sidecast-attempt"), (index + 1).to_string());
+        assert_eq!(attempt.attempt(), index as u64 + 1);
         assert_eq!(attempt.only("idempotency-key"), attempts[0].only("idempotency-key"));
     }
 

@@ -147,7 +147,7 @@ async fn a_thousand_given_up_requests_are_in_a_queue_of_rabbitmq_each_once_and_w
 
     let mut last_attempts: BTreeMap<String, Recorded> = BTreeMap::new();
     for copy in scene.target().take(2 * COUNT).await {
-        if copy.only("x-sidecast-attempt") == "2" {
+        if copy.attempt() == 2 {
             last_attempts.insert(copy.only("x-number"), copy);
         }
     }

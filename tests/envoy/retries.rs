@@ -50,7 +50,7 @@ async fn a_target_that_recovers_gets_the_same_request_again(stage: &Stage) {
     let copies = scene.target().take(usize::try_from(attempts).unwrap()).await;
     for (index, copy) in copies.iter().enumerate() {
         assert_eq!(copy.body(), "an order");
-        assert_eq!(copy.only("x-sidecast-attempt"), (index + 1).to_string());
+        assert_eq!(copy.attempt(), index as u64 + 1);
         assert_eq!(copy.only("idempotency-key"), copies[0].only("idempotency-key"));
         assert_eq!(copy.only("x-request-id"), copies[0].only("x-request-id"));
     }
@@ -124,7 +124,7 @@ async fn an_update_while_retries_wait_loses_none() {
     let stats = envoy.settled_at("audit", 10).await;
     assert_eq!((stats.of("audit", "delivered"), stats.of("audit", "attempts")), (10, 20), "{:?}", stats.target("audit"));
     let mut second: Vec<Recorded> = audit.take(20).await;
-    second.retain(|copy| copy.only("x-sidecast-attempt") == "2");
+    second.retain(|copy| copy.attempt() == 2);
     let mut paths: Vec<String> = second.into_iter().map(|copy| copy.path).collect();
     paths.sort();
     let wanted: Vec<String> = (0..10).map(|index| format!("/{index}")).collect();

@@ -50,11 +50,11 @@ pub(crate) fn map(headers: &Headers) -> HeaderMap {
 pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<(Headers, Vec<u8>), Unfit> {
     let headers = map(&request.headers);
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, &config.correlation);
+    let needs = Needs { plain: true, all: true, trace: true };
+    let mut captured = CapturedHead::capture(headers.clone(), head.is_grpc, head.trace(), needs, &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured
         .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });
-    captured.keep_all(headers);
     let answered = PrimaryResponse { status: 201, headers: map(&request.answered) };
     let terms = Terms { max_body: 1 << 16, ..config.reading.clone() };
     let reading = Reading::new(&captured, &request.body, &terms);

@@ -200,7 +200,7 @@ fn law(choices: &mut Choices<'_>) {
     let path = only(&headers, ":path");
     assert!(path.starts_with(b"/") && path.iter().all(u8::is_ascii_graphic), "{}", String::from_utf8_lossy(path));
     if !batched {
-        for name in ["x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop"] {
+        for name in ["x-sidecast-target", "x-sidecast-loop"] {
             only(&headers, name);
         }
         let is_removed = asked.remove.contains(&"x-request-id");

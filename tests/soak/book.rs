@@ -65,7 +65,7 @@ impl Book {
         }
         let [name, attempt, delivery] =
             ["x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop"].map(|name| request.header(name));
-        let attempt = attempt.and_then(|attempt| attempt.parse().ok());
+        let attempt = attempt.map_or(Some(1), |attempt| attempt.parse().ok());
         let (Some(name), Some(attempt), Some(delivery)) = (name, attempt, delivery) else {
             return self.faults.lock().unwrap().push(format!("a copy that does not say which: {}", shown()));
         };

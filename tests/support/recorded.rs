@@ -94,6 +94,15 @@ impl Recorded {
         values.remove(0)
     }
 
+    /// The number of the attempt. The first says nothing about it.
+    pub(crate) fn attempt(&self) -> u64 {
+        if self.has("x-sidecast-attempt") {
+            self.only("x-sidecast-attempt").parse().unwrap()
+        } else {
+            1
+        }
+    }
+
     /// Whether a header is there.
     pub(crate) fn has(&self, name: &str) -> bool {
         !self.values(name).is_empty()

@@ -20,7 +20,9 @@
 //! The workers of an Envoy share a store of small values. A [`Record`] in it is the breaker. Each change is a compare-and-swap, tried [`TRIES`]
 //! times. There is no lock, and nobody waits.
 //!
-//! An attempt reads the record once. Most outcomes write nothing. A success can open a closed breaker only by completing
+//! An attempt reads the record once, unless it was closed and without failures less than [`TRUSTED_FOR`] ago and this worker has had none since:
+//! then the attempt passes. So a worker learns up to [`TRUSTED_FOR`] late that *another* worker has opened a healthy breaker. Its own failures count
+//! at once, and an open or half-open breaker is read for each attempt. Most outcomes write nothing. A success can open a closed breaker only by completing
 //! [`Settings::min_requests`], and only if the window holds failures or slow calls. While it holds none, a worker keeps its successes to itself and
 //! adds them to the record at most every [`PUBLISH_EVERY`]. Once it has seen a failure there, or has one of its own, it adds every outcome at once,
 //! along with what it kept. It follows:
@@ -57,6 +59,8 @@ use self::window::{Counts, Windows, BUCKETS};
 pub const TRIES: u32 = 8;
 /// How long a worker keeps successes that change nothing to itself.
 pub const PUBLISH_EVERY: Duration = Duration::from_millis(100);
+/// How long a worker takes a record that was closed and held no failures for unchanged. Reading it is one of the dearest host calls.
+pub const TRUSTED_FOR: Duration = Duration::from_millis(50);
 /// What a probe is given beyond the time of its attempt: timers run late on a busy machine.
 const LEASE_SLACK: Duration = Duration::from_millis(500);
 /// No lease of any configuration is longer: attempts take an hour at most.
@@ -78,6 +82,8 @@ pub struct Breaker {
     generation: u32,
     /// The record held failures when it was last read.
     suspicious: bool,
+    /// When the record was read, if it was closed and held no failures.
+    healthy_at: Option<u64>,
     /// The breaker was in use when this side of it was made, or has been asked by it.
     has_joined: bool,
     kept: Kept,
@@ -113,7 +119,15 @@ impl Kept {
 impl Breaker {
     /// A breaker that knows nothing yet.
     pub fn new(settings: Settings) -> Self {
-        Self { settings, generation: 0, suspicious: true, has_joined: true, kept: Kept::default(), published: 0 }
+        Self {
+            settings,
+            generation: 0,
+            suspicious: true,
+            healthy_at: None,
+            has_joined: true,
+            kept: Kept::default(),
+            published: 0,
+        }
     }
 
     /// Joins the breaker of the other workers, or makes ready to begin a new one. Tells where it stands.
@@ -127,6 +141,9 @@ impl Breaker {
     /// whether that has just changed.
     pub fn admit(&mut self, store: &mut impl Store, now: Duration) -> (Admission, State, Option<Transition>) {
         let now = millis(now);
+        if self.healthy_at.is_some_and(|at| at <= now && now.saturating_sub(at) < millis(TRUSTED_FOR)) {
+            return (Admission::Pass(Permit::Counted(self.generation)), State::Closed, None);
+        }
         for _ in 0..TRIES {
             let Some((record, version)) = store.read() else {
                 return (Admission::Pass(Permit::Unseen), State::Closed, None);
@@ -194,10 +211,12 @@ impl Breaker {
 
     fn look(&mut self, record: &Record, now: u64) -> Look {
         let lease = now.saturating_add(millis(self.settings.timeout.saturating_add(LEASE_SLACK)));
+        self.healthy_at = None;
         match record.phase {
             Phase::Closed { streak } => {
                 self.learn(record.generation);
                 self.suspicious = streak > 0 || record.windows.hold_failures(now, self.width());
+                self.healthy_at = (!self.suspicious).then_some(now);
                 Look::Pass
             }
             Phase::Open { since } => {
@@ -255,6 +274,7 @@ impl Breaker {
             self.kept.at = now;
             return None;
         }
+        self.healthy_at = None;
         for _ in 0..TRIES {
             let (record, version) = store.read()?;
             if record.generation != generation {

@@ -23,6 +23,8 @@ struct Private {
     /// The phase that the worker last saw.
     seen: usize,
     suspicious: bool,
+    /// When it saw a closed phase without failures, if it has had no loud outcome since.
+    healthy_at: Option<u64>,
     published: u64,
     kept_at: u64,
 }
@@ -105,6 +107,11 @@ impl Model {
         let deadline = now + self.settings.timeout.as_millis() as u64 + 500;
         let denied = self.settings.observe.then_some(Pass::Unseen);
         let number = self.probes_begun;
+        let private = &mut self.workers[worker];
+        if private.healthy_at.is_some_and(|at| now - at < 50) {
+            return Some(Pass::Counted { phase: private.seen });
+        }
+        private.healthy_at = None;
         match self.state.clone() {
             Slow::Closed(past, known) => {
                 let row = row(&past) > 0;
@@ -117,6 +124,7 @@ impl Model {
                     *private = Private { seen: phase, published: private.published, ..Private::default() };
                 }
                 private.suspicious = row || bad;
+                private.healthy_at = (!private.suspicious).then_some(now);
                 return Some(Pass::Counted { phase });
             }
             Slow::Open { since } if now < since + self.open_for() => return denied,
@@ -178,8 +186,12 @@ impl Model {
             private.kept.push(Past { at: now, failed, slow, loud: !is_quiet });
             private.kept.iter_mut().for_each(|past| past.at = now);
             private.kept_at = now;
+            if !is_quiet {
+                private.healthy_at = None;
+            }
             return;
         }
+        private.healthy_at = None;
         if phase != self.phase {
             return;
         }

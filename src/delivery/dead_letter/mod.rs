@@ -153,7 +153,7 @@ impl DeadLetter {
         let body = self.body.as_ref().map(|template| template.json(&values));
         // Templates leave out whatever exceeds the work limit. This detects it.
         work.spend(0)?;
-        Ok(Call { headers: headers.serialize_with(&Pairs::default()), body: body.unwrap_or(envelope) })
+        Ok(Call { headers: headers.parts().followed_by(Pairs::default().parts()), body: body.unwrap_or(envelope) })
     }
 }
 

@@ -288,7 +288,7 @@ impl Batching {
             }
         };
         // The headers are held once for all items, and by each of their letters.
-        let held = [json.capacity(), correlation_id.len(), line.serialized_len(), size_of::<BatchItem>()];
+        let held = [json.capacity(), correlation_id.len(), line.parts().serialized_len(), size_of::<BatchItem>()];
         let Some(reservation) = self.reserve(common, held.into_iter().fold(0, usize::saturating_add)) else {
             common.drop_unsent(index, Some(id), correlation_id, DropReason::BufferFull);
             return None;

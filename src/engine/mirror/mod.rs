@@ -60,6 +60,7 @@ pub(super) struct Mirror<H> {
     letters: Letters,
     deferred: Deferred,
     drain: Drain,
+    unwanted_in_a_row: u32,
 }
 
 impl<H: Host> Mirror<H> {
@@ -90,6 +91,7 @@ impl<H: Host> Mirror<H> {
             letters: Letters::default(),
             deferred: Deferred::default(),
             drain: Drain::default(),
+            unwanted_in_a_row: 0,
             common: Common::new(worker, config, all_metrics, random),
         })
     }

@@ -57,7 +57,7 @@ pub(in crate::engine) struct Wanted {
     /// Targets whose rules depend on the body, and whose sample leaves the request out. They get nothing; the body only decides whether they are
     /// counted.
     pub(super) left_out: Targets,
-    pub(super) needs: Needs,
+    pub(in crate::engine) needs: Needs,
     /// What else must be kept of the request for these targets.
     pub(in crate::engine) reads: Reads,
 }

@@ -7,14 +7,10 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use crate::http::header_names::{is_reserved, is_sensitive};
-use crate::http::headers::{HeaderMap, Pairs};
-use crate::http::request_head::RequestHead;
+use crate::http::headers::HeaderMap;
 use crate::http::text::text_of;
 use crate::http::trace_context::{TraceContext, TRACEPARENT, TRACESTATE};
 use crate::template::Property;
-
-/// Bytes to reserve for a generated correlation ID and the name of its header.
-const MADE_ID: usize = 64;
 
 /// How copies are tied to their request.
 #[derive(Clone, Debug)]
@@ -30,6 +26,8 @@ pub struct Correlation {
 pub struct Needs {
     /// The headers of copies whose target changes nothing.
     pub plain: bool,
+    /// All headers as the client sent them, for targets that choose among them.
+    pub all: bool,
     /// The client's trace.
     pub trace: bool,
 }
@@ -37,7 +35,7 @@ pub struct Needs {
 /// The captured headers of a request. All of its deliveries share them.
 #[derive(Debug)]
 pub struct CapturedHead {
-    kept: Pairs,
+    kept: HeaderMap,
     all: Option<HeaderMap>,
     properties: Vec<Property>,
     /// The header of the correlation ID.
@@ -53,48 +51,50 @@ pub struct CapturedHead {
 }
 
 impl CapturedHead {
-    /// Captures what ties a request to its copies, and what the copies need.
-    pub fn capture(headers: &HeaderMap, head: &RequestHead<'_>, needs: Needs, correlation: &Correlation) -> Self {
-        let trace = (correlation.traceparent && needs.trace).then(|| head.trace()).flatten();
+    /// Captures what ties a request to its copies, and what the copies need. `trace` is the client's trace.
+    pub fn capture(
+        mut headers: HeaderMap,
+        is_grpc: bool,
+        trace: Option<TraceContext>,
+        needs: Needs,
+        correlation: &Correlation,
+    ) -> Self {
+        let trace = trace.filter(|_| correlation.traceparent && needs.trace);
         let mut captured = Self {
-            kept: Pairs::default(),
+            kept: HeaderMap::default(),
             all: None,
             properties: Vec::new(),
             correlation_header: Rc::clone(&correlation.header),
             correlation_id: None,
             made_correlation_id: false,
             has_idempotency_key: false,
-            is_grpc: head.is_grpc,
+            is_grpc,
             traces: correlation.traceparent,
             trace,
         };
-        let mut seen = |name: &[u8], value: &[u8]| {
+        if needs.all {
+            captured.all = Some(headers.clone());
+        }
+        if !needs.plain {
+            captured.correlation_id = headers.get_all(correlation.header.as_bytes()).next().map(|value| text_of(value).into());
+            return captured;
+        }
+        let trace = captured.trace.is_some();
+        headers.retain(|name, value| {
+            let of_trace = correlation.traceparent && is_replaced(name, trace);
+            if is_sensitive(name) || is_reserved(name) || is_empty_key(name, value) || of_trace {
+                return false;
+            }
             if captured.correlation_id.is_none() && name == correlation.header.as_bytes() {
                 captured.correlation_id = Some(text_of(value).into());
             }
             captured.has_idempotency_key |= name == b"idempotency-key";
-        };
-        if needs.plain {
-            let trace = captured.trace.is_some();
-            captured.kept = headers.filtered(|name, value| {
-                let of_trace = correlation.traceparent && is_replaced(name, trace);
-                if is_sensitive(name) || is_reserved(name) || is_empty_key(name, value) || of_trace {
-                    return false;
-                }
-                seen(name, value);
-                true
-            });
-            // Frees the space of headers that were left out, such as a long cookie. Keeps room for a correlation ID.
-            captured.kept.shrink(MADE_ID);
-        } else {
-            captured.correlation_id = headers.get_all(correlation.header.as_bytes()).next().map(|value| text_of(value).into());
-        }
+            true
+        });
+        // Frees the space of headers that were left out, such as a long cookie.
+        headers.shrink();
+        captured.kept = headers;
         captured
-    }
-
-    /// Keeps all headers as the client sent them, too, for targets that choose among them.
-    pub fn keep_all(&mut self, headers: HeaderMap) {
-        self.all = Some(headers);
     }
 
     /// Generates a correlation ID if the client sent none.
@@ -168,7 +168,7 @@ impl CapturedHead {
     }
 
     /// The headers for targets that change nothing. Empty if no target needs them.
-    pub fn kept(&self) -> &Pairs {
+    pub fn kept(&self) -> &HeaderMap {
         &self.kept
     }
 
@@ -185,7 +185,7 @@ impl CapturedHead {
             names.fold(property.value.capacity().saturating_add(size_of::<Property>()), usize::saturating_add)
         };
         let properties = self.properties.iter().map(of).fold(0, usize::saturating_add);
-        let headers = self.kept.capacity().saturating_add(self.all().size());
+        let headers = self.kept.size().saturating_add(self.all().size());
         headers.saturating_add(properties).saturating_add(self.correlation_id().len()).saturating_add(size_of::<Self>())
     }
 }

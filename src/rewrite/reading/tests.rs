@@ -36,9 +36,9 @@ fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<V
         ("content-encoding", coding),
     ]));
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, Needs::default(), &config.correlation);
+    let needs = Needs { all: true, ..Needs::default() };
+    let mut captured = CapturedHead::capture(headers.clone(), head.is_grpc, None, needs, &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
-    captured.keep_all(headers);
     let reading = Reading::new(&captured, body, &config.reading);
     let source = Source { reading: &reading, response: None, at: Duration::ZERO };
     let of = |(target, name): (&crate::config::Target, &str)| {

@@ -48,10 +48,10 @@ fn attempt() -> Attempt<'static> {
 fn captured(config: &Config, pairs: &[(&str, &[u8])]) -> CapturedHead {
     let headers = map(pairs);
     let head = RequestHead::read(&headers, &config.loop_guard);
-    let mut captured = CapturedHead::capture(&headers, &head, Needs { plain: true, trace: true }, &config.correlation);
+    let needs = Needs { plain: true, all: true, trace: true };
+    let mut captured = CapturedHead::capture(headers.clone(), head.is_grpc, head.trace(), needs, &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured.push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/orders".to_owned() });
-    captured.keep_all(headers);
     captured
 }
 
@@ -137,7 +137,7 @@ fn what_is_of_one_connection_or_envoys_or_a_credential_is_withheld() {
 fn a_copy_says_what_it_is() {
     let sent = sent(&config(""), &[(":path", b"/")]);
     assert_eq!(value(&sent, "x-sidecast-target"), Some("audit"));
-    assert_eq!(value(&sent, "x-sidecast-attempt"), Some("1"));
+    assert_eq!(value(&sent, "x-sidecast-attempt"), None, "it is the first");
     assert_eq!(value(&sent, "x-sidecast-loop"), Some(ID));
     assert_eq!(value(&sent, "idempotency-key"), Some(ID));
     assert_eq!(value(&sent, "x-request-id"), Some("22222222-2222-2222-2222-222222222222"));
@@ -184,9 +184,9 @@ fn more_headers_than_envoy_takes_are_an_error() {
         let pairs: Vec<(&str, &[u8])> = (0..count).map(|_| ("x-a", &b"1"[..])).collect();
         call(&config(""), &pairs, b"").map(|_| ())
     };
-    // Five more headers are added: target, attempt, loop, idempotency key, correlation ID.
-    assert_eq!(of_count(1_024 - 5), Ok(()));
-    assert_eq!(of_count(1_024 - 4), Err(Unfit::HeadersTooLarge));
+    // Four more headers are added: target, loop, idempotency key, correlation ID.
+    assert_eq!(of_count(1_024 - 4), Ok(()));
+    assert_eq!(of_count(1_024 - 3), Err(Unfit::HeadersTooLarge));
     let long = vec![b'a'; 1 << 20];
     assert_eq!(call(&config(""), &[("x-a", &long)], b""), Err(Unfit::HeadersTooLarge));
     assert_eq!(call(&asking(r#"{"method":"PUT"}"#), &[("x-a", &long)], b""), Err(Unfit::HeadersTooLarge));

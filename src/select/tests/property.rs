@@ -343,4 +343,26 @@ proptest! {
             prop_assert_eq!(looked_at.len(), count, "a rule came up twice for {:?}", request);
         }
     }
+
+    /// A request is left out by its path only if no rule has that path.
+    #[test]
+    fn the_path_alone_leaves_out_what_no_rule_has_the_path_of(
+        rules in few_or_many_rules(),
+        requests in prop::collection::vec(asked(), 20),
+    ) {
+        let of = |rule: &raw::Rule| rule.path.clone().map(TextCondition::from);
+        let Some(paths) = Paths::new(rules.iter().map(of)) else {
+            prop_assert!(rules.iter().any(|rule| rule.path.is_none()));
+            return Ok(());
+        };
+        for request in requests {
+            let of_path = |rule: &raw::Rule| raw::Rule { path: rule.path.clone(), ..nothing() };
+            let expected = model::wants(&rules.iter().map(of_path).collect::<Vec<_>>(), &[], &request);
+            prop_assert_eq!(paths.may_be_wanted(request.path.as_bytes(), usize::MAX), expected, "{:?}", request);
+        }
+    }
+}
+
+fn nothing() -> raw::Rule {
+    raw::Rule { methods: None, path: None, authority: None, query: None, headers: None, body: None }
 }

@@ -134,7 +134,7 @@ impl Host for &Recorder<'_> {
     }
 
     fn header_pairs(&self, map: Headers) -> Result<Vec<u8>, HostError> {
-        Ok(self.map(map)?.filtered(|_, _| true).serialize_with(&Pairs::default()))
+        Ok(self.map(map)?.parts().followed_by(Pairs::default().parts()))
     }
 
     fn header(&self, map: Headers, name: &str) -> Result<Vec<u8>, HostError> {

@@ -23,8 +23,8 @@ pub(super) struct Tried<'a> {
 impl<'a> Tried<'a> {
     /// Prepares a request. If its body cannot be read, it counts as having no values.
     pub(super) fn new(config: &Config, asked: &'a Asked<'a>, head: &'a RequestHead<'a>) -> Self {
-        let mut captured = CapturedHead::capture(&asked.headers, head, Needs::default(), &config.correlation);
-        captured.keep_all(asked.headers.clone());
+        let needs = Needs { all: true, ..Needs::default() };
+        let captured = CapturedHead::capture(asked.headers.clone(), head.is_grpc, None, needs, &config.correlation);
         let reading = Reading::new(&captured, asked.body, &config.reading);
         let body = reading.look_into_body().and_then(|body| BodyValues::read(&config.matched_pointers, body));
         Self { asked, head, body: body.unwrap_or_default() }

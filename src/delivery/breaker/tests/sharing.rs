@@ -3,7 +3,7 @@
 use super::*;
 
 #[test]
-fn a_healthy_target_costs_one_read_a_request_and_hardly_a_write() {
+fn a_healthy_target_costs_hardly_a_read_or_a_write() {
     let mut workers = Workers::new(1, settings());
     workers.attempt(0, false);
     (workers.shared.reads, workers.shared.writes) = (0, 0);
@@ -12,7 +12,36 @@ fn a_healthy_target_costs_one_read_a_request_and_hardly_a_write() {
         workers.attempt(0, false);
     }
     assert_eq!(workers.shared.writes, 10, "every 100 ms");
-    assert_eq!(workers.shared.reads, 1_000 + 10);
+    assert_eq!(workers.shared.reads, 20 + 10, "every 50 ms, and with each write");
+}
+
+#[test]
+fn another_workers_opening_is_seen_after_50_ms() {
+    let mut workers = Workers::new(2, settings());
+    workers.attempt(1, false);
+    workers.permit(1);
+    workers.now += 1;
+    for _ in 0..5 {
+        workers.attempt(0, true);
+    }
+    assert!(workers.is_denied(0), "at once, where the failures were");
+    workers.now += 48;
+    assert!(!workers.is_denied(1));
+    workers.now += 1;
+    assert!(workers.is_denied(1));
+}
+
+#[test]
+fn a_failure_of_its_own_makes_a_worker_look_at_once() {
+    let mut workers = Workers::new(2, settings());
+    workers.attempt(1, false);
+    let last = workers.permit(1);
+    for _ in 0..4 {
+        workers.attempt(0, true);
+    }
+    assert!(!workers.is_denied(1), "it does not know of the failures");
+    assert!(workers.end(1, last, true).is_some());
+    assert!(workers.is_denied(1));
 }
 
 #[test]
@@ -34,6 +63,7 @@ fn another_worker_adds_what_it_kept_once_it_sees_a_failure() {
         workers.attempt(1, false);
     }
     workers.attempt(0, true);
+    workers.now += 50;
     workers.attempt(1, false);
     for _ in 0..29 {
         assert_eq!(workers.attempt(0, true), None);

@@ -21,7 +21,7 @@ const REQUEST: [(&str, &[u8]); 13] = [
 /// The sent headers, as lines, without those that every copy gets.
 fn lines(request: &str) -> Vec<String> {
     let (sent, _) = call(&asking(request), &REQUEST, b"body").unwrap();
-    let ours = ["x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop", "idempotency-key"];
+    let ours = ["x-sidecast-target", "x-sidecast-loop", "idempotency-key"];
     let kept = sent.into_iter().filter(|(name, _)| !ours.contains(&name.as_str()));
     kept.map(|(name, value)| format!("{name}={}", String::from_utf8(value).unwrap())).collect()
 }
@@ -163,7 +163,7 @@ proptest! {
             }
         };
         let names: Vec<&str> = sent.iter().map(|(name, _)| name.as_str()).collect();
-        let expected = [":method", ":path", ":authority", "x-request-id", "x-out", "x-sidecast-target", "x-sidecast-attempt", "x-sidecast-loop", "idempotency-key"];
+        let expected = [":method", ":path", ":authority", "x-request-id", "x-out", "x-sidecast-target", "x-sidecast-loop", "idempotency-key"];
         prop_assert_eq!(names, expected);
         let path = value(&sent, ":path").unwrap();
         prop_assert!(path.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#'), "{}", path);
