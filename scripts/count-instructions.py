@@ -16,9 +16,9 @@ import statistics
 import sys
 from fractions import Fraction
 
-import callgrind
+import baseline
 from bootstrap import ROOT, bootstrap, filled, native, request, sidecast, typed, wasm
-from callgrind import PARTS, Case, Count, Failed, Settings, measure
+from callgrind import PARTS, Case, Failed, Settings, measure
 
 ORDER = (ROOT / "benches/side_by_side/order.json").read_bytes()
 # What is measured if nothing else is said.
@@ -131,11 +131,24 @@ def select(names, cases):
     return selected
 
 
-def median(windows):
-    """Of each figure, over the windows."""
-    middle = lambda figure: round(statistics.median(map(figure, windows)))
+def figures(windows):
+    """What is kept of a case: each figure's median over the windows."""
+    def middle(figure):
+        return round(statistics.median(map(figure, windows)))
+
     parts = {part: middle(lambda count: count.parts[part]) for part in PARTS}
-    return Count(middle(lambda count: count.all), middle(lambda count: count.worker), parts)
+    return {"all": middle(lambda count: count.all), "worker": middle(lambda count: count.worker), "parts": parts}
+
+
+HEADING = f"{'case':16} {'all':>9} {'baseline':>8}  {'windows':20} {'worker':>9} " + " ".join(f"{part:>8}" for part in PARTS) + "  what"
+
+
+def row(case, counted, windows, stored):
+    of_all = [window.all for window in windows]
+    more = baseline.change(counted, stored, case.name)
+    parts = " ".join(f"{counted['parts'][part]:8,}" for part in PARTS)
+    change, spread = "-" if more is None else f"{more:+.1%}", f"{min(of_all):,}..{max(of_all):,}"
+    return f"{case.name:16} {counted['all']:9,} {change:>8}  {spread:20} {counted['worker']:9,} {parts}  {case.what}"
 
 
 def main():
@@ -150,6 +163,9 @@ def main():
     parser.add_argument("--requests", type=int, default=Settings.requests, help="requests of a window")
     parser.add_argument("--windows", type=int, default=Settings.windows)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at a time")
+    parser.add_argument("--baseline", type=pathlib.Path, default=ROOT / "benches/instructions.json")
+    parser.add_argument("--update", action="store_true", help="store what is counted as the baseline")
+    parser.add_argument("--check", action="store_true", help="fail if a case takes more than its baseline allows")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/instructions.json")
     options = parser.parse_args()
     try:
@@ -164,18 +180,43 @@ def run(options):
     cases = every_case(options.wasm.absolute(), options.plain_filter.absolute(), options.capabilities)
     selected = select(options.cases, cases)
     settings = Settings(options.envoy.absolute(), options.warm_up, options.requests, options.windows)
-    print(f"{'case':16} {'all':>10}  {'windows':19} {'worker':>10} " + " ".join(f"{part:>8}" for part in PARTS) + "  what")
-    results = {}
-    with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
-        for name, windows in zip(selected, pool.map(lambda name: measure(cases[name], settings), selected)):
-            count, all_counts = median(windows), [window.all for window in windows]
-            results[name] = {"all": count.all, "worker": count.worker, "parts": count.parts, "windows": all_counts}
-            spread = f"{min(all_counts):,}..{max(all_counts):,}"
-            parts = " ".join(f"{count.parts[part]:8,}" for part in PARTS)
-            print(f"{name:16} {count.all:10,}  {spread:19} {count.worker:10,} {parts}  {cases[name].what}", flush=True)
+    told = {"warm_up": options.warm_up, "requests": options.requests, "windows": options.windows}
+    environment, stored = baseline.environment(settings.envoy), baseline.load(options.baseline)
+    # First, so that nobody waits in vain.
+    differs = baseline.elsewhere(stored, environment, told) if options.check else ""
+
+    def count(names):
+        counts = {}
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for name, windows in zip(names, pool.map(lambda name: measure(cases[name], settings), names)):
+                counts[name] = figures(windows)
+                print(row(cases[name], counts[name], windows, stored), flush=True)
+        return counts
+
+    print(HEADING, flush=True)
+    measured = count(selected)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"warm_up": options.warm_up, "requests": options.requests, "windows": options.windows}
-    options.output.write_text(json.dumps({"settings": settings, "cases": results}, indent=2) + "\n")
+    options.output.write_text(json.dumps({"environment": environment, "settings": told, "cases": measured}, indent=2) + "\n")
+    if options.update:
+        baseline.store(options.baseline, environment, told, measured)
+        print(f"stored in {options.baseline}")
+    if options.check:
+        judge(measured, stored, count, differs)
+
+
+def judge(measured, stored, count, differs):
+    if differs:
+        print(f"note: not the machine of the baseline: {differs}")
+    over, scale = baseline.check(measured, stored, count, differs)
+    if scale != 1:
+        print(f"note: a request without a filter takes {scale:.4f} of its baseline here, so that is what cases are held against")
+    if over:
+        changes = ", ".join(f"{case} {baseline.change(measured[case], stored, case, scale):+.1%}" for case in over)
+        raise Failed(
+            f"more instructions a request than the baseline and {baseline.MOST:.0%}, counted twice: {changes}.\n"
+            f"If they are worth it, store them: make bench-instructions UPDATE=1 CASES=none,{','.join(over)}"
+        )
+    print(f"No case takes {baseline.MOST:.0%} more instructions than its baseline.")
 
 
 if __name__ == "__main__":
