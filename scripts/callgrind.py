@@ -1,21 +1,20 @@
 """How many instructions an Envoy executes for a request, counted by valgrind's callgrind.
 
 `measure` takes a case and gives its windows. A case says which bootstrap Envoy gets, which request it is sent, and how many copies
-arrive for each. Envoy has one worker and gets one request after the other on one connection. Upstreams, which are not counted, answer at once, or when they are told to.
+arrive for each. Envoy has one worker and gets one request after the other on one connection. Targets answer before the primary does. Neither they nor the client are counted.
 """
 
-import asyncio
 import collections
 import dataclasses
 import json
 import os
 import pathlib
 import re
+import selectors
 import signal
 import socket
 import subprocess
 import tempfile
-import threading
 import time
 import typing
 import urllib.request
@@ -24,6 +23,9 @@ from fractions import Fraction
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 SHORT = 60  # Seconds that an answer, or an end, may take under valgrind.
 START = 600
+PIECE = 16384  # Bytes of a request that are sent at once.
+SLOW_CLOCK = pathlib.Path(__file__).with_name("slow-clock.c")
+EPOLL_WAIT = {"232", "281", "441"}  # Of x86_64, with `epoll_pwait` and `epoll_pwait2`.
 # Whose instructions they are: what V8 made of the module, with its bridges between module and Envoy; tcmalloc, which is a part of Envoy's
 # binary; all else of that binary, with V8's runtime; the libraries of the system.
 PARTS = ("module", "malloc", "envoy", "system")
@@ -51,13 +53,14 @@ class Case:
 class Settings:
     envoy: pathlib.Path
     warm_up: int = 3000  # Requests before the first window.
-    requests: int = 1000  # Requests of a window.
-    windows: int = 5
+    requests: int = 400  # Requests of a window.
+    windows: int = 3
+    in_flight: int = 0  # How many copies each target leaves without an answer while others come.
 
 
 @dataclasses.dataclass(frozen=True)
 class Count:
-    """Instructions of all threads, of the busiest of them, which is the worker, and of each of `PARTS`."""
+    """Instructions of all threads, of the busiest of them, which is the worker, and of this the share of each of `PARTS`."""
 
     all: int
     worker: int
@@ -68,65 +71,61 @@ class Count:
         return Count(round(self.all / requests), round(self.worker / requests), parts)
 
 
+def slow_clock(directory):
+    """What is preloaded into Envoy."""
+    library = directory / SLOW_CLOCK.with_suffix(".so").name
+    subprocess.run(["cc", "-O2", "-Wall", "-Wextra", "-Werror", "-shared", "-fPIC", "-o", library, SLOW_CLOCK], check=True)
+    return library
+
+
 class Upstreams:
-    """A primary and targets. They count requests and answer each when its body is there, the targets not while `hold` is set."""
+    """A primary and targets, all in the caller's thread. They take requests while `serve` runs, and answer when they are told to."""
 
     def __init__(self, targets):
-        self.names = ["primary"] + [f"target_{number}" for number in range(targets)]
-        self.ports, self.counts, self.last = {}, collections.Counter(), {}
-        self.hold, self.held = False, []
-        ready = threading.Event()
+        self.targets = [f"target_{number}" for number in range(targets)]
+        self.ports, self.counts, self.last, self.waiting = {}, collections.Counter(), {}, collections.defaultdict(collections.deque)
+        self.sockets = selectors.DefaultSelector()
+        for name in ["primary", *self.targets]:
+            listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
+            self.ports[name] = listener.getsockname()[1]
+            self.sockets.register(listener, selectors.EVENT_READ, lambda listener=listener, name=name: self._accept(listener, name))
 
-        async def serve():
-            self.loop = asyncio.get_running_loop()
-            for name in self.names:
-                server = await self.loop.create_server(lambda name=name: _Upstream(self, name), "127.0.0.1", 0, backlog=4096)
-                self.ports[name] = server.sockets[0].getsockname()[1]
-            ready.set()
-            await asyncio.Event().wait()
+    def serve(self, seconds):
+        """Takes what comes; at most so long if nothing does."""
+        for key, _ in self.sockets.select(seconds):
+            key.data()
 
-        threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
-        if not ready.wait(SHORT):
-            raise Failed("the upstreams did not start")
+    def answer(self, name, but=0):
+        """Each request that waits at this upstream, but for the last ones."""
+        while len(self.waiting[name]) > but:
+            self.waiting[name].popleft().sendall(ANSWER)
 
-    def release(self):
-        """Answers what was held."""
-        self.hold = False
-        held, self.held = self.held, []
-        for transport in held:
-            self.loop.call_soon_threadsafe(transport.write, ANSWER)
+    def _accept(self, listener, name):
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        buffer = bytearray()
+        self.sockets.register(connection, selectors.EVENT_READ, lambda: self._take(connection, name, buffer))
 
-    def wait(self, copies):
-        """Until each target has had so many requests in all, and a little longer: Envoy still has to read the answer."""
-        targets, end = self.names[1:], time.monotonic() + SHORT
-        while any(self.counts[name] < copies for name in targets) and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        if wrong := {name: self.counts[name] for name in targets if self.counts[name] != copies}:
-            raise Failed(f"each target should have had {copies} requests, and these had: {wrong}")
-
-
-class _Upstream(asyncio.Protocol):
-    def __init__(self, upstreams, name):
-        self.upstreams, self.name, self.buffer = upstreams, name, bytearray()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.buffer[:end])
+    def _take(self, connection, name, buffer):
+        data = connection.recv(1 << 20)
+        if not data:
+            self.sockets.unregister(connection)
+            connection.close()
+        buffer += data
+        while (end := buffer.find(b"\r\n\r\n")) >= 0:
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", buffer[:end])
             size = end + 4 + (int(length[1]) if length else 0)
-            if len(self.buffer) < size:
+            if len(buffer) < size:
                 return
-            self.upstreams.last[self.name] = bytes(self.buffer[:size])
-            del self.buffer[:size]
-            self.upstreams.counts[self.name] += 1
-            if self.upstreams.hold and self.name != "primary":
-                self.upstreams.held.append(self.transport)
-            else:
-                self.transport.write(ANSWER)
+            self.last[name] = bytes(buffer[:size])
+            del buffer[:size]
+            self.counts[name] += 1
+            self.waiting[name].append(connection)
+
+    def close(self):
+        for key in list(self.sockets.get_map().values()):
+            key.fileobj.close()
+        self.sockets.close()
 
 
 class Envoy:
@@ -142,7 +141,9 @@ class Envoy:
         valgrind += [f"--callgrind-out-file={self.directory}/counts", self.pipes]
         command = [str(envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
         command += ["-c", str(self.directory / "envoy.json"), "--admin-address-path", str(self.directory / "admin")]
-        self.process = subprocess.Popen(valgrind + command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        # As scripts/slow-clock.c says.
+        environment = {**os.environ, "LD_PRELOAD": str(slow_clock(self.directory))}
+        self.process = subprocess.Popen(valgrind + command, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.dumps = 0
 
     def connect(self):
@@ -155,10 +156,22 @@ class Envoy:
                 with urllib.request.urlopen(f"http://{admin}/listeners?format=json", timeout=SHORT) as answer:
                     listeners = json.load(answer)["listener_statuses"]
                 port = listeners[0]["local_address"]["socket_address"]["port_value"]
-                return Connection(socket.create_connection(("127.0.0.1", port), timeout=SHORT))
+                client = socket.create_connection(("127.0.0.1", port), timeout=SHORT)
+                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                self.worker = self._worker()
+                return client
             except (OSError, ValueError, LookupError):
                 continue
         raise Failed("Envoy did not come up under valgrind:\n" + (self.directory / "log").read_text(errors="replace")[-4000:])
+
+    def _worker(self):
+        """The directory of its only worker."""
+        tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
+        return next(task for task in tasks if (task / "comm").read_text().startswith("wrk:"))
+
+    def idle(self):
+        """Whether its worker sleeps in `epoll_wait`: elsewhere it may sleep while it waits for valgrind."""
+        return (self.worker / "syscall").read_text().split()[0] in EPOLL_WAIT
 
     def count_on(self):
         self._tell("instrumentation", "on")
@@ -173,7 +186,8 @@ class Envoy:
         if not threads:
             raise Failed("callgrind wrote nothing")
         totals = [sum(parts.values()) for parts in threads]
-        return Count(sum(totals), max(totals), {part: sum(parts[part] for parts in threads) for part in PARTS})
+        busiest = totals.index(max(totals))
+        return Count(sum(totals), totals[busiest], threads[busiest])
 
     def _tell(self, *command):
         vgdb = ["vgdb", self.pipes, f"--pid={self.process.pid}", *command]
@@ -189,24 +203,73 @@ class Envoy:
         self.log.close()
 
 
-class Connection:
-    """The client's."""
+class Run:
+    """A case under way. Each thing that happens to Envoy happens alone, when its worker has nothing left to do: so what the worker finds at once,
+    whether a connection is free, and who answers first, is the same on a machine that is busy or slow."""
 
-    def __init__(self, socket):
-        self.socket = socket
+    def __init__(self, case, settings, directory):
+        self.case, self.settings, self.sent = case, settings, 0
+        self.upstreams = Upstreams(case.targets)
+        self.envoy = Envoy(settings.envoy, case.bootstrap(self.upstreams.ports), directory)
 
-    def send(self, request, count):
-        """Sends it so often, each when the one before is answered."""
+    def start(self):
+        self.client = self.envoy.connect()
+
+    def send(self, count):
+        """So many requests, each when all that the one before led to is over."""
         for _ in range(count):
-            self.socket.sendall(request)
-            answer = b""
-            while not answer.endswith(b"\r\n\r\nok"):
-                data = self.socket.recv(65536)
-                if not data:
-                    raise Failed("Envoy closed the connection")
-                answer += data
-            if not answer.startswith(b"HTTP/1.1 200 "):
-                raise Failed(f"Envoy answered {answer[:200]!r}")
+            self._send()
+
+    def _send(self):
+        upstreams, request = self.upstreams, self.case.request
+        for start in range(0, len(request), PIECE):
+            self.client.sendall(request[start:start + PIECE])
+            self._settle()
+        self.sent += 1
+        copies = self.sent * self.case.copies // 1
+        expected = {"primary": self.sent, **dict.fromkeys(upstreams.targets, copies)}
+        self._until(lambda: all(upstreams.counts[name] >= count for name, count in expected.items()), lambda: f"{self._got()} of {expected} arrived")
+        self._settle()
+        for name in upstreams.targets:
+            upstreams.answer(name, but=self.settings.in_flight)
+        self._settle()
+        upstreams.answer("primary")
+        answer = b""
+        while not answer.endswith(b"\r\n\r\nok"):
+            data = self.client.recv(65536)
+            if not data:
+                raise Failed("Envoy closed the connection")
+            answer += data
+        if not answer.startswith(b"HTTP/1.1 200 "):
+            raise Failed(f"Envoy answered {answer[:200]!r}")
+        self._settle()
+        if any(upstreams.counts[name] != count for name, count in expected.items()):
+            raise Failed(f"{self._got()} arrived, and not {expected}")
+
+    def _settle(self):
+        """Until the worker waits for something to happen, seen twice in a row."""
+        seen = 0
+
+        def idle():
+            nonlocal seen
+            seen = seen + 1 if self.envoy.idle() else 0
+            return seen == 2
+
+        self._until(idle, lambda: "Envoy's worker did not come to rest")
+
+    def _until(self, condition, problem):
+        end = time.monotonic() + SHORT
+        while not condition():
+            if time.monotonic() > end:
+                raise Failed(problem())
+            self.upstreams.serve(0.0002)
+
+    def _got(self):
+        return dict(self.upstreams.counts)
+
+    def stop(self):
+        self.envoy.stop()
+        self.upstreams.close()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -241,9 +304,9 @@ def split(text, binary):
             names[number] = text
         return names.get(number, value)
 
-    parts = dict.fromkeys(PARTS, 0)
+    parts = dict.fromkeys((*PARTS, None), 0)
     current, total, inclusive = "", None, False
-    of, function = "", ""
+    of = ""
     for line in text.splitlines():
         key, _, value = line.partition("=")
         if line and line[0] in "0123456789+-*":
@@ -258,14 +321,14 @@ def split(text, binary):
         elif key == "cfn":
             name(functions, value)
         elif key == "fn":
-            function = name(functions, value)
-            current = part(of, function, binary)
+            current = part(of, name(functions, value), binary)
         elif key == "calls":
             inclusive = True
         elif line.startswith("totals:"):
             total = int(line.split()[1])
     if total != sum(parts.values()):
         raise Failed(f"callgrind counted {total} instructions, and {sum(parts.values())} of them are somebody's")
+    del parts[None]
     return parts
 
 
@@ -274,30 +337,30 @@ def part(of, function, binary):
         # Code that V8 made has no names. The `'2` of an address stands for a function that called itself.
         address = re.match(r"0x([0-9a-f]+)", function)
         return "module" if address and not binary.start <= int(address[1], 16) < binary.end else "malloc"
+    if pathlib.Path(of).name == SLOW_CLOCK.with_suffix(".so").name:
+        return None  # Not there without callgrind.
     return "envoy" if of == binary.path else "system"
 
 
 def measure(case, settings):
     """The `Count` per request of each window."""
-    upstreams = Upstreams(case.targets)
     with tempfile.TemporaryDirectory(prefix="callgrind-") as directory:
-        envoy = Envoy(settings.envoy, case.bootstrap(upstreams.ports), directory)
+        run = Run(case, settings, directory)
         try:
-            connection = envoy.connect()
-            sent, counts = 0, []
-            for window in range(settings.windows + 1):
-                size = settings.requests if window else settings.warm_up
-                sent += size
-                connection.send(case.request, size)
-                upstreams.wait(sent * case.copies)
-                if window:
-                    counts.append(envoy.count().per_request(size))
-                else:
-                    envoy.count_on()
+            run.start()
+            run.send(settings.warm_up)
+            run.envoy.count_on()
+            # What callgrind finds under way when it begins is no request's.
+            run.send(100)
+            run.envoy.count()
+            counts = []
+            for _ in range(settings.windows):
+                run.send(settings.requests)
+                counts.append(run.envoy.count().per_request(settings.requests))
             if case.copy is not None:
-                _, _, body = upstreams.last["target_0"].partition(b"\r\n\r\n")
+                _, _, body = run.upstreams.last["target_0"].partition(b"\r\n\r\n")
                 if json.loads(body) != case.copy:
                     raise Failed(f"{case.name}: the target got {body[:500]!r}")
             return counts
         finally:
-            envoy.stop()
+            run.stop()
