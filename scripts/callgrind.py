@@ -21,7 +21,7 @@ import urllib.request
 from fractions import Fraction
 
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-SHORT = 60  # Seconds that an answer, or an end, may take under valgrind.
+SHORT = 180  # Seconds that anything but the start may take under valgrind.
 START = 600
 PIECE = 16384  # Bytes of a request that are sent at once.
 SLOW_CLOCK = pathlib.Path(__file__).with_name("slow-clock.c")
