@@ -1,20 +1,20 @@
 """How many instructions an Envoy executes for a request, counted by valgrind's callgrind.
 
-`measure` takes a case and gives its windows. A case says which bootstrap Envoy gets, which request it is sent, and how many copies
-arrive for each. Envoy has one worker and gets one request after the other on one connection. Targets answer before the primary does. Neither they nor the client are counted.
+A case says which bootstrap Envoy gets, which request it is sent, and how many copies arrive for each; lockstep.py counts it. Upstreams here, which
+are not counted, answer at once, or when they are told to.
 """
 
+import asyncio
 import collections
 import dataclasses
 import json
 import os
 import pathlib
 import re
-import selectors
 import signal
 import socket
 import subprocess
-import tempfile
+import threading
 import time
 import typing
 import urllib.request
@@ -23,7 +23,6 @@ from fractions import Fraction
 ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
 SHORT = 180  # Seconds that anything but the start may take under valgrind.
 START = 600
-PIECE = 16384  # Bytes of a request that are sent at once.
 SLOW_CLOCK = pathlib.Path(__file__).with_name("slow-clock.c")
 EPOLL_WAIT = {"232", "281", "441"}  # Of x86_64, with `epoll_pwait` and `epoll_pwait2`.
 # Whose instructions they are: what V8 made of the module, with its bridges between module and Envoy; tcmalloc, which is a part of Envoy's
@@ -79,57 +78,71 @@ def slow_clock(directory):
 
 
 class Upstreams:
-    """A primary and targets, all in the caller's thread. They take requests while `serve` runs, and answer when they are told to."""
+    """A primary and targets. They count requests and answer each when its body is there, the targets not while `hold` is set."""
 
-    def __init__(self, targets):
-        self.targets = [f"target_{number}" for number in range(targets)]
-        self.ports, self.counts, self.last, self.waiting = {}, collections.Counter(), {}, collections.defaultdict(collections.deque)
-        self.sockets = selectors.DefaultSelector()
-        for name in ["primary", *self.targets]:
-            listener = socket.create_server(("127.0.0.1", 0), backlog=4096)
-            self.ports[name] = listener.getsockname()[1]
-            self.sockets.register(listener, selectors.EVENT_READ, lambda listener=listener, name=name: self._accept(listener, name))
+    def __init__(self, targets, answer=ANSWER):
+        self.answer = answer
+        self.names = ["primary"] + [f"target_{number}" for number in range(targets)]
+        self.ports, self.counts, self.last = {}, collections.Counter(), {}
+        self.hold, self.held = False, []
+        ready = threading.Event()
 
-    def serve(self, seconds):
-        """Takes what comes; at most so long if nothing does."""
-        for key, _ in self.sockets.select(seconds):
-            key.data()
+        async def serve():
+            self.loop = asyncio.get_running_loop()
+            for name in self.names:
+                server = await self.loop.create_server(lambda name=name: _Upstream(self, name), "127.0.0.1", 0, backlog=4096)
+                self.ports[name] = server.sockets[0].getsockname()[1]
+            ready.set()
+            await asyncio.Event().wait()
 
-    def answer(self, name, but=0):
-        """Each request that waits at this upstream, but for the last ones."""
-        while len(self.waiting[name]) > but:
-            self.waiting[name].popleft().sendall(ANSWER)
+        threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
+        if not ready.wait(SHORT):
+            raise Failed("the upstreams did not start")
 
-    def _accept(self, listener, name):
-        connection, _ = listener.accept()
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        buffer = bytearray()
-        self.sockets.register(connection, selectors.EVENT_READ, lambda: self._take(connection, name, buffer))
+    def release(self):
+        """Answers what was held."""
+        self.hold = False
+        held, self.held = self.held, []
+        for transport in held:
+            self.loop.call_soon_threadsafe(transport.write, self.answer)
 
-    def _take(self, connection, name, buffer):
-        data = connection.recv(1 << 20)
-        if not data:
-            self.sockets.unregister(connection)
-            connection.close()
-        buffer += data
-        while (end := buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", buffer[:end])
+    def wait(self, copies):
+        """Until each target has had so many requests in all, and a little longer: Envoy still has to read the answer."""
+        targets, end = self.names[1:], time.monotonic() + SHORT
+        while any(self.counts[name] < copies for name in targets) and time.monotonic() < end:
+            time.sleep(0.01)
+        time.sleep(0.3)
+        if wrong := {name: self.counts[name] for name in targets if self.counts[name] != copies}:
+            raise Failed(f"each target should have had {copies} requests, and these had: {wrong}")
+
+
+class _Upstream(asyncio.Protocol):
+    def __init__(self, upstreams, name):
+        self.upstreams, self.name, self.buffer = upstreams, name, bytearray()
+
+    def connection_made(self, transport):
+        self.transport = transport
+
+    def data_received(self, data):
+        self.buffer += data
+        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
+            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.buffer[:end])
             size = end + 4 + (int(length[1]) if length else 0)
-            if len(buffer) < size:
+            if len(self.buffer) < size:
                 return
-            self.last[name] = bytes(buffer[:size])
-            del buffer[:size]
-            self.counts[name] += 1
-            self.waiting[name].append(connection)
-
-    def close(self):
-        for key in list(self.sockets.get_map().values()):
-            key.fileobj.close()
-        self.sockets.close()
+            self.upstreams.last[self.name] = bytes(self.buffer[:size])
+            del self.buffer[:size]
+            self.upstreams.counts[self.name] += 1
+            if self.upstreams.hold and self.name != "primary":
+                self.upstreams.held.append(self.transport)
+            else:
+                self.transport.write(self.upstreams.answer)
 
 
 class Envoy:
     """An Envoy under callgrind, in a directory of its own. It counts nothing before `count_on`, and is five times as fast until then."""
+
+    slow = True  # Whether its worker's clock is about as slow as itself.
 
     def __init__(self, envoy, bootstrap, directory):
         self.path, self.directory = os.path.realpath(envoy), pathlib.Path(directory)
@@ -137,17 +150,24 @@ class Envoy:
         self.log = open(self.directory / "log", "wb")
         # The prefix of vgdb's pipes, as the callgrind files, is the directory's: two runs at a time do not meet.
         self.pipes = f"--vgdb-prefix={self.directory}/vgdb"
-        valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", "--dump-line=no"]
-        valgrind += [f"--callgrind-out-file={self.directory}/counts", self.pipes]
-        command = [str(envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
+        command = [*self.before(), str(envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
         command += ["-c", str(self.directory / "envoy.json"), "--admin-address-path", str(self.directory / "admin")]
-        # As scripts/slow-clock.c says.
-        environment = {**os.environ, "LD_PRELOAD": str(slow_clock(self.directory))}
-        self.process = subprocess.Popen(valgrind + command, env=environment, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.dumps = 0
+
+    def before(self):
+        """What stands before the command."""
+        # As scripts/slow-clock.c says.
+        valgrind = ["env", f"LD_PRELOAD={slow_clock(self.directory)}"] if self.slow else []
+        valgrind += ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", "--dump-line=no"]
+        return [*valgrind, f"--callgrind-out-file={self.directory}/counts", self.pipes]
 
     def connect(self):
         """A connection to its listener, once it serves."""
+        return self.connect_all()[0]
+
+    def connect_all(self):
+        """A connection to each of its listeners, once it serves."""
         end = time.monotonic() + START
         while time.monotonic() < end and self.process.poll() is None:
             time.sleep(0.2)
@@ -155,11 +175,9 @@ class Envoy:
                 admin = (self.directory / "admin").read_text().strip()
                 with urllib.request.urlopen(f"http://{admin}/listeners?format=json", timeout=SHORT) as answer:
                     listeners = json.load(answer)["listener_statuses"]
-                port = listeners[0]["local_address"]["socket_address"]["port_value"]
-                client = socket.create_connection(("127.0.0.1", port), timeout=SHORT)
-                client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+                ports = [listener["local_address"]["socket_address"]["port_value"] for listener in listeners]
                 self.worker = self._worker()
-                return client
+                return [Connection(socket.create_connection(("127.0.0.1", port), timeout=SHORT)) for port in ports]
             except (OSError, ValueError, LookupError):
                 continue
         raise Failed("Envoy did not come up under valgrind:\n" + (self.directory / "log").read_text(errors="replace")[-4000:])
@@ -167,7 +185,7 @@ class Envoy:
     def _worker(self):
         """The directory of its only worker."""
         tasks = pathlib.Path(f"/proc/{self.process.pid}/task").iterdir()
-        return next(task for task in tasks if (task / "comm").read_text().startswith("wrk:"))
+        return [task for task in tasks if (task / "comm").read_text().startswith("wrk:")][0]
 
     def idle(self):
         """Whether its worker sleeps in `epoll_wait`: elsewhere it may sleep while it waits for valgrind."""
@@ -203,73 +221,26 @@ class Envoy:
         self.log.close()
 
 
-class Run:
-    """A case under way. Each thing that happens to Envoy happens alone, when its worker has nothing left to do: so what the worker finds at once,
-    whether a connection is free, and who answers first, is the same on a machine that is busy or slow."""
+class Connection:
+    """The client's."""
 
-    def __init__(self, case, settings, directory):
-        self.case, self.settings, self.sent = case, settings, 0
-        self.upstreams = Upstreams(case.targets)
-        self.envoy = Envoy(settings.envoy, case.bootstrap(self.upstreams.ports), directory)
+    def __init__(self, socket):
+        self.socket = socket
 
-    def start(self):
-        self.client = self.envoy.connect()
-
-    def send(self, count):
-        """So many requests, each when all that the one before led to is over."""
+    def send(self, request, count):
+        """Sends it so often, each when the one before is answered."""
         for _ in range(count):
-            self._send()
-
-    def _send(self):
-        upstreams, request = self.upstreams, self.case.request
-        for start in range(0, len(request), PIECE):
-            self.client.sendall(request[start:start + PIECE])
-            self._settle()
-        self.sent += 1
-        copies = self.sent * self.case.copies // 1
-        expected = {"primary": self.sent, **dict.fromkeys(upstreams.targets, copies)}
-        self._until(lambda: all(upstreams.counts[name] >= count for name, count in expected.items()), lambda: f"{self._got()} of {expected} arrived")
-        self._settle()
-        for name in upstreams.targets:
-            upstreams.answer(name, but=self.settings.in_flight)
-        self._settle()
-        upstreams.answer("primary")
-        answer = b""
-        while not answer.endswith(b"\r\n\r\nok"):
-            data = self.client.recv(65536)
-            if not data:
-                raise Failed("Envoy closed the connection")
-            answer += data
-        if not answer.startswith(b"HTTP/1.1 200 "):
-            raise Failed(f"Envoy answered {answer[:200]!r}")
-        self._settle()
-        if any(upstreams.counts[name] != count for name, count in expected.items()):
-            raise Failed(f"{self._got()} arrived, and not {expected}")
-
-    def _settle(self):
-        """Until the worker waits for something to happen, seen twice in a row."""
-        seen = 0
-
-        def idle():
-            nonlocal seen
-            seen = seen + 1 if self.envoy.idle() else 0
-            return seen == 2
-
-        self._until(idle, lambda: "Envoy's worker did not come to rest")
-
-    def _until(self, condition, problem):
-        end = time.monotonic() + SHORT
-        while not condition():
-            if time.monotonic() > end:
-                raise Failed(problem())
-            self.upstreams.serve(0.0002)
-
-    def _got(self):
-        return dict(self.upstreams.counts)
-
-    def stop(self):
-        self.envoy.stop()
-        self.upstreams.close()
+            self.socket.sendall(request)
+            answer, size = bytearray(), None
+            while size is None or len(answer) < size:
+                data = self.socket.recv(1 << 20)
+                if not data:
+                    raise Failed("Envoy closed the connection")
+                answer += data
+                if size is None and (end := answer.find(b"\r\n\r\n")) >= 0:
+                    size = end + 4 + int(re.search(rb"\r\ncontent-length: *(\d+)", answer[:end])[1])
+            if not answer.startswith(b"HTTP/1.1 200 "):
+                raise Failed(f"Envoy answered {answer[:200]!r}")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -340,27 +311,3 @@ def part(of, function, binary):
     if pathlib.Path(of).name == SLOW_CLOCK.with_suffix(".so").name:
         return None  # Not there without callgrind.
     return "envoy" if of == binary.path else "system"
-
-
-def measure(case, settings):
-    """The `Count` per request of each window."""
-    with tempfile.TemporaryDirectory(prefix="callgrind-") as directory:
-        run = Run(case, settings, directory)
-        try:
-            run.start()
-            run.send(settings.warm_up)
-            run.envoy.count_on()
-            # What callgrind finds under way when it begins is no request's.
-            run.send(100)
-            run.envoy.count()
-            counts = []
-            for _ in range(settings.windows):
-                run.send(settings.requests)
-                counts.append(run.envoy.count().per_request(settings.requests))
-            if case.copy is not None:
-                _, _, body = run.upstreams.last["target_0"].partition(b"\r\n\r\n")
-                if json.loads(body) != case.copy:
-                    raise Failed(f"{case.name}: the target got {body[:500]!r}")
-            return counts
-        finally:
-            run.stop()

@@ -19,7 +19,8 @@ from fractions import Fraction
 
 import baseline
 from bootstrap import ROOT, bootstrap, filled, native, request, sidecast, typed, wasm
-from callgrind import PARTS, Case, Failed, Settings, measure
+from callgrind import PARTS, Case, Failed, Settings
+from lockstep import measure
 
 ORDER = (ROOT / "benches/side_by_side/order.json").read_bytes()
 # What is measured if nothing else is said.
