@@ -16,6 +16,7 @@ use crate::json::MAX_WHOLE_DOUBLE;
 pub struct Whole<const MIN: u64, const MAX: u64>(pub u64);
 
 impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Whole<MIN, MAX> {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match whole(&value) {
             Some(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
@@ -52,6 +53,7 @@ impl<const MIN: u64, const MAX: u64> Millis<MIN, MAX> {
 }
 
 impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Millis<MIN, MAX> {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let expected = || {
             format!(
@@ -86,6 +88,7 @@ pub(super) const HOUR: u64 = 3_600_000;
 pub struct Size<const MIN: u64, const MAX: u64>(pub u64);
 
 impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Size<MIN, MAX> {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let (bytes, shown) = match &value {
             Value::String(text) => (parse_size::parse_size(text).ok(), format!("{text:?}")),
@@ -114,6 +117,7 @@ pub(crate) fn size_text(bytes: u64) -> String {
 pub struct Percent(pub f64);
 
 impl Deserr<Problems> for Percent {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match number(&value) {
             Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self(percent)),
@@ -127,6 +131,7 @@ impl Deserr<Problems> for Percent {
 pub struct Rate(pub f64);
 
 impl Deserr<Problems> for Rate {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match number(&value) {
             Some(rate) if rate > 0.0 && rate <= 1e9 => Ok(Self(rate)),
@@ -143,6 +148,7 @@ impl Deserr<Problems> for Rate {
 pub struct Text<T>(pub T);
 
 impl<T: FromStr<Err = Invalid>> Deserr<Problems> for Text<T> {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match &value {
             Value::String(text) => T::from_str(text).map(Self).map_err(|expected| Problems::at(location, expected)),
@@ -156,6 +162,7 @@ impl<T: FromStr<Err = Invalid>> Deserr<Problems> for Text<T> {
 pub struct NonEmpty<T, const MAX: usize = 1024>(pub Vec<T>);
 
 impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX> {
+    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let Value::Sequence(sequence) = value else {
             return Err(Problems::at(location, format!("expected a list, found {}", found(&value))));
@@ -203,5 +210,23 @@ fn found_number<V: IntoValue>(value: &Value<V>) -> String {
     match value {
         Value::String(text) if number_in(text).is_some() => format!("the number {text}"),
         other => found(other),
+    }
+}
+
+/// Reads a section in a function of its own. What reads a section that stands in one place is otherwise made a part of what reads the section around it, and
+/// the larger a function is, the more memory V8 takes to compile it, and keeps.
+pub struct Apart<T>(T);
+
+impl<T> Apart<T> {
+    /// The section.
+    pub fn section(self) -> T {
+        self.0
+    }
+}
+
+impl<T: Deserr<Problems>> Deserr<Problems> for Apart<T> {
+    #[inline(never)]
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        T::deserialize_from_value(value, location).map(Self)
     }
 }
