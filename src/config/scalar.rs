@@ -168,9 +168,9 @@ impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX
             return Err(Problems::at(location, format!("expected a list, found {}", found(&value))));
         };
         let length = sequence.len();
-        let entries = Vec::<T>::deserialize_from_value(Value::<V>::Sequence(sequence), location);
+        let entries = Vec::<Apart<T>>::deserialize_from_value(Value::<V>::Sequence(sequence), location);
         if (1..=MAX).contains(&length) {
-            return entries.map(Self);
+            return entries.map(|entries| Self(entries.into_iter().map(Apart::section).collect()));
         }
         let mut problems = Problems::at(location, format!("expected 1 to {MAX} entries, found {length}"));
         if let Err(inner) = entries {
