@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
+.PHONY: help run test fuzz build image dist bench bench-instructions check-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -35,6 +35,7 @@ help:
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
+	@echo 'make check-instructions  three of these counts, held against the stored ones (benches/instructions.json): at most 1 % more'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
 	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
@@ -76,6 +77,7 @@ prometheus:
 test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build plain-filter
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	@scripts/check-manifests.sh "$$ENVOY"
+	@python3 -B -m unittest discover -s tests/instructions
 	cargo test --locked --features cli
 
 # SIDECAST_FUZZ_CASES says how many cases of each law.
@@ -97,10 +99,16 @@ valgrind:
 	@command -v valgrind >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind; } || \
 	  { echo 'error: valgrind is missing; install it (Debian: apt-get install valgrind)' >&2; exit 1; }
 
-# Some five minutes. CASES=none,native picks some of none, native, mirrored and unwanted.
+# CASES='none,mirrored*' picks others than the usual ones, UPDATE=1 stores what is counted as the baseline.
 bench-instructions: prerequisites valgrind envoy
 	@scripts/build.sh filter
-	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" $(if $(CASES),--cases $(CASES))
+	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" --plain-filter "$$PLAIN_FILTER_WASM" \
+	  $(if $(CASES),--cases '$(CASES)') $(if $(filter-out 0,$(UPDATE)),--update)
+
+# Fails if one takes more than its baseline allows.
+check-instructions: prerequisites valgrind envoy
+	@scripts/build.sh filter
+	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" --cases mirrored,unwanted,batch --check
 
 plain-filter: prerequisites
 	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml

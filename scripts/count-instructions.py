@@ -1,246 +1,222 @@
 #!/usr/bin/env python3
 """How many instructions Envoy executes for a request, counted by valgrind's callgrind: unlike times, they repeat on a busy machine.
 
-One Envoy per case, with one worker, sees POSTs of 1 KiB on one connection, one after the other. Upstreams, which are not counted, answer at once.
-After a warm-up, in which V8 compiles what runs often, the counter is read before and after each window of so many requests. The median window is
-the result; the spread says what it is worth. All threads of Envoy are counted, so a flush of statistics or a collection of garbage is in it.
+The cases are those of benches/side_by_side. Each has an Envoy of its own, with one worker, which gets one request after the other on one
+connection. After a warm-up the counter is read before and after each window of so many requests. The median window is the result.
 """
 
 import argparse
-import asyncio
+import concurrent.futures
+import fnmatch
 import json
+import os
 import pathlib
-import re
 import signal
-import socket
 import statistics
-import subprocess
 import sys
-import tempfile
-import threading
-import time
-import urllib.request
+from fractions import Fraction
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-BODY = b'{"order":4711,"note":"%s"}' % (b"x" * 1000)
-# Headers such as a service inside a mesh sees, as in benches/side_by_side.
-HEADERS = {
-    "host": "shop.example",
-    "accept": "application/json",
-    "accept-encoding": "gzip, deflate, br",
-    "authorization": "Bearer 0123456789abcdef0123456789abcdef",
-    "content-type": "application/json",
-    "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
-    "user-agent": "orders/1.4.2",
-    "x-user-id": "c0ffee",
-    "content-length": str(len(BODY)),
+import baseline
+from bootstrap import ROOT, bootstrap, filled, native, request, sidecast, typed, wasm
+from callgrind import PARTS, Case, Failed, Settings, measure
+
+ORDER = (ROOT / "benches/side_by_side/order.json").read_bytes()
+# What is measured if nothing else is said.
+USUAL = "none none-0B native native-8 mirrored mirrored-8 unwanted unwanted-0B template redaction batch one-rule rules sampled-out".split()
+SIZES = {"-0B": 0, "": 1024, "-64KiB": 65536}
+LUA = """
+local targets = { %s }
+function envoy_on_request(request_handle)
+  local headers = {}
+  for name, value in pairs(request_handle:headers()) do
+    if name ~= "authorization" and name ~= "content-length" then headers[name] = value end
+  end
+  local buffered = request_handle:body()
+  local body = ""
+  if buffered ~= nil then body = buffered:getBytes(0, buffered:length()) end
+  for _, target in ipairs(targets) do
+    request_handle:httpCall(target, headers, body, 2000, true)
+  end
+end
+"""
+TEMPLATE = {
+    "path": "/events/${body:/channel}?order=${body:/order_id}&source=${query:source}",
+    "body": {"template": {
+        "order": "${body:/order_id}",
+        "placed_at": "${body:/placed_at}",
+        "customer": {"id": "${body:/customer/id}", "locale": "${body:/locale}"},
+        "country": "${body:/shipping/address/country}",
+        "express": "${body:/shipping/express}",
+        "payment": "${body:/payment/method}",
+        "first": "${body:/items/0/sku}",
+        "items": "${body:/items}",
+        "total": "${body:/totals/gross}",
+        "text": "Order of ${header:x-user-id}: a message",
+    }},
 }
-REQUEST = ("POST /orders?source=web HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items()) + "\r\n").encode() + BODY
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-# What is mirrored, and whether a filter stands in the chain; all with one target.
-CASES = {
-    "none": "no filter, nothing mirrored",
-    "native": "request_mirror_policies",
-    "mirrored": "the filter, one target",
-    "unwanted": "the filter, a rule that does not match",
-}
-SHORT = 60  # Seconds that an answer, or an end, may take under valgrind.
-START = 600
 
 
-class Upstream(asyncio.Protocol):
-    """Counts requests and answers each at once, when its body is there."""
-
-    def __init__(self, counts, name):
-        self.counts, self.name, self.buffer = counts, name, b""
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.buffer[:end])
-            size = end + 4 + (int(length[1]) if length else 0)
-            if len(self.buffer) < size:
-                return
-            self.buffer = self.buffer[size:]
-            self.counts[self.name] += 1
-            self.transport.write(ANSWER)
+def templated(order):
+    return {
+        "order": order["order_id"],
+        "placed_at": order["placed_at"],
+        "customer": {"id": order["customer"]["id"], "locale": order["locale"]},
+        "country": order["shipping"]["address"]["country"],
+        "express": order["shipping"]["express"],
+        "payment": order["payment"]["method"],
+        "first": order["items"][0]["sku"],
+        "items": order["items"],
+        "total": order["totals"]["gross"],
+        "text": "Order of c0ffee: a message",
+    }
 
 
-def start_upstreams():
-    """Their ports, and how many requests each has had."""
-    counts, ports, ready = {"primary": 0, "target": 0}, {}, threading.Event()
-
-    async def serve():
-        loop = asyncio.get_running_loop()
-        for name in counts:
-            server = await loop.create_server(lambda name=name: Upstream(counts, name), "127.0.0.1", 0)
-            ports[name] = server.sockets[0].getsockname()[1]
-        ready.set()
-        await asyncio.Event().wait()
-
-    threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
-    if not ready.wait(SHORT):
-        sys.exit("error: the upstreams did not start")
-    return ports, counts
+def redacted(order):
+    card = {**order["payment"]["card"], "number": "[redacted]"}
+    items = [{**item, "engraving": "[redacted]"} for item in order["items"]]
+    return {**order, "payment": {**order["payment"], "card": card}, "items": items}
 
 
-def address(port):
-    return {"socket_address": {"address": "127.0.0.1", "port_value": port}}
+def lua(targets):
+    names = ", ".join(f'"target_{number}"' for number in range(targets))
+    return typed("envoy.filters.http.lua", "http.lua.v3.Lua", default_source_code={"inline_string": LUA % names})
 
 
-def typed(name, kind, **fields):
-    return {"name": name, "typed_config": {"@type": f"type.googleapis.com/envoy.extensions.filters.{kind}", **fields}}
+def every_case(module, plain_filter, capabilities):
+    """All of them, by name."""
+    cases = {}
+
+    def case(name, what, body, filters=(), route=None, **fields):
+        cases[name] = Case(name, what, lambda ports: bootstrap(ports, filters, route), request(body), **fields)
+
+    def ours(target=None, targets=1):
+        return [sidecast(module, target, targets, capabilities)]
+
+    for size, length in SIZES.items():
+        body, of = filled(length), "" if length == 1024 else f", {size[1:]}"
+        case(f"none{size}", f"no filter, nothing mirrored{of}", body)
+        for targets in (1, 2, 8):
+            many, to = ("", "one target") if targets == 1 else (f"-{targets}", f"{targets} targets")
+            fields = {"targets": targets, "copies": Fraction(1)}
+            case(f"native{size}{many}", f"request_mirror_policies, {to}{of}", body, route=native(targets), **fields)
+            case(f"lua{size}{many}", f"a Lua filter, {to}{of}", body, [lua(targets)], **fields)
+            case(f"mirrored{size}{many}", f"the filter, {to}{of}", body, ours(targets=targets), **fields)
+        case(f"sdk{size}", f"a filter as the SDK's users write it, one target{of}", body, [wasm("plain_filter", plain_filter, "target_0")], copies=Fraction(1))
+    never = {"match": [{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]}
+    case("unwanted", "the filter, a rule that does not match", filled(1024), ours(never))
+    case("unwanted-0B", "the filter, a rule that does not match, 0B", b"", ours(never))
+    order = json.loads(ORDER)
+    case("template", "ten values of the body make another", ORDER, ours({"request": TEMPLATE}), copies=Fraction(1), copy=templated(order))
+    redact = {"request": {"body": {"redact": ["/payment/card/number", "/items/*/engraving"]}}}
+    case("redaction", "one value and one of each item masked", ORDER, ours(redact), copies=Fraction(1), copy=redacted(order))
+    # Under callgrind fifty requests take longer than the second of benches/side_by_side.
+    batch = {"request": {"path": "/batch"}, "batch": {"max_items": 50, "max_delay": "60s", "max_bytes": "1MiB", "format": "json_array"}}
+    case("batch", "one call for fifty requests", ORDER, ours(batch), copies=Fraction(1, 50), copy=[order] * 50)
+    rules = [{"path": {"prefix": f"/ord{number:03}"}} for number in range(1000)]
+    case("one-rule", "one rule, which does not match, 0B", b"", ours({"match": rules[:1]}))
+    case("rules", "a thousand rules, none of which matches, 0B", b"", ours({"match": rules}))
+    sample = {"sample": {"percent": 0.001, "key": {"header": "x-user-id"}}}
+    case("sampled-out", "the filter, matched and not sampled", ORDER, ours(sample))
+    return cases
 
 
-def bootstrap(case, ports, options):
-    route, filters = {"cluster": "primary"}, []
-    if case == "native":
-        route["request_mirror_policies"] = [{"cluster": "target"}]
-    elif case != "none":
-        target = {"name": "target", "cluster": "target"}
-        if case == "unwanted":
-            target["match"] = [{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]
-        config = {
-            "name": "sidecast",
-            "fail_open": True,
-            "vm_config": {"vm_id": "sidecast", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": str(options.wasm)}}},
-            "capability_restriction_config": json.loads(options.capabilities.read_text()),
-            "configuration": {"@type": "type.googleapis.com/google.protobuf.StringValue", "value": json.dumps({"targets": [target]})},
-        }
-        filters.append(typed("envoy.filters.http.wasm", "http.wasm.v3.Wasm", config=config))
-    filters.append(typed("envoy.filters.http.router", "http.router.v3.Router"))
-    routes = {"virtual_hosts": [{"name": "all", "domains": ["*"], "routes": [{"match": {"prefix": "/"}, "route": route}]}]}
-    name, kind = "envoy.filters.network.http_connection_manager", "network.http_connection_manager.v3.HttpConnectionManager"
-    manager = typed(name, kind, stat_prefix="main", route_config=routes, http_filters=filters)
-    clusters = [
-        {"name": name, "type": "STATIC", "load_assignment": {
-            "cluster_name": name, "endpoints": [{"lb_endpoints": [{"endpoint": {"address": address(port)}}]}]}}
-        for name, port in ports.items()
-    ]
-    listener = {"name": "main", "address": address(0), "filter_chains": [{"filters": [manager]}]}
-    return {"admin": {"address": address(0)}, "static_resources": {"listeners": [listener], "clusters": clusters}}
+def select(names, cases):
+    """The cases that `names` mean, which are names or patterns with commas between."""
+    selected = []
+    for name in names.split(","):
+        found = fnmatch.filter(cases, name.strip())
+        if not found:
+            raise Failed(f"no case is called {name}; there are: {', '.join(cases)}")
+        selected += [case for case in found if case not in selected]
+    return selected
 
 
-class Envoy:
-    """An Envoy under callgrind, in a directory of its own."""
+def figures(windows):
+    """What is kept of a case: each figure's median over the windows."""
+    def middle(figure):
+        return round(statistics.median(map(figure, windows)))
 
-    def __init__(self, case, ports, options, directory):
-        self.directory = directory
-        (directory / "envoy.json").write_text(json.dumps(bootstrap(case, ports, options)))
-        self.log = open(directory / "log", "wb")
-        # The prefix of vgdb's pipes, as the callgrind files, is the directory's: two runs at a time do not meet.
-        self.pipes = f"--vgdb-prefix={directory}/vgdb"
-        valgrind = ["valgrind", "--tool=callgrind", f"--callgrind-out-file={directory}/counts", self.pipes]
-        envoy = [str(options.envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
-        envoy += ["-c", str(directory / "envoy.json"), "--admin-address-path", str(directory / "admin")]
-        self.process = subprocess.Popen(valgrind + envoy, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-        self.dumps = 0
-
-    def connect(self):
-        """A connection to its listener, once it serves."""
-        end = time.monotonic() + START
-        while time.monotonic() < end and self.process.poll() is None:
-            time.sleep(0.5)
-            try:
-                admin = (self.directory / "admin").read_text().strip()
-                with urllib.request.urlopen(f"http://{admin}/listeners?format=json", timeout=SHORT) as answer:
-                    listeners = json.load(answer)["listener_statuses"]
-                port = listeners[0]["local_address"]["socket_address"]["port_value"]
-                return socket.create_connection(("127.0.0.1", port), timeout=SHORT)
-            except (OSError, ValueError, LookupError):
-                continue
-        sys.exit("error: Envoy did not come up under valgrind:\n" + (self.directory / "log").read_text(errors="replace")[-4000:])
-
-    def instructions(self):
-        """How many were executed since the last time."""
-        self.dumps += 1
-        vgdb = ["vgdb", self.pipes, f"--pid={self.process.pid}", "dump"]
-        subprocess.run(vgdb, check=True, timeout=2 * SHORT, stdout=self.log, stderr=self.log)
-        text = (self.directory / f"counts.{self.dumps}").read_text(errors="replace")
-        return int(re.findall(r"^(?:totals|summary): (\d+)", text, re.M)[-1])
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(SHORT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
+    parts = {part: middle(lambda count: count.parts[part]) for part in PARTS}
+    return {"all": middle(lambda count: count.all), "worker": middle(lambda count: count.worker), "parts": parts}
 
 
-def send(connection, count):
-    for _ in range(count):
-        connection.sendall(REQUEST)
-        answer = b""
-        while not answer.endswith(b"\r\n\r\nok"):
-            data = connection.recv(65536)
-            if not data:
-                sys.exit("error: Envoy closed the connection")
-            answer += data
-        if not answer.startswith(b"HTTP/1.1 200 "):
-            sys.exit(f"error: Envoy answered {answer[:200]!r}")
+HEADING = f"{'case':16} {'all':>9} {'baseline':>8}  {'windows':20} {'worker':>9} " + " ".join(f"{part:>8}" for part in PARTS) + "  what"
 
 
-def settle(counts, expected):
-    """Waits until all copies have arrived, and a little longer: Envoy still has to read the answer."""
-    end = time.monotonic() + SHORT
-    while counts["target"] < expected and time.monotonic() < end:
-        time.sleep(0.01)
-    time.sleep(0.3)
-    if counts["target"] != expected:
-        sys.exit(f"error: the target got {counts['target']} copies, not {expected}")
-
-
-def measure(case, ports, counts, options):
-    with tempfile.TemporaryDirectory(prefix="count-instructions-") as directory:
-        envoy = Envoy(case, ports, options, pathlib.Path(directory))
-        try:
-            connection = envoy.connect()
-            copied = case in ("native", "mirrored")
-            windows = []
-            for size in [options.warm_up] + [options.requests] * options.windows:
-                expected = counts["target"] + (size if copied else 0)
-                send(connection, size)
-                settle(counts, expected)
-                windows.append(round(envoy.instructions() / size))
-            return windows[1:]
-        finally:
-            envoy.stop()
+def row(case, counted, windows, stored):
+    of_all = [window.all for window in windows]
+    more = baseline.change(counted, stored, case.name)
+    parts = " ".join(f"{counted['parts'][part]:8,}" for part in PARTS)
+    change, spread = "-" if more is None else f"{more:+.1%}", f"{min(of_all):,}..{max(of_all):,}"
+    return f"{case.name:16} {counted['all']:9,} {change:>8}  {spread:20} {counted['worker']:9,} {parts}  {case.what}"
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that its Envoy ends, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that its Envoys end, too.
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envoy", type=pathlib.Path, default=ROOT / "target/envoy/1.40.0/envoy")
     parser.add_argument("--wasm", type=pathlib.Path, default=ROOT / "dist/sidecast.wasm")
+    parser.add_argument("--plain-filter", type=pathlib.Path, default=ROOT / "target/plain_filter.wasm")
     parser.add_argument("--capabilities", type=pathlib.Path, default=ROOT / "envoy/capabilities.json", help="what Envoy allows the module")
-    parser.add_argument("--cases", default=",".join(CASES), help="which of them, with commas between")
-    parser.add_argument("--warm-up", type=int, default=3000, help="requests before the first window")
-    parser.add_argument("--requests", type=int, default=1000, help="requests of a window")
-    parser.add_argument("--windows", type=int, default=5)
+    parser.add_argument("--cases", default=",".join(USUAL), help="which of them, with commas between; `*` stands for anything")
+    parser.add_argument("--warm-up", type=int, default=Settings.warm_up, help="requests before the first window")
+    parser.add_argument("--requests", type=int, default=Settings.requests, help="requests of a window")
+    parser.add_argument("--windows", type=int, default=Settings.windows)
+    parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at a time")
+    parser.add_argument("--baseline", type=pathlib.Path, default=ROOT / "benches/instructions.json")
+    parser.add_argument("--update", action="store_true", help="store what is counted as the baseline")
+    parser.add_argument("--check", action="store_true", help="fail if a case takes more than its baseline allows")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/instructions.json")
     options = parser.parse_args()
-    options.envoy, options.wasm = options.envoy.absolute(), options.wasm.absolute()
-    cases = options.cases.split(",")
+    try:
+        run(options)
+    except Failed as problem:
+        sys.exit(f"error: {problem}")
+
+
+def run(options):
     for missing in [path for path in (options.envoy, options.wasm, options.capabilities) if not path.is_file()]:
-        sys.exit(f"error: there is no {missing}")
-    if unknown := [case for case in cases if case not in CASES]:
-        sys.exit(f"error: no case: {', '.join(unknown)}")
-    ports, counts = start_upstreams()
-    results = {}
-    print(f"{'case':10} {'instructions':>12}  {'windows':17}  what")
-    for case in cases:
-        windows = measure(case, ports, counts, options)
-        results[case] = {"instructions": round(statistics.median(windows)), "windows": windows}
-        spread = f"{min(windows):,}..{max(windows):,}"
-        print(f"{case:10} {results[case]['instructions']:12,}  {spread:17}  {CASES[case]}", flush=True)
+        raise Failed(f"there is no {missing}")
+    cases = every_case(options.wasm.absolute(), options.plain_filter.absolute(), options.capabilities)
+    selected = select(options.cases, cases)
+    settings = Settings(options.envoy.absolute(), options.warm_up, options.requests, options.windows)
+    told = {"warm_up": options.warm_up, "requests": options.requests, "windows": options.windows}
+    environment, stored = baseline.environment(settings.envoy), baseline.load(options.baseline)
+    # First, so that nobody waits in vain.
+    differs = baseline.elsewhere(stored, environment, told) if options.check else ""
+
+    def count(names):
+        counts = {}
+        with concurrent.futures.ThreadPoolExecutor(options.jobs) as pool:
+            for name, windows in zip(names, pool.map(lambda name: measure(cases[name], settings), names)):
+                counts[name] = figures(windows)
+                print(row(cases[name], counts[name], windows, stored), flush=True)
+        return counts
+
+    print(HEADING, flush=True)
+    measured = count(selected)
     options.output.parent.mkdir(parents=True, exist_ok=True)
-    settings = {"warm_up": options.warm_up, "requests": options.requests, "windows": options.windows}
-    options.output.write_text(json.dumps({"settings": settings, "cases": results}, indent=2) + "\n")
+    options.output.write_text(json.dumps({"environment": environment, "settings": told, "cases": measured}, indent=2) + "\n")
+    if options.update:
+        baseline.store(options.baseline, environment, told, measured)
+        print(f"stored in {options.baseline}")
+    if options.check:
+        judge(measured, stored, count, differs)
+
+
+def judge(measured, stored, count, differs):
+    if differs:
+        print(f"note: not the machine of the baseline: {differs}")
+    over, scale = baseline.check(measured, stored, count, differs)
+    if scale != 1:
+        print(f"note: a request without a filter takes {scale:.4f} of its baseline here, so that is what cases are held against")
+    if over:
+        changes = ", ".join(f"{case} {baseline.change(measured[case], stored, case, scale):+.1%}" for case in over)
+        raise Failed(
+            f"more instructions a request than the baseline and {baseline.MOST:.0%}, counted twice: {changes}.\n"
+            f"If they are worth it, store them: make bench-instructions UPDATE=1 CASES=none,{','.join(over)}"
+        )
+    print(f"No case takes {baseline.MOST:.0%} more instructions than its baseline.")
 
 
 if __name__ == "__main__":
