@@ -7,23 +7,16 @@ Each Envoy gets POSTs of 1 KiB on 16 connections, with upstreams that answer at 
 """
 
 import argparse
-import importlib.util
 import json
 import pathlib
-import signal
 import socket
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
-ROOT = pathlib.Path(__file__).resolve().parent.parent
-# Its name has a hyphen.
-specification = importlib.util.spec_from_file_location("count_instructions", ROOT / "scripts/count-instructions.py")
-instructions = importlib.util.module_from_spec(specification)
-specification.loader.exec_module(instructions)
+from bootstrap import ROOT, bootstrap, filled, request, sidecast, wasm
+from live import Envoy, Failed, Upstreams, ending
 
 CASES = {
     "none": "no filter",
@@ -33,6 +26,7 @@ CASES = {
 }
 FIELDS = {"rss": "Rss", "dirty": "Private_Dirty", "anonymous": "Anonymous"}
 CONNECTIONS = 16
+REQUEST = request(filled(1024))
 SHORT = 60
 
 
@@ -71,18 +65,13 @@ def empty_module():
     return b"\x00asm\x01\x00\x00\x00" + b"".join(sections)
 
 
-def bootstrap(case, ports, options, modules):
-    """As for instructions; but with another module where it is another."""
-    options.wasm = options.sidecast
-    result = instructions.bootstrap("mirrored" if case in modules else "none", ports, options)
-    if case in modules:
-        manager = result["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0]["typed_config"]
-        config = manager["http_filters"][0]["typed_config"]["config"]
-        config["name"] = config["vm_config"]["vm_id"] = case
-        config["vm_config"]["code"]["local"]["filename"] = str(modules[case])
-        if case != "sidecast":
-            del config["capability_restriction_config"]
-            config["configuration"]["value"] = "target" if case == "plain" else ""
+def configuration(case, ports, options, modules):
+    filters = []
+    if case == "sidecast":
+        filters = [sidecast(modules[case])]
+    elif case != "none":
+        filters = [wasm(case, modules[case], "target_0")]
+    result = bootstrap(ports, filters)
     for path, value in options.set:
         place = result
         *parents, last = path.split(".")
@@ -92,102 +81,58 @@ def bootstrap(case, ports, options, modules):
     return result
 
 
-class Envoy:
-    def __init__(self, config, workers, options, directory):
-        self.directory = directory
-        (directory / "envoy.json").write_text(json.dumps(config))
-        self.log = open(directory / "log", "wb")
-        command = [str(options.envoy), "--concurrency", str(workers), "--disable-hot-restart", "--log-level", "warn"]
-        command += ["-c", str(directory / "envoy.json"), "--admin-address-path", str(directory / "admin")]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
-
-    def ask(self, path):
-        admin = (self.directory / "admin").read_text().strip()
-        with urllib.request.urlopen(f"http://{admin}{path}", timeout=SHORT) as answer:
-            return json.load(answer)
-
-    def port(self):
-        end = time.monotonic() + SHORT
-        while time.monotonic() < end and self.process.poll() is None:
-            time.sleep(0.05)
-            try:
-                return self.ask("/listeners?format=json")["listener_statuses"][0]["local_address"]["socket_address"]["port_value"]
-            except (OSError, ValueError, LookupError):
-                continue
-        sys.exit("error: Envoy did not come up:\n" + (self.directory / "log").read_text(errors="replace")[-4000:])
-
-    def memory(self):
-        """In KiB."""
-        lines = pathlib.Path(f"/proc/{self.process.pid}/smaps_rollup").read_text().splitlines()[1:]
-        sums = {name.rstrip(":"): int(value) for name, value, *_ in map(str.split, lines)}
-        result = {name: sums[field] for name, field in FIELDS.items()}
-        allocator = self.ask("/memory")
-        result["allocated"] = int(allocator["allocated"]) >> 10
-        result["kept"] = int(allocator["pageheap_free"]) >> 10
-        return result
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(SHORT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
+def read(envoy):
+    """In KiB."""
+    sums, allocator = envoy.memory(), envoy.ask("/memory")
+    figures = {name: sums[field] for name, field in FIELDS.items()}
+    return {**figures, "allocated": int(allocator["allocated"]) >> 10, "kept": int(allocator["pageheap_free"]) >> 10}
 
 
 def load(port, requests):
     connections = [socket.create_connection(("127.0.0.1", port), timeout=SHORT) for _ in range(CONNECTIONS)]
-    for _ in range(-(-requests // CONNECTIONS)):
+    for _ in range(requests // CONNECTIONS):
         for connection in connections:
-            connection.sendall(instructions.REQUEST)
+            connection.sendall(REQUEST)
         for connection in connections:
             answer = b""
             while not answer.endswith(b"\r\n\r\nok"):
                 data = connection.recv(65536)
                 if not data:
-                    sys.exit("error: Envoy closed the connection")
+                    raise Failed("Envoy closed the connection")
                 answer += data
     for connection in connections:
         connection.close()
 
 
-def measure(case, workers, ports, counts, modules, options):
+def measure(case, workers, upstreams, modules, options):
     with tempfile.TemporaryDirectory(prefix="measure-memory-") as directory:
-        envoy = Envoy(bootstrap(case, ports, options, modules), workers, options, pathlib.Path(directory))
+        envoy = Envoy(options.envoy, configuration(case, upstreams.ports, options, modules), pathlib.Path(directory), workers)
         try:
-            port = envoy.port()
             time.sleep(options.settle)
-            before, start = envoy.memory(), counts["target"]
-            load(port, options.requests)
+            before, start = read(envoy), upstreams.counts["target_0"]
+            load(envoy.port, options.requests)
             time.sleep(options.settle)
-            copies = counts["target"] - start
-            expected = -(-options.requests // CONNECTIONS) * CONNECTIONS if case in ("plain", "sidecast") else 0
+            copies = upstreams.counts["target_0"] - start
+            expected = options.requests // CONNECTIONS * CONNECTIONS if case in ("plain", "sidecast") else 0
             if copies != expected:
-                sys.exit(f"error: {case}: {copies} copies arrived, not {expected}")
-            after = envoy.memory()
-            if options.maps:
-                options.maps.mkdir(parents=True, exist_ok=True)
-                (options.maps / f"{case}-{workers}").write_text(pathlib.Path(f"/proc/{envoy.process.pid}/smaps").read_text())
-            return {"start": before, "loaded": after}
+                raise Failed(f"{case}: {copies} copies arrived, not {expected}")
+            return {"start": before, "loaded": read(envoy)}
         finally:
             envoy.stop()
 
 
 def main():
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # So that its Envoy ends, too.
+    ending()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envoy", type=pathlib.Path, default=ROOT / "target/envoy/1.40.0/envoy")
     parser.add_argument("--sidecast", type=pathlib.Path, default=ROOT / "dist/sidecast.wasm")
     parser.add_argument("--plain", type=pathlib.Path, default=ROOT / "target/plain_filter.wasm")
-    parser.add_argument("--capabilities", type=pathlib.Path, default=ROOT / "envoy/capabilities.json", help="what Envoy allows Sidecast")
     parser.add_argument("--cases", default=",".join(CASES), help="which of them, with commas between")
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--requests", type=int, default=10_000)
     parser.add_argument("--settle", type=float, default=1, help="seconds between what is done and what is read")
     parser.add_argument("--set", action="append", default=[], metavar="PLACE=JSON", help="a value in the bootstrap, such as memory_allocator_manager={}")
-    parser.add_argument("--maps", type=pathlib.Path, help="where to put the last smaps of each case")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/memory.json")
     options = parser.parse_args()
     options.set = [(place, json.loads(value)) for place, value in (item.split("=", 1) for item in options.set)]
@@ -195,19 +140,19 @@ def main():
     if unknown := [case for case in cases if case not in CASES]:
         sys.exit(f"error: no case: {', '.join(unknown)}")
     options.envoy, options.sidecast, options.plain = (path.absolute() for path in (options.envoy, options.sidecast, options.plain))
-    needed = [options.envoy, options.capabilities] + [getattr(options, case) for case in cases if case in ("plain", "sidecast")]
+    needed = [options.envoy] + [getattr(options, case) for case in cases if case in ("plain", "sidecast")]
     for missing in [path for path in needed if not path.is_file()]:
         sys.exit(f"error: there is no {missing}")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     empty = options.output.absolute().with_name("empty.wasm")
     empty.write_bytes(empty_module())
     modules = {"empty": empty, "plain": options.plain, "sidecast": options.sidecast}
-    ports, counts = instructions.start_upstreams()
+    upstreams = Upstreams()
     results = {}
     for run in range(options.runs):
         for case in cases:
             for count in workers:
-                results.setdefault((case, count), []).append(measure(case, count, ports, counts, modules, options))
+                results.setdefault((case, count), []).append(measure(case, count, upstreams, modules, options))
                 print(f"run {run + 1} of {options.runs}: {case}, {count} workers", file=sys.stderr, flush=True)
     columns = [*FIELDS, "allocated", "kept"]
     print("| case | workers | when | " + " | ".join(columns) + " |\n| --- | ---: | --- |" + " ---: |" * len(columns))
@@ -220,4 +165,7 @@ def main():
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+    except Failed as problem:
+        sys.exit(f"error: {problem}")

@@ -100,7 +100,6 @@ fn conditions(rules: NonEmpty<raw::Rule>) -> Vec<Conditions> {
 }
 
 impl Target {
-    #[inline(never)]
     fn new(raw: raw::Target, env: Env<'_>) -> Self {
         let (retry, retry_on) = match raw.retry {
             Some(retry) => retry_policy(retry),
@@ -151,7 +150,6 @@ impl Target {
     }
 }
 
-#[inline(never)]
 fn retry_policy(raw: raw_delivery::Retry) -> (Option<RetryPolicy>, Vec<RetryOn>) {
     let millis = Duration::from_millis;
     // The grammar ensures that the base is not above the maximum.
@@ -166,7 +164,6 @@ fn retry_policy(raw: raw_delivery::Retry) -> (Option<RetryPolicy>, Vec<RetryOn>)
     (policy, raw.on.0)
 }
 
-#[inline(never)]
 fn breaker_settings(raw: raw_delivery::Breaker, timeout: Duration) -> Option<breaker::Settings> {
     let millis = Duration::from_millis;
     let count = |number: u64| u32::try_from(number).unwrap_or(u32::MAX);
@@ -196,7 +193,6 @@ fn token_bucket(raw: raw_delivery::RateLimit) -> TokenBucket {
     TokenBucket::new(per_second, raw.burst.map_or(per_second.max(1.0), |burst| burst.0 as f64))
 }
 
-#[inline(never)]
 fn dead_letter(raw: raw_delivery::DeadLetter, env: Env<'_>) -> DeadLetter {
     let cluster = raw.cluster.0 .0;
     let mut dead_letter = DeadLetter {
@@ -218,7 +214,6 @@ fn bytes(bound: u64) -> usize {
 }
 
 /// The secret of the loop guard, with its variables filled in. The grammar reports a secret that is not a template.
-#[inline(never)]
 fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<String> {
     let text = document.get("loop_guard")?.get("secret")?.as_str()?;
     let secret = Template::from_str(text).ok()?.with_env(env);
@@ -232,7 +227,6 @@ fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<Str
 }
 
 /// Target names must be unique: they are metric names, and the metrics of two targets with one name would silently add up.
-#[inline(never)]
 fn repeated_names(document: &Value, problems: &mut Problems) {
     let targets = document.get("targets").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let names: Vec<Option<&str>> = targets.iter().map(|target| target.get("name").and_then(Value::as_str)).collect();

@@ -147,7 +147,6 @@ impl FromStr for ParameterName {
 }
 
 impl Deserr<Problems> for StatusPattern {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let (parsed, shown) = match &value {
             Value::String(text) => (Self::parse(text), format!("{text:?}")),

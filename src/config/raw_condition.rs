@@ -151,7 +151,6 @@ impl<'l> Fields<'l> {
 }
 
 impl Deserr<Problems> for PathRule {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::read(value, location, Kind::Path)?;
         let (exact, prefix) = (fields.exact(), fields.prefix.take());
@@ -161,7 +160,6 @@ impl Deserr<Problems> for PathRule {
 }
 
 impl Deserr<Problems> for AuthorityRule {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::read(value, location, Kind::Authority)?;
         let (exact, regex) = (fields.exact(), fields.regex());
@@ -171,7 +169,6 @@ impl Deserr<Problems> for AuthorityRule {
 }
 
 impl Deserr<Problems> for HeaderRule {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::read(value, location, Kind::Header)?;
         let (name, exact, regex) = (fields.subject(), fields.exact(), fields.regex());
@@ -181,7 +178,6 @@ impl Deserr<Problems> for HeaderRule {
 }
 
 impl Deserr<Problems> for QueryRule {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::read(value, location, Kind::Query)?;
         let (name, exact, regex) = (fields.subject(), fields.exact(), fields.regex());
@@ -191,7 +187,6 @@ impl Deserr<Problems> for QueryRule {
 }
 
 impl Deserr<Problems> for BodyRule {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut fields = Fields::read(value, location, Kind::Body)?;
         let (pointer, regex) = (fields.subject(), fields.regex());

@@ -88,7 +88,6 @@ fn crossed(location: ValuePointerRef<'_>, (low, is): (&str, u64), (high, most): 
 }
 
 impl Deserr<Problems> for RetryOn {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match &value {
             Value::String(text) => match text.as_str() {

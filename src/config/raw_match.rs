@@ -176,7 +176,6 @@ pub struct BodyRule {
 }
 
 impl Deserr<Problems> for ExactValue {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         Ok(match value {
             Value::Null => Self::Null,

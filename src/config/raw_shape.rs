@@ -154,7 +154,6 @@ pub enum Forward {
 }
 
 impl Deserr<Problems> for Forward {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match value {
             Value::String(text) if text == "all" => Ok(Self::All),
@@ -185,7 +184,6 @@ pub enum Sensitive {
 pub struct SetHeaders(pub BTreeMap<String, Template>);
 
 impl Deserr<Problems> for SetHeaders {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let Value::Map(entries) = value else {
             return Err(Problems::at(location, format!("expected an object of headers, found {}", found(&value))));

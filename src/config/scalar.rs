@@ -16,7 +16,6 @@ use crate::json::MAX_WHOLE_DOUBLE;
 pub struct Whole<const MIN: u64, const MAX: u64>(pub u64);
 
 impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Whole<MIN, MAX> {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match whole(&value) {
             Some(number) if (MIN..=MAX).contains(&number) => Ok(Self(number)),
@@ -53,7 +52,6 @@ impl<const MIN: u64, const MAX: u64> Millis<MIN, MAX> {
 }
 
 impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Millis<MIN, MAX> {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let expected = || {
             format!(
@@ -88,7 +86,6 @@ pub(super) const HOUR: u64 = 3_600_000;
 pub struct Size<const MIN: u64, const MAX: u64>(pub u64);
 
 impl<const MIN: u64, const MAX: u64> Deserr<Problems> for Size<MIN, MAX> {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let (bytes, shown) = match &value {
             Value::String(text) => (parse_size::parse_size(text).ok(), format!("{text:?}")),
@@ -117,7 +114,6 @@ pub(crate) fn size_text(bytes: u64) -> String {
 pub struct Percent(pub f64);
 
 impl Deserr<Problems> for Percent {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match number(&value) {
             Some(percent) if percent > 0.0 && percent <= 100.0 => Ok(Self(percent)),
@@ -131,7 +127,6 @@ impl Deserr<Problems> for Percent {
 pub struct Rate(pub f64);
 
 impl Deserr<Problems> for Rate {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match number(&value) {
             Some(rate) if rate > 0.0 && rate <= 1e9 => Ok(Self(rate)),
@@ -148,7 +143,6 @@ impl Deserr<Problems> for Rate {
 pub struct Text<T>(pub T);
 
 impl<T: FromStr<Err = Invalid>> Deserr<Problems> for Text<T> {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         match &value {
             Value::String(text) => T::from_str(text).map(Self).map_err(|expected| Problems::at(location, expected)),
@@ -162,7 +156,6 @@ impl<T: FromStr<Err = Invalid>> Deserr<Problems> for Text<T> {
 pub struct NonEmpty<T, const MAX: usize = 1024>(pub Vec<T>);
 
 impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX> {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let Value::Sequence(sequence) = value else {
             return Err(Problems::at(location, format!("expected a list, found {}", found(&value))));

@@ -19,7 +19,6 @@ use crate::select::sampling::Sampling;
 use crate::template::{Env, Expression, Template};
 
 /// The statuses of the primary's response that a target waits for. `None` if it does not wait.
-#[inline(never)]
 pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> Option<Vec<StatusPattern>> {
     match after {
         After::Request => None,
@@ -28,7 +27,6 @@ pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> 
 }
 
 /// What a target receives.
-#[inline(never)]
 pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Rewrite {
     let Some(raw) = raw else {
         return Rewrite::default();
@@ -76,7 +74,6 @@ fn path(
 }
 
 /// The batch settings.
-#[inline(never)]
 pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
     batch::Settings {
         max_items: bytes(raw.max_items.0),

@@ -64,7 +64,6 @@ impl FromStr for HeaderTemplate {
 }
 
 impl Deserr<Problems> for JsonTemplate {
-    #[inline(never)]
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut template = Self::default();
         let mut problems = Problems::default();
