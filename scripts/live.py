@@ -48,7 +48,7 @@ class Upstreams:
         if not ready.wait(SHORT):
             raise Failed("the upstreams did not start")
 
-    def quiet(self, seconds=0.05):
+    def quiet(self, seconds=0.3):
         """Waits until nothing has come for so long."""
         end, seen, since = time.monotonic() + SHORT, None, 0
         while time.monotonic() < end:
