@@ -7,7 +7,7 @@ Three questions, each as a table in target/peers.md:
 cpu       CPU time a request, at as many requests as there can be. All processes are up at once and take turns of a second; ratios are formed
           within a round. Each must have sent a copy of each request, with all bytes.
 outcomes  500 requests, with a target that takes 100 ms and a primary that answers at once: of how many copies does each know the end?
-hang      200 requests a second for 30 seconds, with a target that never answers: how much memory does that take, and what do clients notice?
+hang      100 requests a second for 30 seconds, with a target that never answers: how much memory does that take, and what do clients notice?
 """
 
 import argparse
@@ -268,7 +268,7 @@ def paced(options, upstreams, directory, pin, names, count, per_second, delay, s
         process = VARIANTS[name].start(options, upstreams.ports, place, pin)
         try:
             # What is allocated once is there; and so are the connections of clients.
-            asyncio.run(Client(process.port).run(200, per_second))
+            asyncio.run(Client(process.port).run(100, per_second))
             upstreams.quiet(0.3)
             before, counts, known = process.memory()["Rss"], upstreams.counts.copy(), VARIANTS[name].outcomes(process)
             upstreams.delays["target_0"] = delay
@@ -353,10 +353,10 @@ def main():
             text += ["", *cpu_table(results["cpu"])]
         options.logged = True
         if "outcomes" in options.questions:
-            results["outcomes"] = paced(options, upstreams, directory, pin, copying, 500, 250, 0.1, 2)
+            results["outcomes"] = paced(options, upstreams, directory, pin, copying, 500, 100, 0.1, 2)
             text += ["", *outcomes_table(results["outcomes"])]
         if "hang" in options.questions:
-            results["hang"] = paced(options, upstreams, directory, pin, copying, 200 * options.hang_seconds, 200, None, 0)
+            results["hang"] = paced(options, upstreams, directory, pin, copying, 100 * options.hang_seconds, 100, None, 0)
             text += ["", *hang_table(results["hang"])]
     text = [machine(options, pin, others), *text]
     options.output.parent.mkdir(parents=True, exist_ok=True)
