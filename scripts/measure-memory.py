@@ -20,7 +20,7 @@ from live import Envoy, Failed, Upstreams, ending
 
 CASES = {
     "none": "no filter",
-    "empty": "a module of 200 bytes that does nothing: what V8 takes",
+    "empty": "a module of 105 bytes that does nothing: what V8 takes",
     "plain": "a mirror written with the SDK",
     "sidecast": "the filter, one target",
 }

@@ -276,7 +276,10 @@ def paced(options, upstreams, directory, pin, names, count, per_second, delay, s
             asyncio.run(client.run(count, per_second))
             rss = process.memory()["Rss"]
             time.sleep(settle)
-            good, other = (now - then for now, then in zip(VARIANTS[name].outcomes(process), known))
+            try:
+                good, other = (now - then for now, then in zip(VARIANTS[name].outcomes(process), known))
+            except OSError:
+                raise Failed(f"{VARIANTS[name].what} no longer answers after {client.unanswered} requests without an answer")
             results[name] = {
                 "sent": count, "unanswered": client.unanswered, "statuses": dict(client.statuses),
                 "p50_ms": statistics.median(client.latencies) * 1000, "p99_ms": statistics.quantiles(client.latencies, n=100)[98] * 1000,
