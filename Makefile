@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-instructions check-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
+.PHONY: help run test fuzz build image dist bench bench-peers bench-memory bench-instructions check-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -34,6 +34,8 @@ help:
 	@echo 'make envoy         the Envoy that the tests run, in target/envoy'
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
+	@echo 'make bench-peers   the same load on NGINX and on services in Python and Node.js that mirror, beside Envoy; target/peers.md'
+	@echo 'make bench-memory  how much memory the filter takes in Envoy, beside an empty module; target/memory.json'
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
 	@echo 'make check-instructions  three of these counts, held against the stored ones (benches/instructions.json): at most 1 % more'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
@@ -94,6 +96,20 @@ dist: prerequisites
 
 bench: prerequisites wrk envoy build
 	cargo bench --locked --profile dev --features cli --bench side_by_side --bench outage
+
+# Some ten minutes. QUESTIONS='cpu outcomes hang' picks some of them. Python packages and Node.js are fetched into target/peers.
+bench-peers: prerequisites wrk nginx envoy plain-filter
+	@scripts/build.sh filter
+	@scripts/setup-peers.sh
+	@target/peers/bin/python -B benches/peers/peers.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" --plain "$$PLAIN_FILTER_WASM" --node target/peers/bin/node $(QUESTIONS)
+
+nginx:
+	@command -v nginx /usr/sbin/nginx >/dev/null || { echo 'error: nginx is missing; install it (Debian: apt-get install nginx-light)' >&2; exit 1; }
+
+# Some five minutes. CASES=empty,sidecast picks some of none, empty, plain and sidecast.
+bench-memory: prerequisites envoy plain-filter
+	@scripts/build.sh filter
+	@python3 -B scripts/measure-memory.py --envoy "$$ENVOY" --sidecast "$$SIDECAST_WASM" --plain "$$PLAIN_FILTER_WASM" $(if $(CASES),--cases $(CASES))
 
 valgrind:
 	@command -v valgrind >/dev/null || { [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null && apt-get update && DEBIAN_FRONTEND=noninteractive apt-get install -y --no-install-recommends valgrind; } || \

@@ -72,6 +72,7 @@ pub struct Problems(Vec<Problem>);
 
 impl Problems {
     /// A single problem at a place.
+    #[inline(never)]
     pub fn at(location: ValuePointerRef<'_>, mistake: impl Into<Mistake>) -> Self {
         Self(vec![Problem { path: path_of(location), mistake: mistake.into() }])
     }
@@ -82,6 +83,7 @@ impl Problems {
     }
 
     /// Adds all problems of another collection.
+    #[inline(never)]
     pub fn extend(&mut self, other: Self) {
         self.0.extend(other.0);
     }
@@ -102,6 +104,7 @@ impl IntoIterator for Problems {
 }
 
 impl MergeWithError<Problems> for Problems {
+    #[inline(never)]
     fn merge(self_: Option<Self>, other: Self, _: ValuePointerRef<'_>) -> ControlFlow<Self, Self> {
         let mut all = self_.unwrap_or_default();
         all.extend(other);
@@ -110,6 +113,7 @@ impl MergeWithError<Problems> for Problems {
 }
 
 impl DeserializeError for Problems {
+    #[inline(never)]
     fn error<V: IntoValue>(
         self_: Option<Self>,
         error: ErrorKind<'_, V>,

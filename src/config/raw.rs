@@ -7,7 +7,7 @@ use super::problem::Problems;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 pub use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule, Rule};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
-use super::scalar::{Millis, NonEmpty, Size, Text, Whole, HOUR};
+use super::scalar::{Apart, Millis, NonEmpty, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
 use crate::http::names::CorrelationHeader;
@@ -23,7 +23,7 @@ pub struct Document {
     /// Where copies go.
     pub targets: NonEmpty<Target, 32>,
     /// Bounds of one worker, over all targets.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<WorkerLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: WorkerLimits,
     /// How long copies may go on under a configuration that was replaced.
@@ -31,11 +31,11 @@ pub struct Document {
     #[cfg_attr(feature = "cli", schemars(default = "default_drain_timeout"))]
     pub drain_timeout: Millis<1, HOUR>,
     /// What ties a copy to its primary.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Correlation>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub correlation: Correlation,
     /// What keeps a copy from being copied again.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<LoopGuard>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub loop_guard: LoopGuard,
 }
@@ -65,17 +65,17 @@ pub struct Target {
     #[deserr(default)]
     pub except: Option<NonEmpty<Rule>>,
     /// Which part of those requests. Absent: all.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<Sample>>) = Apart::section)]
     pub sample: Option<Sample>,
     /// When the copy is sent.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<After>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub after: After,
     /// With `after: response`, the responses for which the copy is sent; without it, nothing. Absent: `["2xx"]`.
     #[deserr(default)]
     pub statuses: Option<NonEmpty<StatusPattern>>,
     /// What the target receives. Absent: the primary's request.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<RequestShape>>) = Apart::section)]
     pub request: Option<RequestShape>,
     /// The responses that count as delivered.
     #[deserr(default = default_success())]
@@ -86,24 +86,24 @@ pub struct Target {
     #[cfg_attr(feature = "cli", schemars(default = "default_timeout"))]
     pub timeout: Millis<1, HOUR>,
     /// When a failed copy is attempted again. Absent: one attempt.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<Retry>>) = Apart::section)]
     pub retry: Option<Retry>,
     /// When the target is spared. Absent: on, with its defaults.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Breaker>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub circuit_breaker: Breaker,
     /// How much may be under way and wait, in one worker.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<TargetLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: TargetLimits,
     /// How requests are put together to one call; not beside `compare`, nor with `request.body.omit`. Absent: each is a call of its own.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<Batch>>) = Apart::section)]
     pub batch: Option<Batch>,
     /// Where requests go that are given up. Absent: nowhere.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<DeadLetter>>) = Apart::section)]
     pub dead_letter: Option<DeadLetter>,
     /// How the target's responses are held against the primary's; not beside `batch`. Absent: not at all.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<Compare>>) = Apart::section)]
     pub compare: Option<Compare>,
 }
 

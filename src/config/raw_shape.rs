@@ -6,7 +6,7 @@ use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
 use super::names::{AbsolutePath, PartPattern, RewrittenPath};
 use super::problem::{found, Problems};
-use super::scalar::{Millis, Percent, Size, Text, Whole, HOUR};
+use super::scalar::{Apart, Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
@@ -57,19 +57,19 @@ pub struct RequestShape {
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
     /// Another beginning of the path; the query stays.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<PrefixRewrite>>) = Apart::section)]
     pub prefix_rewrite: Option<PrefixRewrite>,
     /// Other text wherever a pattern matches in the path; the query stays.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<RegexRewrite>>) = Apart::section)]
     pub regex_rewrite: Option<RegexRewrite>,
     /// Another authority, a host with or without a port. Absent: the primary's.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
     /// Which headers. Absent: the primary's, but for credentials.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<HeaderShape>>) = Apart::section)]
     pub headers: Option<HeaderShape>,
     /// Which body. Absent: the primary's bytes.
-    #[deserr(default)]
+    #[deserr(default, from(Apart<Option<BodyShape>>) = Apart::section)]
     pub body: Option<BodyShape>,
 }
 

@@ -161,9 +161,9 @@ impl<T: Deserr<Problems>, const MAX: usize> Deserr<Problems> for NonEmpty<T, MAX
             return Err(Problems::at(location, format!("expected a list, found {}", found(&value))));
         };
         let length = sequence.len();
-        let entries = Vec::<T>::deserialize_from_value(Value::<V>::Sequence(sequence), location);
+        let entries = Vec::<Apart<T>>::deserialize_from_value(Value::<V>::Sequence(sequence), location);
         if (1..=MAX).contains(&length) {
-            return entries.map(Self);
+            return entries.map(|entries| Self(entries.into_iter().map(Apart::section).collect()));
         }
         let mut problems = Problems::at(location, format!("expected 1 to {MAX} entries, found {length}"));
         if let Err(inner) = entries {
@@ -203,5 +203,23 @@ fn found_number<V: IntoValue>(value: &Value<V>) -> String {
     match value {
         Value::String(text) if number_in(text).is_some() => format!("the number {text}"),
         other => found(other),
+    }
+}
+
+/// Reads a section in a function of its own. What reads a section that stands in one place is otherwise made a part of what reads the section around it, and
+/// the larger a function is, the more memory V8 takes to compile it, and keeps.
+pub struct Apart<T>(T);
+
+impl<T> Apart<T> {
+    /// The section.
+    pub fn section(self) -> T {
+        self.0
+    }
+}
+
+impl<T: Deserr<Problems>> Deserr<Problems> for Apart<T> {
+    #[inline(never)]
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        T::deserialize_from_value(value, location).map(Self)
     }
 }

@@ -20,11 +20,12 @@ use crate::validate::{by_envoy, with_manager, with_plugin, with_routes, with_sta
 const STRUCT: &str = "type.googleapis.com/google.protobuf.Struct";
 const TEXT: &str = "type.googleapis.com/google.protobuf.StringValue";
 
-const BOOTSTRAP: [&str; 8] = [
+const BOOTSTRAP: [&str; 9] = [
     "admin",
     "application_log_config",
     "dynamic_resources",
     "layered_runtime",
+    "memory_allocator_manager",
     "node",
     "overload_manager",
     "static_resources",

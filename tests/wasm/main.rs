@@ -22,6 +22,7 @@ mod costs_of_requests;
 mod memory_is_charged;
 mod probe;
 mod reentry_is_counted;
+mod size;
 mod the_model;
 mod the_sdk_runs_in_the_model;
 mod work_is_bounded;

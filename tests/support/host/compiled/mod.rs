@@ -6,7 +6,7 @@ mod module;
 mod wasi;
 
 use crate::host::{Filter, Host, Vm, Worker};
-pub(crate) use module::{callbacks_of_the_module, imports_of_the_module, plain_filter};
+pub(crate) use module::{callbacks_of_the_module, code as code_of_the_module, imports_of_the_module, plain_filter};
 use serde_json::Value;
 use std::{cell::RefCell, rc::Rc};
 use wasmtime::{Instance, InstancePre, Store, Val};

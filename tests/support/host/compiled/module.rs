@@ -20,7 +20,8 @@ pub(crate) fn counting() -> &'static InstancePre<State> {
     COUNTING.get_or_init(|| link(&code(), Config::new().consume_fuel(true)))
 }
 
-fn code() -> Vec<u8> {
+/// The filter as it is compiled.
+pub(crate) fn code() -> Vec<u8> {
     read("SIDECAST_WASM", "dist/sidecast.wasm", "build")
 }
 
