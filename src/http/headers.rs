@@ -19,6 +19,11 @@ impl HeaderMap {
         self.bytes.capacity()
     }
 
+    /// The number of pairs. It is the cost of looking for one.
+    pub fn count(&self) -> usize {
+        self.iter().lengths.len() / 8
+    }
+
     /// All pairs of name and value, in order.
     pub fn iter(&self) -> Iter<'_> {
         let (lengths, data) = split_lengths(&self.bytes).unwrap_or_default();
@@ -27,7 +32,7 @@ impl HeaderMap {
 
     /// A map of the pairs for which `keep` returns true, with some spare capacity. Consecutive pairs are copied at once.
     pub fn filtered(&self, mut keep: impl FnMut(&[u8], &[u8]) -> bool) -> Pairs {
-        let mut kept = Pairs::with_capacity(self.iter().lengths.len() / 8, self.bytes.len());
+        let mut kept = Pairs::with_capacity(self.count(), self.bytes.len());
         let mut ahead = self.iter();
         let mut run = ahead.clone();
         let mut run_length = 0_u32;
