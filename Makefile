@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
+.PHONY: help run test fuzz build image dist bench bench-instructions bench-cliffs plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -35,6 +35,7 @@ help:
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
+	@echo 'make bench-cliffs  what a request costs as bodies, targets, headers, rules or calls under way grow: straight lines, or it fails; target/cliffs.svg'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
 	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
@@ -101,6 +102,17 @@ valgrind:
 bench-instructions: prerequisites valgrind envoy
 	@scripts/build.sh filter
 	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" $(if $(CASES),--cases $(CASES))
+
+# Python packages that only benchmarks need.
+target/venv/bin/python3: scripts/requirements.txt
+	python3 -m venv target/venv
+	target/venv/bin/pip install --quiet --requirement scripts/requirements.txt
+	@touch $@
+
+# An hour. LINES='body,rules: prefixes' picks those whose names contain one of these.
+bench-cliffs: prerequisites valgrind envoy target/venv/bin/python3
+	@scripts/build.sh filter
+	@target/venv/bin/python3 -B scripts/cliffs.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" $(if $(LINES),--lines '$(LINES)')
 
 plain-filter: prerequisites
 	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml

@@ -71,7 +71,8 @@ class Count:
 class Upstreams:
     """A primary and targets. They count requests and answer each when its body is there, the targets not while `hold` is set."""
 
-    def __init__(self, targets):
+    def __init__(self, targets, answer=ANSWER):
+        self.answer = answer
         self.names = ["primary"] + [f"target_{number}" for number in range(targets)]
         self.ports, self.counts, self.last = {}, collections.Counter(), {}
         self.hold, self.held = False, []
@@ -94,7 +95,7 @@ class Upstreams:
         self.hold = False
         held, self.held = self.held, []
         for transport in held:
-            self.loop.call_soon_threadsafe(transport.write, ANSWER)
+            self.loop.call_soon_threadsafe(transport.write, self.answer)
 
     def wait(self, copies):
         """Until each target has had so many requests in all, and a little longer: Envoy still has to read the answer."""
@@ -126,7 +127,7 @@ class _Upstream(asyncio.Protocol):
             if self.upstreams.hold and self.name != "primary":
                 self.upstreams.held.append(self.transport)
             else:
-                self.transport.write(ANSWER)
+                self.transport.write(self.upstreams.answer)
 
 
 class Envoy:
@@ -138,15 +139,22 @@ class Envoy:
         self.log = open(self.directory / "log", "wb")
         # The prefix of vgdb's pipes, as the callgrind files, is the directory's: two runs at a time do not meet.
         self.pipes = f"--vgdb-prefix={self.directory}/vgdb"
-        valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", "--dump-line=no"]
-        valgrind += [f"--callgrind-out-file={self.directory}/counts", self.pipes]
-        command = [str(envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
+        command = [*self.before(), str(envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
         command += ["-c", str(self.directory / "envoy.json"), "--admin-address-path", str(self.directory / "admin")]
-        self.process = subprocess.Popen(valgrind + command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
         self.dumps = 0
+
+    def before(self):
+        """What stands before the command."""
+        valgrind = ["valgrind", "--tool=callgrind", "--instr-atstart=no", "--separate-threads=yes", "--dump-line=no"]
+        return [*valgrind, f"--callgrind-out-file={self.directory}/counts", self.pipes]
 
     def connect(self):
         """A connection to its listener, once it serves."""
+        return self.connect_all()[0]
+
+    def connect_all(self):
+        """A connection to each of its listeners, once it serves."""
         end = time.monotonic() + START
         while time.monotonic() < end and self.process.poll() is None:
             time.sleep(0.2)
@@ -154,8 +162,8 @@ class Envoy:
                 admin = (self.directory / "admin").read_text().strip()
                 with urllib.request.urlopen(f"http://{admin}/listeners?format=json", timeout=SHORT) as answer:
                     listeners = json.load(answer)["listener_statuses"]
-                port = listeners[0]["local_address"]["socket_address"]["port_value"]
-                return Connection(socket.create_connection(("127.0.0.1", port), timeout=SHORT))
+                ports = [listener["local_address"]["socket_address"]["port_value"] for listener in listeners]
+                return [Connection(socket.create_connection(("127.0.0.1", port), timeout=SHORT)) for port in ports]
             except (OSError, ValueError, LookupError):
                 continue
         raise Failed("Envoy did not come up under valgrind:\n" + (self.directory / "log").read_text(errors="replace")[-4000:])
@@ -199,12 +207,14 @@ class Connection:
         """Sends it so often, each when the one before is answered."""
         for _ in range(count):
             self.socket.sendall(request)
-            answer = b""
-            while not answer.endswith(b"\r\n\r\nok"):
-                data = self.socket.recv(65536)
+            answer, size = bytearray(), None
+            while size is None or len(answer) < size:
+                data = self.socket.recv(1 << 20)
                 if not data:
                     raise Failed("Envoy closed the connection")
                 answer += data
+                if size is None and (end := answer.find(b"\r\n\r\n")) >= 0:
+                    size = end + 4 + int(re.search(rb"\r\ncontent-length: *(\d+)", answer[:end])[1])
             if not answer.startswith(b"HTTP/1.1 200 "):
                 raise Failed(f"Envoy answered {answer[:200]!r}")
 
