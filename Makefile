@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-peers bench-memory bench-instructions check-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
+.PHONY: help run test fuzz build image dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -38,6 +38,7 @@ help:
 	@echo 'make bench-memory  how much memory the filter takes in Envoy, beside an empty module; target/memory.json'
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
 	@echo 'make check-instructions  three of these counts, held against the stored ones (benches/instructions.json): at most 1 % more'
+	@echo 'make bench-cliffs  what a request costs as bodies, targets, headers, rules or calls under way grow: straight lines, or it fails; target/cliffs.svg'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
 	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
@@ -125,6 +126,17 @@ bench-instructions: prerequisites valgrind envoy
 check-instructions: prerequisites valgrind envoy
 	@scripts/build.sh filter
 	@python3 -B scripts/count-instructions.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" --cases mirrored,unwanted,batch --check
+
+# Python packages that only benchmarks need.
+target/venv/bin/python3: scripts/requirements.txt
+	python3 -m venv target/venv
+	target/venv/bin/pip install --quiet --requirement scripts/requirements.txt
+	@touch $@
+
+# An hour. LINES='body,rules: prefixes' picks those whose names contain one of these.
+bench-cliffs: prerequisites valgrind envoy target/venv/bin/python3
+	@scripts/build.sh filter
+	@target/venv/bin/python3 -B scripts/cliffs.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM" $(if $(LINES),--lines '$(LINES)')
 
 plain-filter: prerequisites
 	@scripts/wasm-cargo.sh build --release --locked --manifest-path tests/plain-filter/Cargo.toml

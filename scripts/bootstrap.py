@@ -50,9 +50,11 @@ def wasm(name, module, configuration, **fields):
     })
 
 
-def sidecast(module, target=None, targets=1, capabilities=ROOT / "envoy/capabilities.json", **fields):
-    """Our filter: each target configured as `target` says, with `fields` beside the targets; all that the module is allowed, of `capabilities` None."""
-    configuration = {"targets": [{**(target or {}), "name": f"target-{number}", "cluster": f"target_{number}"} for number in range(targets)], **fields}
+def sidecast(module, target=None, targets=1, capabilities=ROOT / "envoy/capabilities.json", each=(), **fields):
+    """Our filter: each target configured as `target` says, the first as the first of `each` says besides, and so on; `fields` stand beside the
+    targets. All that the module is allowed, of `capabilities` None."""
+    own = [*each, *[{}] * targets]
+    configuration = {"targets": [{**(target or {}), **own[number], "name": f"target-{number}", "cluster": f"target_{number}"} for number in range(targets)], **fields}
     allowed = {"capability_restriction_config": json.loads(capabilities.read_text())} if capabilities else {}
     return wasm("sidecast", module, json.dumps(configuration), fail_open=True, **allowed)
 

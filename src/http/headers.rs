@@ -19,6 +19,11 @@ impl HeaderMap {
         self.bytes.capacity()
     }
 
+    /// The number of pairs. It is the cost of looking for one.
+    pub fn count(&self) -> usize {
+        self.iter().lengths.len() / PAIR
+    }
+
     /// All pairs of name and value, in order.
     pub fn iter(&self) -> Iter<'_> {
         let (lengths, data) = split_lengths(&self.bytes).unwrap_or_default();

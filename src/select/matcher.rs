@@ -24,7 +24,7 @@ pub enum Verdict {
     No,
     /// The body decides.
     ByBody,
-    /// The patterns take more work than one request may cause, so it is unknown whether the target wants it.
+    /// The rules take more work than one request may cause, so it is unknown whether the target wants it.
     TooMuchWork,
 }
 

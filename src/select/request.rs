@@ -8,7 +8,7 @@ use super::methods::MethodBits;
 use super::table::{Names, Table};
 use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
-use crate::http::work_limit::{Work, PATTERN_BYTE};
+use crate::http::work_limit::{Work, HEADER, PATTERN_BYTE};
 
 /// A named value that occurs once.
 pub(super) type Named<'a> = (Cow<'a, [u8]>, Cow<'a, [u8]>);
@@ -29,7 +29,9 @@ pub struct Request<'a> {
     parameters: OnceCell<Vec<Named<'a>>>,
     /// The work of patterns, over the rules of all targets.
     patterns: Work,
-    /// True if a pattern was not tried because no work was left for it.
+    /// The work of looking for headers. It has the same bound, but of its own: a rule that holds is found even if no pattern may be tried any more.
+    lookups: Work,
+    /// True if a condition was not tried because no work was left for it.
     left_untried: Cell<bool>,
 }
 
@@ -48,26 +50,36 @@ impl<'a> Request<'a> {
             asked,
             parameters: OnceCell::new(),
             patterns: Work::unbounded(),
+            lookups: Work::unbounded(),
             left_untried: Cell::new(false),
         }
     }
 
-    /// Bounds the work of trying patterns, in the unit of [`Work`].
+    /// Bounds the work of trying rules, in the unit of [`Work`].
     #[must_use]
     pub fn with_max_work(self, max: usize) -> Self {
-        Self { patterns: Work::new(max), ..self }
+        Self { patterns: Work::new(max), lookups: Work::new(max), ..self }
     }
 
     /// True if there is enough work left to try a pattern on a text of this many bytes. If not, [`Self::was_left_untried`] becomes true.
     pub(super) fn may_try_pattern(&self, bytes: usize) -> bool {
-        let may = self.patterns.spend(bytes.saturating_mul(PATTERN_BYTE)).is_ok();
+        self.may_spend(&self.patterns, bytes.saturating_mul(PATTERN_BYTE))
+    }
+
+    /// True if there is enough work left to look through all headers. If not, [`Self::was_left_untried`] becomes true.
+    pub(super) fn may_look_through_headers(&self) -> bool {
+        self.may_spend(&self.lookups, self.headers.count().saturating_mul(HEADER))
+    }
+
+    fn may_spend(&self, work: &Work, more: usize) -> bool {
+        let may = work.spend(more).is_ok();
         if !may {
             self.left_untried.set(true);
         }
         may
     }
 
-    /// True if a pattern was not tried since the last call.
+    /// True if a condition was not tried since the last call.
     pub(super) fn was_left_untried(&self) -> bool {
         self.left_untried.replace(false)
     }

@@ -188,6 +188,9 @@ impl Key<'_> {
 
 impl Field {
     fn holds_of_header(&self, request: &Request<'_>) -> bool {
+        if !request.may_look_through_headers() {
+            return false;
+        }
         let mut values = request.headers.get_all(self.name.as_bytes());
         match &self.condition {
             Condition::Present(false) => values.next().is_none(),

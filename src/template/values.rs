@@ -12,7 +12,7 @@ use super::Expression;
 use crate::http::headers::HeaderMap;
 use crate::http::query::Query;
 use crate::http::text::{split_query, text_of};
-use crate::http::work_limit::Work;
+use crate::http::work_limit::{Work, HEADER};
 use crate::json::Body;
 use crate::json::{Kind, Node};
 
@@ -100,7 +100,7 @@ impl<'a> Values<'a> {
     }
 
     /// Counts work with a value. Returns false if it exceeds the limit; the caller must not do it then.
-    pub(super) fn affords(&self, work: usize) -> bool {
+    pub(crate) fn affords(&self, work: usize) -> bool {
         self.facts.work.spend(work).is_ok()
     }
 
@@ -142,8 +142,13 @@ impl<'a> Values<'a> {
         self.facts.shows_variables
     }
 
+    /// The first header of this name. All headers may be looked at for it.
     fn header(&self, name: &[u8]) -> Found<'_> {
-        first(self.facts.headers, name)
+        if self.affords(self.facts.headers.count().saturating_mul(HEADER)) {
+            first(self.facts.headers, name)
+        } else {
+            Found::Absent
+        }
     }
 
     /// The unchanged path, and the query if there is a question mark.

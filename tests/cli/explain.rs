@@ -225,7 +225,7 @@ fn patterns_that_take_too_much_work_are_told_with_what_counts_it() {
     let told = told_of(limited, &request);
     let of_target = |index: usize| (&told["targets"][index]["verdict"], &told["targets"][index]["counts"]);
     assert_eq!(of_target(0), (&json!("none"), &json!("dropped.work_limit")));
-    assert_eq!(because(&told["targets"][0]), ["its patterns are held against more text than `limits.max_work_bytes` allows"]);
+    assert_eq!(because(&told["targets"][0]), ["its rules take more work than `limits.max_work_bytes` allows"]);
     assert_eq!(of_target(1), (&json!("none"), &json!("dropped.work_limit")));
     // The sample decides first.
     assert_eq!(of_target(2), (&json!("none"), &json!("sampled_out")));

@@ -138,6 +138,8 @@ fn when_the_cluster_goes_away_the_queue_empties_all_the_same() {
     let first = worker.call_out();
     host.refuse_calls_to("audit", Status::BAD_ARGUMENT);
     first.answer(Answer::upstream(200));
+    // A callback makes no more than some hundred calls.
+    worker.pass(&host, Duration::from_millis(10));
     assert_eq!(dropped(&host, "audit"), only("unknown_cluster", 1000));
     assert_balanced(&host, "audit");
     host.accept_calls_to("audit");

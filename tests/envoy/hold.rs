@@ -53,11 +53,13 @@ fn worst() -> Vec<Worst> {
         let rules: Vec<_> = (0..100).map(|rule| json!({"path": {"regex": format!(".*/{number}-{rule}x")}})).collect();
         json!({"match": rules})
     };
+    let rewrite = |_| json!({"request": {"regex_rewrite": {"pattern": "/a(.*/b)?", "substitution": "/c"}}});
     let padded = format!("{{\"a\":1}}{}", " ".repeat(1_000_000));
     vec![
         ("escaped keys, templates", each_of_32(pointers), "/".into(), Some(keys)),
         ("zeros, redaction", each_of_32(redact), "/".into(), Some(zeros)),
         ("3,200 patterns", each_of_32(patterns), format!("/{}", "a".repeat(57_000)), None),
+        ("rewritten paths", each_of_32(rewrite), "/a".repeat(29_000), None),
         ("white space, batches", each_of_32(|_| json!({"batch": {"format": "ndjson"}})), "/".into(), Some(padded)),
     ]
 }

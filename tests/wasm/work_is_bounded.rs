@@ -141,6 +141,41 @@ fn patterns_do_not_hold_a_worker_whatever_the_path() {
     assert_balanced(&host, "a");
 }
 
+/// An optional group is tried to the end of the path for each match.
+#[test]
+fn a_rewrite_of_the_path_does_not_hold_a_worker_whatever_the_path() {
+    let rewrite = |pattern: &str| json!({"request": {"regex_rewrite": {"pattern": pattern, "substitution": "/c"}}});
+    for (pattern, part) in [("[^/]*x|a", "a"), ("/a(.*/b)?", "/a"), ("/a/[0-9]+", "/a")] {
+        let path = format!("/{}", part.repeat(58_000 / part.len()));
+        assert_short(pattern, &all(|_| rewrite(pattern)), &Request::get(&path));
+    }
+    let (host, worker) = counting(&targets(&[with(target("a"), &rewrite("/a(.*/b)?"))]));
+    let path = |parts: usize| "/a".repeat(parts);
+    for parts in [20, 200] {
+        worker.exchange(&Request::get(&path(parts)));
+    }
+    let paths: Vec<_> = worker.call_outs().iter().map(|call| call.header(":path").unwrap().to_owned()).collect();
+    assert_eq!(paths, ["/c".repeat(20), "/c".repeat(200)], "what people have is rewritten");
+    worker.exchange(&Request::get(&path(20_000)));
+    worker.answer_all(&Answer::upstream(200));
+    assert_eq!(dropped(&host, "a"), only("work_limit", 1));
+}
+
+/// Only Envoys with a higher `max_headers_count` than they have by default let so many through.
+#[test]
+fn looking_for_headers_does_not_hold_a_worker_however_many_there_are() {
+    let many = (0..1_000).fold(Request::get("/"), |request, number| request.header(&format!("x-{number}"), "b"));
+    let absent = |name: String| json!({"name": name, "present": false});
+    let rule = |number: usize| json!({"headers": [absent(format!("y-{number}")), absent("x-999".to_owned())]});
+    let rules: Value = (0..1_024).map(rule).collect();
+    assert_short("rules", &all(|_| json!({"match": rules})), &many);
+    let values: Value =
+        (0..50).map(|number| (format!("y-{number}"), json!(format!("${{header:z-{number}}}").repeat(20)))).collect();
+    assert_short("values", &all(|_| json!({"request": {"headers": {"set": values}}})), &many);
+    let names: Vec<_> = (0..2_000).map(|number| format!("y-{number}")).collect();
+    assert_short("names", &all(|_| json!({"request": {"headers": {"remove": names}}})), &many);
+}
+
 #[test]
 fn a_query_does_not_hold_a_worker_whatever_is_in_it() {
     let names: String = (0..10).map(|number| format!("${{query:n{number}}}")).collect();
@@ -215,6 +250,60 @@ fn retries_that_are_due_at_once_go_a_few_at_a_time_and_all_of_them_go() {
     assert_eq!(host.stat("a", "delivered"), 51);
     assert_balanced(&host, "a");
     assert!(longest < MOST && ticks > 5, "{longest} in {ticks} ticks");
+}
+
+/// What a callback may leave to Envoy: the calls of one callback, and the other calls of the host, as they were counted.
+fn most_of_a_tick(host: &Host, worker: &Worker, time: Duration) -> (u64, u64) {
+    let mut most = (0, 0);
+    let millis = usize::try_from(time.as_millis()).unwrap();
+    for _ in 0..millis {
+        let mut ticks = 0;
+        let tally = host.tally(|| ticks = worker.pass(host, Duration::from_millis(1)));
+        assert!(ticks < 2, "{ticks} ticks in a millisecond");
+        most.0 = most.0.max(tally.of("proxy_http_call"));
+        most.1 = most.1.max(tally.host_calls());
+    }
+    most
+}
+
+/// A call takes few instructions of the module and many of Envoy's.
+#[test]
+fn plain_retries_that_are_due_at_once_go_a_few_at_a_time_and_all_of_them_go() {
+    let fields = json!({"retry": {"max_attempts": 2, "backoff": {"base": "1ms", "max": "1ms"}, "budget": {"percent": 100}}});
+    let (host, worker) = counting(&all(|_| fields.clone()));
+    for _ in 0..256 {
+        worker.exchange(&Request::get("/"));
+    }
+    worker.call_outs().into_iter().for_each(|call| call.answer(Answer::upstream(503)));
+    let (calls, _) = most_of_a_tick(&host, &worker, Duration::from_millis(100));
+    assert_eq!(worker.answer_all(&Answer::upstream(200)), 32 * 256);
+    assert_eq!(host.stat("t31", "delivered"), 257);
+    assert_balanced(&host, "t31");
+    assert!((200..=300).contains(&calls), "{calls}");
+}
+
+#[test]
+fn a_drain_gives_up_a_few_at_a_time_and_counts_all() {
+    for letters in [json!({}), json!({"dead_letter": {"cluster": "dlq", "timeout": "1s"}})] {
+        let mut configuration = all(|_| letters.clone());
+        configuration["drain_timeout"] = "1s".into();
+        let (host, worker) = counting(&configuration);
+        for _ in 0..1_280 {
+            worker.exchange(&Request::get("/"));
+        }
+        assert!(worker.configure(targets(&[target("a")]).to_string()));
+        worker.longest();
+        worker.pass(&host, Duration::from_millis(999));
+        let (calls, host_calls) = most_of_a_tick(&host, &worker, Duration::from_millis(3_000));
+        println!("{calls} calls of {host_calls} calls of the host in a tick, {} instructions", worker.longest());
+        for number in 0..32 {
+            let name = format!("t{number}");
+            let all = [("shutdown".to_owned(), 1_280)].to_vec();
+            assert_eq!((dropped(&host, &name), host.stat(&name, "inflight"), host.stat(&name, "queued")), (all, 0, 0), "{name}");
+            assert_balanced(&host, &name);
+        }
+        assert!(calls <= 300 && host_calls < 20_000, "{calls}, {host_calls}");
+    }
 }
 
 /// What waits behind a slow target goes as soon as there is a place: if it cannot be read, the next one follows at once.

@@ -86,11 +86,9 @@ impl Attempts {
         Some(Ended { delivery, permit, outcome, elapsed, retry_after, body_size: response.body_size })
     }
 
-    /// Gives up all attempts in flight, because the drain has timed out. Returns them.
-    pub(super) fn abandon<H: Host>(&mut self, common: &Common<H>) -> impl Iterator<Item = InFlight> {
-        let all = std::mem::take(&mut self.0);
-        all.values().for_each(|attempt| common.add(attempt.delivery.target, Metric::Inflight, -1));
-        all.into_values()
+    /// Removes and returns all attempts in flight, which still count as such.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = InFlight> {
+        std::mem::take(&mut self.0).into_values()
     }
 }
 
@@ -132,6 +130,7 @@ fn start_read<H: Host>(
         common.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
     }
     let call_reservation = reserve_call(common, batching, delivery, headers.len().saturating_add(body.len()))?;
+    common.spend_call();
     let target = common.target(delivery.target).ok_or(NoCall::Failed(Cause::HostError))?;
     let token = common.worker.http_call(&target.cluster, &headers, &body, target.timeout).map_err(NoCall::Failed)?;
     Ok(Started { token, call_reservation })
@@ -155,7 +154,7 @@ fn reserve_call<H: Host>(
 }
 
 /// True if the request must be rendered anew for each attempt.
-pub(super) fn takes_work<H: Host>(common: &Common<H>, delivery: &Delivery) -> bool {
+fn takes_work<H: Host>(common: &Common<H>, delivery: &Delivery) -> bool {
     let is_plain = common.target(delivery.target).is_none_or(|target| target.shape.is_plain());
     matches!(delivery.load, Load::One(_)) && !is_plain
 }

@@ -34,8 +34,11 @@ impl Backoffs {
         self.deliveries.first_key_value().map(|((due, _), _)| *due)
     }
 
-    /// Removes and returns a delivery that is due.
-    pub(super) fn next(&mut self, now: Duration) -> Option<Delivery> {
+    /// Removes and returns a delivery that is due, unless the callback has done its share of work.
+    pub(super) fn next<H: Host>(&mut self, common: &Common<H>, now: Duration) -> Option<Delivery> {
+        if common.is_spent() {
+            return None;
+        }
         let first = self.deliveries.first_entry().filter(|first| first.key().0 <= now)?;
         Some(first.remove())
     }

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::backoffs::Backoffs;
-use super::common::Common;
+use super::common::{Common, GIVEN_UP};
 use super::step::Step;
 use crate::delivery::admission::Weigh;
 use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
@@ -71,13 +71,17 @@ impl Held {
         Some(oldest.remove())
     }
 
-    /// Gives up the retries that have expired at the given time.
-    fn give_up<H: Host>(&mut self, common: &mut Common<H>, time: Duration) {
-        while let Some(delivery) = self.expired(time) {
+    /// Gives up the retries that have expired at the given time. If there are very many, the next tick gives up the rest.
+    fn give_up<H: Host>(&mut self, common: &mut Common<H>, time: Duration, now: Duration) {
+        for _ in 0..GIVEN_UP {
+            let Some(delivery) = self.expired(time) else {
+                return;
+            };
             common.admission.leave(delivery.target, delivery.weight());
             common.count_queued(delivery.burden(), -1);
             common.follow(Step::give_up_before_attempt(delivery, DropReason::CircuitOpen));
         }
+        self.look_by(common, now, now);
     }
 }
 
@@ -167,7 +171,7 @@ impl<H: Host> Breakers<H> {
             return;
         };
         held.look_at = None;
-        held.give_up(common, now);
+        held.give_up(common, now, now);
         if held.deliveries.is_empty() {
             return;
         }
@@ -196,7 +200,7 @@ impl<H: Host> Breakers<H> {
             Outlook::Probe => held.look_by(common, now.saturating_add(LOOK_EVERY), now),
             Outlook::Denied(wait) => {
                 held.look_by(common, now.saturating_add(wait.pause()), now);
-                held.give_up(common, now.saturating_add(wait.at_least()));
+                held.give_up(common, now.saturating_add(wait.at_least()), now);
             }
         }
     }

@@ -70,18 +70,16 @@ impl Letters {
         ended(common, &given_up, taken, cause, elapsed);
     }
 
-    /// Drops the letters in flight, because the time for letters is over.
-    pub(super) fn abandon<H: Host>(&mut self, common: &Common<H>) {
-        for Posted { given_up, .. } in std::mem::take(&mut self.0).into_values() {
-            common.add(given_up.delivery.target, Metric::Inflight, -1);
-            lose(common, &given_up);
-        }
+    /// Removes and returns what the letters in flight are about. They still count as in flight.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = GivenUp> {
+        std::mem::take(&mut self.0).into_values().map(|posted| posted.given_up)
     }
 }
 
 /// Gives up a delivery after `attempts` attempts. Each request in it becomes a dead letter or is dropped.
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
+    common.spend_given_up(delivery.weight());
     if let Load::One(one) = &mut delivery.load {
         comparing::not_responded(common, one.comparison.take());
     }
@@ -111,7 +109,8 @@ pub(super) fn offer<H: Host>(common: &mut Common<H>, given_up: GivenUp) {
 }
 
 /// Drops a request whose letter is never written, or is not delivered in time.
-pub(super) fn lose<H: Host>(common: &Common<H>, given_up: &GivenUp) {
+pub(super) fn lose<H: Host>(common: &mut Common<H>, given_up: &GivenUp) {
+    common.spend_given_up(1);
     let GivenUp { delivery, attempts, reason, .. } = given_up;
     report_given_up(common, delivery, *attempts, *reason, Some(LetterEnd::Failed));
     common.count(delivery.target, Metric::Dropped(*reason));
@@ -148,6 +147,7 @@ fn start<H: Host>(common: &mut Common<H>, batching: &mut Batching, given_up: &mu
     if !batching.grow(common, reservation, headers.len().saturating_add(body.len()).saturating_add(left)) {
         return Err(Cause::NoRoom);
     }
+    common.spend_call();
     let dead_letter = common.target(target).and_then(|target| target.dead_letter.as_ref()).ok_or(Cause::HostError)?;
     common.worker.http_call(&dead_letter.cluster, &headers, &body, dead_letter.timeout)
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::common::Common;
 use super::step::Step;
-use crate::delivery::drop_reason::DropReason;
+use crate::engine::delivery::Delivery;
 use crate::engine::host::Host;
 
 /// The delay of deferred steps: the shortest tick period.
@@ -42,17 +42,16 @@ impl Deferred {
         Some(step)
     }
 
-    /// Gives up the deferred deliveries, because the drain has timed out. Letters and comparisons stay.
-    pub(super) fn abandon_deliveries<H: Host>(&mut self, common: &mut Common<H>) {
+    /// Removes and returns the deferred deliveries, which still count as queued. Letters and comparisons stay.
+    pub(super) fn take_deliveries(&mut self) -> Vec<Delivery> {
+        let mut deliveries = Vec::new();
         for step in std::mem::take(&mut self.0) {
             match step {
-                Step::Attempt(delivery) => {
-                    common.count_queued(delivery.burden(), -1);
-                    common.follow(Step::give_up_before_attempt(delivery, DropReason::Shutdown));
-                }
+                Step::Attempt(delivery) => deliveries.push(delivery),
                 other => self.0.push_back(other),
             }
         }
+        deliveries
     }
 
     /// Removes and returns all deferred steps.

@@ -23,6 +23,7 @@ mod wanted;
 use std::rc::Rc;
 use std::time::Duration;
 
+use self::abandon::Condemned;
 pub(super) use self::admission::Upload;
 use self::attempts::{Attempts, Ended};
 use self::backoffs::Backoffs;
@@ -61,6 +62,7 @@ pub(super) struct Mirror<H> {
     deferred: Deferred,
     drain: Drain,
     unwanted_in_a_row: u32,
+    condemned: Condemned,
 }
 
 impl<H: Host> Mirror<H> {
@@ -92,6 +94,7 @@ impl<H: Host> Mirror<H> {
             deferred: Deferred::default(),
             drain: Drain::default(),
             unwanted_in_a_row: 0,
+            condemned: Condemned::default(),
             common: Common::new(worker, config, all_metrics, random),
         })
     }
@@ -102,7 +105,7 @@ impl<H: Host> Mirror<H> {
 
     /// True if nothing waits and nothing is in flight.
     pub(super) fn is_idle(&self) -> bool {
-        self.deferred.is_empty() && self.common.admission.is_idle()
+        self.deferred.is_empty() && self.condemned.is_empty() && self.common.admission.is_idle()
     }
 
     /// Begins a callback.
@@ -135,12 +138,12 @@ impl<H: Host> Mirror<H> {
                 _ => self.batching.close(&mut self.common, target, now),
             }
             self.run(now);
-            if self.breakers.is_due(target, now) {
+            if !self.common.is_spent() && self.breakers.is_due(target, now) {
                 self.common.follow(Step::AskBreaker(target));
                 self.run(now);
             }
         }
-        while let Some(delivery) = self.backoffs.next(now) {
+        while let Some(delivery) = self.backoffs.next(&self.common, now) {
             self.common.follow(Step::Unpark(delivery));
             self.run(now);
         }
@@ -187,7 +190,7 @@ impl<H: Host> Mirror<H> {
 
     /// Carries out one step. The step may add others to the list.
     fn carry_out(&mut self, step: Step, now: &Now<H>) {
-        if self.common.is_spent() && self.takes_work(&step) {
+        if self.common.is_spent() && Self::takes_work(&step) {
             self.deferred.defer(&mut self.common, step, **now);
             return;
         }
@@ -226,12 +229,8 @@ impl<H: Host> Mirror<H> {
     }
 
     /// True if the step is expensive, so that a callback that has done its share leaves it to the next.
-    fn takes_work(&self, step: &Step) -> bool {
-        match step {
-            Step::Attempt(delivery) => attempts::takes_work(&self.common, delivery),
-            Step::Post(_) | Step::Compare(_) => true,
-            _ => false,
-        }
+    fn takes_work(step: &Step) -> bool {
+        matches!(step, Step::Attempt(_) | Step::Post(_) | Step::Compare(_))
     }
 
     /// Makes the attempt of a delivery that has a place in flight. `shared` is a reading of the request that other targets share.

@@ -64,6 +64,15 @@ impl HeadRewrite {
         self.set.iter().any(|(other, value)| other.as_bytes() == name && value.holds_variable())
     }
 
+    /// How many names each header of the request is held against.
+    pub(super) fn named(&self) -> usize {
+        let forwarded = match &self.forward {
+            Forward::All => 0,
+            Forward::Only(names) => names.len(),
+        };
+        forwarded.saturating_add(self.remove.len()).saturating_add(self.set.len())
+    }
+
     /// True for a header that the target neither sets nor removes.
     pub(super) fn leaves(&self, name: &[u8]) -> bool {
         let named = |other: &String| other.as_bytes() == name;

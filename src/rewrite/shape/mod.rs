@@ -157,7 +157,7 @@ impl Rewrite {
             added.trace(head, attempt);
             return Ok(Call { headers: added.behind(head.kept().parts())?, body: Cow::Borrowed(reading.body()) });
         }
-        reading.work().spend(head.all().size())?;
+        self.spend_on_headers(reading)?;
         let read = self.body.read(reading, self.reads_body_as_json())?;
         let values = self.values(source, attempt, read)?;
         let written = self.body.content.written(&values);
@@ -193,7 +193,7 @@ impl Rewrite {
     ) -> Result<(Pairs, Cow<'r, [u8]>), Unfit> {
         let reading = source.reading;
         let is_item = matches!(self.body.content, Content::Primary);
-        reading.work().spend(reading.head().all().size())?;
+        self.spend_on_headers(reading)?;
         let read = self.body.read(reading, is_item || self.reads_body_as_json())?;
         let values = self.values(source, attempt, read)?;
         let written = self.body.content.written(&values);
@@ -232,6 +232,12 @@ impl Rewrite {
             added.behind(line.parts())
         };
         Ok(Call { headers: headers?, body })
+    }
+
+    /// Counts the work with the headers: they are copied, and each is held against the names in the settings.
+    fn spend_on_headers(&self, reading: &Reading<'_>) -> Result<(), TooMuch> {
+        let headers = reading.head().all();
+        reading.work().spend(headers.size().saturating_add(headers.count().saturating_mul(self.head.named())))
     }
 
     /// True if a template reads the body as JSON.

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use regex_lite::Regex;
 
 use crate::http::text::split_query;
+use crate::http::work_limit::PATTERN_BYTE;
 use crate::template::{check_path, Template, UnsafePath, Values};
 
 /// The change that a target makes to the primary's path.
@@ -73,7 +74,7 @@ impl PathRewrite {
             Self::Prefix { prefix, replacement } => {
                 path.strip_prefix(prefix.as_bytes()).map(|rest| [replacement.as_bytes(), rest].concat())
             }
-            Self::Regex { pattern, substitution } => replaced(pattern, substitution, path),
+            Self::Regex { pattern, substitution } => replaced(pattern, substitution, path, values),
         };
         let Some(mut rewritten) = rewritten else {
             return Ok(Cow::Borrowed(target));
@@ -84,14 +85,23 @@ impl PathRewrite {
     }
 }
 
-/// The path with every match of the pattern replaced. `None` if there is no match.
-fn replaced(pattern: &Regex, substitution: &Substitution, path: &[u8]) -> Option<Vec<u8>> {
+/// The path with every match of the pattern replaced. `None` if there is no match, or if it takes too much work.
+///
+/// Each search may look at all of the rest of the path, even if it finds a match at once: a group that is optional is tried to the end.
+fn replaced(pattern: &Regex, substitution: &Substitution, path: &[u8], values: &Values<'_>) -> Option<Vec<u8>> {
     // Patterns match text only.
     let path = std::str::from_utf8(path).ok()?;
     let mut out = Vec::with_capacity(path.len());
     let mut end = 0;
     let mut has_match = false;
-    for captures in pattern.captures_iter(path) {
+    let mut matches = pattern.captures_iter(path);
+    loop {
+        if !values.affords(path.len().saturating_sub(end).saturating_mul(PATTERN_BYTE)) {
+            return None;
+        }
+        let Some(captures) = matches.next() else {
+            break;
+        };
         let whole = captures.get(0)?.range();
         out.extend_from_slice(path.get(end..whole.start)?.as_bytes());
         for piece in &substitution.0 {

@@ -205,7 +205,7 @@ impl Told<'_> {
                 format!("it takes more work than `limits.max_work_bytes` ({}) for all targets", reading.max_work)
             }
             ("work_limit", select::Verdict::TooMuchWork) => {
-                "its patterns are held against more text than `limits.max_work_bytes` allows".to_owned()
+                "its rules take more work than `limits.max_work_bytes` allows".to_owned()
             }
             ("work_limit", _) => "its rules look at the body, which takes more work than `limits.max_work_bytes`".to_owned(),
             ("unsafe_path", _) => "its path would have a segment `.` or `..`, or not begin with a slash".to_owned(),
