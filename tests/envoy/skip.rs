@@ -16,6 +16,8 @@ use proptest::strategy::ValueTree;
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 use serde_json::{json, Value};
 
+use crate::scene::target;
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::bootstrap::{self, Filter, Protocol};
 use crate::support::client::{full, Client, SendBody};
 use crate::support::eventually::{eventually, PATIENCE};
@@ -32,7 +34,7 @@ const METHODS: &[&str] = &["GET", "POST", "PUT", "BREW"];
 const PATHS: &[&str] = &["/", "/a", "/A", "/a/", "/ab", "/a/b", "/a%2Fb", "/b", "/a.b", "/a,b", "/é", "/a/b/c"];
 const PATH_PATTERNS: &[&str] = &[
     "/a.*", "/[a-z]+", "/(?i)a", ".*b", "/a|/ab", "/[^/]*", "^/a$", "/a/?b?", r"/\w*", "(?i)/A/.*", r"/a\b.*", "/a[?#]?b?", "/(a|b){1,2}",
-    r"/\S*", "(?s)/a.b", "/é+", ".+", "", r"/a\.b", "/[^b]+", "/[[:alpha:]]+", "(?i:/A)[^B]*",
+    r"/\S*", "(?s)/a.b", "/é+", ".+", "", r"/a\.b", "/.", "/[^b]+", "/[[:alpha:]]+", "(?i:/A)[^B]*",
 ];
 const QUERIES: &[&str] = &[
     "", "", "?", "?b=1", "?b", "?b=", "?c=2&b=1", "?b=1&b=2", "?b=2&b=1", "?%62=1", "?b=%31", "?B=1", "?b=1+2", "?b=1%202", "?bb=1", "?a=b=1",
@@ -40,10 +42,10 @@ const QUERIES: &[&str] = &[
 ];
 const PARAMETERS: &[&str] = &["b", "c", "b c", "é", "B"];
 const NAMES: &[&str] = &["x-a", "x-b", "accept"];
-const VALUES: &[&str] = &["", "v", "V", "vv", "v,w", "w", "v w", "é", "v, w", ",", "wv", "1", "10", "1 2", "2", "%", "=1", "true", "010", "a.b"];
+const VALUES: &[&str] = &["", "v", "V", "vv", "v,w", "w", "v w", "é", "véw", "v, w", ",", "wv", "1", "10", "1 2", "2", "%", "=1", "true", "010", "a.b"];
 const PATTERNS: &[&str] = &[
     "v+", "[a-z]*", ".*v", "(?i)v.*", "v|w", "[^v]*", "v.w", r"\w+", "", "^v$", r"\bv.*", "é", "(?i)[^v]+", "v{1,2}", r"\d+|v", "[[:alpha:]]+",
-    "(v|w)?,?.*", r"[^,]+", r"(?x) v \# ", "v$", r"\D*", "(?-i)V", "[v-w]+", "(?i:V)W?", r"[\w ]+", "v,w", "(?s).v",
+    "(v|w)?,?.*", r"[^,]+", r"(?x) v \# ", "v$", r"\D*", "(?-i)V", "[v-w]+", "(?i:V)W?", r"[\w ]+", "v,w", ".", "[^v]", "[é-ü]", ".{3}", "(?s).v",
 ];
 const AUTHORITIES: &[&str] = &["shop.example", "SHOP.example", "shop.example:80", "a.shop.example", "x", "k.example"];
 const AUTHORITY_PATTERNS: &[&str] = &["shop.*", r".*\.example(:[0-9]+)?", "[^k]+", "(?-i)SHOP.example", "[A-Z.]+", "", "x|k.*"];
@@ -100,11 +102,12 @@ fn rule() -> impl Strategy<Value = Value> {
 /// What the targets of a set want.
 fn targets() -> impl Strategy<Value = Vec<Value>> {
     let rules = || prop::collection::vec(rule(), 1..3).prop_map(Value::from);
-    let target = (prop::option::weighted(0.95, rules()), prop::option::weighted(0.3, rules()));
-    let target = target.prop_map(|(wanted, except)| match (wanted, except) {
-        (Some(wanted), None) => json!({"match": wanted}),
-        (Some(wanted), Some(except)) => json!({"match": wanted, "except": except}),
-        (None, except) => json!({"except": except.unwrap_or_else(|| json!([{"methods": ["GET"]}]))}),
+    let after = prop::sample::select(&["request", "request", "response"][..]);
+    let target = (prop::option::weighted(0.95, rules()), prop::option::weighted(0.3, rules()), after);
+    let target = target.prop_map(|(wanted, except, after)| match (wanted, except) {
+        (Some(wanted), None) => json!({"match": wanted, "after": after}),
+        (Some(wanted), Some(except)) => json!({"match": wanted, "except": except, "after": after}),
+        (None, except) => json!({"except": except.unwrap_or_else(|| json!([{"methods": ["GET"]}])), "after": after}),
     });
     prop::collection::vec(target, 1..3)
 }
@@ -321,4 +324,52 @@ async fn compare(binary: PathBuf, sets: &[Set], requests: &[Vec<Sent>]) {
     let (mirrored, all) = (plain.len(), SETS * REQUESTS);
     println!("{}: {sent} of {all} answered, {mirrored} wanted, {skipped} did not enter by the matcher, {exact_sets} sets are exact", binary.display());
     assert!(mirrored > all / 10 && skipped > all / 4 && exact_sets > SETS / 4);
+}
+
+/// The listener's filter behind a matcher, with this configuration.
+fn behind_a_matcher(configuration: &Value) -> Filter {
+    let listener = bootstrap::listener("main", &Filter::json(configuration), &default_wasm());
+    let (entry, said) = rendered(&["--skip"], &json!({"static_resources": {"listeners": [listener]}})).unwrap();
+    assert_eq!(said, "");
+    Filter::Entry(entry[0].clone())
+}
+
+fn audit_of(path: &str, after: &str) -> Value {
+    let mut audit = target("audit");
+    audit["match"] = json!([{"path": {"prefix": path}}]);
+    audit["after"] = after.into();
+    json!({"targets": [audit]})
+}
+
+#[tokio::test]
+async fn a_copy_under_way_outlives_a_new_matcher() {
+    let (primary, audit) = (Upstream::start().await, Upstream::start().await);
+    let gate = Gate::shut();
+    audit.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
+    let envoy = Setup::new()
+        .cluster("primary", primary.address())
+        .cluster("audit", audit.address())
+        .listener("main", behind_a_matcher(&audit_of("/a", "request")))
+        .dynamic()
+        .start()
+        .await;
+    let post = async |path| assert_eq!(Client::http1(envoy.address("main")).post(path, "body").await.status, 200);
+    post("/a").await;
+    post("/b").await;
+    audit.arrived(1).await;
+    envoy.replace_listeners(&[("main", behind_a_matcher(&audit_of("/b", "response")))]);
+    eventually(PATIENCE, "the new matcher", async || {
+        let stats = envoy.stats().await;
+        stats.find("listener_manager.listener_in_place_updated").filter(|updates| *updates == 1).map(|_| ()).ok_or_else(String::new)
+    })
+    .await;
+    envoy.draining(0).await;
+    assert_eq!(envoy.stats().await.of("audit", "inflight"), 1);
+    gate.open();
+    assert_eq!(envoy.settled_at("audit", 1).await.of("audit", "delivered"), 1);
+    post("/a").await;
+    post("/b").await;
+    assert_eq!(envoy.settled_at("audit", 2).await.of("audit", "delivered"), 2);
+    let paths: Vec<String> = audit.received().into_iter().map(|copy| copy.path).collect();
+    assert_eq!(paths, ["/a", "/b"]);
 }

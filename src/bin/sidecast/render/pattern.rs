@@ -1,8 +1,9 @@
 //! Regular expressions of rules as those of Envoy (RE2).
 //!
-//! The two differ in details: what a dot or a class of letters holds, how case is ignored, what RE2 takes for UTF-8. So a pattern is not handed over
-//! as it stands. It is read, and written with nothing but sets of characters, repetitions, groups and alternatives. These only ever add to what a
-//! pattern matches, so a larger set makes a pattern that matches more, and a smaller one a pattern that matches less.
+//! The two differ in details: what a dot or a class of letters holds, how case is ignored, what RE2 takes for UTF-8. Envoy 1.40 even lets it match bytes
+//! instead of characters. So a pattern is not handed over as it stands. It is read, and written with nothing but sets of ASCII characters, text,
+//! repetitions, groups and alternatives. These only ever add to what a pattern matches, so a larger set makes a pattern that matches more, and a smaller
+//! one a pattern that matches less.
 
 use regex_syntax::ast::{
     self, parse::Parser, AssertionKind, Ast, ClassPerl, ClassPerlKind, ClassSet, ClassSetItem, Flag, FlagsItemKind, RepetitionKind,
@@ -25,6 +26,10 @@ pub(super) enum Bound {
 const MAX_REPETITION: u32 = 1_000;
 /// The most sets of characters, repeated ones counted as often as they are repeated. Envoy refuses a pattern that is too large for RE2.
 const MAX_SETS: u32 = 20_000;
+/// One character that is not ASCII: up to four bytes, or one character.
+const NOT_ASCII: &str = r"[^\x{0}-\x{7f}]{1,4}";
+/// Matches nothing. RE2 has no empty set.
+const NOTHING: &str = r"\b\B";
 
 /// Writes a pattern for texts that have none of the characters `without`. Returns `None` for a pattern that has no such form.
 pub(super) fn rewrite(pattern: &str, bound: Bound, without: &[char], ignores_case: bool) -> Option<String> {
@@ -34,7 +39,9 @@ pub(super) fn rewrite(pattern: &str, bound: Bound, without: &[char], ignores_cas
     writer.write(&ast, 1)?;
     writer.folds = writer.found_flag;
     writer.sets = 0;
-    writer.write(&ast, 1)
+    let written = writer.write(&ast, 1)?;
+    // Envoy refuses a pattern of no characters.
+    Some(if written.is_empty() { "(?:)".to_owned() } else { written })
 }
 
 struct Writer {
@@ -94,7 +101,12 @@ impl Writer {
                     RepetitionKind::Range(RepetitionRange::Bounded(least, most)) => (format!("{{{least},{most}}}"), *most),
                 };
                 let times = times.checked_mul(most.max(1)).filter(|times| *times <= MAX_REPETITION)?;
-                format!("(?:{}){operator}", self.write(&repetition.ast, times)?)
+                let repeated = self.write(&repetition.ast, times)?;
+                match repeated.strip_suffix(&format!("|{NOT_ASCII})")).and_then(|set| set.strip_prefix("(?:")) {
+                    // Whether it is bytes or characters makes no difference to any number of them.
+                    Some(set) if ["*", "+"].contains(&operator.as_str()) && is_one_set(set) => with_others(set) + &operator,
+                    _ => format!("(?:{repeated}){operator}"),
+                }
             }
             Ast::Group(group) => {
                 if let ast::GroupKind::NonCapturing(flags) = &group.kind {
@@ -192,23 +204,33 @@ fn of_item(item: &ClassSetItem) -> Option<ClassUnicode> {
     })
 }
 
+/// Writes a set. Of what is not ASCII it has all or nothing.
 fn written(set: &ClassUnicode) -> String {
     if let [range] = set.ranges() {
         if range.start() == range.end() {
             return escaped(&range.start().to_string());
         }
     }
-    if set.ranges().is_empty() {
-        // RE2 has no empty set.
-        return r"[^\x{0}-\x{10ffff}]".to_owned();
+    let mut ascii = set.clone();
+    ascii.intersect(&class([('\0', '\x7f')]));
+    let ranges: String = ascii.iter().map(|range| of_range(*range)).collect();
+    let has_others = set.iter().any(|range| !range.end().is_ascii());
+    match (ranges.is_empty(), has_others) {
+        (true, false) => NOTHING.to_owned(),
+        (true, true) => NOT_ASCII.to_owned(),
+        (false, false) => format!("[{ranges}]"),
+        (false, true) => format!("(?:[{ranges}]|{NOT_ASCII})"),
     }
-    let of = |set: &ClassUnicode| set.iter().map(|range| of_range(*range)).collect::<String>();
-    let mut others = set.clone();
-    others.negate();
-    if (1..set.ranges().len().saturating_add(1)).contains(&others.ranges().len()) && others.ranges().first().is_some_and(|first| first.start() != '\0') {
-        return format!("[^{}]", of(&others));
-    }
-    format!("[{}]", of(set))
+}
+
+/// True if a pattern is nothing but a set in brackets, in which brackets are written by number.
+fn is_one_set(pattern: &str) -> bool {
+    pattern.starts_with('[') && pattern.find(']').is_some_and(|end| end.saturating_add(1) == pattern.len())
+}
+
+/// A set in brackets, with all that is not ASCII.
+fn with_others(set: &str) -> String {
+    set.strip_suffix(']').map_or_else(String::new, |set| format!("{set}[:^ascii:]]"))
 }
 
 fn of_range(range: ClassUnicodeRange) -> String {

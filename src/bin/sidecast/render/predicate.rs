@@ -35,7 +35,7 @@ pub(super) struct Literal {
     pub(super) ignores_case: bool,
 }
 
-/// Every byte. RE2's dot matches no bytes that are not UTF-8.
+/// Every byte. To some Envoys, RE2's dot is a byte, to others a character, which bytes that are not UTF-8 are not.
 pub(super) const ANY_BYTES: &str = r"\C*";
 
 impl Predicate {
@@ -270,19 +270,32 @@ impl Literal {
     }
 
     fn to_pattern(&self) -> String {
-        let text = escaped(&self.text);
-        if self.ignores_case { format!("(?i:{text})") } else { text }
+        if self.ignores_case { escaped_in_both_cases(&self.text) } else { escaped(&self.text) }
     }
 }
 
-/// The text as a pattern of RE2.
+/// The text as a pattern of RE2. What is not ASCII stands for itself, because Envoys differ in whether a code point in a pattern is that of a character or
+/// of a byte.
 pub(super) fn escaped(text: &str) -> String {
     let mut pattern = String::with_capacity(text.len());
     for char in text.chars() {
-        if char.is_ascii_alphanumeric() || "/_-=,:;&% @~\"'<>!".contains(char) || !char.is_ascii() && !char.is_control() {
+        if char.is_ascii_alphanumeric() || "/_-=,:;&% @~\"'<>!".contains(char) || !char.is_ascii() {
             pattern.push(char);
         } else {
             pattern.push_str(&format!("\\x{{{:x}}}", u32::from(char)));
+        }
+    }
+    pattern
+}
+
+/// The same, with both cases of its letters.
+fn escaped_in_both_cases(text: &str) -> String {
+    let mut pattern = String::with_capacity(text.len());
+    for char in text.chars() {
+        if char.is_ascii_alphabetic() {
+            pattern.push_str(&format!("[{}{}]", char.to_ascii_uppercase(), char.to_ascii_lowercase()));
+        } else {
+            pattern.push_str(&escaped(&char.to_string()));
         }
     }
     pattern

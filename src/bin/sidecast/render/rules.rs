@@ -57,13 +57,15 @@ fn of_target(target: &Target, notes: &mut Vec<String>) -> Predicate {
 /// Holds at least if the rule does.
 fn of_rule(rule: &Rule, note: &mut dyn FnMut(&str, &str)) -> Predicate {
     const PATTERN: &str = "Envoy's regular expressions have no such form, so any value may be wanted";
-    let mut all = of_line(rule);
+    // Envoy tries them in this order. Paths exclude most.
+    let mut all = Vec::new();
     if let Some(path) = &rule.path {
         all.push(path_condition(path, Bound::AtLeast).unwrap_or_else(|| {
             note("path", PATTERN);
             Predicate::Always
         }));
     }
+    all.extend(method_condition(rule));
     if let Some(authority) = &rule.authority {
         all.push(authority_condition(authority, Bound::AtLeast).unwrap_or_else(|| {
             note("authority", PATTERN);
@@ -91,10 +93,11 @@ fn of_rule(rule: &Rule, note: &mut dyn FnMut(&str, &str)) -> Predicate {
 
 /// Holds at most if the exception does. Returns the part that Envoy cannot check.
 fn of_exception(rule: &Rule) -> Result<Predicate, String> {
-    let mut all = of_line(rule);
+    let mut all = Vec::new();
     if let Some(path) = &rule.path {
         all.push(path_condition(path, Bound::AtMost).ok_or("path")?);
     }
+    all.extend(method_condition(rule));
     if let Some(authority) = &rule.authority {
         all.push(authority_condition(authority, Bound::AtMost).ok_or("authority")?);
     }
@@ -111,10 +114,9 @@ fn of_exception(rule: &Rule) -> Result<Predicate, String> {
 }
 
 /// The condition on the method, which is exact.
-fn of_line(rule: &Rule) -> Vec<Predicate> {
+fn method_condition(rule: &Rule) -> Option<Predicate> {
     let of = |method: &str| Predicate::header(":method", Text::exact(method));
-    let methods = rule.methods.iter().map(|methods| Predicate::any(methods.0.iter().map(|method| of(&method.0 .0))));
-    methods.collect()
+    rule.methods.as_ref().map(|methods| Predicate::any(methods.0.iter().map(|method| of(&method.0 .0))))
 }
 
 /// The condition on the path, which ends before the query. Envoy sees both.

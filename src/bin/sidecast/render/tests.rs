@@ -22,10 +22,11 @@ macro_rules! written {
 written! {
     text_is_itself: "/orders/v1", AtLeast, without "" => Some("/orders/v1");
     what_is_no_text_is_written_by_number: r"a\.b", AtLeast, without "" => Some(r"a\x{2e}b");
-    a_dot_is_every_character: "a.", AtLeast, without "" => Some(r"a[\x{0}-\x{10ffff}]");
-    a_dot_leaves_out_what_no_text_has: "/.*", AtLeast, without "?#" => Some(r"/(?:[^\x{23}\x{3f}])*");
+    a_dot_is_every_character_or_its_bytes: "a.", AtLeast, without "" => Some(r"a(?:[\x{0}-\x{7f}]|[^\x{0}-\x{7f}]{1,4})");
+    a_dot_leaves_out_what_no_text_has: "/.*", AtLeast, without "?#" => Some(r"/[\x{0}-\x{22}\x{24}-\x{3e}\x{40}-\x{7f}[:^ascii:]]*");
+    text_that_is_not_ascii_is_itself: "(é)+[éü]", AtLeast, without "" => Some(r"(?:(?:é))+[^\x{0}-\x{7f}]{1,4}");
     an_exception_matches_ascii_alone: "[^a]", AtMost, without "" => Some(r"[\x{0}-\x{60}b-\x{7f}]");
-    what_no_text_has_matches_nothing: "a,b", AtMost, without "," => Some(r"a[^\x{0}-\x{10ffff}]b");
+    what_no_text_has_matches_nothing: "a,b", AtMost, without "," => Some(r"a\b\Bb");
     case_that_is_ignored_is_written: "(?i)a[k-l]", AtLeast, without "" => Some("[Aa][K-Lk-l]");
     case_is_not_ignored_in_an_exception: "(?i)a", AtMost, without "" => Some("a");
     an_anchor_is_left_out: "^a$", AtLeast, without "" => Some("a");
