@@ -150,6 +150,11 @@ impl Predicate {
             other => (other, false),
         };
         match (inner.as_one_header(), inner) {
+            // To a route, a header that is absent has no text, not even one that is not such. At most it is taken for an empty one.
+            (Some((_, text)), _) if inverted && text != Text::Present && text.may_be_empty() => {
+                *left_out = true;
+                Vec::new()
+            }
             (Some((name, text)), _) => vec![text.to_header_matcher(name, inverted)],
             // None of them holds.
             (None, Self::Any(all)) if inverted => {
@@ -231,6 +236,19 @@ impl Text {
         }
     }
 
+    /// True unless an empty text is certainly not such.
+    fn may_be_empty(&self) -> bool {
+        match self {
+            Self::Present => true,
+            Self::Exact(literal) => literal.text.is_empty(),
+            Self::Prefix(_) | Self::Suffix(_) | Self::Contains(_) => false,
+            Self::Pattern(pattern) => {
+                let pattern = format!("^(?:{})$", pattern.replace(r"\C", "(?s:.)"));
+                regex_lite::Regex::new(&pattern).map_or(true, |pattern| pattern.is_match(""))
+            }
+        }
+    }
+
     fn to_pattern(&self) -> String {
         match self {
             Self::Present => ANY_BYTES.to_owned(),
@@ -251,6 +269,9 @@ impl Text {
         };
         if inverted {
             matcher["invert_match"] = true.into();
+            if *self != Self::Present {
+                matcher["treat_missing_header_as_empty"] = true.into();
+            }
         }
         matcher
     }
