@@ -31,12 +31,17 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
         return Ok(json!({"http_filters": [filter], "routes": own.collect::<Vec<_>>()}));
     };
     let mut routes = routes.clone();
-    for host in routes["virtual_hosts"].as_array_mut().into_iter().flatten() {
-        if host.get("matcher").is_some() {
-            return Err(format!("the virtual host {} has a `matcher`; take --skip=matcher", host["name"]));
-        }
+    let hosts = routes.get_mut("virtual_hosts").and_then(Value::as_array_mut).filter(|hosts| !hosts.is_empty());
+    for host in hosts.ok_or("`route_config` has no `virtual_hosts`")? {
+        let own = host.get_mut("routes").and_then(Value::as_array_mut);
+        // Routes in a `matcher` are in no list.
+        let own = own.ok_or("expected `routes` in each virtual host; for others take --skip=matcher")?;
         let mut all = Vec::new();
-        for route in host["routes"].as_array().into_iter().flatten() {
+        for route in own.iter() {
+            let configured = route.get("typed_per_filter_config");
+            if !route.get("match").is_some_and(Value::is_object) || !configured.is_none_or(Value::is_object) {
+                return Err("expected a `match` in each route, and an object as `typed_per_filter_config`".to_owned());
+            }
             let mut more: Vec<Value> = Vec::new();
             let mut whole = false;
             for list in lists.iter().filter(|list| may_meet(&route["match"], list)) {
@@ -50,7 +55,7 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
                 all.push(route.clone());
             }
         }
-        host["routes"] = all.into();
+        *own = all;
     }
     Ok(json!({"http_filters": [filter], "route_config": routes}))
 }
