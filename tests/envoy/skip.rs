@@ -24,8 +24,11 @@ use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::setup::{binaries, default_wasm, Setup};
 use crate::support::upstream::Upstream;
 
-const SETS: usize = 96;
+/// Sets of random rules, and how many random requests each gets.
+const RANDOM_SETS: usize = 64;
 const REQUESTS: usize = 40;
+/// A request's number is that of its set, times this, and its place in it.
+const STEP: usize = 1_000;
 
 /// How the three filters of a listener begin the names of their targets.
 const FORMS: [&str; 3] = ["plain", "matcher", "routes"];
@@ -157,6 +160,7 @@ impl Sent {
 struct Set {
     targets: Vec<Value>,
     listener: Value,
+    requests: Vec<Sent>,
     /// True if the form expresses the rules fully: of the matcher, of the routes.
     exact: [bool; 2],
 }
@@ -187,7 +191,7 @@ fn filter_of(listener: &mut Value) -> &mut Value {
 }
 
 impl Set {
-    fn new(name: &str, targets: Vec<Value>) -> Option<Self> {
+    fn new(name: &str, targets: Vec<Value>, requests: Vec<Sent>) -> Option<Self> {
         let configured = |form: &str| {
             let named = targets.iter().enumerate().map(|(index, target)| {
                 let mut target = target.clone();
@@ -216,7 +220,14 @@ impl Set {
         }
         manager["route_config"] = routes["route_config"].take();
         let looks_at_query = json!(targets).to_string().contains("\"query\"");
-        Some(Self { targets, listener, exact: [said.is_empty() && !looks_at_query, said_of_routes.is_empty() && !looks_at_query] })
+        // These are written so that they match more, or in an exception less.
+        let is_exact = |target: &Value| {
+            let (wanted, except) = (target["match"].to_string(), target["except"].to_string());
+            !except.contains("regex") && ![r"\\b", "(?i)[^", "(?i:/A)[^"].iter().any(|part| wanted.contains(part))
+        };
+        let exact = !looks_at_query && targets.iter().all(is_exact);
+        let exact = [said, said_of_routes].map(|said| exact && said.is_empty());
+        Some(Self { targets, listener, requests, exact })
     }
 }
 
@@ -229,23 +240,53 @@ fn drawn<S: Strategy>(runner: &mut TestRunner, strategy: &S) -> S::Value {
     strategy.new_tree(runner).unwrap().current()
 }
 
+/// Every pattern, with every text, in a rule and in an exception. The methods keep the targets of a set apart.
+fn every_pattern() -> Vec<(Vec<Value>, Vec<Sent>)> {
+    let of = |method: &str, path: &str, values: &[&str]| Sent {
+        method: method.to_owned(),
+        path: path.to_owned(),
+        authority: "x".to_owned(),
+        headers: values.iter().map(|value| ("x-a".to_owned(), value.as_bytes().to_vec())).collect(),
+        body: "",
+    };
+    let paths = PATHS.iter().flat_map(|path| [path.to_string(), format!("{path}?b=/a")]);
+    let lines = paths.flat_map(|path| ["PUT", "DELETE"].map(|method| of(method, &path, &[])));
+    let values = VALUES.iter().flat_map(|value| [vec![*value], vec!["w", *value]]).chain([vec![]]);
+    let headers = values.flat_map(|values| ["POST", "GET"].map(|method| of(method, "/", &values)));
+    let requests: Vec<Sent> = lines.chain(headers).collect();
+    let (in_rules, in_exceptions): (Vec<Sent>, Vec<Sent>) =
+        requests.into_iter().partition(|request| ["PUT", "POST"].contains(&request.method.as_str()));
+    let patterns = PATTERNS.iter().zip(PATH_PATTERNS.iter().cycle()).flat_map(|(pattern, path)| {
+        let header = json!([{"name": "x-a", "regex": pattern}]);
+        let rule = json!({"match": [{"methods": ["PUT"], "path": {"regex": path}}, {"methods": ["POST"], "headers": header}]});
+        let exceptions = [
+            json!({"match": [{"methods": ["GET"]}], "except": [{"headers": header}]}),
+            json!({"match": [{"methods": ["DELETE"]}], "except": [{"path": {"regex": path}}]}),
+        ];
+        [(vec![rule], in_rules.clone()), (exceptions.to_vec(), in_exceptions.clone())]
+    });
+    patterns.collect()
+}
+
 #[tokio::test]
 async fn what_a_target_wants_is_never_skipped_and_nothing_else_enters() {
     let mut runner = generator();
-    let strategy = targets();
+    let (rules, request) = (targets(), request());
     let mut sets: Vec<Set> = Vec::new();
-    while sets.len() < SETS {
-        sets.extend(Set::new(&format!("set{}", sets.len()), drawn(&mut runner, &strategy)));
+    while sets.len() < RANDOM_SETS {
+        let requests = (0..REQUESTS).map(|_| drawn(&mut runner, &request)).collect();
+        sets.extend(Set::new(&format!("set{}", sets.len()), drawn(&mut runner, &rules), requests));
     }
-    let strategy = request();
-    let requests: Vec<Vec<Sent>> = sets.iter().map(|_| (0..REQUESTS).map(|_| drawn(&mut runner, &strategy)).collect()).collect();
+    for (targets, requests) in every_pattern() {
+        sets.extend(Set::new(&format!("set{}", sets.len()), targets, requests));
+    }
     for binary in binaries() {
-        compare(binary, &sets, &requests).await;
+        compare(binary, &sets).await;
     }
 }
 
 /// Sends the requests and compares what the three filters do with them.
-async fn compare(binary: PathBuf, sets: &[Set], requests: &[Vec<Sent>]) {
+async fn compare(binary: PathBuf, sets: &[Set]) {
     let (primary, sink) = (Upstream::start().await, Upstream::start().await);
     let cluster = |name, upstream: &Upstream| bootstrap::cluster(name, Some(upstream.address()), Protocol::Http1);
     let listeners: Vec<&Value> = sets.iter().map(|set| &set.listener).collect();
@@ -255,17 +296,18 @@ async fn compare(binary: PathBuf, sets: &[Set], requests: &[Vec<Sent>]) {
     }));
     let envoy = Arc::new(envoy.binary(binary.clone()).wasm_level("warning").start().await);
     let mut sent = 0;
-    for (set, requests) in requests.iter().enumerate() {
+    for (set, rules) in sets.iter().enumerate() {
         let address = envoy.address(&format!("set{set}"));
         let clients = [Client::http1(address), Client::http2(address)];
-        for (index, request) in requests.iter().enumerate() {
+        for (index, request) in rules.requests.iter().enumerate() {
             let client = &clients[index % 2];
-            let Some(request) = request.build(client, set * REQUESTS + index) else { continue };
+            let Some(request) = request.build(client, set * STEP + index) else { continue };
             sent += usize::from(client.try_send(request).await.is_ok_and(|answer| answer.status == 200));
         }
     }
+    let all: usize = sets.iter().map(|set| set.requests.len()).sum();
     // Over HTTP/1.1, Envoy refuses methods that it does not know.
-    assert!(sent > SETS * REQUESTS * 3 / 4, "only {sent} requests were answered");
+    assert!(sent > all * 3 / 4, "only {sent} of {all} requests were answered");
     let targets: Vec<(usize, usize)> =
         sets.iter().enumerate().flat_map(|(set, rules)| (0..rules.targets.len()).map(move |target| (set, target))).collect();
     let stats = {
@@ -287,9 +329,9 @@ async fn compare(binary: PathBuf, sets: &[Set], requests: &[Vec<Sent>]) {
     }
     copies.values_mut().flat_map(BTreeMap::values_mut).for_each(|targets| targets.sort());
     let plain = &copies["plain"];
-    let text = |number: usize| format!("{:?} for {}", requests[number / REQUESTS][number % REQUESTS], json!(sets[number / REQUESTS].targets));
+    let text = |number: usize| format!("{:?} for {}", sets[number / STEP].requests[number % STEP], json!(sets[number / STEP].targets));
     for form in ["matcher", "routes"] {
-        for number in 0..SETS * REQUESTS {
+        for number in 0..sets.len() * STEP {
             assert_eq!(copies[form].get(&number), plain.get(&number), "{form}: {}", text(number));
         }
     }
@@ -305,8 +347,8 @@ async fn compare(binary: PathBuf, sets: &[Set], requests: &[Vec<Sent>]) {
         primary.received().iter().filter(|request| request.has("x-entered")).map(|request| request.only("x-n").parse().unwrap()).collect();
     let (mut skipped, mut exact_sets) = (0, 0);
     for (number, set) in sets.iter().enumerate() {
-        let own = |index: &usize| index / REQUESTS == number;
-        let is_plain = |index: &usize| requests[number][index % REQUESTS].is_plain();
+        let own = |index: &usize| index / STEP == number;
+        let is_plain = |index: &usize| set.requests[index % STEP].is_plain();
         let wanted: BTreeSet<usize> = plain.keys().copied().filter(own).collect();
         if set.exact[1] {
             for index in entered.iter().filter(|index| own(index) && is_plain(index)) {
@@ -315,16 +357,16 @@ async fn compare(binary: PathBuf, sets: &[Set], requests: &[Vec<Sent>]) {
         }
         let made = stats.find(&format!("http.set{number}.composite.filter_delegation_success")).unwrap_or_default() as usize;
         assert!(made >= wanted.len(), "set {number}: the filter was made {made} times for {} requests", wanted.len());
-        skipped += REQUESTS - made;
+        skipped += set.requests.len() - made;
         if set.exact[0] {
             exact_sets += 1;
-            let others = (0..REQUESTS).filter(|index| !requests[number][*index].is_plain()).count();
+            let others = set.requests.iter().filter(|request| !request.is_plain()).count();
             assert!(made <= wanted.len() + others, "set {number}: made {made} times for {} requests: {}", wanted.len(), json!(set.targets));
         }
     }
-    let (mirrored, all) = (plain.len(), SETS * REQUESTS);
+    let mirrored = plain.len();
     println!("{}: {sent} of {all} answered, {mirrored} wanted, {skipped} did not enter by the matcher, {exact_sets} sets are exact", binary.display());
-    assert!(mirrored > all / 10 && skipped > all / 4 && exact_sets > SETS / 4);
+    assert!(mirrored > all / 10 && skipped > all / 4 && exact_sets > RANDOM_SETS / 4);
 }
 
 /// The listener's filter behind a matcher, with this configuration.

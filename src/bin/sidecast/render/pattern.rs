@@ -127,10 +127,12 @@ impl Writer {
 
     /// Notes that case is ignored. Other flags decide about dots, anchors and greed, which are written so that they do not matter.
     fn flags(&mut self, flags: &ast::Flags) -> Option<()> {
+        let mut negated = false;
         for item in &flags.items {
             match item.kind {
-                FlagsItemKind::Flag(Flag::CaseInsensitive) => self.found_flag = true,
-                FlagsItemKind::Flag(Flag::MultiLine | Flag::DotMatchesNewLine | Flag::SwapGreed) | FlagsItemKind::Negation => {}
+                FlagsItemKind::Negation => negated = true,
+                FlagsItemKind::Flag(Flag::CaseInsensitive) => self.found_flag |= !negated,
+                FlagsItemKind::Flag(Flag::MultiLine | Flag::DotMatchesNewLine | Flag::SwapGreed) => {}
                 FlagsItemKind::Flag(Flag::Unicode | Flag::CRLF | Flag::IgnoreWhitespace) => return None,
             }
         }
