@@ -47,7 +47,11 @@ fn what_envoy_cannot_check_is_told() {
         "except": [{"path": {"exact": "/b"}, "body": [{"pointer": "/a", "exact": 1}]}]}]}"#;
     let (status, _, said) = skip(&["--module", "m"], input);
     let places: Vec<&str> = said.lines().map(|line| line.split(": ").nth(1).unwrap()).collect();
-    assert_eq!((status, places), (0, vec!["match[0].path", "match[0].query[0]", "match[0].body", "match[1].headers[0]", "except[0].body"]), "{said}");
+    assert_eq!(
+        (status, places),
+        (0, vec!["match[0].path", "match[0].query[0]", "match[0].body", "match[1].headers[0]", "except[0].body"]),
+        "{said}"
+    );
 }
 
 #[test]

@@ -36,19 +36,98 @@ const FORMS: [&str; 3] = ["plain", "matcher", "routes"];
 const METHODS: &[&str] = &["GET", "POST", "PUT", "BREW"];
 const PATHS: &[&str] = &["/", "/a", "/A", "/a/", "/ab", "/a/b", "/a%2Fb", "/b", "/a.b", "/a,b", "/é", "/a/b/c"];
 const PATH_PATTERNS: &[&str] = &[
-    "/a.*", "/[a-z]+", "/(?i)a", ".*b", "/a|/ab", "/[^/]*", "^/a$", "/a/?b?", r"/\w*", "(?i)/A/.*", r"/a\b.*", "/a[?#]?b?", "/(a|b){1,2}",
-    r"/\S*", "(?s)/a.b", "/é+", ".+", "", r"/a\.b", "/.", "/[^b]+", "/[[:alpha:]]+", "(?i:/A)[^B]*",
+    "/a.*",
+    "/[a-z]+",
+    "/(?i)a",
+    ".*b",
+    "/a|/ab",
+    "/[^/]*",
+    "^/a$",
+    "/a/?b?",
+    r"/\w*",
+    "(?i)/A/.*",
+    r"/a\b.*",
+    "/a[?#]?b?",
+    "/(a|b){1,2}",
+    r"/\S*",
+    "(?s)/a.b",
+    "/é+",
+    ".+",
+    "",
+    r"/a\.b",
+    "/.",
+    "/[^b]+",
+    "/[[:alpha:]]+",
+    "(?i:/A)[^B]*",
 ];
 const QUERIES: &[&str] = &[
-    "", "", "?", "?b=1", "?b", "?b=", "?c=2&b=1", "?b=1&b=2", "?b=2&b=1", "?%62=1", "?b=%31", "?B=1", "?b=1+2", "?b=1%202", "?bb=1", "?a=b=1",
-    "?x?b=1", "?b=10", "?=1", "?b%3D1", "?b==1", "?&b=1&", "?b=%", "?b=%FF", "?b=%c3%a9", "?b+c=1", "?b%20c=1", "?b=1;c=2", "?c=%25",
+    "",
+    "",
+    "?",
+    "?b=1",
+    "?b",
+    "?b=",
+    "?c=2&b=1",
+    "?b=1&b=2",
+    "?b=2&b=1",
+    "?%62=1",
+    "?b=%31",
+    "?B=1",
+    "?b=1+2",
+    "?b=1%202",
+    "?bb=1",
+    "?a=b=1",
+    "?x?b=1",
+    "?b=10",
+    "?=1",
+    "?b%3D1",
+    "?b==1",
+    "?&b=1&",
+    "?b=%",
+    "?b=%FF",
+    "?b=%c3%a9",
+    "?b+c=1",
+    "?b%20c=1",
+    "?b=1;c=2",
+    "?c=%25",
 ];
 const PARAMETERS: &[&str] = &["b", "c", "b c", "é", "B"];
 const NAMES: &[&str] = &["x-a", "x-b", "accept"];
-const VALUES: &[&str] = &["", "v", "V", "vv", "v,w", "w", "v w", "é", "véw", "v, w", ",", "wv", "1", "10", "1 2", "2", "%", "=1", "true", "010", "a.b"];
+const VALUES: &[&str] = &[
+    "", "v", "V", "vv", "v,w", "w", "v w", "é", "véw", "v, w", ",", "wv", "1", "10", "1 2", "2", "%", "=1", "true", "010", "a.b",
+];
 const PATTERNS: &[&str] = &[
-    "v+", "[a-z]*", ".*v", "(?i)v.*", "v|w", "[^v]*", "v.w", r"\w+", "", "^v$", r"\bv.*", "é", "(?i)[^v]+", "v{1,2}", r"\d+|v", "[[:alpha:]]+",
-    "(v|w)?,?.*", r"[^,]+", r"(?x) v \# ", "v$", r"\D*", "(?-i)V", "[v-w]+", "(?i:V)W?", r"[\w ]+", "v,w", ".", "[^v]", "[é-ü]", ".{3}", "(?s).v",
+    "v+",
+    "[a-z]*",
+    ".*v",
+    "(?i)v.*",
+    "v|w",
+    "[^v]*",
+    "v.w",
+    r"\w+",
+    "",
+    "^v$",
+    r"\bv.*",
+    "é",
+    "(?i)[^v]+",
+    "v{1,2}",
+    r"\d+|v",
+    "[[:alpha:]]+",
+    "(v|w)?,?.*",
+    r"[^,]+",
+    r"(?x) v \# ",
+    "v$",
+    r"\D*",
+    "(?-i)V",
+    "[v-w]+",
+    "(?i:V)W?",
+    r"[\w ]+",
+    "v,w",
+    ".",
+    "[^v]",
+    "[é-ü]",
+    ".{3}",
+    "(?s).v",
 ];
 const AUTHORITIES: &[&str] = &["shop.example", "SHOP.example", "shop.example:80", "a.shop.example", "x", "k.example"];
 const AUTHORITY_PATTERNS: &[&str] = &["shop.*", r".*\.example(:[0-9]+)?", "[^k]+", "(?-i)SHOP.example", "[A-Z.]+", "", "x|k.*"];
@@ -95,10 +174,21 @@ fn rule() -> impl Strategy<Value = Value> {
         some(0.08, body.boxed()),
     )
         .prop_map(|(methods, path, authority, headers, query, body)| {
-            let fields = [("methods", methods), ("path", path), ("authority", authority), ("headers", headers), ("query", query), ("body", body)];
+            let fields = [
+                ("methods", methods),
+                ("path", path),
+                ("authority", authority),
+                ("headers", headers),
+                ("query", query),
+                ("body", body),
+            ];
             let given = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
             let rule: serde_json::Map<String, Value> = given.collect();
-            if rule.is_empty() { json!({"path": {"exact": "/a"}}) } else { rule.into() }
+            if rule.is_empty() {
+                json!({"path": {"exact": "/a"}})
+            } else {
+                rule.into()
+            }
         })
 }
 
@@ -135,9 +225,9 @@ fn request() -> impl Strategy<Value = Sent> {
     ];
     let headers = prop::collection::vec((one_of(NAMES), value), 0..4);
     let body = prop::sample::select(&["", r#"{"t":1}"#, "{}", "t"][..]);
-    (one_of(METHODS), path, one_of(QUERIES), one_of(AUTHORITIES), headers, body).prop_map(|(method, path, query, authority, headers, body)| {
-        Sent { method, path: path + &query, authority, headers, body }
-    })
+    (one_of(METHODS), path, one_of(QUERIES), one_of(AUTHORITIES), headers, body).prop_map(
+        |(method, path, query, authority, headers, body)| Sent { method, path: path + &query, authority, headers, body },
+    )
 }
 
 impl Sent {
@@ -152,7 +242,8 @@ impl Sent {
     /// True if Envoy sees each header as the module does: no commas, which may be between two values, and text.
     fn is_plain(&self) -> bool {
         let mut names = BTreeSet::new();
-        self.headers.iter().all(|(name, value)| !value.contains(&b',') && value.is_ascii() && names.insert(name)) && self.path.is_ascii()
+        self.headers.iter().all(|(name, value)| !value.contains(&b',') && value.is_ascii() && names.insert(name))
+            && self.path.is_ascii()
     }
 }
 
@@ -329,7 +420,8 @@ async fn compare(binary: PathBuf, sets: &[Set]) {
     }
     copies.values_mut().flat_map(BTreeMap::values_mut).for_each(|targets| targets.sort());
     let plain = &copies["plain"];
-    let text = |number: usize| format!("{:?} for {}", sets[number / STEP].requests[number % STEP], json!(sets[number / STEP].targets));
+    let text =
+        |number: usize| format!("{:?} for {}", sets[number / STEP].requests[number % STEP], json!(sets[number / STEP].targets));
     for form in ["matcher", "routes"] {
         for number in 0..sets.len() * STEP {
             assert_eq!(copies[form].get(&number), plain.get(&number), "{form}: {}", text(number));
@@ -338,13 +430,23 @@ async fn compare(binary: PathBuf, sets: &[Set]) {
     for (set, target) in &targets {
         let [plain, others @ ..] = FORMS.map(|form| stats.target(&format!("{form}-set{set}-{target}")));
         let counts = |stats: &BTreeMap<String, u64>| {
-            stats.iter().filter(|(name, _)| name.starts_with("matched") || name.starts_with("dropped")).map(|(name, count)| (name.clone(), *count)).collect::<Vec<_>>()
+            stats
+                .iter()
+                .filter(|(name, _)| name.starts_with("matched") || name.starts_with("dropped"))
+                .map(|(name, count)| (name.clone(), *count))
+                .collect::<Vec<_>>()
         };
-        others.iter().for_each(|other| assert_eq!(counts(other), counts(&plain), "set{set}-{target}: {}", json!(sets[*set].targets)));
+        others
+            .iter()
+            .for_each(|other| assert_eq!(counts(other), counts(&plain), "set{set}-{target}: {}", json!(sets[*set].targets)));
     }
     // What entered is what was wanted, where Envoy sees what the rules look at.
-    let entered: BTreeSet<usize> =
-        primary.received().iter().filter(|request| request.has("x-entered")).map(|request| request.only("x-n").parse().unwrap()).collect();
+    let entered: BTreeSet<usize> = primary
+        .received()
+        .iter()
+        .filter(|request| request.has("x-entered"))
+        .map(|request| request.only("x-n").parse().unwrap())
+        .collect();
     let (mut skipped, mut exact_sets) = (0, 0);
     for (number, set) in sets.iter().enumerate() {
         let own = |index: &usize| index / STEP == number;
@@ -361,11 +463,19 @@ async fn compare(binary: PathBuf, sets: &[Set]) {
         if set.exact[0] {
             exact_sets += 1;
             let others = set.requests.iter().filter(|request| !request.is_plain()).count();
-            assert!(made <= wanted.len() + others, "set {number}: made {made} times for {} requests: {}", wanted.len(), json!(set.targets));
+            assert!(
+                made <= wanted.len() + others,
+                "set {number}: made {made} times for {} requests: {}",
+                wanted.len(),
+                json!(set.targets)
+            );
         }
     }
     let mirrored = plain.len();
-    println!("{}: {sent} of {all} answered, {mirrored} wanted, {skipped} did not enter by the matcher, {exact_sets} sets are exact", binary.display());
+    println!(
+        "{}: {sent} of {all} answered, {mirrored} wanted, {skipped} did not enter by the matcher, {exact_sets} sets are exact",
+        binary.display()
+    );
     assert!(mirrored > all / 10 && skipped > all / 4 && exact_sets > RANDOM_SETS / 4);
 }
 
@@ -403,7 +513,11 @@ async fn a_copy_under_way_outlives_a_new_matcher() {
     envoy.replace_listeners(&[("main", behind_a_matcher(&audit_of("/b", "response")))]);
     eventually(PATIENCE, "the new matcher", async || {
         let stats = envoy.stats().await;
-        stats.find("listener_manager.listener_in_place_updated").filter(|updates| *updates == 1).map(|_| ()).ok_or_else(String::new)
+        stats
+            .find("listener_manager.listener_in_place_updated")
+            .filter(|updates| *updates == 1)
+            .map(|_| ())
+            .ok_or_else(String::new)
     })
     .await;
     envoy.draining(0).await;

@@ -142,7 +142,8 @@ impl Arguments {
         });
         match (self.skip, form) {
             (Some(Skip::Routes), Form::Envoyfilter) => {
-                Err("--skip=routes: an EnvoyFilter cannot put routes before those that Istio makes; take --skip=matcher".to_owned())
+                Err("--skip=routes: an EnvoyFilter cannot put routes before those that Istio makes; take --skip=matcher"
+                    .to_owned())
             }
             (Some(Skip::Routes), Form::Envoy) => {
                 let routes = loaded.place.as_ref().and_then(|place| place.routes.as_ref());

@@ -94,11 +94,8 @@ fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
 fn place(document: &Node, carrier: &Carrier<'_>, is_yaml: bool, text: &str) -> Option<Place> {
     let filter = tree::pointer(document, carrier.filter?)?;
     let value = |node: &Node| {
-        let json = if is_yaml && carrier.is_read_by_envoy() {
-            yaml::as_envoy_reads(node, text).to_json()
-        } else {
-            node.to_json()
-        };
+        let json =
+            if is_yaml && carrier.is_read_by_envoy() { yaml::as_envoy_reads(node, text).to_json() } else { node.to_json() };
         serde_json::from_str(&json).unwrap_or_default()
     };
     Some(Place { document: value(document), filter, routes: carrier.routes.map(value) })

@@ -6,8 +6,8 @@
 //! one a pattern that matches less.
 
 use regex_syntax::ast::{
-    self, parse::Parser, AssertionKind, Ast, ClassPerl, ClassPerlKind, ClassSet, ClassSetItem, Flag, FlagsItemKind, RepetitionKind,
-    RepetitionRange,
+    self, parse::Parser, AssertionKind, Ast, ClassPerl, ClassPerlKind, ClassSet, ClassSetItem, Flag, FlagsItemKind,
+    RepetitionKind, RepetitionRange,
 };
 use regex_syntax::hir::{ClassUnicode, ClassUnicodeRange};
 
@@ -76,7 +76,7 @@ impl Writer {
                 self.set(set, times)?
             }
             Ast::Assertion(assertion) => match (self.bound, &assertion.kind) {
-                (Bound::AtLeast, _) => String::new(),
+                (Bound::AtLeast, _) => "$".to_owned(),
                 (Bound::AtMost, AssertionKind::StartLine | AssertionKind::StartText) => r"\A".to_owned(),
                 (Bound::AtMost, AssertionKind::EndLine | AssertionKind::EndText) => r"\z".to_owned(),
                 (Bound::AtMost, _) => self.set(ClassUnicode::empty(), times)?,
@@ -237,7 +237,11 @@ fn with_others(set: &str) -> String {
 
 fn of_range(range: ClassUnicodeRange) -> String {
     let char = |char: char| {
-        if char.is_ascii_alphanumeric() { char.to_string() } else { format!("\\x{{{:x}}}", u32::from(char)) }
+        if char.is_ascii_alphanumeric() {
+            char.to_string()
+        } else {
+            format!("\\x{{{:x}}}", u32::from(char))
+        }
     };
     if range.start() == range.end() {
         char(range.start())

@@ -200,16 +200,28 @@ impl Text {
 
     /// A prefix. An empty one is the beginning of every text.
     pub(super) fn prefix(text: &str) -> Self {
-        if text.is_empty() { Self::Present } else { Self::Prefix(Literal::of(text)) }
+        if text.is_empty() {
+            Self::Present
+        } else {
+            Self::Prefix(Literal::of(text))
+        }
     }
 
     /// A suffix. An empty one is the end of every text.
     pub(super) fn suffix(text: &str) -> Self {
-        if text.is_empty() { Self::Present } else { Self::Suffix(Literal::of(text)) }
+        if text.is_empty() {
+            Self::Present
+        } else {
+            Self::Suffix(Literal::of(text))
+        }
     }
 
     pub(super) fn contains(text: &str) -> Self {
-        if text.is_empty() { Self::Present } else { Self::Contains(Literal::of(text)) }
+        if text.is_empty() {
+            Self::Present
+        } else {
+            Self::Contains(Literal::of(text))
+        }
     }
 
     pub(super) fn ignoring_case(self) -> Self {
@@ -291,7 +303,11 @@ impl Literal {
     }
 
     fn to_pattern(&self) -> String {
-        if self.ignores_case { escaped_in_both_cases(&self.text) } else { escaped(&self.text) }
+        if self.ignores_case {
+            escaped_in_both_cases(&self.text)
+        } else {
+            escaped(&self.text)
+        }
     }
 }
 

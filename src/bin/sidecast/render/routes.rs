@@ -22,7 +22,9 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
             json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}});
     };
     let Some(routes) = routes else {
-        eprintln!("the file has no routes: put these before your own, each with the `route` of those that it takes requests from");
+        eprintln!(
+            "the file has no routes: put these before your own, each with the `route` of those that it takes requests from"
+        );
         let own = lists.iter().map(|list| {
             let mut route = json!({"match": {"prefix": "/"}});
             enabled(&mut route, list);

@@ -125,7 +125,7 @@ fn path_condition(rule: &PathRule, bound: Bound) -> Option<Predicate> {
     match rule {
         PathRule { exact: Some(exact), .. } => {
             let path = &exact.0 .0;
-            let starts = ["#", "#"].map(|end| of(Text::prefix(&format!("{path}{end}"))));
+            let starts = ["?", "#"].map(|end| of(Text::prefix(&format!("{path}{end}"))));
             Some(Predicate::any([of(Text::exact(path))].into_iter().chain(starts)))
         }
         PathRule { prefix: Some(prefix), .. } => Some(of(Text::prefix(&prefix.0 .0))),

@@ -39,9 +39,10 @@ written! {
 
 fn piece() -> impl Strategy<Value = String> {
     const PIECES: &[&str] = &[
-        "a", "b", "K", "k", "/", "é", ",", "?", "*", "+", "{1,2}", "{0}", "(", "(?:", "(?i)", "(?i:", "(?-i)", "(?s)", "(?m)", "(?U)", "(?P<n>", ")", ")",
-        "|", ".", ".*", "^", "$", r"\b", r"\B", r"\A", r"\z", r"\<", r"\d", r"\D", r"\w", r"\W", r"\s", r"\S", "[a-k]", "[^a]", "[^a-jK]", r"[\w,]", r"[^\s]", r"\x61",
-        r"[\d-]", "[]a]", "[^]k]", "[a-]", "\u{212a}", "[^é]", r"\?", r"\.", "[.-/]",
+        "a", "b", "K", "k", "/", "é", ",", "?", "*", "+", "{1,2}", "{0}", "(", "(?:", "(?i)", "(?i:", "(?-i)", "(?s)", "(?m)",
+        "(?U)", "(?P<n>", ")", ")", "|", ".", ".*", "^", "$", r"\b", r"\B", r"\A", r"\z", r"\<", r"\d", r"\D", r"\w", r"\W",
+        r"\s", r"\S", "[a-k]", "[^a]", "[^a-jK]", r"[\w,]", r"[^\s]", r"\x61", r"[\d-]", "[]a]", "[^]k]", "[a-]", "\u{212a}",
+        "[^é]", r"\?", r"\.", "[.-/]",
     ];
     prop::sample::select(PIECES).prop_map(str::to_owned)
 }
@@ -98,6 +99,9 @@ fn routes_leave_out_what_they_cannot_say() {
     left_out = false;
     let neither = Predicate::every([text("a"), Predicate::not(Predicate::any([text("b"), text("c")]))]);
     let other = |name: &str| json!({"name": name, "string_match": {"exact": "1"}, "invert_match": true, "treat_missing_header_as_empty": true});
-    assert_eq!(json!(neither.to_routes(&mut left_out)), json!([[{"name": "a", "string_match": {"exact": "1"}}, other("b"), other("c")]]));
+    assert_eq!(
+        json!(neither.to_routes(&mut left_out)),
+        json!([[{"name": "a", "string_match": {"exact": "1"}}, other("b"), other("c")]])
+    );
     assert!(!left_out);
 }
