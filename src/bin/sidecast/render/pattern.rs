@@ -76,7 +76,7 @@ impl Writer {
                 self.set(set, times)?
             }
             Ast::Assertion(assertion) => match (self.bound, &assertion.kind) {
-                (Bound::AtLeast, _) => "$".to_owned(),
+                (Bound::AtLeast, _) => String::new(),
                 (Bound::AtMost, AssertionKind::StartLine | AssertionKind::StartText) => r"\A".to_owned(),
                 (Bound::AtMost, AssertionKind::EndLine | AssertionKind::EndText) => r"\z".to_owned(),
                 (Bound::AtMost, _) => self.set(ClassUnicode::empty(), times)?,
