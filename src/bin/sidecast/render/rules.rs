@@ -139,7 +139,7 @@ fn path_condition(rule: &PathRule, bound: Bound) -> Option<Predicate> {
 
 /// The condition on the authority. It ignores case, and without an authority only `present: false` holds.
 fn authority_condition(rule: &AuthorityRule, bound: Bound) -> Option<Predicate> {
-    let of = |text: Text| Predicate::header(":authority", text);
+    let of = |text: Text| Predicate::header(":authority", text.ignoring_case());
     let some = || of(Text::Pattern(r"\C+".to_owned()));
     Some(match rule {
         AuthorityRule { exact: Some(text), .. } if text.is_empty() => Predicate::Never,
