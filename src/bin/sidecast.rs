@@ -18,6 +18,8 @@ mod check;
 mod explain;
 #[path = "sidecast/generated.rs"]
 mod generated;
+#[path = "sidecast/render.rs"]
+mod render;
 
 use std::process::ExitCode;
 
@@ -35,6 +37,7 @@ struct Arguments {
 enum Command {
     Check(check::Arguments),
     Explain(explain::Arguments),
+    Render(render::Arguments),
     #[command(flatten)]
     Generated(generated::Command),
 }
@@ -43,6 +46,7 @@ fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
+        Command::Render(arguments) => ExitCode::from(render::run(&arguments)),
         Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),
     }
 }

@@ -16,6 +16,7 @@ mod http2;
 mod kinds;
 mod output;
 mod reference;
+mod render;
 mod schema;
 mod schema_rules;
 mod shipped;

@@ -41,6 +41,8 @@ mod sampling;
 mod scene;
 mod shaping;
 mod shop;
+#[cfg(feature = "cli")]
+mod skip;
 mod smoke;
 mod stage;
 mod streaming;

@@ -14,6 +14,9 @@ pub(crate) enum Filter {
     Text(String),
     /// The configuration as a `Struct`.
     Struct(Value),
+    /// The entry of the HTTP filters as it stands.
+    #[allow(dead_code)] // Not in every test binary.
+    Entry(Value),
 }
 
 impl Filter {
@@ -24,7 +27,7 @@ impl Filter {
 
     fn configuration(&self) -> Option<Value> {
         match self {
-            Self::None => None,
+            Self::None | Self::Entry(_) => None,
             Self::Text(text) => Some(json!({
                 "@type": "type.googleapis.com/google.protobuf.StringValue",
                 "value": text,
@@ -40,6 +43,9 @@ impl Filter {
 /// A listener on a port that the system chooses; all its requests go to the cluster `primary`.
 pub(crate) fn listener(name: &str, filter: &Filter, wasm: &Path) -> Value {
     let mut filters = Vec::new();
+    if let Filter::Entry(entry) = filter {
+        filters.push(entry.clone());
+    }
     if let Some(configuration) = filter.configuration() {
         filters.push(json!({
             "name": "sidecast",

@@ -74,13 +74,13 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Ok(body) => body,
         Err(error) => return fail(2, "--body", [error]),
     };
-    let texts = match load(&arguments.file) {
-        Ok(texts) => texts,
+    let loaded = match load(&arguments.file) {
+        Ok(loaded) => loaded,
         Err(error) => return fail(2, arguments.file.display(), [error]),
     };
     let mut explained = Vec::new();
-    for text in &texts {
-        match verdict::explain(text, &arguments.asked(&body)) {
+    for configuration in &loaded {
+        match verdict::explain(&configuration.text, &arguments.asked(&body)) {
             Ok(explanation) => explained.push(explanation),
             Err(problems) => return fail(1, arguments.file.display(), problems),
         }

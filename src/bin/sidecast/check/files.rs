@@ -3,10 +3,11 @@
 use std::path::Path;
 use std::rc::Rc;
 
+use serde_json::Value;
 use sidecast::config::problem::Mistake;
 use sidecast::config::Config;
 
-use super::find::{find, Found, Written};
+use super::find::{find, Carrier, Found, Written};
 use super::report::{Finding, Severity};
 use super::text::Text;
 use super::tree::{self, Member, Node};
@@ -23,14 +24,34 @@ pub(super) struct Checked {
     pub(super) configurations: usize,
     /// True if the file was read and contains no configuration, which is the only finding then.
     pub(super) is_unrelated: bool,
-    /// The readable configurations, in the form in which they reach the filter.
-    pub(super) texts: Vec<String>,
+    /// The readable configurations.
+    pub(super) loaded: Vec<Loaded>,
+}
+
+/// A readable configuration.
+#[derive(Debug)]
+pub(crate) struct Loaded {
+    /// The text in the form in which it reaches the filter.
+    pub(crate) text: String,
+    /// Where it stands. `None` if it stands in no HTTP filter of Envoy.
+    pub(crate) place: Option<Place>,
+}
+
+/// The place of a configuration in a document.
+#[derive(Debug)]
+pub(crate) struct Place {
+    /// The document, as its reader understands it.
+    pub(crate) document: Value,
+    /// The JSON pointer of the HTTP filter in it.
+    pub(crate) filter: String,
+    /// The routes behind the filter.
+    pub(crate) routes: Option<Value>,
 }
 
 /// Finds the configurations in a file, and their problems.
 pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     let mut is_unrelated = false;
-    let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0, texts: Vec::new() };
+    let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0, loaded: Vec::new() };
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             let text = Rc::new(Text::of_file(text.to_owned()));
@@ -56,7 +77,7 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     checker.findings.sort_by_cached_key(order);
     // An alias can make one configuration appear in several places.
     checker.findings.dedup();
-    Checked { findings: checker.findings, configurations: checker.configurations, is_unrelated, texts: checker.texts }
+    Checked { findings: checker.findings, configurations: checker.configurations, is_unrelated, loaded: checker.loaded }
 }
 
 /// Parses a text as JSON if its name says so, otherwise as JSON or YAML.
@@ -67,6 +88,17 @@ fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
         None if is_json => Err(not_json(text)),
         None => yaml::read(text).map_err(|(at, message)| (at, format!("not valid YAML: {message}"))),
     }
+}
+
+/// The place of a configuration in a document.
+fn place(document: &Node, carrier: &Carrier<'_>, is_yaml: bool, text: &str) -> Option<Place> {
+    let filter = tree::pointer(document, carrier.filter?)?;
+    let value = |node: &Node| {
+        let json =
+            if is_yaml && carrier.is_read_by_envoy() { yaml::as_envoy_reads(node, text).to_json() } else { node.to_json() };
+        serde_json::from_str(&json).unwrap_or_default()
+    };
+    Some(Place { document: value(document), filter, routes: carrier.routes.map(value) })
 }
 
 /// Why a text is not JSON, and the byte at which that shows.
@@ -86,7 +118,7 @@ struct Checker<'f> {
     file: &'f str,
     findings: Vec<Finding>,
     configurations: usize,
-    texts: Vec<String>,
+    loaded: Vec<Loaded>,
 }
 
 impl Checker<'_> {
@@ -97,7 +129,8 @@ impl Checker<'_> {
             let found = find(document);
             for configuration in &found.configurations {
                 self.configurations += 1;
-                self.configuration(configuration, text, is_yaml, &http2);
+                let place = place(document, &configuration.carrier, is_yaml, &text.text);
+                self.configuration(configuration, place, text, is_yaml, &http2);
             }
             for (name, file) in found.files.iter().filter(|_| is_outermost) {
                 self.file_inside(name, file, text);
@@ -116,7 +149,14 @@ impl Checker<'_> {
         }
     }
 
-    fn configuration(&mut self, found: &Found<'_>, text: &Rc<Text>, is_yaml: bool, http2: &warn::Http2<'_>) {
+    fn configuration(
+        &mut self,
+        found: &Found<'_>,
+        place: Option<Place>,
+        text: &Rc<Text>,
+        is_yaml: bool,
+        http2: &warn::Http2<'_>,
+    ) {
         let before = self.findings.len();
         match found.written {
             Written::Tree(config) => {
@@ -129,7 +169,7 @@ impl Checker<'_> {
                 };
                 let json = config.to_json();
                 self.problems(config, &json, text);
-                self.texts.push(json);
+                self.loaded.push(Loaded { text: json, place });
                 self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier, http2));
                 self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
             }
@@ -145,7 +185,7 @@ impl Checker<'_> {
                     None => self.not_json_inside(value, &inner),
                 }
                 self.warnings(text, warn::of_carrier(config.as_ref(), &found.carrier));
-                self.texts.push(value.to_owned());
+                self.loaded.push(Loaded { text: value.to_owned(), place });
             }
             Written::Empty(field) => {
                 self.empty(field, text);

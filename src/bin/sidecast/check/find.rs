@@ -38,6 +38,8 @@ pub(super) struct Carrier<'t> {
     pub(super) routes: Option<&'t Node>,
     /// The HTTP filters after this one, including the router.
     pub(super) behind: Option<&'t [Node]>,
+    /// The HTTP filter, with its name.
+    pub(super) filter: Option<&'t Node>,
     /// True if Kubernetes tools read the file.
     pub(super) is_kubernetes: bool,
     /// True if the configuration is in an `Any` of Envoy.
@@ -114,6 +116,7 @@ fn walk<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
     }
     if node.get("typed_config").is_some() {
         scope.filter = node.text_of("name");
+        scope.carrier.filter = Some(node);
     }
     if is_plugin(node) {
         return envoy_plugin(node, scope, findings);

@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::files::Checked;
+pub(crate) use self::files::{Loaded, Place};
 use self::report::{Finding, Format, Severity};
 use self::tree::Node;
 use self::warn::Code;
@@ -88,16 +89,16 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
-/// Loads the configurations in a file, each as JSON.
+/// Loads the configurations in a file.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, or contains no configuration.
-pub(crate) fn load(file: &Path) -> Result<Vec<String>, String> {
+pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
     let bytes = read(file).map_err(|error| error.to_string())?;
-    let Checked { findings, texts, .. } = files::check(&file.display().to_string(), &bytes);
+    let Checked { findings, loaded, .. } = files::check(&file.display().to_string(), &bytes);
     match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
-        Some(error) if texts.is_empty() => Err(error.message),
-        _ => Ok(texts),
+        Some(error) if loaded.is_empty() => Err(error.message),
+        _ => Ok(loaded),
     }
 }
 

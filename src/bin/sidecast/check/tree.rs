@@ -88,6 +88,16 @@ impl Node {
     }
 }
 
+/// The JSON pointer (RFC 6901) of a node in a document. `None` if it is not in it.
+pub(super) fn pointer(document: &Node, wanted: &Node) -> Option<String> {
+    if std::ptr::eq(document, wanted) {
+        return Some(String::new());
+    }
+    let items = document.items().iter().enumerate().map(|(index, item)| (index.to_string(), item));
+    let members = document.members().iter().map(|member| (member.key.replace('~', "~0").replace('/', "~1"), &member.value));
+    items.chain(members).find_map(|(key, node)| Some(format!("/{key}{}", pointer(node, wanted)?)))
+}
+
 fn camel_case(name: &str) -> String {
     let mut upper = false;
     let mut camel = String::with_capacity(name.len());

@@ -1,0 +1,195 @@
+//! `sidecast render`: writes configuration of Envoy that follows from a configuration of Sidecast.
+
+use std::cell::RefCell;
+use std::collections::BTreeSet;
+use std::fmt::Display;
+use std::io::Write;
+use std::path::PathBuf;
+
+use clap::{Args, ValueEnum};
+use serde_json::{json, Value};
+use sidecast::config::problem::Problems;
+use sidecast::config::raw::Document;
+use sidecast::config::Config;
+
+use self::predicate::Predicate;
+use self::rules::Wanted;
+use crate::check::{load, Loaded, Place};
+
+#[path = "render/pattern.rs"]
+mod pattern;
+#[path = "render/place.rs"]
+mod place;
+#[path = "render/predicate.rs"]
+mod predicate;
+#[path = "render/query.rs"]
+mod query;
+#[path = "render/routes.rs"]
+mod routes;
+#[path = "render/rules.rs"]
+mod rules;
+#[cfg(test)]
+#[path = "render/tests.rs"]
+mod tests;
+#[path = "render/yaml.rs"]
+mod yaml;
+
+/// Writes configuration of Envoy with which requests that no target wants do not enter the module.
+///
+/// The conditions come from the rules of all targets. A request that a target wants always enters the module, which decides as without them. What Envoy
+/// cannot check is told on the standard error, by target, and left to the module: requests that differ in nothing else enter it. A target without rules
+/// wants every request, so there is nothing to write.
+///
+/// Requests that do not enter the module are in none of its statistics and log lines. Render again whenever a rule changes.
+///
+/// Exit status: 0 written, 1 there is nothing to skip or the configuration has problems, 2 something cannot be read, or wrong arguments.
+#[derive(Args, Debug)]
+pub(crate) struct Arguments {
+    /// A file with one configuration, as `check` finds it; `-` is the standard input.
+    file: PathBuf,
+    /// What keeps requests from the module.
+    #[arg(
+        long,
+        value_name = "HOW",
+        value_enum,
+        required = true,
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "matcher"
+    )]
+    skip: Option<Skip>,
+    /// The form. Absent: that of the file.
+    #[arg(long = "as", value_name = "FORM", value_enum)]
+    form: Option<Form>,
+    /// The file of the module, as Envoy sees it; for configurations that stand in no filter of Envoy.
+    #[arg(long, value_name = "PATH")]
+    module: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Skip {
+    /// A matcher around the filter, which looks at each request. It needs to know nothing of routes.
+    Matcher,
+    /// The filter is disabled, and enabled by routes with the conditions of the rules, before those that the file has. Least work for Envoy.
+    Routes,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Form {
+    /// The entry of Envoy's `http_filters`, and the routes.
+    Envoy,
+    /// Istio's EnvoyFilter.
+    Envoyfilter,
+}
+
+/// Renders. Returns the exit status.
+pub(crate) fn run(arguments: &Arguments) -> u8 {
+    let file = arguments.file.display();
+    let loaded = match load(&arguments.file) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(2, &file, [error]),
+    };
+    let [loaded] = loaded.as_slice() else {
+        return fail(2, &file, [format!("expected one configuration, found {}", loaded.len())]);
+    };
+    let (document, variables) = match parse(&loaded.text) {
+        Ok(parsed) => parsed,
+        Err(problems) => return fail(1, &file, problems),
+    };
+    let wanted = Wanted::of(&document);
+    for note in &wanted.notes {
+        eprintln!("{note}");
+    }
+    if wanted.predicate == Predicate::Always {
+        for target in &wanted.want_all {
+            eprintln!("{target}: wants every request, as far as Envoy can tell");
+        }
+        return fail(1, &file, ["there is nothing to skip"]);
+    }
+    let rendered = arguments.rendered(loaded, &wanted.predicate, &variables);
+    match rendered.and_then(|value| yaml::write(&value)) {
+        Ok(text) => u8::from(std::io::stdout().write_all(text.as_bytes()).is_err()) * 2,
+        Err(error) => fail(2, &file, [error]),
+    }
+}
+
+/// Parses a configuration. Returns what the user wrote, and the names of the environment variables in it.
+fn parse(text: &str) -> Result<(Document, BTreeSet<String>), Problems> {
+    let variables = RefCell::new(BTreeSet::new());
+    let env = |name: &str| {
+        variables.borrow_mut().insert(name.to_owned());
+        Some(format!("${{env:{name}}}"))
+    };
+    Config::parse(text.as_bytes(), &env)?;
+    let written = serde_json::from_str::<Value>(text).unwrap_or_default();
+    let document = deserr::deserialize::<_, _, Problems>(written)?;
+    Ok((document, variables.into_inner()))
+}
+
+impl Arguments {
+    fn rendered(&self, loaded: &Loaded, wanted: &Predicate, variables: &BTreeSet<String>) -> Result<Value, String> {
+        let filter = match (&loaded.place, &self.module) {
+            (Some(place), None) => place::filter(place)?,
+            (None, Some(module)) => place::new_filter(&loaded.text, module, variables),
+            (Some(_), Some(_)) => return Err("--module: the file has a filter, which says where the module is".to_owned()),
+            (None, None) => {
+                return Err("the configuration stands in no filter of Envoy: say with --module where the module is".to_owned())
+            }
+        };
+        let form = self.form.unwrap_or(match &loaded.place {
+            Some(place) if place::is_envoyfilter(place) => Form::Envoyfilter,
+            _ => Form::Envoy,
+        });
+        match (self.skip, form) {
+            (Some(Skip::Routes), Form::Envoyfilter) => {
+                Err("--skip=routes: an EnvoyFilter cannot put routes before those that Istio makes; take --skip=matcher"
+                    .to_owned())
+            }
+            (Some(Skip::Routes), Form::Envoy) => {
+                let routes = loaded.place.as_ref().and_then(|place| place.routes.as_ref());
+                routes::render(filter, routes, wanted)
+            }
+            (_, Form::Envoy) => Ok(json!([wrapped(&filter, wanted)])),
+            (_, Form::Envoyfilter) => Ok(match &loaded.place {
+                Some(place) if place::is_envoyfilter(place) => place::with_filter(place, wrapped(&filter, wanted)),
+                _ => {
+                    eprintln!("`workloadSelector` selects nothing yet: fill in the labels of your workload, and its namespace");
+                    place::new_envoyfilter(&wrapped(&filter, wanted))
+                }
+            }),
+        }
+    }
+}
+
+/// The filter behind a matcher. Envoy's composite filter makes the filter for requests that match, and for no others, so that they do not even enter
+/// the module at their end.
+fn wrapped(filter: &Value, wanted: &Predicate) -> Value {
+    const TYPES: &str = "type.googleapis.com/envoy.extensions";
+    let inner = json!({"name": filter["name"], "typed_config": filter["typed_config"]});
+    let matchers = match wanted {
+        // A matcher has to have a list. Nobody sends this method.
+        Predicate::Never => Predicate::header(":method", predicate::Text::exact("-")).to_xds(),
+        wanted => wanted.to_xds(),
+    };
+    let action = json!({
+        "name": "mirror",
+        "typed_config": {"@type": format!("{TYPES}.filters.http.composite.v3.ExecuteFilterAction"), "typed_config": inner},
+    });
+    let mut outer = filter.clone();
+    outer["typed_config"] = json!({
+        "@type": format!("{TYPES}.common.matching.v3.ExtensionWithMatcher"),
+        "extension_config": {
+            "name": "composite",
+            "typed_config": {"@type": format!("{TYPES}.filters.http.composite.v3.Composite")},
+        },
+        "xds_matcher": {"matcher_list": {"matchers": [{"predicate": matchers, "on_match": {"action": action}}]}},
+    });
+    outer
+}
+
+fn fail<P: Display>(status: u8, place: impl Display, problems: impl IntoIterator<Item = P>) -> u8 {
+    for problem in problems {
+        eprintln!("{place}: {problem}");
+    }
+    status
+}

@@ -1,0 +1,79 @@
+//! HTTP filters, and where they stand.
+
+use std::collections::BTreeSet;
+
+use serde_json::{json, Value};
+
+use super::Place;
+
+/// What stands around a filter that is wrapped already, in a pointer to it.
+const WRAPPED: &str = "/typed_config/xds_matcher/";
+
+/// The HTTP filter.
+///
+/// # Errors
+/// Returns an error if it has no name, by which routes would know it.
+pub(super) fn filter(place: &Place) -> Result<Value, String> {
+    let filter = place.document.pointer(&place.filter).cloned().unwrap_or_default();
+    let has_config = filter.get("typed_config").is_some();
+    if has_config && filter.get("name").is_some_and(Value::is_string) {
+        Ok(filter)
+    } else {
+        Err("the filter has no `name`".to_owned())
+    }
+}
+
+/// A filter with this configuration.
+pub(super) fn new_filter(text: &str, module: &str, variables: &BTreeSet<String>) -> Value {
+    let configuration: Value = serde_json::from_str(text).unwrap_or_default();
+    let mut vm = json!({"vm_id": "sidecast", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": module}}});
+    if !variables.is_empty() {
+        vm["environment_variables"] = json!({"host_env_keys": variables});
+    }
+    json!({
+        "name": "sidecast",
+        "typed_config": {
+            "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+            "config": {
+                "name": "sidecast",
+                "fail_open": true,
+                "vm_config": vm,
+                "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration},
+            },
+        },
+    })
+}
+
+pub(super) fn is_envoyfilter(place: &Place) -> bool {
+    place.document["kind"] == "EnvoyFilter"
+}
+
+/// The document with another filter in place of its own.
+pub(super) fn with_filter(place: &Place, filter: Value) -> Value {
+    let outermost = place.filter.split(WRAPPED).next().unwrap_or_default();
+    let mut document = place.document.clone();
+    if let Some(place) = document.pointer_mut(outermost) {
+        *place = filter;
+    }
+    document
+}
+
+/// An `EnvoyFilter` for what comes in to a workload, which is still to be named.
+pub(super) fn new_envoyfilter(filter: &Value) -> Value {
+    let manager =
+        json!({"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}});
+    json!({
+        "apiVersion": "networking.istio.io/v1alpha3",
+        "kind": "EnvoyFilter",
+        "metadata": {"name": "sidecast"},
+        "spec": {
+            "workloadSelector": {"labels": {"app": "fill-in"}},
+            "priority": 10,
+            "configPatches": [{
+                "applyTo": "HTTP_FILTER",
+                "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": manager}}},
+                "patch": {"operation": "INSERT_BEFORE", "value": filter},
+            }],
+        },
+    })
+}
