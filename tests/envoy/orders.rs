@@ -153,7 +153,7 @@ async fn an_inventory_that_comes_back_gets_the_reservation_once(shop: &mut Shop)
     assert_eq!((stats.of("inventory", "retries"), stats.of("inventory", "attempt_failures")), (attempts - 1, attempts - 1));
     let reserved = shop.inventory.take_one().await;
     assert_reservation(&reserved, 1);
-    assert_eq!(reserved.attempt(), u64::try_from(attempts).unwrap());
+    assert_eq!(reserved.attempt(), attempts);
 }
 
 async fn an_inventory_that_has_the_reservation_already_is_content(shop: &mut Shop) {

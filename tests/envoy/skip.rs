@@ -404,8 +404,8 @@ async fn compare(binary: PathBuf, sets: &[Set]) {
     let stats = {
         eventually(PATIENCE, "all copies", async || {
             let stats = envoy.stats().await;
-            let all = FORMS.iter().flat_map(|form| targets.iter().map(move |(set, target)| format!("{form}-set{set}-{target}")));
-            all.map(|name| stats.settled(&name)).collect::<Result<(), String>>()
+            let mut all = FORMS.iter().flat_map(|form| targets.iter().map(move |(set, target)| format!("{form}-set{set}-{target}")));
+            all.try_for_each(|name| stats.settled(&name))
         })
         .await;
         envoy.stats().await

@@ -165,7 +165,7 @@ impl Arguments {
 /// the module at their end.
 fn wrapped(filter: &Value, wanted: &Predicate) -> Value {
     const TYPES: &str = "type.googleapis.com/envoy.extensions";
-    let inner = json!({"name": filter["name"], "typed_config": filter["typed_config"]});
+    let inner = json!({"name": filter.get("name"), "typed_config": filter.get("typed_config")});
     let matchers = match wanted {
         // A matcher has to have a list. Nobody sends this method.
         Predicate::Never => Predicate::header(":method", predicate::Text::exact("-")).to_xds(),
@@ -176,7 +176,7 @@ fn wrapped(filter: &Value, wanted: &Predicate) -> Value {
         "typed_config": {"@type": format!("{TYPES}.filters.http.composite.v3.ExecuteFilterAction"), "typed_config": inner},
     });
     let mut outer = filter.clone();
-    outer["typed_config"] = json!({
+    let matched = json!({
         "@type": format!("{TYPES}.common.matching.v3.ExtensionWithMatcher"),
         "extension_config": {
             "name": "composite",
@@ -184,7 +184,15 @@ fn wrapped(filter: &Value, wanted: &Predicate) -> Value {
         },
         "xds_matcher": {"matcher_list": {"matchers": [{"predicate": matchers, "on_match": {"action": action}}]}},
     });
+    set(&mut outer, "typed_config", matched);
     outer
+}
+
+/// Sets a member of an object.
+fn set(object: &mut Value, name: &str, to: impl Into<Value>) {
+    if let Some(object) = object.as_object_mut() {
+        object.insert(name.to_owned(), to.into());
+    }
 }
 
 fn fail<P: Display>(status: u8, place: impl Display, problems: impl IntoIterator<Item = P>) -> u8 {

@@ -1,5 +1,6 @@
 //! HTTP filters, and where they stand.
 
+use super::set;
 use std::collections::BTreeSet;
 
 use serde_json::{json, Value};
@@ -28,7 +29,7 @@ pub(super) fn new_filter(text: &str, module: &str, variables: &BTreeSet<String>)
     let configuration: Value = serde_json::from_str(text).unwrap_or_default();
     let mut vm = json!({"vm_id": "sidecast", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": module}}});
     if !variables.is_empty() {
-        vm["environment_variables"] = json!({"host_env_keys": variables});
+        set(&mut vm, "environment_variables", json!({"host_env_keys": variables}));
     }
     json!({
         "name": "sidecast",
@@ -45,7 +46,7 @@ pub(super) fn new_filter(text: &str, module: &str, variables: &BTreeSet<String>)
 }
 
 pub(super) fn is_envoyfilter(place: &Place) -> bool {
-    place.document["kind"] == "EnvoyFilter"
+    place.document.get("kind").is_some_and(|kind| kind == "EnvoyFilter")
 }
 
 /// The document with another filter in place of its own.

@@ -1,5 +1,6 @@
 //! Conditions on the headers of a request, in the forms of Envoy: its matcher, and the matches of its routes.
 
+use super::set;
 use serde_json::{json, Value};
 
 /// A condition on the headers of a request.
@@ -280,9 +281,9 @@ impl Text {
             other => json!({"name": name, "string_match": other.to_xds()}),
         };
         if inverted {
-            matcher["invert_match"] = true.into();
+            set(&mut matcher, "invert_match", true);
             if *self != Self::Present {
-                matcher["treat_missing_header_as_empty"] = true.into();
+                set(&mut matcher, "treat_missing_header_as_empty", true);
             }
         }
         matcher
@@ -297,7 +298,7 @@ impl Literal {
     fn to_matcher(&self, kind: &str) -> Value {
         let mut matcher = json!({ kind: self.text });
         if self.ignores_case {
-            matcher["ignore_case"] = true.into();
+            set(&mut matcher, "ignore_case", true);
         }
         matcher
     }

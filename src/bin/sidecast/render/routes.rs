@@ -1,5 +1,6 @@
 //! Routes that enable the filter. Each route of the file is preceded by copies of itself that also have the conditions of a rule.
 
+use super::set;
 use serde_json::{json, Value};
 
 use super::predicate::Predicate;
@@ -9,8 +10,8 @@ use super::predicate::Predicate;
 /// # Errors
 /// Returns an error for routes that cannot be preceded by others.
 pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predicate) -> Result<Value, String> {
-    let name = filter["name"].as_str().unwrap_or_default().to_owned();
-    filter["disabled"] = true.into();
+    let name = filter.get("name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    set(&mut filter, "disabled", true);
     let mut left_out = false;
     let lists = wanted.to_routes(&mut left_out);
     if left_out {
@@ -18,8 +19,11 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
     }
     let enabled = |route: &mut Value, list: &[Value]| {
         append(route, list);
-        route["typed_per_filter_config"][&name] =
-            json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}});
+        let enabled = json!({"@type": "type.googleapis.com/envoy.config.route.v3.FilterConfig", "config": {}});
+        match route.get_mut("typed_per_filter_config") {
+            Some(configured) => set(configured, &name, enabled),
+            None => set(route, "typed_per_filter_config", json!({ name.as_str(): enabled })),
+        }
     };
     let Some(routes) = routes else {
         eprintln!(
@@ -46,7 +50,7 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
             }
             let mut more: Vec<Value> = Vec::new();
             let mut whole = false;
-            for list in lists.iter().filter(|list| may_meet(&route["match"], list)) {
+            for list in lists.iter().filter(|list| route.get("match").is_some_and(|matched| may_meet(matched, list))) {
                 let mut copy = route.clone();
                 enabled(&mut copy, list);
                 whole |= list.is_empty();
@@ -66,19 +70,24 @@ fn append(route: &mut Value, list: &[Value]) {
     if list.is_empty() {
         return;
     }
-    let headers = &mut route["match"]["headers"];
-    match headers.as_array_mut() {
+    let Some(matched) = route.get_mut("match") else {
+        return;
+    };
+    match matched.get_mut("headers").and_then(Value::as_array_mut) {
         Some(headers) => headers.extend(list.iter().cloned()),
-        None => *headers = list.into(),
+        None => set(matched, "headers", list),
     }
 }
 
 /// False if no path can meet both the match of a route and the conditions. Only prefixes are compared.
 fn may_meet(matched: &Value, list: &[Value]) -> bool {
-    let (Some(prefix), None) = (matched["prefix"].as_str(), matched.get("case_sensitive")) else { return true };
+    let (Some(prefix), None) = (matched.get("prefix").and_then(Value::as_str), matched.get("case_sensitive")) else {
+        return true;
+    };
     list.iter().all(|condition| {
-        let is_prefix_of_path = condition["name"] == ":path" && condition.get("invert_match").is_none();
-        match condition["string_match"]["prefix"].as_str().filter(|_| is_prefix_of_path) {
+        let is_prefix_of_path =
+            condition.get("name").is_some_and(|name| name == ":path") && condition.get("invert_match").is_none();
+        match condition.pointer("/string_match/prefix").and_then(Value::as_str).filter(|_| is_prefix_of_path) {
             Some(wanted) => wanted.starts_with(prefix) || prefix.starts_with(wanted),
             None => true,
         }
