@@ -17,6 +17,8 @@ pub(crate) enum Variant {
     None,
     /// Envoy's `request_mirror_policies`.
     Native,
+    /// The same in another process: what differs between the two is noise. Only if it is asked for.
+    NativeAgain,
     /// A Lua filter with an asynchronous `httpCall` per target.
     Lua,
     /// A mirror written with the proxy-wasm SDK (`tests/plain-filter`), which knows one target. Only if it is asked for.
@@ -28,7 +30,8 @@ pub(crate) enum Variant {
 }
 
 impl Variant {
-    pub(crate) const ALL: [Self; 6] = [Self::None, Self::Native, Self::Lua, Self::Sdk, Self::OneRule, Self::Sidecast];
+    pub(crate) const ALL: [Self; 7] =
+        [Self::None, Self::Native, Self::NativeAgain, Self::Lua, Self::Sdk, Self::OneRule, Self::Sidecast];
 }
 
 impl fmt::Display for Variant {
@@ -36,6 +39,7 @@ impl fmt::Display for Variant {
         f.pad(match self {
             Self::None => "none",
             Self::Native => "native",
+            Self::NativeAgain => "native-again",
             Self::Lua => "lua",
             Self::Sdk => "sdk",
             Self::OneRule => "one-rule",
@@ -49,7 +53,7 @@ impl FromStr for Variant {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|variant| variant.to_string() == text);
-        found.ok_or_else(|| format!("{text}: no variant, expected none, native, lua, sdk, one-rule or sidecast").into())
+        found.ok_or_else(|| format!("{text}: no variant, expected none, native, native-again, lua, sdk, one-rule or sidecast").into())
     }
 }
 
@@ -71,11 +75,11 @@ pub(crate) struct Case {
     pub(crate) verdict: Option<Verdict>,
     /// How often its Envoys are started anew.
     pub(crate) launches: usize,
-    /// Rounds of all launches together.
-    pub(crate) rounds: usize,
+    /// Turns of each launch.
+    pub(crate) turns: usize,
 }
 
-/// What arrives at a target of a round.
+/// What arrives at a target.
 #[derive(Debug, Clone)]
 pub(crate) enum Arrival {
     Nothing,
@@ -108,7 +112,7 @@ impl Case {
     pub(crate) fn arrival(&self, variant: Variant) -> &Arrival {
         match variant {
             Variant::None => &Arrival::Nothing,
-            Variant::Native | Variant::Lua | Variant::Sdk => &Arrival::AsSent,
+            Variant::Native | Variant::NativeAgain | Variant::Lua | Variant::Sdk => &Arrival::AsSent,
             Variant::OneRule | Variant::Sidecast => &self.arrival,
         }
     }
@@ -118,7 +122,7 @@ impl Case {
         matches!(self.arrival, Arrival::Shaped { .. } | Arrival::Batches { .. })
     }
 
-    /// How long nothing may arrive until all is taken to have arrived. The same for all variants: Envoy's idling is a part of what is measured.
+    /// How long nothing may arrive until all is taken to have arrived.
     pub(crate) fn quiet(&self) -> Duration {
         let quiet = Duration::from_millis(50);
         match self.arrival {
@@ -142,14 +146,4 @@ impl Case {
 
 fn length<S: Serializer>(bytes: &[u8], serializer: S) -> std::result::Result<S::Ok, S::Error> {
     bytes.len().serialize(serializer)
-}
-
-/// The order in which `count` variants take their turn: rotated with each round and reversed in every other one, so
-/// that none always follows the same neighbour.
-pub(crate) fn order(round: usize, count: usize) -> Vec<usize> {
-    let mut order: Vec<usize> = (0..count).map(|place| (place + round / 2) % count).collect();
-    if round % 2 == 1 {
-        order.reverse();
-    }
-    order
 }

@@ -88,6 +88,19 @@ impl Envoy {
         Ok(sum)
     }
 
+    /// Whether no thread runs or waits for a CPU.
+    pub(crate) fn asleep(&self) -> Result<bool> {
+        for task in fs::read_dir(self.proc("task"))? {
+            let text = fs::read_to_string(task?.path().join("stat"))?;
+            // NUMBER (NAME) STATE ...
+            let state = text.rsplit_once(") ").and_then(|(_, rest)| rest.chars().next());
+            if state != Some('S') {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// Resident memory now and at its peak, in KiB.
     pub(crate) fn memory(&self) -> Result<(u64, u64)> {
         let status = fs::read_to_string(self.proc("status"))?;

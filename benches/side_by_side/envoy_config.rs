@@ -19,7 +19,7 @@ pub(crate) fn bootstrap(variant: Variant, case: &Case, options: &Options, upstre
     let mut filters = Vec::new();
     match variant {
         Variant::None => {}
-        Variant::Native => {
+        Variant::Native | Variant::NativeAgain => {
             let policies: Vec<Value> = (0..case.targets).map(|index| json!({"cluster": target(index)})).collect();
             route["request_mirror_policies"] = json!(policies);
         }

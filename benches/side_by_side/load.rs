@@ -1,17 +1,22 @@
-//! The load: `wrk` on a fixed number of connections, told by a Lua script what to send and how to report.
+//! The load: a fixed number of connections, each of which sends its next request as soon as the last is answered, for as long as a slice is.
 
-use std::io::Write;
 use std::net::SocketAddr;
-use std::process::Command;
+use std::time::{Duration, Instant};
 
-use serde::Deserialize;
-use tempfile::NamedTempFile;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper::{Method, Request};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio::runtime::{Builder, Runtime};
+use tokio::task::JoinSet;
 
 use crate::case::Case;
 use crate::options::Options;
 use crate::Result;
 
-/// Headers such as a service inside a mesh sees; `wrk` itself sends only `host`.
+/// Headers such as a service inside a mesh sees.
 const HEADERS: [(&str, &str); 7] = [
     ("accept", "application/json"),
     ("accept-encoding", "gzip, deflate, br"),
@@ -22,69 +27,97 @@ const HEADERS: [(&str, &str); 7] = [
     ("x-user-id", "c0ffee"),
 ];
 
-/// Marks the report in `wrk`'s output.
-const MARK: &str = "side_by_side:";
+/// How long an answer may take.
+const PATIENCE: Duration = Duration::from_secs(30);
 
-/// What `wrk` saw in one round.
-#[derive(Debug, Clone, Copy, Deserialize)]
+/// Clients of one Envoy. They keep their connections from slice to slice.
+pub(crate) struct Clients {
+    idle: Vec<SendRequest<Full<Bytes>>>,
+    request: Request<Full<Bytes>>,
+    think: Duration,
+    // On the thread that waits for it: between slices nothing of it runs.
+    runtime: Runtime,
+}
+
+/// What the clients saw in one slice.
 pub(crate) struct Load {
-    pub(crate) requests: u64,
-    pub(crate) duration_us: f64,
-    pub(crate) p50_us: f64,
-    pub(crate) p99_us: f64,
-    /// Connects, reads, writes and time-outs that failed, and statuses from 400.
-    pub(crate) errors: u64,
+    /// From the first request to the last answer.
+    pub(crate) took: Duration,
+    /// How long each request took.
+    pub(crate) latencies: Vec<Duration>,
 }
 
-/// The script of one case.
-pub(crate) struct Script {
-    file: NamedTempFile,
-}
-
-impl Script {
-    pub(crate) fn write(case: &Case, options: &Options) -> Result<Self> {
-        let mut file = tempfile::Builder::new().suffix(".lua").tempfile()?;
+impl Clients {
+    /// Connects to `listener`.
+    pub(crate) fn connect(listener: SocketAddr, case: &Case, options: &Options) -> Result<Self> {
+        let method = if case.body.is_empty() { Method::GET } else { Method::POST };
+        let mut request = Request::builder().method(method).uri("/orders?source=web").header("host", listener.to_string());
         for (name, value) in HEADERS {
-            writeln!(file, "wrk.headers[\"{name}\"] = \"{value}\"")?;
+            request = request.header(name, value);
         }
-        if !case.body.is_empty() {
-            writeln!(file, "wrk.method = \"POST\"")?;
-            // Between such brackets everything stands for itself.
-            file.write_all(b"wrk.body = [==[")?;
-            file.write_all(&case.body)?;
-            writeln!(file, "]==]")?;
-        }
-        if options.think_ms > 0 {
-            // Spread around the mean: connections in step would make bursts.
-            let longest = 2 * options.think_ms;
-            writeln!(file, "function delay() return math.random(0, {longest}) end")?;
-        }
-        writeln!(
-            file,
-            r#"function done(summary, latency)
-  local e = summary.errors
-  io.write(string.format(
-    '\n{MARK}{{"requests":%d,"duration_us":%d,"p50_us":%d,"p99_us":%d,"errors":%d}}\n',
-    summary.requests, summary.duration, latency:percentile(50), latency:percentile(99),
-    e.connect + e.read + e.write + e.timeout + e.status))
-end"#
-        )?;
-        file.flush()?;
-        Ok(Self { file })
+        let request = request.body(Full::from(case.body.clone()))?;
+        let runtime = Builder::new_current_thread().enable_all().build()?;
+        let connect = async {
+            let mut idle = Vec::new();
+            for _ in 0..options.connections {
+                let stream = TcpStream::connect(listener).await?;
+                stream.set_nodelay(true)?;
+                let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+                tokio::spawn(connection);
+                idle.push(sender);
+            }
+            Result::Ok(idle)
+        };
+        let idle = runtime.block_on(connect)?;
+        Ok(Self { idle, request, think: Duration::from_millis(options.think_ms), runtime })
     }
 
-    /// Loads `listener` for `seconds`.
-    pub(crate) fn run(&self, listener: SocketAddr, seconds: u64, options: &Options) -> Result<Load> {
-        let output = Command::new("wrk")
-            .args(["-t1", &format!("-c{}", options.connections), &format!("-d{seconds}s"), "-s"])
-            .arg(self.file.path())
-            .arg(format!("http://{listener}/orders?source=web"))
-            .output()
-            .map_err(|problem| format!("wrk does not run ({problem}); install it, such as by apt-get install wrk"))?;
-        let text = String::from_utf8_lossy(&output.stdout);
-        let report = text.lines().find_map(|line| line.strip_prefix(MARK));
-        let report =
-            report.ok_or_else(|| format!("wrk ended without a report:\n{text}{}", String::from_utf8_lossy(&output.stderr)))?;
-        Ok(serde_json::from_str(report)?)
+    /// Begins requests for so long, and waits for the answers to all of them. Anything but an answer of 200 is an error.
+    pub(crate) fn send(&mut self, slice: Duration) -> Result<Load> {
+        let begin = Instant::now();
+        let sending = async {
+            let mut tasks = JoinSet::new();
+            for sender in self.idle.drain(..) {
+                tasks.spawn(send_until(begin + slice, sender, self.request.clone(), self.think));
+            }
+            let mut latencies = Vec::new();
+            while let Some(ended) = tasks.join_next().await {
+                let (sender, of_connection) = ended??;
+                self.idle.push(sender);
+                latencies.extend(of_connection);
+            }
+            Result::Ok(latencies)
+        };
+        let latencies = self.runtime.block_on(async { tokio::time::timeout(slice + PATIENCE, sending).await })??;
+        Ok(Load { took: begin.elapsed(), latencies })
+    }
+}
+
+type Sent = (SendRequest<Full<Bytes>>, Vec<Duration>);
+
+async fn send_until(
+    end: Instant,
+    mut sender: SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+    think: Duration,
+) -> std::result::Result<Sent, String> {
+    let mut latencies = Vec::new();
+    loop {
+        if !think.is_zero() {
+            // Spread around the mean: connections in step would make bursts.
+            tokio::time::sleep(think.mul_f64(2.0 * fastrand::f64())).await;
+        }
+        sender.ready().await.map_err(|problem| format!("a connection broke: {problem}"))?;
+        let begin = Instant::now();
+        if begin >= end {
+            return Ok((sender, latencies));
+        }
+        let answer = sender.send_request(request.clone()).await.map_err(|problem| format!("no answer: {problem}"))?;
+        let status = answer.status();
+        answer.into_body().collect().await.map_err(|problem| format!("half an answer: {problem}"))?;
+        if status != 200 {
+            return Err(format!("an answer with status {status}"));
+        }
+        latencies.push(begin.elapsed());
     }
 }

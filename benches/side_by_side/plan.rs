@@ -23,7 +23,10 @@ pub(crate) fn plan(options: &Options) -> Result<Vec<Case>> {
     cases.extend([template()?, redaction()?, batch(), rules(), sampled_out()]);
     for case in &mut cases {
         case.launches = options.launches * if case.verdict.is_some() { 2 } else { 1 };
-        case.rounds = options.rounds * case.launches;
+        case.turns = options.turns();
+        if options.variants.contains(&Variant::NativeAgain) && case.variants.contains(&Variant::Native) {
+            case.variants.push(Variant::NativeAgain);
+        }
         case.variants.retain(|variant| options.variants.contains(variant));
     }
     cases.retain(|case| {
@@ -146,7 +149,7 @@ fn sampled_out() -> Case {
 /// A case with one target, beside native mirroring and no filter.
 fn case(name: String, body: Vec<u8>, target: Value, arrival: Arrival) -> Case {
     let variants = vec![Variant::None, Variant::Native, Variant::Sidecast];
-    Case { name, body, targets: 1, target, arrival, variants, verdict: None, launches: 0, rounds: 0 }
+    Case { name, body, targets: 1, target, arrival, variants, verdict: None, launches: 0, turns: 0 }
 }
 
 /// A JSON body of that many bytes that says little.

@@ -22,6 +22,7 @@ fn colour(variant: Variant) -> RGBColor {
     match variant {
         Variant::None => RGBColor(0xb0, 0xb0, 0xb0),
         Variant::Native => RGBColor(0x4e, 0x79, 0xa7),
+        Variant::NativeAgain => RGBColor(0x9c, 0xb8, 0xd4),
         Variant::Lua => RGBColor(0xf2, 0x8e, 0x2b),
         Variant::Sdk => RGBColor(0xb0, 0x7a, 0xa1),
         Variant::OneRule => RGBColor(0x9c, 0xd1, 0x8f),

@@ -1,7 +1,8 @@
-//! What a run says: a Markdown table with the verdicts, and the raw rounds.
+//! What a run says: a Markdown table with the verdicts, and the raw slices.
 
 use std::fmt::Write as _;
 use std::fs;
+use std::ops::Range;
 use std::path::Path;
 
 use serde::Serialize;
@@ -9,14 +10,19 @@ use serde::Serialize;
 use crate::case::{Case, Variant, Verdict};
 use crate::machine::Machine;
 use crate::options::Options;
-use crate::round::Round;
+use crate::slice::Slice;
 use crate::stats::{median, quantile};
+use crate::turns::paired;
 use crate::Result;
 
-/// An Envoy's memory after its last round.
+/// What is told of a variant as a whole.
 #[derive(Debug, Clone, Copy, Serialize)]
-pub(crate) struct Memory {
+pub(crate) struct Whole {
     pub(crate) variant: Variant,
+    /// Of all requests in all launches.
+    pub(crate) p50_us: u64,
+    pub(crate) p99_us: u64,
+    /// Memory of the last launch's Envoy after its last slice.
     pub(crate) rss_kib: u64,
     pub(crate) peak_kib: u64,
 }
@@ -25,32 +31,46 @@ pub(crate) struct Memory {
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct CaseReport {
     pub(crate) case: Case,
-    pub(crate) rounds: Vec<Round>,
-    pub(crate) memory: Vec<Memory>,
+    /// Turns are numbered on through all launches.
+    pub(crate) slices: Vec<Slice>,
+    pub(crate) wholes: Vec<Whole>,
 }
 
 impl CaseReport {
-    fn median(&self, variant: Variant, figure: impl Fn(&Round) -> f64) -> Option<f64> {
-        let of_variant = self.rounds.iter().filter(|round| round.variant == variant);
-        median(&of_variant.map(figure).collect::<Vec<f64>>())
+    fn of(&self, variant: Variant) -> impl Iterator<Item = &Slice> {
+        self.slices.iter().filter(move |slice| slice.variant == variant)
     }
 
-    /// CPU per request of `variant` over that of `base`, one ratio a round.
+    fn median(&self, variant: Variant, figure: impl Fn(&Slice) -> f64) -> Option<f64> {
+        median(&self.of(variant).map(figure).collect::<Vec<f64>>())
+    }
+
+    /// CPU per request of `variant` over that of `base`, one ratio a turn.
     pub(crate) fn cpu_ratios(&self, variant: Variant, base: Variant) -> Vec<f64> {
-        self.cpu_of_rounds(variant, base, |cpu, base| cpu / base)
+        self.cpu_of_turns(variant, base, 0..usize::MAX, |cpu, base| cpu / base)
     }
 
-    /// CPU per request of `variant` less that of `base`, in microseconds, one difference a round.
+    /// CPU per request of `variant` less that of `base`, in microseconds, one difference a turn.
     fn cpu_differences(&self, variant: Variant, base: Variant) -> Vec<f64> {
-        self.cpu_of_rounds(variant, base, |cpu, base| cpu - base)
+        self.cpu_of_turns(variant, base, 0..usize::MAX, |cpu, base| cpu - base)
     }
 
-    fn cpu_of_rounds(&self, variant: Variant, base: Variant, figure: impl Fn(f64, f64) -> f64) -> Vec<f64> {
-        let cpu = |number: usize, wanted: Variant| {
-            let found = self.rounds.iter().find(|round| round.round == number && round.variant == wanted);
-            found.map(|round| round.cpu_us)
-        };
-        (0..self.case.rounds).filter_map(|number| Some(figure(cpu(number, variant)?, cpu(number, base)?))).collect()
+    fn cpu_of_turns(
+        &self,
+        variant: Variant,
+        base: Variant,
+        turns: Range<usize>,
+        figure: impl Fn(f64, f64) -> f64,
+    ) -> Vec<f64> {
+        let cpu = |variant| self.of(variant).filter(|slice| turns.contains(&slice.turn)).map(|slice| (slice.turn, slice.cpu_us));
+        paired(cpu(variant), cpu(base), figure)
+    }
+
+    /// The median of the ratios of each launch.
+    pub(crate) fn launches(&self, variant: Variant, base: Variant) -> Vec<f64> {
+        let turns = |launch| launch * self.case.turns..(launch + 1) * self.case.turns;
+        let ratios = |launch| self.cpu_of_turns(variant, base, turns(launch), |cpu, base| cpu / base);
+        (0..self.case.launches).filter_map(|launch| median(&ratios(launch))).collect()
     }
 }
 
@@ -67,7 +87,7 @@ impl Report {
         Self { machine: machine.clone(), options: options.clone(), cases: Vec::new() }
     }
 
-    /// Writes the table and the raw rounds to `directory`.
+    /// Writes the table and the raw slices to `directory`.
     pub(crate) fn write(&self, directory: &Path) -> Result<()> {
         fs::write(directory.join("table.md"), self.markdown())?;
         fs::write(directory.join("results.json"), serde_json::to_vec_pretty(self)?)?;
@@ -77,13 +97,13 @@ impl Report {
     /// The table, with what it depends on above and the verdicts below.
     pub(crate) fn markdown(&self) -> String {
         let mut text = String::new();
-        let Options { seconds, launches, rounds, connections, think_ms, .. } = self.options;
+        let Options { seconds, slice_ms, launches, connections, think_ms, .. } = self.options;
         let _ = writeln!(text, "{}: {}", self.machine.date, self.machine);
         let _ = writeln!(
             text,
-            "\nRounds of {seconds} s ({rounds} a launch of Envoy; {launches} of those a case, twice as many where there is a verdict), {connections} connections, \
-             {think_ms} ms between requests. Medians; ratios are medians of the ratios within a round, with their \
-             quartiles.\n"
+            "\nSlices of {slice_ms} ms in turns ({seconds} s of load on each variant a launch of Envoy; {launches} launches a case, twice as many where there is \
+             a verdict), {connections} connections, {think_ms} ms between requests. Medians; ratios are medians of the ratios within a turn, with \
+             their quartiles.\n"
         );
         text += "| case | variant | CPU us/request | to native | to none | p50 us | p99 us | requests/s | RSS MiB | peak MiB |\n";
         text += "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |\n";
@@ -111,9 +131,11 @@ impl Report {
                 continue;
             };
             let verdict = if ratio <= at_most { "met" } else { "MISSED" };
+            let launches: Vec<String> = report.launches(of, base).iter().map(|ratio| format!("{ratio:.3}")).collect();
             verdicts.push(format!(
-                "{}: CPU per request {of}/{base} {ratio:.3} ({more:+.1} us), at most {at_most:.2}: {verdict}",
-                report.case.name
+                "{}: CPU per request {of}/{base} {ratio:.3} ({more:+.1} us), at most {at_most:.2}: {verdict}; launch by launch {}",
+                report.case.name,
+                launches.join(", ")
             ));
         }
         verdicts
@@ -131,18 +153,18 @@ fn row(report: &CaseReport, variant: Variant) -> String {
             _ => "-".to_owned(),
         }
     };
-    let memory = report.memory.iter().find(|memory| memory.variant == variant);
-    let mib = |kib: fn(&Memory) -> u64| figure(memory.map(|memory| kib(memory) as f64 / 1024.0), 0);
+    let whole = report.wholes.iter().find(|whole| whole.variant == variant);
+    let of_whole = |value: fn(&Whole) -> u64, unit: f64| figure(whole.map(|whole| value(whole) as f64 / unit), 0);
     format!(
         "| {} | {variant} | {} | {} | {} | {} | {} | {} | {} | {} |\n",
         report.case.name,
-        figure(report.median(variant, |round| round.cpu_us), 1),
+        figure(report.median(variant, |slice| slice.cpu_us), 1),
         ratio(Variant::Native),
         ratio(Variant::None),
-        figure(report.median(variant, |round| round.p50_us), 0),
-        figure(report.median(variant, |round| round.p99_us), 0),
-        figure(report.median(variant, |round| round.requests_per_second), 0),
-        mib(|memory| memory.rss_kib),
-        mib(|memory| memory.peak_kib),
+        of_whole(|whole| whole.p50_us, 1.0),
+        of_whole(|whole| whole.p99_us, 1.0),
+        figure(report.median(variant, |slice| slice.requests_per_second), 0),
+        of_whole(|whole| whole.rss_kib, 1024.0),
+        of_whole(|whole| whole.peak_kib, 1024.0),
     )
 }

@@ -20,7 +20,7 @@ use tokio::runtime::Runtime;
 
 use crate::Result;
 
-/// How long the copies of a round may take to arrive once the load has ended.
+/// How long requests may still arrive once the load has ended.
 const DRAIN: Duration = Duration::from_secs(30);
 
 /// What one upstream received, in whole requests.
@@ -32,18 +32,6 @@ pub(crate) struct Received {
     pub(crate) items: u64,
     /// While requests are inspected: bodies that begin like a JSON array and are none.
     pub(crate) broken: u64,
-}
-
-impl Received {
-    /// What came between `before` and this.
-    pub(crate) fn since(self, before: Self) -> Self {
-        Self {
-            requests: self.requests - before.requests,
-            bytes: self.bytes - before.bytes,
-            items: self.items - before.items,
-            broken: self.broken - before.broken,
-        }
-    }
 }
 
 /// One request of many.
@@ -137,6 +125,11 @@ impl Upstreams {
         last.as_ref().map(|(path, body)| Sample { path: path.to_string(), body: body.concat() })
     }
 
+    /// Whether no request is under way at any upstream.
+    pub(crate) fn idle(&self) -> bool {
+        self.all.iter().all(|upstream| upstream.counters.active.load(SeqCst) == 0)
+    }
+
     /// Waits until no request is under way at any upstream and none has come for so long.
     pub(crate) fn drain(&self, quiet: Duration) -> Result<()> {
         let start = Instant::now();
@@ -145,8 +138,7 @@ impl Upstreams {
         while start.elapsed() < DRAIN {
             thread::sleep(Duration::from_millis(5));
             let now = self.received();
-            let active = self.all.iter().any(|upstream| upstream.counters.active.load(SeqCst) > 0);
-            if active || now != seen {
+            if !self.idle() || now != seen {
                 seen = now;
                 since = Instant::now();
             } else if since.elapsed() >= quiet {

@@ -1,47 +1,42 @@
-//! The proof that what a round cost was done: everything that was sent arrived, everywhere, as it should.
+//! The proof that what was measured was done: everything that was sent arrived, everywhere, as it should.
+
+use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::case::{Arrival, Case, Variant};
-use crate::load::Load;
-use crate::round::Bench;
+use crate::case::{Arrival, Case};
+use crate::slice::Side;
 use crate::upstreams::{Received, Sample};
 use crate::Result;
 
-impl Bench<'_> {
-    /// Whether the primary got what was sent and each target what it should. `wrk` hangs up in the middle of a request on
-    /// each of its connections when the time is over: so much may be missing or too many.
-    pub(crate) fn verify(&self, variant: Variant, seconds: u64, load: &Load, received: &[Received]) -> Result<()> {
-        let (sent, errors, slack) = (load.requests, load.errors, self.options.connections);
-        if sent == 0 || errors > 0 {
-            return Err(format!("{errors} errors in {sent} requests").into());
-        }
+impl Side<'_> {
+    /// Whether the primary got all that was sent since the start, and each target what it should: to be asked when nothing is under way.
+    pub(crate) fn verify(&self) -> Result<()> {
+        let received = self.upstreams.received();
         let (primary, targets) = (received[0], &received[1..]);
-        if primary.requests.abs_diff(sent) > slack {
-            return Err(format!("{sent} requests were answered, but the primary got {}", primary.requests).into());
+        if primary.requests != self.sent {
+            return Err(format!("{} requests were answered, but the primary got {}", self.sent, primary.requests).into());
         }
         whole(self.case, primary)?;
         for (index, &got) in targets.iter().enumerate() {
-            let arrival = if index < self.case.targets { self.case.arrival(variant) } else { &Arrival::Nothing };
             let sample = || self.upstreams.last(index).ok_or("no request was kept");
-            let problem = |problem| format!("target {index}: {problem}");
-            match arrival {
-                Arrival::Nothing => near(got.requests, 0, 0),
-                Arrival::AsSent => near(got.requests, primary.requests, slack).and_then(|()| whole(self.case, got)),
+            match self.case.arrival(self.variant) {
+                Arrival::Nothing => exactly(got.requests, 0),
+                Arrival::AsSent => exactly(got.requests, self.sent).and_then(|()| whole(self.case, got)),
                 Arrival::Shaped { path, body } => {
-                    near(got.requests, primary.requests, slack).and_then(|()| shaped(got, &sample()?, path, body))
+                    exactly(got.requests, self.sent).and_then(|()| shaped(got, &sample()?, path, body))
                 }
-                Arrival::Batches { path, items, .. } => near(got.items, primary.requests, slack)
-                    .and_then(|()| batches(self.case, got, &sample()?, path, *items, seconds)),
+                Arrival::Batches { path, items, .. } => exactly(got.items, self.sent)
+                    .and_then(|()| batches(self.case, got, &sample()?, path, *items, self.started.elapsed())),
             }
-            .map_err(problem)?;
+            .map_err(|problem| format!("target {index}: {problem}"))?;
         }
         Ok(())
     }
 }
 
-fn near(got: u64, wanted: u64, slack: u64) -> Result<()> {
-    if got.abs_diff(wanted) > slack {
+fn exactly(got: u64, wanted: u64) -> Result<()> {
+    if got != wanted {
         return Err(format!("should have got {wanted} copies and got {got}").into());
     }
     Ok(())
@@ -70,14 +65,14 @@ fn shaped(got: Received, sample: &Sample, path: &str, body: &Value) -> Result<()
 
 /// One batch holds the bodies as they were sent, all were JSON arrays with as many bytes an item, and none went before it was full, but for one a
 /// second, whose delay may have been over.
-fn batches(case: &Case, got: Received, sample: &Sample, path: &str, items: u64, seconds: u64) -> Result<()> {
+fn batches(case: &Case, got: Received, sample: &Sample, path: &str, items: u64, within: Duration) -> Result<()> {
     addressed(sample, path)?;
     let order: Value = serde_json::from_slice(&case.body)?;
     let seen: Vec<Value> = serde_json::from_slice(&sample.body)?;
     if let Some(other) = seen.iter().find(|item| **item != order) {
         return Err(format!("got {other} and should have got {order}").into());
     }
-    let calls = got.items.div_ceil(items)..=got.items / items + seconds + 2;
+    let calls = got.items.div_ceil(items)..=got.items / items + within.as_secs() + 2;
     if !calls.contains(&got.requests) || got.broken > 0 {
         return Err(format!("{} items came in {} calls, {} of them broken", got.items, got.requests, got.broken).into());
     }
