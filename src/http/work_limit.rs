@@ -12,6 +12,8 @@ pub const BLOCK: usize = 2_048;
 /// The work for a byte of a query, which is split, decoded and sorted.
 pub const QUERY_BYTE: usize = 8;
 
+/// The work to hash a byte for a signature.
+pub const HASHED_BYTE: usize = 2;
 /// The work to match a pattern against a byte of text.
 pub const PATTERN_BYTE: usize = 24;
 
