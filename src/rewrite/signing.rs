@@ -7,7 +7,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding as _};
 use hmac::{Hmac, Mac};
 use sha2::Sha256;
 
@@ -104,7 +104,7 @@ impl Key {
         let Some(key) = text.strip_prefix(WEBHOOK_SECRET) else {
             return Err(expected(&format_args!("no `{WEBHOOK_SECRET}` at its beginning")).into());
         };
-        match BASE64.decode(key.as_bytes()) {
+        match Base64::decode_vec(key) {
             Ok(key) if (least..=most).contains(&key.len()) => Self::new(&key),
             Ok(key) => Err(expected(&format_args!("that of {}", key.len())).into()),
             Err(_) => Err(expected(&"other characters, or no padding").into()),
@@ -122,7 +122,7 @@ impl Key {
         parts.iter().for_each(|part| mac.update(part));
         let tag = mac.finalize().into_bytes();
         match encoding {
-            Encoding::Base64 => BASE64.encode(&tag),
+            Encoding::Base64 => Base64::encode_string(&tag),
             Encoding::Hex => {
                 let mut digits = [0; 64];
                 // The digits are twice as many as the bytes of SHA-256.

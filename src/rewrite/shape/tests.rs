@@ -3,6 +3,7 @@ mod codings;
 mod heads;
 mod items;
 mod paths;
+mod signatures;
 
 use super::*;
 use crate::config::Config;

@@ -1,5 +1,6 @@
 use super::*;
 use crate::http::headers::HeaderMap;
+use data_encoding::BASE64;
 use proptest::prelude::*;
 use standardwebhooks::Webhook;
 
