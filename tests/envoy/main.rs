@@ -41,6 +41,7 @@ mod sampling;
 mod scene;
 mod shaping;
 mod shop;
+mod signatures;
 mod smoke;
 mod stage;
 mod streaming;
