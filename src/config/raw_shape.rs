@@ -72,7 +72,7 @@ pub struct RequestShape {
     /// Which body. Absent: the primary's bytes.
     #[deserr(default, from(Apart<Option<BodyShape>>) = Apart::section)]
     pub body: Option<BodyShape>,
-    /// How each attempt is signed. Absent: not at all.
+    /// How each attempt is signed: exactly one of the fields. Absent: not at all.
     #[deserr(default, from(Apart<Option<Sign>>) = Apart::section)]
     pub sign: Option<Sign>,
 }

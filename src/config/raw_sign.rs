@@ -59,8 +59,10 @@ pub struct HmacSha256 {
     pub prefix: Option<Text<Prefix>>,
     /// How the bytes of a signature are written.
     #[deserr(default)]
+    #[cfg_attr(feature = "cli", schemars(default))]
     pub encoding: Encoding,
-    /// Where the time of the attempt stands, in seconds since 1970. With it, the time, a dot and the body are signed. Absent: the body alone.
+    /// Where the time of the attempt stands, in seconds since 1970: exactly one of the fields. With it, the time, a dot and the body are signed. Absent:
+    /// the body alone.
     #[deserr(default, from(Apart<Option<Timestamp>>) = Apart::section)]
     pub timestamp: Option<Timestamp>,
     /// `${env:NAME}` of secrets: the bytes of their text are the keys. Each makes a signature, and a comma stands between them; several while they
