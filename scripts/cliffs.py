@@ -113,7 +113,8 @@ def every_line(module):
     twice = lambda size: lambda body: json.loads(body) == [json.loads(orders(size))] * 2
     yield Line("body", "batch of two", [ours(batch)], body(1, twice, 2))
     compared = [Point(size, request(filled(1024)), answer=answer(orders(size)), calls=1) for size in sizes]
-    yield Line("body", "comparison of responses", [ours({"compare": {}, **slow})], compared, outcome="compare.match")
+    # The callbacks for responses are on no list of the least.
+    yield Line("body", "comparison of responses", [ours({"compare": {}, **slow}, capabilities=None)], compared, outcome="compare.match")
     yield Line("body", "native, responses", [mirrored()], compared)
 
     counts = [1, 3, 10, 30, 100, 300, 1000]

@@ -66,8 +66,7 @@ impl Options {
             perf: setting("SIDECAST_BENCH_PERF", 0)? != 0,
             variants,
         };
-        let numbers =
-            [options.seconds, options.slice_ms, options.warm_up_seconds, options.launches as u64, options.connections];
+        let numbers = [options.seconds, options.slice_ms, options.warm_up_seconds, options.launches as u64, options.connections];
         if numbers.contains(&0) {
             return Err("seconds, slice, warm-up, launches and connections start at 1".into());
         }

@@ -55,13 +55,7 @@ impl CaseReport {
         self.cpu_of_turns(variant, base, 0..usize::MAX, |cpu, base| cpu - base)
     }
 
-    fn cpu_of_turns(
-        &self,
-        variant: Variant,
-        base: Variant,
-        turns: Range<usize>,
-        figure: impl Fn(f64, f64) -> f64,
-    ) -> Vec<f64> {
+    fn cpu_of_turns(&self, variant: Variant, base: Variant, turns: Range<usize>, figure: impl Fn(f64, f64) -> f64) -> Vec<f64> {
         let cpu = |variant| self.of(variant).filter(|slice| turns.contains(&slice.turn)).map(|slice| (slice.turn, slice.cpu_us));
         paired(cpu(variant), cpu(base), figure)
     }

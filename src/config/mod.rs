@@ -14,10 +14,12 @@ mod raw_condition;
 pub mod raw_delivery;
 pub mod raw_match;
 pub mod raw_shape;
+pub mod raw_sign;
 pub mod scalar;
 #[cfg(feature = "cli")]
 pub mod schema;
 mod shaping;
+pub mod signing;
 pub mod templates;
 
 use std::rc::Rc;
@@ -60,6 +62,7 @@ impl Config {
         // These checks read the document itself, so that their problems are reported together with all others.
         repeated_names(&document, &mut problems);
         templates::check(&document, env, &mut problems);
+        signing::check(&document, env, &mut problems);
         let secret = secret(&document, env, &mut problems);
         match deserr::deserialize::<raw::Document, Value, Problems>(document) {
             Ok(raw) if problems.is_empty() => Ok(Self::new(raw, secret.as_deref(), env)),

@@ -17,7 +17,7 @@ use crate::template::Template;
 
 /// The configuration of the Sidecast filter.
 #[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields)]
+#[deserr(error = Problems, deny_unknown_fields, validate = correlation_is_not_signed -> Problems)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct Document {
     /// Where copies go.
@@ -38,6 +38,25 @@ pub struct Document {
     #[deserr(default, from(Apart<LoopGuard>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub loop_guard: LoopGuard,
+}
+
+/// The header of the correlation ID is not one that a signature makes.
+fn correlation_is_not_signed(document: Document, location: ValuePointerRef<'_>) -> Result<Document, Problems> {
+    let mut problems = Problems::default();
+    let header = document.correlation.header.0 .0.as_str();
+    let targets = location.push_key("targets");
+    for (index, target) in document.targets.0.iter().enumerate() {
+        let sign = target.request.as_ref().and_then(|request| request.sign.as_ref());
+        if sign.is_some_and(|sign| sign.makes(header)) {
+            let expected = format!("expected other headers than `correlation.header`, found {header} for both");
+            problems.extend(Problems::at(targets.push_index(index).push_key("request").push_key("sign"), expected));
+        }
+    }
+    if problems.is_empty() {
+        Ok(document)
+    } else {
+        Err(problems)
+    }
 }
 
 fn default_drain_timeout() -> Millis<1, HOUR> {

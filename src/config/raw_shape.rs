@@ -6,6 +6,7 @@ use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
 use super::names::{AbsolutePath, PartPattern, RewrittenPath};
 use super::problem::{found, Problems};
+use super::raw_sign::{Sign, SIGNED};
 use super::scalar::{Apart, Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
@@ -39,7 +40,7 @@ pub struct SampleKey {
 
 /// `request`.
 #[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields, validate = one_path -> Problems)]
+#[deserr(error = Problems, deny_unknown_fields, validate = consistent -> Problems)]
 #[cfg_attr(
     feature = "cli",
     derive(schemars::JsonSchema),
@@ -71,16 +72,34 @@ pub struct RequestShape {
     /// Which body. Absent: the primary's bytes.
     #[deserr(default, from(Apart<Option<BodyShape>>) = Apart::section)]
     pub body: Option<BodyShape>,
+    /// How each attempt is signed: exactly one of the fields. Absent: not at all.
+    #[deserr(default, from(Apart<Option<Sign>>) = Apart::section)]
+    pub sign: Option<Sign>,
 }
 
-fn one_path(request: RequestShape, location: ValuePointerRef<'_>) -> Result<RequestShape, Problems> {
+fn consistent(request: RequestShape, location: ValuePointerRef<'_>) -> Result<RequestShape, Problems> {
+    let mut problems = Problems::default();
     let given = [request.path.is_some(), request.prefix_rewrite.is_some(), request.regex_rewrite.is_some()];
-    match given.iter().filter(|given| **given).count() {
-        0 | 1 => Ok(request),
-        count => {
-            let expected = format!("expected at most one of `path`, `prefix_rewrite`, `regex_rewrite`, found {count}");
-            Err(Problems::at(location, expected))
+    let count = given.iter().filter(|given| **given).count();
+    if count > 1 {
+        let expected = format!("expected at most one of `path`, `prefix_rewrite`, `regex_rewrite`, found {count}");
+        problems.extend(Problems::at(location, expected));
+    }
+    if let (Some(sign), Some(headers)) = (&request.sign, &request.headers) {
+        let location = location.push_key("headers");
+        for name in headers.set.iter().flat_map(|set| set.0.keys()).filter(|name| sign.makes(name)) {
+            problems.extend(Problems::at(location.push_key("set").push_key(name), SIGNED));
         }
+        if let Forward::Only(names) = &headers.forward {
+            for (index, _) in names.iter().enumerate().filter(|(_, name)| sign.makes(&name.0 .0)) {
+                problems.extend(Problems::at(location.push_key("forward").push_index(index), SIGNED));
+            }
+        }
+    }
+    if problems.is_empty() {
+        Ok(request)
+    } else {
+        Err(problems)
     }
 }
 

@@ -14,10 +14,10 @@ use super::names::{AbsolutePath, ClusterName, ParameterName, PartPattern, Rewrit
 use super::raw::{Document, ExactValue};
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
-use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate};
+use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate, Prefix, Secret};
 use crate::delivery::retry_condition::RetryOn;
 use crate::http::header_names::{refused_pattern, Use};
-use crate::http::names::{CorrelationHeader, Method, ReadHeader, SentHeader};
+use crate::http::names::{CorrelationHeader, Method, ReadHeader, SentHeader, SigningHeader};
 use crate::http::status::StatusPattern;
 use crate::json::{Pointer, SinglePointer};
 use crate::rewrite::shape::Substitution;
@@ -157,6 +157,7 @@ scalars! {
     Text<ReadHeader> => header(Use::Read);
     Text<SentHeader> => header(Use::Send);
     Text<CorrelationHeader> => header(Use::Correlate);
+    Text<SigningHeader> => header(Use::Sign);
     Text<Method> => text("method, in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
     Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
     // Not expressed with `format`, which expects another syntax of regular expressions.
@@ -176,6 +177,8 @@ scalars! {
         "template, no control characters",
         &template("", r"[^$\x00-\x08\x0a-\x1f\x7f]", r"[^${\x00-\x08\x0a-\x1f\x7f]"),
     );
+    Text<Secret> => json_schema!({"title": "`${env:NAME}` or text, at least a character", "type": "string", "minLength": 1});
+    Text<Prefix> => text("text, ASCII, no space at its beginning", "^[!-~][ -~]*$");
     JsonTemplate => json_schema!({"title": "any JSON"});
     StatusPattern => json_schema!({
         "title": "status, such as 204 or 2xx",

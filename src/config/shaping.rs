@@ -6,7 +6,7 @@ use super::raw::After;
 use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::{NonEmpty, Text};
 use super::templates::PathTemplate;
-use super::{bytes, Target};
+use super::{bytes, signing, Target};
 use crate::compare;
 use crate::delivery::batch::{self};
 use crate::http::status::StatusPattern;
@@ -35,6 +35,7 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Rewrite {
         method: raw.method.map(|method| method.0 .0),
         path: path(raw.path, raw.prefix_rewrite, raw.regex_rewrite),
         authority: raw.authority.map(|authority| authority.0 .0),
+        sign: raw.sign.as_ref().map(|sign| signing::signing(sign, env)),
         ..HeadRewrite::default()
     };
     if let Some(headers) = raw.headers {

@@ -63,6 +63,40 @@ impl FromStr for HeaderTemplate {
     }
 }
 
+/// A secret: one `${env:NAME}`, or the secret itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Secret(pub Template);
+
+impl FromStr for Secret {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let template = Template::from_str(text)?;
+        let variables = template.expressions().filter(|expression| matches!(expression, Expression::Env(_))).count();
+        let others = template.expressions().count().saturating_sub(variables);
+        match (others, variables, template.literals().count()) {
+            (0, 0, 1) | (0, 1, 0) => Ok(Self(template)),
+            _ => Err("expected one `${env:NAME}`, or a secret without expressions".into()),
+        }
+    }
+}
+
+/// Text before a signature or its timestamp.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prefix(pub String);
+
+impl FromStr for Prefix {
+    type Err = Invalid;
+
+    fn from_str(text: &str) -> Result<Self, Invalid> {
+        let legal = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
+        if text.is_empty() || text.starts_with(' ') || !legal {
+            return Err(r#"expected some ASCII text such as "sha256=", without a space at its beginning"#.into());
+        }
+        Ok(Self(text.to_owned()))
+    }
+}
+
 impl Deserr<Problems> for JsonTemplate {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
         let mut template = Self::default();

@@ -26,6 +26,12 @@ fn begins(name: &[u8], beginning: &[u8]) -> bool {
     name.len() >= beginning.len() && name.iter().zip(beginning).all(alike)
 }
 
+/// True for two spellings of one name: many servers read underscores as hyphens.
+pub fn alike(name: &[u8], other: &[u8]) -> bool {
+    let plain = |byte: &u8| if *byte == b'_' { b'-' } else { *byte };
+    name.len() == other.len() && name.iter().map(plain).eq(other.iter().map(plain))
+}
+
 /// True for headers that describe the body.
 pub fn describes_body(name: &[u8]) -> bool {
     name.starts_with(b"content-") || matches!(name, b"digest" | b"repr-digest")
@@ -40,6 +46,8 @@ pub enum Use {
     Send,
     /// To hold the correlation ID. Its value is sent to every target, logged, and generated if a request has none.
     Correlate,
+    /// To hold a signature or its timestamp.
+    Sign,
 }
 
 /// Why a header cannot be named for this purpose. `None` if it can.
@@ -51,12 +59,17 @@ pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
             Use::Read => "Envoy has no header `host`, it keeps the host as the authority: use `authority` instead",
             Use::Send => "the host is the authority of a request: use `authority` instead",
             Use::Correlate => "the host is the authority of a request, and cannot hold the correlation id",
+            Use::Sign => "the host is the authority of a request, and cannot hold a signature",
         });
     }
     match purpose {
         Use::Read => None,
-        Use::Send => is_reserved(bytes)
-            .then_some("this header is made by Envoy or Sidecast for each request, or belongs to one connection"),
+        Use::Send | Use::Sign if is_reserved(bytes) => {
+            Some("this header is made by Envoy or Sidecast for each request, or belongs to one connection")
+        }
+        Use::Send => None,
+        Use::Sign if has_another_meaning(bytes) => Some("this header has another meaning, and cannot hold a signature"),
+        Use::Sign => None,
         Use::Correlate if is_sensitive(bytes) => {
             Some("this header holds credentials: they would be sent to every target, and logged")
         }
@@ -82,13 +95,14 @@ fn has_another_meaning(name: &[u8]) -> bool {
 pub fn refused_pattern(purpose: Use) -> String {
     const RESERVED: &str = "connection|keep-alive|te|trailer|transfer-encoding|upgrade|http2-settings|content-length|expect|x[-_]envoy[-_].*|x[-_]sidecast[-_].*|\
 proxy-(?!authorization$).*|proxy_.*";
+    const MEANT: &str = "content-.*|digest|repr-digest|traceparent|tracestate|idempotency-key|set-cookie";
     let names = match purpose {
         Use::Read => "host".to_owned(),
         Use::Send => format!("host|{RESERVED}"),
-        Use::Correlate => format!(
-            "host|{RESERVED}|authorization|proxy-authorization|cookie|x-api-key|x-forwarded-client-cert|content-.*|digest|repr-digest|\
-traceparent|tracestate|idempotency-key|set-cookie"
-        ),
+        Use::Correlate => {
+            format!("host|{RESERVED}|authorization|proxy-authorization|cookie|x-api-key|x-forwarded-client-cert|{MEANT}")
+        }
+        Use::Sign => format!("host|{RESERVED}|{MEANT}"),
     };
     let any_case: String = names
         .chars()
@@ -128,6 +142,7 @@ mod tests {
             (Use::Read, vec!["host"]),
             (Use::Send, [&["host"][..], &RESERVED].concat()),
             (Use::Correlate, [&["host"][..], &RESERVED, &SENSITIVE, &MEANT].concat()),
+            (Use::Sign, [&["host"][..], &RESERVED, &MEANT].concat()),
         ] {
             for name in ["host"].iter().chain(&SENSITIVE).chain(&RESERVED).chain(&MEANT).chain(&FREE) {
                 assert_eq!(objection(name, purpose).is_some(), refused.contains(name), "{purpose:?} {name}");
@@ -135,17 +150,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn spellings_of_one_name_are_alike() {
+        for (name, other, are) in [("x-a-b", "x_a-b", true), ("x_a", "x-a", true), ("x-a", "x-a", true), ("x-a", "x-ab", false)] {
+            assert_eq!(alike(name.as_bytes(), other.as_bytes()), are, "{name} {other}");
+        }
+        assert!(!alike(b"x-a", b"x.a"));
+    }
+
     #[cfg(feature = "cli")]
     #[test]
     fn the_schema_refuses_the_same_names_in_any_case() {
-        for purpose in [Use::Read, Use::Send, Use::Correlate] {
+        for purpose in [Use::Read, Use::Send, Use::Correlate, Use::Sign] {
             // The pattern is an ECMAScript one. Its only feature that this crate's regular expressions lack is `(?!...)`.
             let pattern = refused_pattern(purpose);
             assert!(pattern.starts_with("^([hH][oO][sS][tT]"), "{pattern}");
             let behind = "(?![aA][uU][tT][hH][oO][rR][iI][zZ][aA][tT][iI][oO][nN]$)";
             let plain = regex_lite::Regex::new(&pattern.replace(behind, "")).unwrap();
             for name in ["host"].iter().chain(&SENSITIVE).chain(&RESERVED).chain(&MEANT).chain(&FREE) {
-                let is_spared = *name == "proxy-authorization" && purpose == Use::Send;
+                let is_spared = *name == "proxy-authorization" && matches!(purpose, Use::Send | Use::Sign);
                 let refused = objection(name, purpose).is_some();
                 assert_eq!(plain.is_match(&name.to_uppercase()) && !is_spared, refused, "{purpose:?} {name}");
             }

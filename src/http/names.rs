@@ -49,6 +49,8 @@ names_of_headers! {
     SentHeader: Use::Send;
     /// The name of the header that holds the correlation ID.
     CorrelationHeader: Use::Correlate;
+    /// The name of a header that holds a signature or its timestamp.
+    SigningHeader: Use::Sign;
 }
 
 /// A request method: a token (RFC 9110, 9.1), in capitals.

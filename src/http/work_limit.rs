@@ -15,6 +15,8 @@ pub const QUERY_BYTE: usize = 8;
 /// The work to see whether a header is the one that is looked for.
 pub const HEADER: usize = 2;
 
+/// The work to hash a byte for a signature.
+pub const HASHED_BYTE: usize = 2;
 /// The work to match a pattern against a byte of text.
 pub const PATTERN_BYTE: usize = 24;
 

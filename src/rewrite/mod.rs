@@ -1,4 +1,4 @@
-//! The request that each target receives: its head, its body, and redaction.
+//! The request that each target receives: its head, its body, redaction, and signatures.
 //!
 //! Uses `template`, `json` and `http`. Begin with [`shape`].
 
@@ -7,3 +7,4 @@ pub mod items;
 pub mod reading;
 pub mod redact;
 pub mod shape;
+pub mod signing;

@@ -457,3 +457,31 @@ fn the_exit_status_tells_a_bad_configuration_from_what_cannot_be_read() {
     }
     assert_eq!(sidecast(&["explain", "/no/such/file", "--request", "GET /"]).status, 2);
 }
+
+#[test]
+fn a_signature_is_told_by_a_placeholder_whatever_the_secret_is() {
+    let told = |sign: Value, more: Value| {
+        let mut request = json!({"sign": sign});
+        request.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let told = told(json!({"request": request}), &["--request", "POST /", "-H", "webhook-signature: forged", "-d", "{}"]);
+        let headers: Vec<(String, String)> = serde_json::from_value(told["request"]["headers"].clone()).unwrap();
+        (because(&told).join("; "), headers)
+    };
+    let value = |headers: &[(String, String)], name: &str| {
+        let values: Vec<_> = headers.iter().filter(|(other, _)| other == name).map(|(_, value)| value.clone()).collect();
+        assert_eq!(values.len(), 1, "{name} in {headers:?}");
+        values[0].clone()
+    };
+    let webhooks = json!({"standard_webhooks": {"secrets": ["${env:A}", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]}});
+    let (because, headers) = told(webhooks, json!({"headers": {"set": {"x-a": "${env:A} ${env:B}"}}}));
+    assert_eq!(because, "signed anew for each attempt: webhook-signature is shown with a placeholder");
+    assert_eq!(value(&headers, "webhook-signature"), "v1,[signature] v1,[signature]");
+    assert_eq!(value(&headers, "webhook-id"), value(&headers, "idempotency-key"));
+    assert_eq!(value(&headers, "webhook-timestamp").len(), 10);
+    assert_eq!(value(&headers, "x-a"), "${env:A} ${env:B}");
+    let stripe = json!({"hmac_sha256": {"header": "stripe-signature", "prefix": "v1=", "timestamp": {"prefix": "t="}, "secrets": ["${env:A}"]}});
+    let (_, headers) = told(stripe, json!({}));
+    assert_eq!(value(&headers, "stripe-signature"), "t=[timestamp],v1=[signature]");
+    // This scheme does not make it.
+    assert_eq!(value(&headers, "webhook-signature"), "forged");
+}

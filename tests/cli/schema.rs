@@ -107,6 +107,12 @@ fn texts() -> impl Strategy<Value = (&'static str, String)> {
         place("/targets/0/request/body/redact/0", "[/~0-2a*\n]{0,5}"),
         place("/targets/0/success/0", "[0-7x]{2,4}"),
         place("/targets/0/retry/on/0", "[0-7x]{3}|reset|timeout|connect_failure|no_healthy_upstream|Reset"),
+        place(
+            "/targets/2/request/sign/hmac_sha256/header",
+            "([xX]-[a-z]{1,3}|te|digest|x_envoy_a|Set-Cookie|host|authorization|a b)"
+        ),
+        place("/targets/2/request/sign/hmac_sha256/prefix", "[ -~é\t]{0,3}"),
+        place("/targets/2/request/sign/hmac_sha256/secrets/0", r"([a-zé]|\$\{env:A\}|\$\$\{){0,2}"),
         place("/loop_guard/secret", r"([a-zé]|\$\{env:A\}|\$\$\{){0,2}"),
     ]
 }
@@ -129,7 +135,7 @@ fn what_the_parser_accepts_of_texts_is_taken() {
             }
         }
     }
-    assert!(accepted.len() == 19 && accepted.values().all(|count| *count > 15), "{accepted:?}");
+    assert!(accepted.len() == 22 && accepted.values().all(|count| *count > 15), "{accepted:?}");
 }
 
 /// One target with these fields besides, and these sections beside it.
@@ -162,6 +168,8 @@ macro_rules! broken {
 broken! {
     a_misspelt_section_is_refused: with(json!({}), json!({"limits": {}})) => with(json!({}), json!({"limit": {}}));
     a_misspelt_field_is_refused: target(json!({"retry": {"max_attempts": 3}})) => target(json!({"retry": {"max_atempts": 3}}));
+    two_schemes_of_signatures_are_refused: target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a"]}}}})) => target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a"]}, "standard_webhooks": {"secrets": ["${env:A}"]}}}}));
+    five_secrets_are_refused: target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a", "b", "c", "d"]}}}})) => target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a", "b", "c", "d", "e"]}}}}));
     a_misspelt_field_deep_inside_is_refused: target(json!({"circuit_breaker": {"half_open": {"probes": 1}}})) => target(json!({"circuit_breaker": {"half_open": {"probe": 1}}}));
     no_targets_are_refused: many(1) => json!({});
     an_empty_list_of_targets_is_refused: many(1) => many(0);

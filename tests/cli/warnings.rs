@@ -96,6 +96,12 @@ warned! {
         plain("{name: a, cluster: c, dead_letter: {cluster: d, headers: {set: {x-api-key: hunter2}}}}") => "plain-secret" at "hunter2";
     a_token_that_is_known_by_its_scheme: plain("{name: a, cluster: c, request: {headers: {set: {x-a: Bearer hunter2}}}}") => "plain-secret" at "Bearer";
     a_secret_of_the_loop_guard_that_can_be_read: plain("{name: a, cluster: c}") + "loop_guard: {secret: hunter2}" => "plain-secret" at "hunter2";
+    a_secret_of_a_webhook_that_can_be_read:
+        plain("{name: a, cluster: c, request: {sign: {standard_webhooks: {secrets: ['${env:A}', whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD]}}}}") => "plain-secret" at "whsec_";
+    a_secret_of_a_signature_that_can_be_read:
+        plain("{name: a, cluster: c, request: {sign: {hmac_sha256: {header: x-a, secrets: [hunter2]}}}}") => "plain-secret" at "hunter2";
+    a_secret_of_a_signature_that_is_not_given:
+        target("{name: a, cluster: audit, request: {sign: {standard_webhooks: {secrets: ['${env:A}']}}}}") => "unpassed-variable" at "'${env:A}'";
     a_cluster_that_is_not_there: target("{name: a, cluster: adit}") => "unknown-cluster" at "adit";
     a_cluster_of_dead_letters_that_is_not_there: target("{name: a, cluster: audit, dead_letter: {cluster: x}}") => "unknown-cluster" at "x}";
     the_primarys_own_cluster: target("{name: a, cluster: primary }") => "own-cluster" at "primary }" ;
@@ -125,6 +131,10 @@ passed! {
         .replace("v8}", "v8, environment_variables: {key_values: {A: b}}}");
     a_variable_of_nobody_knows_what: plain("{name: a, cluster: c, request: {path: '/${env:A}'}}");
     a_token_of_the_environment: plain("{name: a, cluster: c, request: {headers: {set: {authorization: 'Bearer ${env:A}'}}}}");
+    secrets_of_the_environment:
+        plain("{name: a, cluster: c, request: {sign: {standard_webhooks: {secrets: ['${env:A}', '${env:B}']}}}}");
+    a_secret_that_is_given: target("{name: a, cluster: audit, request: {sign: {hmac_sha256: {header: x-a, secrets: ['${env:A}']}}}}")
+        .replace("v8}", "v8, environment_variables: {host_env_keys: [A]}}");
     a_token_of_the_request: plain("{name: a, cluster: c, request: {headers: {set: {authorization: '${header:x-a}'}}}}");
     a_header_that_is_no_secret: plain("{name: a, cluster: c, request: {headers: {set: {x-source: sidecast}}}}");
     clusters_that_come_while_it_runs: target("{name: a, cluster: other}") + "dynamic_resources: {cds_config: {ads: {}}}";
@@ -366,6 +376,8 @@ fn a_wasm_plugin_of_istio_is_looked_at() {
     assert_eq!(codes(&ISTIO.replace("failStrategy", "phase")), ["fail-closed"]);
     assert_eq!(codes(&ISTIO.replace("{name: A, valueFrom: HOST}, ", "")), ["unpassed-variable"]);
     assert_eq!(codes(&(ISTIO.to_owned() + "    loop_guard: {secret: '${env:B}'}")), ["plain-secret"]);
+    let signing = "request: {sign: {hmac_sha256: {header: x-a, secrets: ['${env:A}', '${env:B}']}}, path";
+    assert_eq!(codes(&ISTIO.replace("request: {path", signing)), ["plain-secret"]);
 }
 
 #[test]

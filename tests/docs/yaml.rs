@@ -12,6 +12,7 @@
 use std::process::Command;
 
 use serde_json::{json, Map, Value};
+use sidecast::config::signing::stand_in;
 use sidecast::config::Config;
 
 use crate::markdown::{Block, Page};
@@ -118,7 +119,8 @@ fn list_of(page: &Page, items: Vec<Value>) -> Result<(), String> {
 
 /// The filter's parser; variables of the environment are there.
 fn configuration(value: &Value) -> Result<(), String> {
-    let problems = Config::parse(value.to_string().as_bytes(), &|name| Some(name.to_owned())).err();
+    let text = value.to_string();
+    let problems = Config::parse(text.as_bytes(), &stand_in(text.as_bytes(), str::to_owned)).err();
     problems
         .map_or(Ok(()), |problems| Err(problems.into_iter().map(|problem| problem.to_string()).collect::<Vec<_>>().join("; ")))
 }

@@ -52,6 +52,18 @@ fn a_template_costs_no_host_call_and_one_that_tells_the_time_a_clock() {
 }
 
 #[test]
+fn a_signature_costs_no_host_call_and_one_that_holds_the_time_a_clock() {
+    let plain = cost_of(&audit());
+    let signed = |sign: Value| cost_of(&audit_with(&json!({"request": {"sign": sign}})));
+    assert_eq!(signed(json!({"hmac_sha256": {"header": "x-sig", "secrets": ["one", "two"]}})), plain);
+    let mut with_clock = plain.clone();
+    *with_clock.imports.entry("proxy_get_current_time_nanoseconds").or_default() += 1;
+    let timestamp = json!({"header": "x-sig", "timestamp": {"prefix": "t="}, "secrets": ["one"]});
+    assert_eq!(signed(json!({ "hmac_sha256": timestamp })), with_clock);
+    assert_eq!(signed(json!({"standard_webhooks": {"secrets": ["whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]}})), with_clock);
+}
+
+#[test]
 fn a_request_that_is_sampled_out_costs_one_look_and_two_statistics() {
     for sample in [json!({"percent": 0.000_001}), json!({"percent": 0.000_001, "key": {"header": "x-user"}})] {
         let all_features = json!({

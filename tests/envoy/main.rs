@@ -41,6 +41,7 @@ mod sampling;
 mod scene;
 mod shaping;
 mod shop;
+mod signatures;
 #[cfg(feature = "cli")]
 mod skip;
 mod smoke;

@@ -59,8 +59,8 @@ pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<
     let terms = Terms { max_body: 1 << 16, ..config.reading.clone() };
     let reading = Reading::new(&captured, &request.body, &terms);
     let source = Source { reading: &reading, response: Some(&answered), at: Duration::from_millis(1_767_323_045_678) };
-    let attempt =
-        Attempt { target: "audit", number: 3, delivery_id: Uuid::from_bytes([0x11; 16]), span_id: [0xcd; 8], is_shown: false };
+    let (delivery_id, at) = (Uuid::from_bytes([0x11; 16]), Duration::from_millis(1_767_323_999_999));
+    let attempt = Attempt { target: "audit", number: 3, delivery_id, span_id: [0xcd; 8], at, is_shown: false };
     let shape = &config.targets[0].shape;
     let (headers, body) = if is_item {
         let (line, item) = shape.item(&source, &attempt, config.targets[0].batch.unwrap().format)?;

@@ -183,7 +183,8 @@ pub(crate) fn text(dice: &mut Dice, way: &str) -> String {
         (_, "pointer") => pick(dice, &POINTERS),
         (_, "regex" | "pattern") => pick(dice, &REGEXES),
         (_, "redact" | "ignore" | "unordered") => pick(dice, &POINTERS),
-        (_, "secret") => {
+        ("standard_webhooks", "secrets") => format!("whsec_{}", data_encoding::BASE64.encode(dice.letters(24).as_bytes())),
+        (_, "secret" | "secrets") => {
             if dice.once_in(2) {
                 "${env:RABBIT_BASIC}".to_owned()
             } else {

@@ -126,8 +126,12 @@ fn start_read<H: Host>(
     let call = common.call(delivery, reading, delivery.attempt, span_id, Form::Call, received_at);
     common.spend(reading.map_or(0, |reading| reading.work().spent().saturating_sub(before)));
     let Call { headers, body } = call?;
-    if let (1, Load::Batch(batch)) = (delivery.attempt, &delivery.load) {
-        common.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
+    if let Load::Batch(batch) = &delivery.load {
+        // The work to sign a single request is among that of its reading.
+        common.spend(common.target(delivery.target).map_or(0, |target| target.shape.work_to_sign(body.len())));
+        if delivery.attempt == 1 {
+            common.add(delivery.target, Metric::BatchItems, signed(batch.items.len()));
+        }
     }
     let call_reservation = reserve_call(common, batching, delivery, headers.len().saturating_add(body.len()))?;
     common.spend_call();

@@ -265,7 +265,8 @@ impl Batching {
         let correlation_id = complete.head.correlation_id();
         let target = common.target(index)?;
         let format = target.batch?.format;
-        let attempt = Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], is_shown: false };
+        let attempt =
+            Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], at: Duration::ZERO, is_shown: false };
         let source = Source { reading, response: complete.response.as_deref(), at };
         let before = reading.work().spent();
         let item = target.shape.item(&source, &attempt, format);

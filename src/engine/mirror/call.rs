@@ -57,7 +57,9 @@ impl<H: Host> Common<H> {
     ) -> Result<Call<'r>, NoCall> {
         let target = self.target(delivery.target).ok_or(NoCall::Failed(Cause::HostError))?;
         let is_shown = form == Form::Letter;
-        let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id, is_shown };
+        let is_dated = !is_shown && target.shape.signs_time();
+        let sent_at = if is_dated { self.worker.wall_clock() } else { Duration::ZERO };
+        let attempt = Attempt { target: &target.name, number, delivery_id: delivery.id, span_id, at: sent_at, is_shown };
         let guard = &self.config.loop_guard;
         let call = match &delivery.load {
             Load::One(one) => {

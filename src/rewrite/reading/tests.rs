@@ -42,7 +42,8 @@ fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<V
     let reading = Reading::new(&captured, body, &config.reading);
     let source = Source { reading: &reading, response: None, at: Duration::ZERO };
     let of = |(target, name): (&crate::config::Target, &str)| {
-        let attempt = Attempt { target: name, number: 1, delivery_id: Uuid::nil(), span_id: [0; 8], is_shown: false };
+        let attempt =
+            Attempt { target: name, number: 1, delivery_id: Uuid::nil(), span_id: [0; 8], at: Duration::ZERO, is_shown: false };
         target.shape.call(&source, &attempt, &config.loop_guard).map(|call| call.body.into_owned())
     };
     let sent = config.targets.iter().map(|target| of((target, &target.name))).collect();

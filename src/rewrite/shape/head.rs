@@ -6,6 +6,7 @@ use crate::http::header_names::{is_reserved, is_sensitive};
 use crate::http::headers::Pairs;
 use crate::http::trace_context::TRACEPARENT;
 use crate::rewrite::capture::{is_empty_key, CapturedHead};
+use crate::rewrite::signing::Signing;
 use crate::template::{Env, Place, Template, UnsafePath, Values};
 
 /// The changes that a target makes to the request line and headers.
@@ -25,6 +26,8 @@ pub struct HeadRewrite {
     pub remove: Vec<String>,
     /// Headers to set. Each replaces any header of its name. Names are in lower case.
     pub set: Vec<(String, Template)>,
+    /// How calls are signed. `None` does not sign them.
+    pub sign: Option<Signing>,
 }
 
 /// The headers of the primary's request that a target receives.
@@ -46,7 +49,8 @@ pub(super) struct Chosen {
 impl HeadRewrite {
     pub(super) fn is_plain(&self) -> bool {
         let line = self.method.is_none() && self.path.is_plain() && self.authority.is_none();
-        line && self.forward == Forward::All && !self.forward_sensitive && self.remove.is_empty() && self.set.is_empty()
+        let headers = self.forward == Forward::All && !self.forward_sensitive && self.remove.is_empty() && self.set.is_empty();
+        line && headers && self.sign.is_none()
     }
 
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -140,10 +144,15 @@ impl HeadRewrite {
     /// Adds the wanted headers of the primary's request that may be sent.
     fn pick(&self, chosen: &mut Chosen, head: &CapturedHead, wanted: impl Fn(&[u8]) -> bool) {
         for (name, value) in head.all().iter().filter(|(name, _)| !name.starts_with(b":") && wanted(name)) {
-            if self.leaves(name) && !is_reserved(name) && !head.replaces(name) {
+            if self.leaves(name) && !is_reserved(name) && !head.replaces(name) && !self.signs(name) {
                 chosen.push(name, value);
             }
         }
+    }
+
+    /// True for a header that a signature makes. The client's would be read as ours.
+    fn signs(&self, name: &[u8]) -> bool {
+        self.sign.as_ref().is_some_and(|signing| signing.scheme().makes(name))
     }
 
     fn forwards(&self, name: &[u8]) -> bool {

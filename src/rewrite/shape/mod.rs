@@ -26,6 +26,7 @@ use crate::json::{Body, Unread};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::items::Format;
 use crate::rewrite::reading::Reading;
+use crate::rewrite::signing::Signing;
 use crate::template::{Env, Facts, PrimaryResponse, Template, UnsafePath, Values};
 
 /// The most headers: Envoy refuses a call-out with more (`source/extensions/common/wasm`, its default `HeaderMap` limits).
@@ -64,7 +65,9 @@ pub struct Attempt<'a> {
     pub delivery_id: Uuid,
     /// The span ID of the attempt in its trace.
     pub span_id: [u8; 8],
-    /// True if the request is rendered for a dead letter, not for its target. Values of environment variables are then left out.
+    /// When the attempt is made, as the time since 1970. Zero if the target does not sign it.
+    pub at: Duration,
+    /// True if the request is rendered for a dead letter, not for its target. Values of environment variables and signatures are then left out.
     pub is_shown: bool,
 }
 
@@ -132,6 +135,16 @@ impl Rewrite {
         self.head.templates().chain(self.body.templates())
     }
 
+    /// True if the time of an attempt must be known, because it is signed.
+    pub fn signs_time(&self) -> bool {
+        self.head.sign.as_ref().is_some_and(Signing::is_dated)
+    }
+
+    /// The work to sign a body of this length.
+    pub fn work_to_sign(&self, body: usize) -> usize {
+        self.head.sign.as_ref().map_or(0, |signing| signing.work(body))
+    }
+
     /// Fills in the environment variables of all templates.
     pub fn resolve_env(&mut self, env: Env<'_>) {
         self.head.resolve_env(env);
@@ -171,14 +184,17 @@ impl Rewrite {
         if self.head.leaves(TRACEPARENT) {
             added.trace(head, attempt);
         }
-        let headers = added.behind(chosen.pairs.parts())?;
         let body = match (self.body.kind(), written) {
             (_, Some(written)) => Cow::Owned(written),
             // The body is sent encoded, even if it was decoded for reading.
             (BodyKind::Primary, None) => Cow::Borrowed(reading.body()),
             (_, None) => Cow::Borrowed(read.bytes()),
         };
-        Ok(Call { headers, body })
+        if !attempt.is_shown {
+            reading.work().spend(self.work_to_sign(body.len()))?;
+        }
+        added.sign(self.head.sign.as_ref(), attempt, &body);
+        Ok(Call { headers: added.behind(chosen.pairs.parts())?, body })
     }
 
     /// Renders a request as an item of a batch. Returns the request line and headers of its call, and the item, which is JSON on one line.
@@ -224,6 +240,7 @@ impl Rewrite {
         if !line.has(b"idempotency-key") {
             added.identify(attempt);
         }
+        added.sign(self.head.sign.as_ref(), attempt, &body);
         let headers = if attempt.is_shown {
             let mut shown = HeaderMap::from(line);
             shown.retain(|name, _| !self.head.sets_variable(name));
@@ -299,6 +316,14 @@ impl Added {
     fn trace(&mut self, head: &CapturedHead, attempt: &Attempt<'_>) {
         if let Some(trace) = head.trace() {
             self.0.push(TRACEPARENT, &trace.child(attempt.span_id));
+        }
+    }
+
+    /// Adds the signature of the body that is sent. A letter has none.
+    fn sign(&mut self, signing: Option<&Signing>, attempt: &Attempt<'_>, body: &[u8]) {
+        if let Some(signing) = signing.filter(|_| !attempt.is_shown) {
+            let mut id = Uuid::encode_buffer();
+            signing.sign(&mut self.0, attempt.delivery_id.hyphenated().encode_lower(&mut id), attempt.at, body);
         }
     }
 

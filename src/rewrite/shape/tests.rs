@@ -3,6 +3,7 @@ mod codings;
 mod heads;
 mod items;
 mod paths;
+mod signatures;
 
 use super::*;
 use crate::config::Config;
@@ -42,7 +43,8 @@ fn owned(headers: &HeaderMap) -> Sent {
 }
 
 fn attempt() -> Attempt<'static> {
-    Attempt { target: "audit", number: 1, delivery_id: Uuid::from_bytes([0x11; 16]), span_id: [0xcd; 8], is_shown: false }
+    let at = Duration::from_millis(1_767_323_999_999);
+    Attempt { target: "audit", number: 1, delivery_id: Uuid::from_bytes([0x11; 16]), span_id: [0xcd; 8], at, is_shown: false }
 }
 
 fn captured(config: &Config, pairs: &[(&str, &[u8])]) -> CapturedHead {

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use sidecast::config::problem::Mistake;
-use sidecast::config::Config;
+use sidecast::config::{signing, Config};
 
 use super::find::{find, Carrier, Found, Written};
 use super::report::{Finding, Severity};
@@ -220,7 +220,8 @@ impl Checker<'_> {
 
     /// Adds the problems that the filter would report. The values of variables are unknown here.
     fn problems(&mut self, config: &Node, json: &str, text: &Rc<Text>) {
-        let Err(problems) = Config::parse(json.as_bytes(), &|name| Some(format!("${{env:{name}}}"))) else { return };
+        let env = signing::stand_in(json.as_bytes(), |name| format!("${{env:{name}}}"));
+        let Err(problems) = Config::parse(json.as_bytes(), &env) else { return };
         for problem in problems {
             let place = locate::locate(config, &problem.path);
             let is_about_key = matches!(problem.mistake, Mistake::UnknownField { .. } | Mistake::Repeated);

@@ -3,10 +3,12 @@
 use std::collections::HashSet;
 
 use data_encoding::HEXLOWER;
+use sidecast::config::{signing, Target};
 use sidecast::engine::ids::random_id;
 use sidecast::http::loop_mark;
 use sidecast::http::text::text_of;
 use sidecast::http::trace_context::TRACEPARENT;
+use sidecast::rewrite::signing::Signing;
 use sidecast::template::property;
 
 use super::recorder::{Recorder, Sent};
@@ -35,6 +37,11 @@ pub(super) fn variable(name: &str) -> String {
     format!("${{env:{name}}}")
 }
 
+/// The environment of the engine: the displayed values, or keys where a configuration needs them.
+pub(super) fn environment(text: &str) -> impl Fn(&str) -> Option<String> {
+    signing::stand_in(text.as_bytes(), variable)
+}
+
 /// The made-up value of a property: its displayed text, or, for a property that is not text, a recognisable number or time, or a flag.
 pub(super) fn property(place: usize, path: &[impl AsRef<str>]) -> Vec<u8> {
     let path: Vec<String> = path.iter().map(|name| name.as_ref().to_owned()).collect();
@@ -44,11 +51,14 @@ pub(super) fn property(place: usize, path: &[impl AsRef<str>]) -> Vec<u8> {
 }
 
 /// Pairs of a generated text in a copy, and the text to display in its place.
-pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> Vec<(String, String)> {
-    let config = recorder.config;
+pub(super) fn replaced(recorder: &Recorder<'_>, target: &Target, sent: &Sent) -> Vec<(String, String)> {
+    let (config, is_batch) = (recorder.config, target.batch.is_some());
     let mark = text_of(sent.header(loop_mark::HEADER.as_bytes()));
     let own_id = if is_batch { BATCH_ID } else { DELIVERY_ID };
     let mut replaced = vec![(mark.to_string(), config.loop_guard.mark(own_id).into_owned())];
+    if let Some((header, placeholder)) = target.shape.head.sign.as_ref().map(Signing::placeholder) {
+        replaced.push((text_of(sent.header(header.as_bytes())).into_owned(), placeholder));
+    }
     let is_correlated = recorder.asked.headers.get_all(config.correlation.header.as_bytes()).next().is_some();
     let trace = text_of(sent.header(TRACEPARENT));
     let headers = sent.headers.iter().map(|(_, value)| text_of(value));
@@ -70,7 +80,7 @@ pub(super) fn replaced(recorder: &Recorder<'_>, sent: &Sent, is_batch: bool) -> 
             replaced.push((span, SPAN_ID.to_owned()));
         }
     }
-    replaced.extend(recorder.variables.borrow().iter().map(|shown| (shown.clone(), shown.clone())));
+    replaced.extend(recorder.variables.borrow().iter().map(|(made, shown)| (made.clone(), shown.clone())));
     for (place, path) in config.properties.iter().enumerate() {
         let sent = property::text(path, property(place, path)).filter(|sent| sent != "true");
         replaced.extend(sent.map(|sent| (sent, format!("${{property:{}}}", path.join(".")))));

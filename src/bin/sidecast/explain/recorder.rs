@@ -1,7 +1,7 @@
 //! A host that runs the engine once, for one request, and records calls and counters. Calls never end, and time does not pass.
 
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
@@ -43,8 +43,8 @@ pub(super) struct Recorder<'a> {
     pub(super) asked: &'a Asked<'a>,
     /// The number of random words handed out.
     pub(super) words: Cell<u64>,
-    /// The displayed values of the environment variables that were read.
-    pub(super) variables: RefCell<BTreeSet<String>>,
+    /// The environment variables that were read: the value of each, and what is displayed in its place.
+    pub(super) variables: RefCell<BTreeMap<String, String>>,
     /// The names of the metrics by number, and the names of those that grew.
     metrics: RefCell<Vec<String>>,
     moved: RefCell<Vec<String>>,
@@ -115,9 +115,9 @@ impl Host for &Recorder<'_> {
     }
 
     fn environment_variable(&self, name: &str) -> Option<String> {
-        let variable = made::variable(name);
-        self.variables.borrow_mut().insert(variable.clone());
-        Some(variable)
+        let value = made::environment(self.text)(name)?;
+        self.variables.borrow_mut().insert(value.clone(), made::variable(name));
+        Some(value)
     }
 
     fn refuses_environment(&self) -> bool {

@@ -57,7 +57,7 @@ pub(super) enum Verdict {
 /// # Errors
 /// Returns the problems of the configuration.
 pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Problems> {
-    let config = Config::parse(text.as_bytes(), &|name| Some(made::variable(name)))?;
+    let config = Config::parse(text.as_bytes(), &made::environment(text))?;
     // Parsed again, to show the rules as the user wrote them.
     let written = serde_json::from_str::<Value>(text).unwrap_or_default();
     let written: Document = deserr::deserialize::<_, _, Problems>(written)?;
@@ -111,7 +111,7 @@ impl Told<'_> {
             counts,
             because: Vec::new(),
             request: sent.map(|sent| {
-                let replaced = made::replaced(&self.recorder, &sent, target.batch.is_some());
+                let replaced = made::replaced(&self.recorder, target, &sent);
                 Shown::new(&sent, &self.asked.given, &replaced)
             }),
         };
@@ -159,6 +159,10 @@ impl Told<'_> {
         }
         if let Some(batch) = &target.batch {
             because.push(format!("batched: up to {} requests in one call; shown with this one alone", batch.max_items));
+        }
+        if let Some(sign) = &target.shape.head.sign {
+            let (header, _) = sign.placeholder();
+            because.push(format!("signed anew for each attempt: {header} is shown with a placeholder"));
         }
         if let Some(compare) = &target.compare {
             because.push(format!("its response is compared with the primary's, {} %", compare.percent));

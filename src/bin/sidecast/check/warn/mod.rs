@@ -102,6 +102,7 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
         http2.check(target, &path, &mut warnings);
         route::check(target, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
+        secret::check_signing(target, &path, &mut warnings);
         if carrier.is_kubernetes {
             target::check_keys(target, &path, text, &mut warnings);
         }
@@ -151,6 +152,17 @@ fn strings<'n>(node: &'n Node, path: String, found: &mut Vec<(String, &'n Node)>
     if node.text().is_some() {
         found.push((path, node));
     }
+}
+
+/// The secrets with which a target's requests are signed, with their paths.
+fn signing_secrets<'n>(target: &'n Node, path: &str) -> Vec<(String, &'n Node)> {
+    let mut found = Vec::new();
+    for scheme in ["standard_webhooks", "hmac_sha256"] {
+        if let Some(secrets) = target.at(&["request", "sign", scheme, "secrets"]) {
+            strings(secrets, format!("{path}.request.sign.{scheme}.secrets"), &mut found);
+        }
+    }
+    found
 }
 
 /// The environment variables that a template names.

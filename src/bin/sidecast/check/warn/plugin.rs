@@ -2,7 +2,7 @@
 
 use super::super::find::Plugin;
 use super::super::tree::Node;
-use super::{templates, variables_in, Code, Warning};
+use super::{signing_secrets, templates, variables_in, Code, Warning};
 
 /// An environment variable of the plugin.
 pub(super) struct Variable<'t> {
@@ -38,6 +38,8 @@ fn of_host(names: Option<&Node>) -> Vec<Variable<'_>> {
 pub(super) fn check_variables(config: &Node, given: &[&str], warnings: &mut Vec<Warning>) {
     let targets = config.get("targets").map_or(&[][..], Node::items).iter().enumerate();
     let mut all: Vec<_> = targets.flat_map(|(index, target)| templates(target, &format!("targets[{index}]"))).collect();
+    let targets = config.get("targets").map_or(&[][..], Node::items).iter().enumerate();
+    all.extend(targets.flat_map(|(index, target)| signing_secrets(target, &format!("targets[{index}]"))));
     all.extend(config.at(&["loop_guard", "secret"]).map(|secret| ("loop_guard.secret".to_owned(), secret)));
     for (path, node) in all {
         for name in variables_in(node) {

@@ -7,7 +7,7 @@ use std::str::FromStr;
 use super::super::find::Plugin;
 use super::super::tree::Node;
 use super::plugin::variables;
-use super::{variables_in, Code, Warning};
+use super::{signing_secrets, variables_in, Code, Warning};
 
 /// Parts of the names of headers that hold credentials.
 const NAMES: [&str; 9] = ["authorization", "cookie", "api-key", "apikey", "token", "secret", "password", "passwd", "credential"];
@@ -40,6 +40,14 @@ pub(super) fn check_headers(target: &Node, path: &str, warnings: &mut Vec<Warnin
     }
 }
 
+/// Warns about secrets of signatures.
+pub(super) fn check_signing(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
+    for (path, secret) in signing_secrets(target, path).into_iter().filter(|(_, secret)| is_constant(secret)) {
+        let message = format!("{ADVICE}, and sign with; keep it in an environment variable: `${{env:NAME}}`");
+        warnings.push(Warning::new(secret, Code::PlainSecret, path, message));
+    }
+}
+
 pub(super) fn check_loop_guard(config: &Node, warnings: &mut Vec<Warning>) {
     if let Some(secret) = config.at(&["loop_guard", "secret"]).filter(|secret| is_constant(secret)) {
         let message = format!("{ADVICE}; keep it in an environment variable: `${{env:NAME}}`");
@@ -51,6 +59,7 @@ pub(super) fn check_loop_guard(config: &Node, warnings: &mut Vec<Warning>) {
 pub(super) fn check_variables(config: &Node, plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
     let mut secrets: Vec<String> = config.at(&["loop_guard", "secret"]).map(variables_in).unwrap_or_default();
     for target in config.get("targets").map_or(&[][..], Node::items) {
+        secrets.extend(signing_secrets(target, "").into_iter().flat_map(|(_, secret)| variables_in(secret)));
         for section in ["request", "dead_letter"] {
             let set = target.at(&[section, "headers", "set"]).map_or(&[][..], Node::members);
             let secret = set.iter().filter(|header| is_secret(&header.key, header.value.text().unwrap_or_default()));
