@@ -15,9 +15,11 @@ use crate::template::Env;
 #[cfg(feature = "cli")]
 use crate::template::Expression;
 
+/// Reads a secret.
+type ReadKey = fn(&str) -> Result<Key, Invalid>;
+
 /// The schemes, and how each reads a secret.
-const SCHEMES: [(&str, fn(&str) -> Result<Key, Invalid>); 2] =
-    [(STANDARD_WEBHOOKS, Key::of_webhook_secret), ("hmac_sha256", Key::of_text)];
+const SCHEMES: [(&str, ReadKey); 2] = [(STANDARD_WEBHOOKS, Key::of_webhook_secret), ("hmac_sha256", Key::of_text)];
 const STANDARD_WEBHOOKS: &str = "standard_webhooks";
 
 /// Finds secrets that are not set, or are no keys. Reads the document itself, so that these problems are reported together with all others. The
