@@ -53,7 +53,9 @@ impl FromStr for Variant {
 
     fn from_str(text: &str) -> Result<Self> {
         let found = Self::ALL.into_iter().find(|variant| variant.to_string() == text);
-        found.ok_or_else(|| format!("{text}: no variant, expected none, native, native-again, lua, sdk, one-rule or sidecast").into())
+        found.ok_or_else(|| {
+            format!("{text}: no variant, expected none, native, native-again, lua, sdk, one-rule or sidecast").into()
+        })
     }
 }
 

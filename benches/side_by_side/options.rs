@@ -41,7 +41,7 @@ pub(crate) struct Options {
     pub(crate) variants: Vec<Variant>,
     /// Whether Envoy gets a CPU of its own (`SIDECAST_BENCH_PIN`, 1 or 0).
     pub(crate) pin: bool,
-    /// Whether so many further seconds of load per variant are run under `perf record` (`SIDECAST_BENCH_PERF`, 1 or 0).
+    /// Whether as many further seconds of load per variant are run under `perf record` (`SIDECAST_BENCH_PERF`, 1 or 0).
     pub(crate) perf: bool,
 }
 
@@ -66,8 +66,7 @@ impl Options {
             perf: setting("SIDECAST_BENCH_PERF", 0)? != 0,
             variants,
         };
-        let numbers =
-            [options.seconds, options.slice_ms, options.warm_up_seconds, options.launches as u64, options.connections];
+        let numbers = [options.seconds, options.slice_ms, options.warm_up_seconds, options.launches as u64, options.connections];
         if numbers.contains(&0) {
             return Err("seconds, slice, warm-up, launches and connections start at 1".into());
         }
