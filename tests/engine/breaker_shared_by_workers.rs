@@ -411,3 +411,25 @@ fn the_record_of_another_version_of_the_filter_is_left_alone() {
     assert_eq!((&shared[&older[..]][..], &shared[&newer[..]][..]), (&b"SCB\x01"[..], &b"SCB\x03"[..]));
     assert_eq!(shared.len(), 3);
 }
+
+#[test]
+fn a_worker_that_saw_no_failure_learns_of_an_opening_within_50_ms_and_sends_no_copy_after_that() {
+    let (host, first, second) = two_workers(&quick());
+    succeeds(&second);
+    let read = host.tally(|| succeeds(&second));
+    assert_eq!(read.of("proxy_get_shared_data"), 1, "with the first outcome it told the others what it kept");
+    open(&host, &first);
+    let trusted = host.tally(|| succeeds(&second));
+    assert_eq!(trusted.of("proxy_get_shared_data"), 0);
+    host.advance(TRUSTED_FOR - Duration::from_millis(1));
+    succeeds(&second);
+    host.advance(Duration::from_millis(1));
+    is_blocked(&host, &second);
+    // It knows now. Half-open is exact in both.
+    host.advance(SECOND);
+    let probe = attempt(&second).unwrap();
+    is_blocked(&host, &first);
+    probe.answer(Answer::upstream(200));
+    succeeds(&first);
+    assert_balanced(&host, "audit");
+}

@@ -404,7 +404,8 @@ async fn compare(binary: PathBuf, sets: &[Set]) {
     let stats = {
         eventually(PATIENCE, "all copies", async || {
             let stats = envoy.stats().await;
-            let mut all = FORMS.iter().flat_map(|form| targets.iter().map(move |(set, target)| format!("{form}-set{set}-{target}")));
+            let mut all =
+                FORMS.iter().flat_map(|form| targets.iter().map(move |(set, target)| format!("{form}-set{set}-{target}")));
             all.try_for_each(|name| stats.settled(&name))
         })
         .await;

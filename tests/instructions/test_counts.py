@@ -137,6 +137,8 @@ class Cases(unittest.TestCase):
         known = baseline.load(SCRIPTS.parent / "benches/instructions.json")["cases"]
         self.assertEqual(count_instructions.select(",".join(count_instructions.USUAL), self.cases), count_instructions.USUAL)
         self.assertLessEqual(set(known), set(self.cases))
+        # What continuous integration holds against them.
+        self.assertLessEqual({"none", "mirrored", "unwanted", "batch"}, set(known))
 
     def test_windows_hold_whole_batches(self):
         for case in self.cases.values():

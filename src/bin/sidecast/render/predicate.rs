@@ -40,6 +40,16 @@ pub(super) struct Literal {
 pub(super) const ANY_BYTES: &str = r"\C*";
 
 impl Predicate {
+    /// The number of conditions on headers.
+    pub(super) fn conditions(&self) -> usize {
+        match self {
+            Self::Always | Self::Never => 0,
+            Self::Header(..) => 1,
+            Self::Not(inner) => inner.conditions(),
+            Self::Any(all) | Self::Every(all) => all.iter().map(Self::conditions).fold(0, usize::saturating_add),
+        }
+    }
+
     pub(super) fn header(name: &str, text: Text) -> Self {
         Self::Header(name.to_owned(), text)
     }
