@@ -17,9 +17,11 @@ pub(crate) fn median(values: &[f64]) -> Option<f64> {
 /// Where the median of all that could have been measured lies, with 95 % certainty: between these two of `values` in their order, whatever
 /// their distribution. (So many of them lie below it as coins of so many show heads; here by the normal distribution.)
 pub(crate) fn interval(values: &[f64]) -> Option<[f64; 2]> {
-    let count = values.len() as f64;
-    let half = 1.96 * count.sqrt() / 2.0;
-    let most = count - 1.0;
-    let at = |rank: f64| quantile(values, rank.clamp(0.0, most) / most.max(1.0));
-    Some([at((count / 2.0 - half).floor() - 1.0)?, at((count / 2.0 + half).ceil())?])
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let (middle, half) = (sorted.len() as f64 / 2.0, 1.96 * (sorted.len() as f64).sqrt() / 2.0);
+    // A cast stops at 0.
+    let (low, high) = (((middle - half).floor() - 1.0) as usize, (middle + half).ceil() as usize);
+    Some([sorted[low], sorted[high.min(last)]])
 }
