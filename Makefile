@@ -95,8 +95,8 @@ dist: prerequisites
 	@scripts/dist.sh
 	@scripts/check-dist.sh
 
-bench: prerequisites wrk envoy build
-	cargo bench --locked --profile dev --features cli --bench side_by_side --bench outage
+bench: prerequisites envoy build
+	cargo bench --locked --profile test --features cli --bench side_by_side --bench outage
 
 # Some ten minutes. QUESTIONS='cpu outcomes hang' picks some of them. Python packages and Node.js are fetched into target/peers.
 bench-peers: prerequisites wrk nginx envoy plain-filter

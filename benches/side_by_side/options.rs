@@ -41,7 +41,7 @@ pub(crate) struct Options {
     pub(crate) variants: Vec<Variant>,
     /// Whether Envoy gets a CPU of its own (`SIDECAST_BENCH_PIN`, 1 or 0).
     pub(crate) pin: bool,
-    /// Whether so many further seconds of load per variant are run under `perf record` (`SIDECAST_BENCH_PERF`, 1 or 0).
+    /// Whether as many further seconds of load per variant are run under `perf record` (`SIDECAST_BENCH_PERF`, 1 or 0).
     pub(crate) perf: bool,
 }
 

@@ -11,7 +11,7 @@ use crate::case::{Case, Variant, Verdict};
 use crate::machine::Machine;
 use crate::options::Options;
 use crate::slice::Slice;
-use crate::stats::{median, quantile};
+use crate::stats::{interval, median, quantile};
 use crate::turns::paired;
 use crate::Result;
 
@@ -95,8 +95,8 @@ impl Report {
         let _ = writeln!(text, "{}: {}", self.machine.date, self.machine);
         let _ = writeln!(
             text,
-            "\nSlices of {slice_ms} ms in turns ({seconds} s of load on each variant a launch of Envoy; {launches} launches a case, twice as many where there is \
-             a verdict), {connections} connections, {think_ms} ms between requests. Medians; ratios are medians of the ratios within a turn, with \
+            "\nSlices of {slice_ms} ms in turns ({seconds} s of load on each variant a launch of Envoy; launches a case: {launches}, twice as many where there \
+             is a verdict), {connections} connections, {think_ms} ms between requests. Medians; ratios are medians of the ratios within a turn, with \
              their quartiles.\n"
         );
         text += "| case | variant | CPU us/request | to native | to none | p50 us | p99 us | requests/s | RSS MiB | peak MiB |\n";
@@ -120,14 +120,15 @@ impl Report {
             let Some(Verdict { of, base, at_most }) = report.case.verdict else {
                 continue;
             };
-            let (ratio, more) = (median(&report.cpu_ratios(of, base)), median(&report.cpu_differences(of, base)));
-            let (Some(ratio), Some(more)) = (ratio, more) else {
+            let ratios = report.cpu_ratios(of, base);
+            let more = median(&report.cpu_differences(of, base));
+            let (Some(ratio), Some([low, high]), Some(more)) = (median(&ratios), interval(&ratios), more) else {
                 continue;
             };
             let verdict = if ratio <= at_most { "met" } else { "MISSED" };
             let launches: Vec<String> = report.launches(of, base).iter().map(|ratio| format!("{ratio:.3}")).collect();
             verdicts.push(format!(
-                "{}: CPU per request {of}/{base} {ratio:.3} ({more:+.1} us), at most {at_most:.2}: {verdict}; launch by launch {}",
+                "{}: CPU per request {of}/{base} {ratio:.3} ({low:.3}-{high:.3}, {more:+.1} us), at most {at_most:.2}: {verdict}; launch by launch {}",
                 report.case.name,
                 launches.join(", ")
             ));

@@ -13,3 +13,15 @@ pub(crate) fn quantile(values: &[f64], fraction: f64) -> Option<f64> {
 pub(crate) fn median(values: &[f64]) -> Option<f64> {
     quantile(values, 0.5)
 }
+
+/// Where the median of all that could have been measured lies, with 95 % certainty: between these two of `values` in their order, whatever
+/// their distribution. (So many of them lie below it as coins of so many show heads; here by the normal distribution.)
+pub(crate) fn interval(values: &[f64]) -> Option<[f64; 2]> {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let last = sorted.len().checked_sub(1)?;
+    let (middle, half) = (sorted.len() as f64 / 2.0, 1.96 * (sorted.len() as f64).sqrt() / 2.0);
+    // A cast stops at 0.
+    let (low, high) = (((middle - half).floor() - 1.0) as usize, (middle + half).ceil() as usize);
+    Some([sorted[low], sorted[high.min(last)]])
+}
