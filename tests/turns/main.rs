@@ -52,7 +52,7 @@ fn figures_pair_by_turn_and_not_by_place() {
 
 #[test]
 fn a_slow_moment_that_hits_a_whole_turn_leaves_the_ratio_alone() {
-    let slow = |turn: usize| if turn % 3 == 0 { 4.0 } else { 1.0 };
+    let slow = |turn: usize| if turn.is_multiple_of(3) { 4.0 } else { 1.0 };
     let of = |cpu: f64| (0..30).map(move |turn| (turn, cpu * slow(turn)));
     let ratios = paired(of(130.0), of(100.0), |of, base| of / base);
     assert_eq!(ratios.len(), 30);
