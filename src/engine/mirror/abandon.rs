@@ -1,15 +1,13 @@
 //! The end of a configuration: takes no new requests, and gives up deliveries and letters that do not end in time.
 
-use std::collections::VecDeque;
 use std::time::Duration;
 
 use super::attempts::InFlight;
 use super::dead_letters;
-use super::drain::Drain;
+use super::drain::{Doomed, Drain};
 use super::step::Step;
 use super::Mirror;
 use crate::delivery::drop_reason::DropReason;
-use crate::engine::delivery::{Delivery, GivenUp};
 use crate::engine::host::Host;
 use crate::observe::metrics::Metric;
 
@@ -113,22 +111,5 @@ impl<H: Host> Mirror<H> {
             }
             self.run(now);
         }
-    }
-}
-
-/// What a drain that has timed out still has to give up. Until then it counts as before: as in flight, or as queued.
-#[derive(Default)]
-pub(super) struct Condemned(VecDeque<Doomed>);
-
-enum Doomed {
-    Attempt(InFlight),
-    Waiting(Delivery),
-    Letter(GivenUp),
-    WaitingLetter(GivenUp),
-}
-
-impl Condemned {
-    pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
     }
 }

@@ -23,7 +23,6 @@ mod wanted;
 use std::rc::Rc;
 use std::time::Duration;
 
-use self::abandon::Condemned;
 pub(super) use self::admission::Upload;
 use self::attempts::{Attempts, Ended};
 use self::backoffs::Backoffs;
@@ -33,7 +32,7 @@ use self::call::{NoCall, Response};
 use self::common::Common;
 use self::dead_letters::Letters;
 use self::deferred::Deferred;
-use self::drain::Drain;
+use self::drain::{Condemned, Drain};
 use self::step::Step;
 use self::wanted::Now;
 pub(super) use self::wanted::{Complete, Targets, Wanted};
