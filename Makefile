@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
+.PHONY: help run test fuzz build image dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -39,6 +39,7 @@ help:
 	@echo 'make bench-instructions  how many instructions of Envoy a request takes, as callgrind counts them; target/instructions.json'
 	@echo 'make check-instructions  three of these counts, held against the stored ones (benches/instructions.json): at most 1 % more'
 	@echo 'make bench-cliffs  what a request costs as bodies, targets, headers, rules or calls under way grow: straight lines, or it fails; target/cliffs.svg'
+	@echo 'make floor         target/floor/: modules that do no more than any mirror must, for CASES=floor-* of bench-instructions'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
 	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
@@ -132,6 +133,11 @@ target/venv/bin/python3: scripts/requirements.txt
 	python3 -m venv target/venv
 	target/venv/bin/pip install --quiet --requirement scripts/requirements.txt
 	@touch $@
+
+# The least modules, to compare with: the cases floor-* of bench-instructions.
+floor: target/venv/bin/python3
+	@mkdir -p target/floor
+	@for name in idle path pairs call; do target/venv/bin/python3 -c 'import sys, wasmtime; sys.stdout.buffer.write(wasmtime.wat2wasm(sys.stdin.read()))' <benches/floor/$$name.wat >target/floor/$$name.wasm; done
 
 # An hour. LINES='body,rules: prefixes' picks those whose names contain one of these.
 bench-cliffs: prerequisites valgrind envoy target/venv/bin/python3

@@ -7,7 +7,7 @@ import platform
 import re
 import subprocess
 
-from callgrind import Failed
+from upstreams import Failed
 
 MOST = 0.01  # How much more than its baseline a case may take.
 NOISE = 0.004  # By how much a request without a filter differs between runs on one machine, at most.

@@ -1,26 +1,23 @@
 """How many instructions an Envoy executes for a request, counted by valgrind's callgrind.
 
-A case says which bootstrap Envoy gets, which request it is sent, and how many copies arrive for each; lockstep.py counts it. Upstreams here, which
-are not counted, answer at once, or when they are told to.
+A case says which bootstrap Envoy gets, which request it is sent, and how many copies arrive for each; lockstep.py counts it.
 """
 
-import asyncio
-import collections
 import dataclasses
 import json
 import os
 import pathlib
 import re
-import signal
 import socket
 import subprocess
-import threading
 import time
 import typing
 import urllib.request
 from fractions import Fraction
 
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
+from live import Process
+from upstreams import Failed
+
 SHORT = 180  # Seconds that anything but the start may take under valgrind.
 START = 600
 SLOW_CLOCK = pathlib.Path(__file__).with_name("slow-clock.c")
@@ -28,10 +25,6 @@ EPOLL_WAIT = {"232", "281", "441"}  # Of x86_64, with `epoll_pwait` and `epoll_p
 # Whose instructions they are: what V8 made of the module, with its bridges between module and Envoy; tcmalloc, which is a part of Envoy's
 # binary; all else of that binary, with V8's runtime; the libraries of the system.
 PARTS = ("module", "malloc", "envoy", "system")
-
-
-class Failed(Exception):
-    """Says to the user why nothing can be counted."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,7 +47,6 @@ class Settings:
     warm_up: int = 3000  # Requests before the first window.
     requests: int = 400  # Requests of a window.
     windows: int = 3
-    in_flight: int = 0  # How many copies each target leaves without an answer while others come.
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,69 +69,7 @@ def slow_clock(directory):
     return library
 
 
-class Upstreams:
-    """A primary and targets. They count requests and answer each when its body is there, the targets not while `hold` is set."""
-
-    def __init__(self, targets, answer=ANSWER):
-        self.answer = answer
-        self.names = ["primary"] + [f"target_{number}" for number in range(targets)]
-        self.ports, self.counts, self.last = {}, collections.Counter(), {}
-        self.hold, self.held = False, []
-        ready = threading.Event()
-
-        async def serve():
-            self.loop = asyncio.get_running_loop()
-            for name in self.names:
-                server = await self.loop.create_server(lambda name=name: _Upstream(self, name), "127.0.0.1", 0, backlog=4096)
-                self.ports[name] = server.sockets[0].getsockname()[1]
-            ready.set()
-            await asyncio.Event().wait()
-
-        threading.Thread(target=lambda: asyncio.run(serve()), daemon=True).start()
-        if not ready.wait(SHORT):
-            raise Failed("the upstreams did not start")
-
-    def release(self):
-        """Answers what was held."""
-        self.hold = False
-        held, self.held = self.held, []
-        for transport in held:
-            self.loop.call_soon_threadsafe(transport.write, self.answer)
-
-    def wait(self, copies):
-        """Until each target has had so many requests in all, and a little longer: Envoy still has to read the answer."""
-        targets, end = self.names[1:], time.monotonic() + SHORT
-        while any(self.counts[name] < copies for name in targets) and time.monotonic() < end:
-            time.sleep(0.01)
-        time.sleep(0.3)
-        if wrong := {name: self.counts[name] for name in targets if self.counts[name] != copies}:
-            raise Failed(f"each target should have had {copies} requests, and these had: {wrong}")
-
-
-class _Upstream(asyncio.Protocol):
-    def __init__(self, upstreams, name):
-        self.upstreams, self.name, self.buffer = upstreams, name, bytearray()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.buffer[:end])
-            size = end + 4 + (int(length[1]) if length else 0)
-            if len(self.buffer) < size:
-                return
-            self.upstreams.last[self.name] = bytes(self.buffer[:size])
-            del self.buffer[:size]
-            self.upstreams.counts[self.name] += 1
-            if self.upstreams.hold and self.name != "primary":
-                self.upstreams.held.append(self.transport)
-            else:
-                self.transport.write(self.upstreams.answer)
-
-
-class Envoy:
+class Envoy(Process):
     """An Envoy under callgrind, in a directory of its own. It counts nothing before `count_on`, and is five times as fast until then."""
 
     slow = True  # Whether its worker's clock is about as slow as itself.
@@ -147,12 +77,11 @@ class Envoy:
     def __init__(self, envoy, bootstrap, directory):
         self.path, self.directory = os.path.realpath(envoy), pathlib.Path(directory)
         (self.directory / "envoy.json").write_text(json.dumps(bootstrap))
-        self.log = open(self.directory / "log", "wb")
         # The prefix of vgdb's pipes, as the callgrind files, is the directory's: two runs at a time do not meet.
         self.pipes = f"--vgdb-prefix={self.directory}/vgdb"
-        command = [*self.before(), str(envoy), "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
+        command = [*self.before(), self.path, "--concurrency", "1", "--disable-hot-restart", "--log-level", "warn"]
         command += ["-c", str(self.directory / "envoy.json"), "--admin-address-path", str(self.directory / "admin")]
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=self.log, stderr=self.log)
+        super().__init__(command, self.directory)
         self.dumps = 0
 
     def before(self):
@@ -180,7 +109,7 @@ class Envoy:
                 return [Connection(socket.create_connection(("127.0.0.1", port), timeout=SHORT)) for port in ports]
             except (OSError, ValueError, LookupError):
                 continue
-        raise Failed("Envoy did not come up under valgrind:\n" + (self.directory / "log").read_text(errors="replace")[-4000:])
+        raise Failed("Envoy did not come up under valgrind:\n" + self.read_log()[-4000:])
 
     def _worker(self):
         """The directory of its only worker."""
@@ -210,15 +139,6 @@ class Envoy:
     def _tell(self, *command):
         vgdb = ["vgdb", self.pipes, f"--pid={self.process.pid}", *command]
         subprocess.run(vgdb, check=True, timeout=2 * SHORT, stdout=self.log, stderr=self.log)
-
-    def stop(self):
-        self.process.send_signal(signal.SIGTERM)
-        try:
-            self.process.wait(SHORT)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-        self.log.close()
 
 
 class Connection:

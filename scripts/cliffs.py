@@ -23,7 +23,7 @@ import urllib.request
 
 import callgrind
 from bootstrap import HEADERS, ROOT, bootstrap, filled, native, request, sidecast
-from callgrind import Failed, Upstreams
+from upstreams import ANSWER, Failed, Upstreams
 
 # How much more a further unit may cost at the far end.
 BEND = 1.5
@@ -42,7 +42,7 @@ class Point:
     # Which of the listeners gets it.
     listener: int = 0
     # What the upstreams answer.
-    answer: bytes = callgrind.ANSWER
+    answer: bytes = ANSWER
     # How many requests, each with its copies, make up one that is measured: those of a batch.
     times: int = 1
     # Calls to targets for each of `times` requests together.

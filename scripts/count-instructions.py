@@ -19,42 +19,22 @@ from fractions import Fraction
 
 import baseline
 from bootstrap import ROOT, bootstrap, filled, native, request, sidecast, typed, wasm
-from callgrind import PARTS, Case, Failed, Settings
+from callgrind import PARTS, Case, Settings
 from lockstep import measure
+from upstreams import Failed
 
 ORDER = (ROOT / "benches/side_by_side/order.json").read_bytes()
 # What is measured if nothing else is said.
 USUAL = "none none-0B native native-8 mirrored mirrored-8 unwanted unwanted-0B template redaction batch one-rule rules sampled-out".split()
 SIZES = {"-0B": 0, "": 1024, "-64KiB": 65536}
-LUA = """
-local targets = { %s }
-function envoy_on_request(request_handle)
-  local headers = {}
-  for name, value in pairs(request_handle:headers()) do
-    if name ~= "authorization" and name ~= "content-length" then headers[name] = value end
-  end
-  local buffered = request_handle:body()
-  local body = ""
-  if buffered ~= nil then body = buffered:getBytes(0, buffered:length()) end
-  for _, target in ipairs(targets) do
-    request_handle:httpCall(target, headers, body, 2000, true)
-  end
-end
-"""
-TEMPLATE = {
-    "path": "/events/${body:/channel}?order=${body:/order_id}&source=${query:source}",
-    "body": {"template": {
-        "order": "${body:/order_id}",
-        "placed_at": "${body:/placed_at}",
-        "customer": {"id": "${body:/customer/id}", "locale": "${body:/locale}"},
-        "country": "${body:/shipping/address/country}",
-        "express": "${body:/shipping/express}",
-        "payment": "${body:/payment/method}",
-        "first": "${body:/items/0/sku}",
-        "items": "${body:/items}",
-        "total": "${body:/totals/gross}",
-        "text": "Order of ${header:x-user-id}: a message",
-    }},
+LUA = (ROOT / "benches/side_by_side/mirror.lua").read_text()
+TEMPLATE = json.loads((ROOT / "benches/side_by_side/template.json").read_text())
+# The floor: modules that do no more than any module that mirrors must, from one to the next.
+FLOOR = {
+    "idle": "a module that does nothing",
+    "path": "a module that reads the path",
+    "pairs": "a module that reads all headers",
+    "call": "a module that takes headers and body over, calls the target, and reads the status",
 }
 
 
@@ -81,7 +61,7 @@ def redacted(order):
 
 def lua(targets):
     names = ", ".join(f'"target_{number}"' for number in range(targets))
-    return typed("envoy.filters.http.lua", "http.lua.v3.Lua", default_source_code={"inline_string": LUA % names})
+    return typed("envoy.filters.http.lua", "http.lua.v3.Lua", default_source_code={"inline_string": LUA.replace("TARGETS", names)})
 
 
 def every_case(module, plain_filter, capabilities):
@@ -104,6 +84,9 @@ def every_case(module, plain_filter, capabilities):
             case(f"lua{size}{many}", f"a Lua filter, {to}{of}", body, [lua(targets)], **fields)
             case(f"mirrored{size}{many}", f"the filter, {to}{of}", body, ours(targets=targets), **fields)
         case(f"sdk{size}", f"a filter as the SDK's users write it, one target{of}", body, [wasm("plain_filter", plain_filter, "target_0")], copies=Fraction(1))
+    for name, what in FLOOR.items():
+        filters = [wasm("floor", ROOT / f"target/floor/{name}.wasm", "target_0")]
+        case(f"floor-{name}", what, filled(1024), filters, copies=Fraction(name == "call"))
     never = {"match": [{"methods": ["GET", "POST"], "path": {"prefix": "/never"}}]}
     case("unwanted", "the filter, a rule that does not match", filled(1024), ours(never))
     case("unwanted-0B", "the filter, a rule that does not match, 0B", b"", ours(never))
@@ -180,6 +163,8 @@ def run(options):
         raise Failed(f"there is no {missing}")
     cases = every_case(options.wasm.absolute(), options.plain_filter.absolute(), options.capabilities)
     selected = select(options.cases, cases)
+    if unbuilt := [name for name in selected if name.startswith("floor-") and not (ROOT / f"target/floor/{name[6:]}.wasm").is_file()]:
+        raise Failed(f"there are no modules for {', '.join(unbuilt)}; make floor builds them")
     settings = Settings(options.envoy.absolute(), options.warm_up, options.requests, options.windows)
     told = {"warm_up": options.warm_up, "requests": options.requests, "windows": options.windows}
     environment, stored = baseline.environment(settings.envoy), baseline.load(options.baseline)

@@ -1,87 +1,17 @@
-"""Processes at full speed and upstreams for them, for what is measured in memory or time (callgrind.py is for what is counted)."""
+"""The processes that are measured."""
 
-import asyncio
 import collections
 import json
 import os
 import pathlib
-import re
 import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 import urllib.request
 
-try:
-    import uvloop
-except ImportError:
-    uvloop = asyncio  # Slower, and the same besides.
-
-ANSWER = b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok"
-SHORT = 60  # Seconds that a start, an answer or an end may take.
-
-
-class Failed(Exception):
-    """Says to the user why nothing can be measured."""
-
-
-class Upstreams:
-    """A primary and a target, in a thread. They count requests with a whole body, and the bytes of these bodies."""
-
-    def __init__(self):
-        self.ports, self.counts, self.bytes = {}, collections.Counter(), collections.Counter()
-        # Seconds from a request to its answer, by name; None: there is none.
-        self.delays = {"primary": 0, "target_0": 0}
-        ready = threading.Event()
-
-        async def serve():
-            loop = asyncio.get_running_loop()
-            for name in self.delays:
-                server = await loop.create_server(lambda name=name: _Upstream(self, name), "127.0.0.1", 0, backlog=4096)
-                self.ports[name] = server.sockets[0].getsockname()[1]
-            ready.set()
-            await asyncio.Event().wait()
-
-        threading.Thread(target=lambda: uvloop.run(serve()), daemon=True).start()
-        if not ready.wait(SHORT):
-            raise Failed("the upstreams did not start")
-
-    def quiet(self, seconds=0.3):
-        """Waits until nothing has come for so long."""
-        end, seen, since = time.monotonic() + SHORT, None, 0
-        while time.monotonic() < end:
-            if seen != (seen := dict(self.counts)):
-                since = time.monotonic()
-            elif time.monotonic() - since >= seconds:
-                return
-            time.sleep(0.005)
-        raise Failed(f"requests were still arriving after {SHORT} s")
-
-
-class _Upstream(asyncio.Protocol):
-    def __init__(self, upstreams, name):
-        self.upstreams, self.name, self.buffer = upstreams, name, bytearray()
-
-    def connection_made(self, transport):
-        self.transport = transport
-
-    def data_received(self, data):
-        self.buffer += data
-        while (end := self.buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", self.buffer[:end])
-            length = int(length[1]) if length else 0
-            if len(self.buffer) < end + 4 + length:
-                return
-            del self.buffer[: end + 4 + length]
-            self.upstreams.counts[self.name] += 1
-            self.upstreams.bytes[self.name] += length
-            delay = self.upstreams.delays[self.name]
-            if delay:
-                asyncio.get_running_loop().call_later(delay, self.transport.write, ANSWER)
-            elif delay is not None:
-                self.transport.write(ANSWER)
+from upstreams import SHORT, Failed
 
 
 class Process:

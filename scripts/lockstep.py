@@ -6,13 +6,13 @@ primary does. Upstreams and client are in this one thread, and nothing happens b
 
 import collections
 import json
-import re
 import selectors
 import socket
 import tempfile
 import time
 
-from callgrind import ANSWER, SHORT, Envoy, Failed
+from callgrind import SHORT, Envoy
+from upstreams import ANSWER, Failed, take_request
 
 PIECE = 16384  # Bytes of a request that are sent at once.
 
@@ -34,9 +34,9 @@ class Upstreams:
         for key, _ in self.sockets.select(seconds):
             key.data()
 
-    def answer(self, name, but=0):
-        """Each request that waits at this upstream, but for the last ones."""
-        while len(self.waiting[name]) > but:
+    def answer(self, name):
+        """Each request that waits at this upstream."""
+        while self.waiting[name]:
             self.waiting[name].popleft().sendall(ANSWER)
 
     def _accept(self, listener, name):
@@ -51,13 +51,8 @@ class Upstreams:
             self.sockets.unregister(connection)
             connection.close()
         buffer += data
-        while (end := buffer.find(b"\r\n\r\n")) >= 0:
-            length = re.search(rb"(?i)\r\ncontent-length: *(\d+)", buffer[:end])
-            size = end + 4 + (int(length[1]) if length else 0)
-            if len(buffer) < size:
-                return
-            self.last[name] = bytes(buffer[:size])
-            del buffer[:size]
+        while request := take_request(buffer):
+            self.last[name] = request
             self.counts[name] += 1
             self.waiting[name].append(connection)
 
@@ -96,7 +91,7 @@ class Run:
         self._until(lambda: all(upstreams.counts[name] >= count for name, count in expected.items()), lambda: f"{self._got()} of {expected} arrived")
         self._settle()
         for name in upstreams.targets:
-            upstreams.answer(name, but=self.settings.in_flight)
+            upstreams.answer(name)
         self._settle()
         upstreams.answer("primary")
         answer = b""

@@ -16,7 +16,8 @@ import tempfile
 import time
 
 from bootstrap import ROOT, bootstrap, filled, request, sidecast, wasm
-from live import Envoy, Failed, Upstreams, ending
+from live import Envoy, ending
+from upstreams import Failed, Upstreams
 
 CASES = {
     "none": "no filter",

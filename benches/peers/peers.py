@@ -32,7 +32,8 @@ import urllib.request
 HERE = pathlib.Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent.parent / "scripts"))
 from bootstrap import HEADERS, ROOT, bootstrap, filled, native, request, sidecast, wasm  # noqa: E402
-from live import SHORT, Envoy, Failed, Process, Upstreams, ending, free_port  # noqa: E402
+from live import Envoy, Process, ending, free_port  # noqa: E402
+from upstreams import SHORT, Failed, Upstreams  # noqa: E402
 
 BODY = filled(1024)
 REQUEST = request(BODY)

@@ -83,24 +83,7 @@ fn cluster(name: &str, upstream: SocketAddr) -> Value {
 /// What one writes by hand today: buffer the body, copy the headers, one asynchronous call per target.
 fn lua(case: &Case) -> Value {
     let clusters: Vec<String> = (0..case.targets).map(|index| format!("\"{}\"", target(index))).collect();
-    let script = format!(
-        r#"
-local targets = {{ {} }}
-function envoy_on_request(request_handle)
-  local headers = {{}}
-  for name, value in pairs(request_handle:headers()) do
-    if name ~= "authorization" and name ~= "content-length" then headers[name] = value end
-  end
-  local buffered = request_handle:body()
-  local body = ""
-  if buffered ~= nil then body = buffered:getBytes(0, buffered:length()) end
-  for _, target in ipairs(targets) do
-    request_handle:httpCall(target, headers, body, 2000, true)
-  end
-end
-"#,
-        clusters.join(", ")
-    );
+    let script = include_str!("mirror.lua").replace("TARGETS", &clusters.join(", "));
     json!({
         "name": "envoy.filters.http.lua",
         "typed_config": {

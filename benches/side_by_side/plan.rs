@@ -68,21 +68,8 @@ fn no_match(length: usize) -> Case {
 /// Ten fields of the body and a text with an expression inside make another body, and others the path.
 fn template() -> Result<Case> {
     let order: Value = serde_json::from_slice(ORDER)?;
-    let target = json!({"request": {
-        "path": "/events/${body:/channel}?order=${body:/order_id}&source=${query:source}",
-        "body": {"template": {
-            "order": "${body:/order_id}",
-            "placed_at": "${body:/placed_at}",
-            "customer": {"id": "${body:/customer/id}", "locale": "${body:/locale}"},
-            "country": "${body:/shipping/address/country}",
-            "express": "${body:/shipping/express}",
-            "payment": "${body:/payment/method}",
-            "first": "${body:/items/0/sku}",
-            "items": "${body:/items}",
-            "total": "${body:/totals/gross}",
-            "text": "Order of ${header:x-user-id}: a message",
-        }},
-    }});
+    let request: Value = serde_json::from_slice(include_bytes!("template.json"))?;
+    let target = json!({ "request": request });
     let body = json!({
         "order": order["order_id"],
         "placed_at": order["placed_at"],

@@ -108,7 +108,8 @@ impl<H: Host> Worker<H> {
         now
     }
 
-    /// True if Envoy logs lines of this level. A change of Envoy's log level is seen after [`LEVEL_KNOWN_FOR`] at the latest.
+    /// True if Envoy logs lines of this level. A change of Envoy's log level is seen when the clock is next read after [`LEVEL_KNOWN_FOR`], which is
+    /// in the next request or response.
     pub(super) fn logs(&self, level: log::Level) -> bool {
         if self.silent_from.get().is_some_and(|silent| level >= silent) {
             return false;

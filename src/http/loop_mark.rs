@@ -35,10 +35,7 @@ impl LoopGuard {
             None => delivery_id.into(),
             Some(key) => {
                 let tag = key.clone().chain_update(delivery_id).finalize().into_bytes();
-                let mut digits = [0; 64];
-                // The digits are twice as many as the bytes of SHA-256.
-                let _ = hex::encode_to_slice(tag, &mut digits);
-                format!("{delivery_id}.{}", std::str::from_utf8(&digits).unwrap_or_default()).into()
+                format!("{delivery_id}.{tag:x}").into()
             }
         }
     }

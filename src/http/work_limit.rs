@@ -17,6 +17,7 @@ pub const HEADER: usize = 2;
 
 /// The work to hash a byte for a signature.
 pub const HASHED_BYTE: usize = 2;
+
 /// The work to match a pattern against a byte of text.
 pub const PATTERN_BYTE: usize = 24;
 

@@ -123,12 +123,7 @@ impl Key {
         let tag = mac.finalize().into_bytes();
         match encoding {
             Encoding::Base64 => Base64::encode_string(&tag),
-            Encoding::Hex => {
-                let mut digits = [0; 64];
-                // The digits are twice as many as the bytes of SHA-256.
-                let _ = hex::encode_to_slice(tag, &mut digits);
-                std::str::from_utf8(&digits).unwrap_or_default().to_owned()
-            }
+            Encoding::Hex => format!("{tag:x}"),
         }
     }
 }

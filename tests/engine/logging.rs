@@ -197,6 +197,26 @@ fn what_envoy_would_not_print_is_not_written() {
 }
 
 #[test]
+fn a_level_that_envoy_does_not_log_is_asked_for_once_in_100_ms() {
+    let (host, worker) = mirroring();
+    host.set_log_level(Level::Info);
+    host.advance(Duration::from_millis(100));
+    let asked = |times: u32| {
+        let tally = host.tally(|| (0..times).for_each(|_| mirror(&worker, Answer::upstream(200))));
+        tally.of("proxy_get_log_level")
+    };
+    assert_eq!((asked(1), asked(9)), (1, 0));
+    host.set_log_level(Level::Debug);
+    host.clear_log();
+    host.advance(Duration::from_millis(99));
+    mirror(&worker, Answer::upstream(200));
+    assert_eq!(host.events("delivered").len(), 0);
+    host.advance(Duration::from_millis(1));
+    mirror(&worker, Answer::upstream(200));
+    assert_eq!(host.events("delivered").len(), 1);
+}
+
+#[test]
 fn ten_lines_a_second_of_one_event_and_then_their_number() {
     let (host, worker) = mirroring();
     for _ in 0..50 {

@@ -60,6 +60,7 @@ pub(super) struct Mirror<H> {
     letters: Letters,
     deferred: Deferred,
     drain: Drain,
+    /// The requests since the last one that a target wanted, or that has a path for which one might.
     unwanted_in_a_row: u32,
     condemned: Condemned,
 }
