@@ -11,8 +11,8 @@ use crate::delivery::dead_letter::DeadLetter;
 use crate::delivery::outcome::Policy;
 use crate::delivery::rate_limit::TokenBucket;
 use crate::delivery::retry::RetryPolicy;
+use crate::delivery::trigger::{EndPattern, Trigger};
 use crate::http::loop_mark::LoopGuard;
-use crate::http::status::StatusPattern;
 use crate::json::Pointer;
 use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
@@ -35,6 +35,8 @@ pub struct Config {
     pub correlation: Correlation,
     /// Marks copies and recognises them.
     pub loop_guard: LoopGuard,
+    /// The indices of the targets that follow another, each after its leader.
+    pub followers: Vec<usize>,
     /// The properties of Envoy that templates name, each once.
     pub properties: Vec<Vec<String>>,
     /// The settings and limits for reading requests.
@@ -58,8 +60,12 @@ pub struct Target {
     pub matcher: Matcher,
     /// Per-target sampling. `None` admits all wanted requests.
     pub sample: Option<Sampling>,
-    /// The statuses of the primary's response for which the target gets a copy. `None` sends the copy without waiting for the response.
-    pub after: Option<Vec<StatusPattern>>,
+    /// What the target's copy waits for.
+    pub after: After,
+    /// The indices of the targets whose copies wait for this target's copy.
+    pub followers: Vec<usize>,
+    /// What is kept of the target's answer for its followers.
+    pub kept: Kept,
     /// The request that the target receives.
     pub shape: Rewrite,
     /// How requests are batched. `None` sends each request as a call of its own.
@@ -86,6 +92,38 @@ pub struct Target {
     pub breaker: Option<breaker::Settings>,
 }
 
+/// What a target's copy waits for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum After {
+    /// The request is complete.
+    Request,
+    /// The primary's response has ended in one of these ways.
+    Response(Vec<EndPattern>),
+    /// Another target's copy has ended.
+    Target(Trigger),
+}
+
+impl After {
+    /// The index of the target whose copy the copy waits for. `None` if it waits for none.
+    pub const fn leader(&self) -> Option<usize> {
+        match self {
+            Self::Target(trigger) => Some(trigger.leader),
+            Self::Request | Self::Response(_) => None,
+        }
+    }
+}
+
+/// What is kept of a target's answer for the expressions of its followers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The answer, with its status.
+    pub answer: bool,
+    /// Its headers.
+    pub headers: bool,
+    /// Its body.
+    pub body: bool,
+}
+
 /// What must be kept of a request and its response in addition to what every copy carries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Reads {
@@ -99,8 +137,10 @@ pub struct Reads {
     pub time: bool,
     /// The headers of the primary's response.
     pub response_headers: bool,
-    /// The body of the primary's response, if the response is compared.
+    /// The body of the primary's response, for expressions. If true, a copy cannot be made without it.
     pub response_body: bool,
+    /// The body of the primary's response, if the response is compared.
+    pub compared_body: bool,
 }
 
 impl Reads {
@@ -114,6 +154,7 @@ impl Reads {
             time: self.time || other.time,
             response_headers: self.response_headers || other.response_headers,
             response_body: self.response_body || other.response_body,
+            compared_body: self.compared_body || other.compared_body,
         }
     }
 }

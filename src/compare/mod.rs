@@ -17,6 +17,7 @@ use serde::Serialize;
 pub use difference::{Difference, DifferenceKind, Differences};
 
 use crate::http::content_coding::{self, Undecodable};
+use crate::http::unavailable::Unavailable;
 use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 
@@ -68,17 +69,6 @@ pub struct Response<'a> {
     pub content_encoding: Option<&'a [u8]>,
     /// The body as it was sent.
     pub body: Result<&'a [u8], Unavailable>,
-}
-
-/// Why a body is not available.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unavailable {
-    /// It was longer than the limit.
-    TooLong,
-    /// The budget had no room for it.
-    NoRoom,
-    /// It did not arrive completely.
-    CutOff,
 }
 
 /// The result of a comparison. As JSON, a part of a log line: `{"result":"status_mismatch","primary":200,"target":500}`.

@@ -6,10 +6,12 @@
 //! All problems are reported at once, each with its path. A configuration with any problem is refused as a whole. The same text gives the same
 //! result on every worker: nothing here depends on time, order or chance.
 
+mod chains;
 mod document;
 pub mod names;
 pub mod problem;
 pub mod raw;
+pub mod raw_after;
 mod raw_condition;
 pub mod raw_delivery;
 pub mod raw_match;
@@ -27,6 +29,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use self::chains::Chains;
 use self::problem::Problems;
 use self::raw_delivery::BreakerMode;
 use self::scalar::NonEmpty;
@@ -41,14 +44,14 @@ use crate::delivery::retry::RetryPolicy;
 use crate::delivery::retry_budget::RetryBudget;
 use crate::delivery::retry_condition::RetryOn;
 use crate::http::loop_mark::LoopGuard;
-pub use crate::policy::{Config, Reads, Target};
+pub use crate::policy::{After, Config, Kept, Reads, Target};
 use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::redact::Redaction;
 use crate::select::condition::{Conditions, TextCondition};
 use crate::select::sampling::Sampling;
 use crate::select::{self, Matcher, Parameters, Paths};
-use crate::template::{Env, Expression, Template};
+use crate::template::{AnswerPart, Answerer, Env, Expression, Template};
 use std::str::FromStr;
 
 impl Config {
@@ -61,7 +64,9 @@ impl Config {
         let document = document::parse(text, &mut problems)?;
         // These checks read the document itself, so that their problems are reported together with all others.
         repeated_names(&document, &mut problems);
-        templates::check(&document, env, &mut problems);
+        let chains = Chains::of(&document);
+        chains.check(&mut problems);
+        templates::check(&document, &chains, env, &mut problems);
         signing::check(&document, env, &mut problems);
         let secret = secret(&document, env, &mut problems);
         match deserr::deserialize::<raw::Document, Value, Problems>(document) {
@@ -76,7 +81,9 @@ impl Config {
 
     fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
         let paths = paths(&raw.targets.0);
-        let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, env)).collect();
+        let names: Vec<String> = raw.targets.0.iter().map(|target| target.name.0 .0.clone()).collect();
+        let mut targets: Vec<Target> = raw.targets.0.into_iter().map(|target| Target::new(target, &names, env)).collect();
+        let followers = tie(&mut targets);
         Redaction::number_all(targets.iter_mut().filter_map(|target| target.shape.body.redact.as_mut()));
         let max_work = raw.limits.max_work();
         let matched_pointers = select::each_once(targets.iter().flat_map(|target| target.matcher.pointers()));
@@ -90,6 +97,7 @@ impl Config {
             matched_pointers,
             paths,
             properties: shaping::properties(&targets),
+            followers,
             targets,
             max_body_bytes: bytes(raw.limits.max_body_bytes.0),
             max_buffered_bytes: bytes(raw.limits.max_buffered_bytes.0),
@@ -107,12 +115,45 @@ fn paths(targets: &[raw::Target]) -> Option<Paths> {
     Paths::new(conditions)
 }
 
+/// Ties followers to their leaders. Returns the followers, each after its leader.
+fn tie(targets: &mut [Target]) -> Vec<usize> {
+    let leaders: Vec<Option<usize>> = targets.iter().map(|target| target.after.leader()).collect();
+    let leader_of = |index: usize| leaders.get(index).copied().flatten();
+    // A chain has no cycle, and at most as many links as there are targets.
+    let depth = |index: usize| std::iter::successors(Some(index), |index| leader_of(*index)).take(leaders.len()).count();
+    let mut followers: Vec<usize> = (0..leaders.len()).filter(|index| leader_of(*index).is_some()).collect();
+    followers.sort_by_key(|index| depth(*index));
+    for follower in &followers {
+        if let Some(leader) = leader_of(*follower).and_then(|leader| targets.get_mut(leader)) {
+            leader.followers.push(*follower);
+        }
+    }
+    for index in 0..leaders.len() {
+        let name = targets.get(index).map(|target| target.name.clone()).unwrap_or_default();
+        let reads = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
+        let parts = reads.filter_map(|expression| match expression {
+            Expression::Answer(Answerer::Target(other), part) if **other == *name => Some(part),
+            _ => None,
+        });
+        let mut kept = Kept::default();
+        for part in parts {
+            kept.answer = true;
+            kept.headers |= matches!(part, AnswerPart::Header(_));
+            kept.body |= part.is_of_body();
+        }
+        if let Some(target) = targets.get_mut(index) {
+            target.kept = kept;
+        }
+    }
+    followers
+}
+
 fn conditions(rules: NonEmpty<raw::Rule>) -> Vec<Conditions> {
     rules.0.into_iter().map(Conditions::from).collect()
 }
 
 impl Target {
-    fn new(raw: raw::Target, env: Env<'_>) -> Self {
+    fn new(raw: raw::Target, names: &[String], env: Env<'_>) -> Self {
         let (retry, retry_on) = match raw.retry {
             Some(retry) => retry_policy(retry),
             None => (None, RetryOn::defaults()),
@@ -126,7 +167,9 @@ impl Target {
             cluster: raw.cluster.0 .0,
             matcher: Matcher::new(raw.rules.map(conditions), raw.except.map(conditions)),
             sample: raw.sample.map(Sampling::from),
-            after: shaping::after(raw.after, raw.statuses),
+            after: shaping::after(raw.after, raw.statuses, names),
+            followers: Vec::new(),
+            kept: Kept::default(),
             shape: shaping::shape(raw.request, env),
             batch: raw.batch.map(shaping::batch),
             compare: raw.compare.map(compare::Settings::from),
@@ -156,8 +199,13 @@ impl Target {
             body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),
-            response_headers: names(|expression| matches!(expression, Expression::ResponseHeader(_))),
-            response_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
+            response_headers: names(|expression| {
+                matches!(expression, Expression::Answer(Answerer::Primary, AnswerPart::Header(_)))
+            }),
+            response_body: names(
+                |expression| matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body()),
+            ),
+            compared_body: self.compare.as_ref().is_some_and(|compare| compare.body != BodyMode::None),
         }
     }
 }

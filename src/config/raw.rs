@@ -4,12 +4,14 @@ use deserr::{Deserr, ValuePointerRef};
 
 use super::names::{ClusterName, TargetName};
 use super::problem::Problems;
+use super::raw_after::After;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 pub use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule, Rule};
 use super::raw_shape::{Batch, Compare, RequestShape, Sample};
 use super::scalar::{Apart, Millis, NonEmpty, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
+use crate::delivery::trigger::EndPattern;
 use crate::http::names::CorrelationHeader;
 use crate::http::status::StatusPattern;
 pub use crate::select::condition::ExactValue;
@@ -86,13 +88,13 @@ pub struct Target {
     /// Which part of those requests. Absent: all.
     #[deserr(default, from(Apart<Option<Sample>>) = Apart::section)]
     pub sample: Option<Sample>,
-    /// When the copy is sent.
-    #[deserr(default, from(Apart<After>) = Apart::section)]
+    /// What the copy waits for: the complete `request`, the primary's `response`, or another target's copy.
+    #[deserr(default)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub after: After,
-    /// With `after: response`, the responses for which the copy is sent; without it, nothing. Absent: `["2xx"]`.
+    /// With `after: response`, the ends of the primary's response for which the copy is sent. Absent: `["2xx"]`.
     #[deserr(default)]
-    pub statuses: Option<NonEmpty<StatusPattern>>,
+    pub statuses: Option<NonEmpty<EndPattern>>,
     /// What the target receives. Absent: the primary's request.
     #[deserr(default, from(Apart<Option<RequestShape>>) = Apart::section)]
     pub request: Option<RequestShape>,
@@ -181,18 +183,6 @@ fn items_without_places(target: &Target, location: ValuePointerRef<'_>) -> Probl
             format!("expected at most `limits.max_queued` ({places}), because items wait in those places, found {items}");
         Problems::at(location.push_key("batch").push_key("max_items"), expected)
     }
-}
-
-/// When a copy is sent.
-#[derive(Clone, Copy, Debug, Default, Deserr, PartialEq, Eq)]
-#[deserr(error = Problems, rename_all = lowercase)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema, serde::Serialize), serde(rename_all = "lowercase"))]
-pub enum After {
-    /// Once the request is complete.
-    #[default]
-    Request,
-    /// Once the primary has responded with one of `statuses`.
-    Response,
 }
 
 /// How much of a target's traffic one worker holds.

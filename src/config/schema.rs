@@ -12,10 +12,12 @@ use serde_json::{json, Value};
 
 use super::names::{AbsolutePath, ClusterName, ParameterName, PartPattern, RewrittenPath, TargetName};
 use super::raw::{Document, ExactValue};
+use super::raw_after::{After, AfterTarget};
 use super::raw_shape::{Forward, SetHeaders};
 use super::scalar::{duration_text, size_text, Millis, NonEmpty, Percent, Rate, Size, Text, Whole};
 use super::templates::{AuthorityTemplate, HeaderTemplate, PathTemplate, Prefix, Secret};
 use crate::delivery::retry_condition::RetryOn;
+use crate::delivery::trigger::EndPattern;
 use crate::http::header_names::{refused_pattern, Use};
 use crate::http::names::{CorrelationHeader, Method, ReadHeader, SentHeader, SigningHeader};
 use crate::http::status::StatusPattern;
@@ -187,6 +189,13 @@ scalars! {
         "minimum": 100,
         "maximum": 599,
     });
+    EndPattern => json_schema!({
+        "title": "status, such as 204 or 2xx, or reset, timeout",
+        "type": ["string", "integer"],
+        "pattern": format!("^({STATUS}|reset|timeout)$"),
+        "minimum": 100,
+        "maximum": 599,
+    });
     RetryOn => json_schema!({
         "title": "status or failure, such as 429, 5xx, reset, timeout, connect_failure, no_healthy_upstream",
         "type": ["string", "integer"],
@@ -250,6 +259,22 @@ impl JsonSchema for Forward {
     }
 }
 
+impl JsonSchema for After {
+    fn schema_name() -> Cow<'static, str> {
+        "After".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut target = generator.subschema_for::<AfterTarget>();
+        target.insert("description".to_owned(), "Another target's copy has ended.".into());
+        json_schema!({"oneOf": [
+            {"const": "request", "description": "The request is complete."},
+            {"const": "response", "description": "The primary's response has ended in one of `statuses`."},
+            target,
+        ]})
+    }
+}
+
 impl JsonSchema for SetHeaders {
     fn schema_name() -> Cow<'static, str> {
         "SetHeaders".into()
@@ -288,6 +313,15 @@ written! {
     Pointer, this => this.to_string();
     Percent, this => whole_if_possible(this.0);
     StatusPattern, this => this.to_string();
+    EndPattern, this => match this {
+        EndPattern::Status(pattern) => pattern.to_string(),
+        EndPattern::Reset => "reset".to_owned(),
+        EndPattern::Timeout => "timeout".to_owned(),
+    };
+    After, this => match this {
+        After::Request | After::Target(_) => "request",
+        After::Response => "response",
+    };
     RetryOn, this => match this {
         RetryOn::Status(pattern) => pattern.to_string(),
         RetryOn::Reset => "reset".to_owned(),

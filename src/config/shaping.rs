@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use super::raw::After;
+use super::raw_after::{self, OutcomeName};
 use super::raw_shape::{self, BatchFormat, RequestShape, Sensitive};
 use super::scalar::{NonEmpty, Text};
 use super::templates::PathTemplate;
-use super::{bytes, signing, Target};
+use super::{bytes, signing, After, Target};
 use crate::compare;
 use crate::delivery::batch::{self};
+use crate::delivery::trigger::{EndPattern, Outcome, Trigger};
 use crate::http::status::StatusPattern;
 use crate::json::Pointer;
 use crate::json::PointerSet;
@@ -16,13 +17,25 @@ use crate::rewrite::items::Format;
 use crate::rewrite::redact::Redaction;
 use crate::rewrite::shape::{BodyRewrite, Content, Forward, HeadRewrite, PathRewrite, Rewrite};
 use crate::select::sampling::Sampling;
-use crate::template::{Env, Expression, Template};
+use crate::template::{AnswerPart, Env, Expression, Template};
 
-/// The statuses of the primary's response that a target waits for. `None` if it does not wait.
-pub(super) fn after(after: After, statuses: Option<NonEmpty<StatusPattern>>) -> Option<Vec<StatusPattern>> {
+/// What a target waits for. `names` are the names of all targets.
+pub(super) fn after(after: raw_after::After, statuses: Option<NonEmpty<EndPattern>>, names: &[String]) -> After {
     match after {
-        After::Request => None,
-        After::Response => Some(statuses.map_or_else(|| vec![StatusPattern::class(2)], |statuses| statuses.0)),
+        raw_after::After::Request => After::Request,
+        raw_after::After::Response => {
+            After::Response(statuses.map_or_else(|| vec![EndPattern::Status(StatusPattern::class(2))], |statuses| statuses.0))
+        }
+        raw_after::After::Target(after) => {
+            let outcome = match (after.outcome, &after.statuses) {
+                (Some(OutcomeName::Delivered), _) | (None, None) => Some(Outcome::Delivered),
+                (Some(OutcomeName::GivenUp), _) => Some(Outcome::GivenUp),
+                (None, Some(_)) => None,
+            };
+            // The name is known: otherwise the configuration would have been refused.
+            let leader = names.iter().position(|name| *name == after.target.0 .0).unwrap_or_default();
+            After::Target(Trigger { leader, outcome, statuses: after.statuses.map(|statuses| statuses.0) })
+        }
     }
 }
 
@@ -91,7 +104,7 @@ pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
 pub(super) fn pointers(targets: &[Target], matched: &[Pointer]) -> PointerSet {
     let expressions = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
     let named = expressions.filter_map(|expression| match expression {
-        Expression::BodyPointer(pointer) => Some(pointer.clone()),
+        Expression::BodyPointer(pointer) | Expression::Answer(_, AnswerPart::BodyPointer(pointer)) => Some(pointer.clone()),
         _ => None,
     });
     PointerSet::new(named.chain(matched.iter().cloned()))

@@ -2,11 +2,12 @@
 
 use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
+use super::chains::Chains;
 use super::problem::{child_path, Problems};
 use crate::http::invalid::Invalid;
 use crate::json::MAX_WHOLE_DOUBLE;
 use crate::template::property;
-use crate::template::{check_path, fits_authority, variable, Env, Expression, JsonTemplate, Template};
+use crate::template::{check_path, fits_authority, variable, Answerer, Env, Expression, JsonTemplate, Template};
 use std::str::FromStr;
 
 /// A template of a path, with or without a query.
@@ -153,10 +154,10 @@ const TEMPLATES: [&[&str]; 4] = [&["path"], &["authority"], &["headers", "set"],
 
 /// Finds expressions that are not allowed where they are. Reads the document itself, so that these problems are reported together with all others.
 /// The grammar reports text that is not a template.
-pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut Problems) {
+pub(super) fn check(document: &serde_json::Value, chains: &Chains<'_>, env: Env<'_>, problems: &mut Problems) {
     let targets = document.get("targets").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, target) in targets.iter().enumerate() {
-        let response = target.get("after").and_then(serde_json::Value::as_str) == Some("response");
+        let response = chains.waits_for_response(index);
         let batched = target.get("batch").is_some();
         for section in SECTIONS {
             let of_letter = section == "dead_letter";
@@ -168,7 +169,7 @@ pub(super) fn check(document: &serde_json::Value, env: Env<'_>, problems: &mut P
                     path = child_path(&path, key);
                     value.get(key)
                 });
-                let problem = |expression: &Expression| problem_of(expression, setting, env);
+                let problem = |expression: &Expression| problem_of(expression, (setting, chains, index), env);
                 if let Some(value) = value {
                     walk(value, &path, &problem, problems);
                 }
@@ -191,7 +192,7 @@ struct Setting {
 }
 
 /// What is wrong with an expression where it stands.
-fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option<Invalid> {
+fn problem_of(expression: &Expression, (setting, chains, index): (Setting, &Chains<'_>, usize), env: Env<'_>) -> Option<Invalid> {
     match expression {
         Expression::Env(_) if setting.in_letters => Some(
             "with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone: it would be seen in dead letters"
@@ -199,10 +200,13 @@ fn problem_of(expression: &Expression, setting: Setting, env: Env<'_>) -> Option
         ),
         Expression::Env(name) => variable(env, name).err(),
         Expression::Property(path) if property::objection(path).is_some() => property::objection(path).map(Invalid::from),
-        Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.response => {
+        Expression::Answer(Answerer::Primary, _) if !setting.response => {
             Some("${response:...} means something with `after: response` alone".into())
         }
-        Expression::Property(_) | Expression::ResponseStatus | Expression::ResponseHeader(_) if !setting.kept => {
+        Expression::Answer(Answerer::Target(name), _) if !chains.follows(index, name) => {
+            Some(format!("${{target:{name}:...}} means something in a target that follows {name} alone").into())
+        }
+        Expression::Property(_) | Expression::Answer(..) if !setting.kept => {
             Some("${property:...} and ${response:...} are not kept for the dead letters of a batch".into())
         }
         Expression::DeadLetter | Expression::DeadLetterBase64 if !setting.of_letter => {

@@ -2,6 +2,8 @@ use std::collections::BTreeMap;
 
 use super::*;
 use crate::delivery::batch;
+use crate::delivery::cause::Cause;
+use crate::delivery::trigger::EndPattern;
 use crate::rewrite::items::Format;
 use proptest::prelude::*;
 use prost::Message;
@@ -100,13 +102,13 @@ fn the_whole_grammar_is_read() {
     assert_eq!(problems(WHOLE_GRAMMAR), [] as [&str; 0]);
     let config = Config::parse(WHOLE_GRAMMAR.as_bytes(), &env).unwrap();
     let [audit, analytics] = &config.targets[..] else { panic!("{config:?}") };
-    assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after.is_none());
-    assert_eq!(audit.reads, Reads { headers: true, body: true, response_body: true, ..Reads::default() });
+    assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after == After::Request);
+    assert_eq!(audit.reads, Reads { headers: true, body: true, compared_body: true, ..Reads::default() });
     let batch =
         batch::Settings { max_items: 100, max_bytes: 256 << 10, max_delay: Duration::from_millis(20), format: Format::JsonArray };
     assert_eq!(analytics.batch, Some(batch));
-    let after = analytics.after.as_ref().unwrap();
-    let covered = [200, 201, 204, 302].map(|status| after.iter().any(|pattern| pattern.covers(status)));
+    let after = &analytics.after;
+    let covered = [200, 201, 204, 302].map(|status| waits_for(after, status));
     assert_eq!(covered, [false, true, false, true]);
     assert_eq!(
         analytics.reads,
@@ -116,6 +118,11 @@ fn the_whole_grammar_is_read() {
     assert!(!format!("{config:?}").contains("s3cret"));
 }
 
+fn waits_for(after: &After, status: u16) -> bool {
+    let covers = |pattern: &EndPattern| pattern.covers(Cause::Status(status));
+    matches!(after, After::Response(patterns) if patterns.iter().any(covers))
+}
+
 #[test]
 fn a_target_that_waits_for_the_response_wants_a_success_and_a_batch_has_the_documented_bounds() {
     let text = r#"{"targets":[{"name":"t","cluster":"c","after":"response","batch":{}}]}"#;
@@ -123,7 +130,7 @@ fn a_target_that_waits_for_the_response_wants_a_success_and_a_batch_has_the_docu
     let batch =
         batch::Settings { max_items: 100, max_bytes: 256 << 10, max_delay: Duration::from_millis(20), format: Format::JsonArray };
     assert_eq!(target.batch, Some(batch));
-    let covered = [199, 200, 299, 300].map(|status| target.after.iter().flatten().any(|pattern| pattern.covers(status)));
+    let covered = [199, 200, 299, 300].map(|status| waits_for(&target.after, status));
     assert_eq!(covered, [false, true, true, false]);
 }
 

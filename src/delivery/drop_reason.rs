@@ -29,8 +29,6 @@ named! {
         RateLimited: "rate_limited",
         /// The filter that held the request shut down.
         Shutdown: "shutdown",
-        /// The primary did not respond with a status that the target waits for.
-        PrimaryFailed: "primary_failed",
         /// The body must be read, and is not JSON.
         BodyNotJson: "body_not_json",
         /// It is a gRPC request with more than one message.
@@ -43,6 +41,10 @@ named! {
         WorkLimit: "work_limit",
         /// A value in the path could lead to another path than the configured one.
         UnsafePath: "unsafe_path",
+        /// An expression reads the body of a response that is longer than `limits.max_body_bytes`.
+        ResponseTooLarge: "response_too_large",
+        /// An expression reads the body of a response, and it is not JSON.
+        ResponseNotJson: "response_not_json",
     }
 }
 
@@ -62,6 +64,9 @@ impl DropReason {
             Unfit::BodyNotJson => Some(Self::BodyNotJson),
             Unfit::TooMuchWork => Some(Self::WorkLimit),
             Unfit::UnsafePath => Some(Self::UnsafePath),
+            Unfit::ResponseTooLarge => Some(Self::ResponseTooLarge),
+            Unfit::ResponseNotJson => Some(Self::ResponseNotJson),
+            Unfit::NoRoomForResponse => Some(Self::BufferFull),
             Unfit::HeadersTooLarge => None,
         }
     }

@@ -39,3 +39,4 @@ pub mod rate_limit;
 pub mod retry;
 pub mod retry_budget;
 pub mod retry_condition;
+pub mod trigger;

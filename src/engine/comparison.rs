@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
-use crate::compare::{Response, Unavailable};
+use crate::compare::Response;
 use crate::delivery::admission::Reservation;
+use crate::http::unavailable::Unavailable;
 
 /// One target's comparison for one request. Clones share the same state.
 #[derive(Clone)]

@@ -13,7 +13,7 @@ use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::Pairs;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::{Reading, Terms};
-use crate::template::PrimaryResponse;
+use crate::template::Answer;
 
 /// One call to one target, over all of its attempts.
 pub(super) struct Delivery {
@@ -39,8 +39,8 @@ pub(super) struct One {
     pub(super) head: Rc<CapturedHead>,
     /// `None` once no further attempt needs the body: Envoy has its own copy.
     pub(super) body: Option<Rc<Vec<u8>>>,
-    /// The primary's response, if the target waits for it.
-    pub(super) response: Option<Rc<PrimaryResponse>>,
+    /// The latest of the answers that the request had, if the target waits for any.
+    pub(super) answer: Option<Rc<Answer>>,
     /// The comparison of the responses, if they are compared.
     pub(super) comparison: Option<Comparison>,
     /// The bytes reserved in the worker's budget for the request.
@@ -115,7 +115,7 @@ impl Delivery {
         match &mut self.load {
             Load::One(one) => {
                 one.body = None;
-                one.response = None;
+                one.answer = None;
             }
             Load::Batch(batch) => batch.items.iter_mut().for_each(|item| item.json = Rc::default()),
         }

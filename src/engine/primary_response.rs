@@ -6,16 +6,22 @@ use super::comparison::Reply;
 use super::host::{Buffer, Host};
 use super::mirror::{Mirror, Wanted};
 use super::worker::{number, Worker};
-use crate::compare::Unavailable;
 use crate::delivery::admission::Reservation;
+use crate::delivery::cause::Cause;
 use crate::http::body_buffer::BodyBuffer;
 use crate::http::grpc;
 use crate::http::headers::HeaderMap;
+use crate::http::unavailable::Unavailable;
+use crate::template::{Answer, Answerer};
 
 /// Envoy's response flags for a response that is missing, cut off, or a local reply of Envoy in place of one that came too late
-/// (`envoy/stream_info/stream_info.h`, `CoreResponseFlag`): upstream request timeout, local reset, upstream remote reset, upstream connection
-/// failure, upstream connection termination, stream idle timeout, upstream max stream duration, duration timeout, upstream protocol error.
-const FAILED: u64 = 0x4 | 0x8 | 0x10 | 0x20 | 0x40 | 0x1_0000 | 0x8_0000 | 0x40_0000 | 0x80_0000;
+/// (`envoy/stream_info/stream_info.h`, `CoreResponseFlag`): upstream request timeout, stream idle timeout, upstream max stream duration, duration
+/// timeout.
+const TIMED_OUT: u64 = 0x4 | 0x1_0000 | 0x8_0000 | 0x40_0000;
+
+/// Response flags for a response that is missing or cut off because a connection broke, or was not made: local reset, upstream remote reset,
+/// upstream connection failure, upstream connection termination, upstream protocol error.
+const BROKEN: u64 = 0x8 | 0x10 | 0x20 | 0x40 | 0x80_0000;
 
 /// Response flags for a client that ended its request before it was complete: downstream connection termination, downstream protocol error,
 /// downstream remote reset.
@@ -47,7 +53,7 @@ impl ResponseCopy {
             reads_headers: compared || wanted.reads.response_headers,
             headers: HeaderMap::default(),
             headers_reservation: None,
-            body: (compared && wanted.reads.response_body).then(|| Ok(BodyBuffer::default())),
+            body: (compared && wanted.reads.compared_body).then(|| Ok(BodyBuffer::default())),
             reservation: None,
             reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
             grpc: None,
@@ -112,8 +118,14 @@ impl ResponseCopy {
         self.body = Some(Err(failure));
     }
 
+    /// Takes what templates read. `status` is `None` if there was no whole response. With `again`, keeps a copy for a comparison.
+    pub(super) fn answer(&mut self, status: Option<u16>, again: bool) -> Answer {
+        let headers = self.take_headers(again);
+        Answer { headers, ..Answer::new(Answerer::Primary, status) }
+    }
+
     /// Takes the headers for templates. With `again`, keeps a copy for a comparison.
-    pub(super) fn take_headers(&mut self, again: bool) -> HeaderMap {
+    fn take_headers(&mut self, again: bool) -> HeaderMap {
         if again {
             return self.headers.clone();
         }
@@ -137,20 +149,21 @@ impl ResponseCopy {
 }
 
 impl ResponseCopy {
-    /// The status of the response, read at the end of its stream. `None` if there was no response, or only a part of one. A gRPC status counts as
-    /// the HTTP status that it corresponds to.
-    pub(super) fn status<H: Host>(&self, worker: &Worker<H>) -> Option<u16> {
-        match status(worker)? {
-            200 if self.reads_grpc => Some(grpc::http_status(self.grpc.unwrap_or(grpc::UNKNOWN))),
-            status => Some(status),
+    /// How the response ended, read at the end of its stream. `None` if the client left before, or if the host does not tell.
+    pub(super) fn end<H: Host>(&self, worker: &Worker<H>) -> Option<Cause> {
+        // Without the flags, it is unknown whether the response is whole.
+        let flags = property(worker, "flags")?;
+        if flags & TIMED_OUT != 0 {
+            return Some(Cause::Timeout);
         }
+        if flags & BROKEN != 0 {
+            return Some(Cause::Reset);
+        }
+        Some(match code(worker)? {
+            200 if self.reads_grpc => Cause::Grpc(self.grpc.unwrap_or(grpc::UNKNOWN)),
+            status => Cause::Status(status),
+        })
     }
-}
-
-fn status(worker: &Worker<impl Host>) -> Option<u16> {
-    // Without the flags, it is unknown whether the response is whole.
-    let failed = property(worker, "flags")? & FAILED != 0;
-    code(worker).filter(|_| !failed)
 }
 
 /// True if an incomplete request ended because it was answered, by the primary or by Envoy. False if the client left, or if the reason is unknown.

@@ -12,6 +12,7 @@ use super::primary_response::{has_switched_protocols, was_answered_early, Respon
 use super::unexpected::Unexpected;
 use super::worker::{number, Worker};
 use crate::delivery::admission::Reservation;
+use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
 use crate::http::body_buffer::BodyBuffer;
 use crate::http::grpc::Messages;
@@ -19,7 +20,6 @@ use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
-use crate::template::PrimaryResponse;
 
 /// The state of a request.
 pub(super) enum Stream {
@@ -134,7 +134,7 @@ impl Stream {
         }
         let Collected { wanted, head, body, upload, mut response, .. } = collected;
         let reservation = upload.complete();
-        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), response: None };
+        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answer: None };
         let reading = Reading::new(&complete.head, &complete.body, &mirror.common.config.reading);
         let wanted = mirror.decide(wanted, &complete, &reading);
         let comparisons = Mirror::<H>::comparisons(wanted.compared);
@@ -232,8 +232,8 @@ impl Stream {
         let Collected { wanted, head, upload, response, .. } = collected;
         let reservation = upload.complete();
         let (bodiless, others) = mirror.by_need_of_body(wanted);
-        mirror.give_up_answered_early(others, &head, response.status(&mirror.common.worker));
-        let complete = Complete { head: Rc::new(head), body: Rc::default(), response: None };
+        mirror.give_up_answered_early(others, &head, response.end(&mirror.common.worker));
+        let complete = Complete { head: Rc::new(head), body: Rc::default(), answer: None };
         let comparisons = Mirror::<H>::comparisons(bodiless.compared);
         mirror.accept(bodiless.now, &complete, &comparisons);
         Waiting { later: bodiless.later, complete: Some((complete, reservation)), comparisons, response }.end(mirror);
@@ -262,13 +262,13 @@ impl Collected {
 impl Waiting {
     fn end<H: Host>(self, mirror: &mut Mirror<H>) {
         let Self { later, complete, comparisons, mut response } = self;
-        let status = response.status(&mirror.common.worker);
+        let end = response.end(&mirror.common.worker);
+        let status = end.and_then(Cause::status);
         if let Some((mut complete, reservation)) = complete {
             // Each delivery reserves the bytes that it holds.
             drop(reservation);
-            complete.response =
-                status.map(|status| Rc::new(PrimaryResponse { status, headers: response.take_headers(!comparisons.is_empty()) }));
-            mirror.accept_after_response(later, &complete, status, &comparisons);
+            complete.answer = Some(Rc::new(response.answer(status, !comparisons.is_empty())));
+            mirror.accept_after_response(later, &complete, end, &comparisons);
         }
         if !comparisons.is_empty() {
             mirror.primary_responded(&comparisons, response.reply(&mirror.common.worker, status));

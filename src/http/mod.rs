@@ -16,4 +16,5 @@ pub mod request_head;
 pub mod status;
 pub mod text;
 pub mod trace_context;
+pub mod unavailable;
 pub mod work_limit;

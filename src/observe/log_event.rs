@@ -24,6 +24,8 @@ pub enum Event {
     AttemptFailed,
     /// A copy was given up.
     GivenUp,
+    /// A copy was not due: what it waits for did not happen.
+    NotTriggered,
     /// A dead letter was delivered.
     DeadLettered,
     /// A dead letter was not delivered.
@@ -44,7 +46,7 @@ pub enum Event {
 
 impl Event {
     /// The number of events.
-    pub const COUNT: usize = 13;
+    pub const COUNT: usize = 14;
 }
 
 impl Event {
@@ -52,7 +54,7 @@ impl Event {
     /// `Error` needs a repair.
     pub const fn level(self) -> Level {
         match self {
-            Self::Delivered | Self::DeadLettered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
+            Self::Delivered | Self::NotTriggered | Self::DeadLettered | Self::AttemptFailed | Self::LoopStopped => Level::Debug,
             Self::Configured => Level::Info,
             Self::GivenUp
             | Self::Compared

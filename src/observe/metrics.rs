@@ -96,6 +96,8 @@ metrics! {
     BreakerState: "breaker.state", Gauge;
     /// Wanted requests that the target's sample leaves out.
     SampledOut: "sampled_out", Counter;
+    /// Wanted requests whose copy was not due: what it waits for did not happen.
+    NotTriggered: "not_triggered", Counter;
     /// The number of items in each batch on its first attempt.
     BatchItems: "batch_items", Histogram;
     /// Compared responses that match the primary's.

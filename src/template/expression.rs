@@ -1,5 +1,6 @@
 //! The expressions that may appear in `${...}`, and their syntax.
 
+use super::answer::{AnswerPart, Answerer};
 use crate::http::invalid::Invalid;
 use crate::http::names::{HeaderName, ReadHeader};
 use crate::json::{Pointer, SinglePointer};
@@ -46,10 +47,8 @@ pub enum Expression {
     Env(String),
     /// A property of Envoy. Its path is split at the dots.
     Property(Vec<String>),
-    /// The status of the primary's response.
-    ResponseStatus,
-    /// The first header of this name in the primary's response.
-    ResponseHeader(HeaderName),
+    /// A part of the response of the primary, or of another target.
+    Answer(Answerer, AnswerPart),
     /// The envelope of the dead letter, as JSON.
     DeadLetter,
     /// The envelope of the dead letter, as base64 of its JSON.
@@ -79,6 +78,14 @@ const KNOWN: &[&str] = &[
     "property:PATH",
     "response:status",
     "response:header:NAME",
+    "response:body",
+    "response:body:/POINTER",
+    "response:body_text",
+    "target:NAME:status",
+    "target:NAME:header:NAME",
+    "target:NAME:body",
+    "target:NAME:body:/POINTER",
+    "target:NAME:body_text",
     "dead_letter",
     "dead_letter_base64",
 ];
@@ -111,16 +118,32 @@ impl FromStr for Expression {
             ("now_s", None) => Self::NowS,
             ("env", Some(name)) if !name.is_empty() && !name.contains(['=', '\0']) => Self::Env(name.to_owned()),
             ("property", Some(path)) if !path.is_empty() => Self::Property(path.split('.').map(str::to_owned).collect()),
-            ("response", Some("status")) => Self::ResponseStatus,
-            ("response", Some(argument)) => match argument.strip_prefix("header:") {
-                Some(name) => Self::ResponseHeader(HeaderName::from_str(name)?),
-                None => return Err(unknown(text)),
+            ("response", Some(part)) => Self::Answer(Answerer::Primary, answer_part(text, part)?),
+            ("target", Some(argument)) => match argument.split_once(':') {
+                Some((name, part)) if !name.is_empty() => Self::Answer(Answerer::Target(name.into()), answer_part(text, part)?),
+                _ => return Err(unknown(text)),
             },
             ("dead_letter", None) => Self::DeadLetter,
             ("dead_letter_base64", None) => Self::DeadLetterBase64,
             _ => return Err(unknown(text)),
         })
     }
+}
+
+/// The part of an answer. `text` is the whole expression.
+fn answer_part(text: &str, part: &str) -> Result<AnswerPart, Invalid> {
+    let (kind, argument) = match part.split_once(':') {
+        Some((kind, argument)) => (kind, Some(argument)),
+        None => (part, None),
+    };
+    Ok(match (kind, argument) {
+        ("status", None) => AnswerPart::Status,
+        ("header", Some(name)) => AnswerPart::Header(HeaderName::from_str(name)?),
+        ("body", None) => AnswerPart::Body,
+        ("body", Some(pointer)) => AnswerPart::BodyPointer(SinglePointer::from_str(pointer)?.0),
+        ("body_text", None) => AnswerPart::BodyText,
+        _ => return Err(unknown(text)),
+    })
 }
 
 fn unknown(text: &str) -> Invalid {

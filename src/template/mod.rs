@@ -5,6 +5,7 @@
 //! A value never breaks out of its place. For text, [`Place`] says what that takes. In JSON, an expression becomes a value of its own. Environment
 //! variables are treated like all other values. They are read with the configuration.
 
+pub mod answer;
 mod expression;
 mod json;
 mod path;
@@ -12,11 +13,12 @@ mod place;
 pub mod property;
 mod values;
 
+pub use answer::{Answer, AnswerBody, AnswerPart, Answerer};
 pub use expression::Expression;
 pub use json::JsonTemplate;
 pub use path::{check_path, UnsafePath};
 pub use place::{fits_authority, Place};
-pub use values::{rfc3339, Facts, PrimaryResponse, Property, Values};
+pub use values::{rfc3339, Facts, Property, Values};
 
 use std::fmt;
 

@@ -8,6 +8,7 @@ use data_encoding::BASE64;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::answer::{Answer, AnswerBody, AnswerPart, Answerer};
 use super::Expression;
 use crate::http::headers::HeaderMap;
 use crate::http::query::Query;
@@ -15,15 +16,6 @@ use crate::http::text::{split_query, text_of};
 use crate::http::work_limit::{Work, HEADER};
 use crate::json::Body;
 use crate::json::{Kind, Node};
-
-/// The parts of the primary's response that expressions use.
-#[derive(Debug)]
-pub struct PrimaryResponse {
-    /// The status.
-    pub status: u16,
-    /// The headers.
-    pub headers: HeaderMap,
-}
 
 /// A property of Envoy, with its value at the time of the request.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,8 +47,10 @@ pub struct Facts<'a> {
     pub attempt: u32,
     /// The time since 1970.
     pub now: Duration,
-    /// The primary's response. `None` if the target does not wait for it.
-    pub response: Option<&'a PrimaryResponse>,
+    /// The latest of the answers that the request had so far. `None` if the target does not wait for any.
+    pub answer: Option<&'a Answer>,
+    /// The bodies of those answers of which an expression reads the body.
+    pub answer_bodies: &'a [AnswerBody<'a>],
     /// The properties that templates name.
     pub properties: &'a [Property],
     /// The envelope of a dead letter, as JSON. `None` outside of dead letters.
@@ -130,11 +124,22 @@ impl<'a> Values<'a> {
                 let property = facts.properties.iter().find(|property| property.path == *path);
                 property.map_or(Found::Absent, |property| Found::Text(property.value.as_str().into()))
             }
-            Expression::ResponseStatus => facts.response.map_or(Found::Absent, |response| Found::Number(response.status.into())),
-            Expression::ResponseHeader(name) => {
-                facts.response.map_or(Found::Absent, |response| first(&response.headers, name.0.as_bytes()))
-            }
+            Expression::Answer(of, part) => self.of_answer(of, part),
             Expression::Env(_) => Found::Absent,
+        }
+    }
+
+    fn of_answer(&self, of: &Answerer, part: &AnswerPart) -> Found<'_> {
+        let answer = || self.facts.answer.and_then(|answer| answer.of(of));
+        let body = || self.facts.answer_bodies.iter().find(|answer| answer.of == of).map(|answer| answer.body);
+        match part {
+            AnswerPart::Status => {
+                answer().and_then(|answer| answer.status).map_or(Found::Absent, |status| Found::Number(status.into()))
+            }
+            AnswerPart::Header(name) => answer().map_or(Found::Absent, |answer| first(&answer.headers, name.0.as_bytes())),
+            AnswerPart::Body => body().and_then(|body| body.root()).map_or(Found::Absent, Found::Json),
+            AnswerPart::BodyPointer(pointer) => body().and_then(|body| body.at(pointer)).map_or(Found::Absent, Found::Json),
+            AnswerPart::BodyText => body().map_or(Found::Absent, |body| self.text(body.bytes())),
         }
     }
 

@@ -9,7 +9,7 @@ use sidecast::http::request_head::RequestHead;
 use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::rewrite::reading::{Reading, Terms};
 use sidecast::rewrite::shape::{Attempt, Source, Unfit};
-use sidecast::template::{PrimaryResponse, Property};
+use sidecast::template::{Answer, Answerer, Property};
 use uuid::Uuid;
 
 use crate::choices::Choices;
@@ -55,10 +55,10 @@ pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured
         .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });
-    let answered = PrimaryResponse { status: 201, headers: map(&request.answered) };
+    let answered = Answer { headers: map(&request.answered), ..Answer::new(Answerer::Primary, Some(201)) };
     let terms = Terms { max_body: 1 << 16, ..config.reading.clone() };
     let reading = Reading::new(&captured, &request.body, &terms);
-    let source = Source { reading: &reading, response: Some(&answered), at: Duration::from_millis(1_767_323_045_678) };
+    let source = Source { reading: &reading, answer: Some(&answered), at: Duration::from_millis(1_767_323_045_678) };
     let (delivery_id, at) = (Uuid::from_bytes([0x11; 16]), Duration::from_millis(1_767_323_999_999));
     let attempt = Attempt { target: "audit", number: 3, delivery_id, span_id: [0xcd; 8], at, is_shown: false };
     let shape = &config.targets[0].shape;

@@ -32,7 +32,7 @@ fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
         correlation_id: "c",
         headers: &HeaderMap::default(),
         body: b"",
-        response: None,
+        answer: None,
         properties: &[],
     };
     let call = dead_letter.call(&letter, &PointerSet::new([]), &Work::unbounded()).unwrap();

@@ -190,7 +190,7 @@ fn a_header_that_makes_no_sense_is_refused_wherever_it_is_named() {
 #[test]
 fn what_is_not_said_is_as_documented() {
     let plain = target(r#""after":"request""#);
-    assert!(plain.sample.is_none() && plain.after.is_none() && plain.batch.is_none() && plain.compare.is_none());
+    assert!(plain.sample.is_none() && plain.after == After::Request && plain.batch.is_none() && plain.compare.is_none());
     assert!(plain.shape.is_plain() && plain.reads == Reads { body: true, ..Reads::default() });
     for request in [
         "{}",

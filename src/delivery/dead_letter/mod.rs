@@ -21,7 +21,7 @@ use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use crate::json::{Body, Document, Read};
 use crate::rewrite::shape::{has_host, Unfit};
-use crate::template::{fits_authority, rfc3339, Env, Facts, JsonTemplate, Place, PrimaryResponse, Property, Template, Values};
+use crate::template::{fits_authority, rfc3339, Answer, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 
 /// The dead-letter settings of a target.
 #[derive(Clone, Debug)]
@@ -65,8 +65,8 @@ pub struct Letter<'a> {
     pub headers: &'a HeaderMap,
     /// The body that the target would have received.
     pub body: &'a [u8],
-    /// The primary's response. `None` if the target does not wait for it.
-    pub response: Option<&'a PrimaryResponse>,
+    /// The latest of the answers that the request had. `None` if the target does not wait for any.
+    pub answer: Option<&'a Answer>,
     /// The properties that templates name.
     pub properties: &'a [Property],
 }
@@ -128,7 +128,8 @@ impl DeadLetter {
             correlation_id: letter.correlation_id,
             attempt: letter.attempts,
             now: letter.given_up_at,
-            response: letter.response,
+            answer: letter.answer,
+            answer_bodies: &[],
             properties: letter.properties,
             dead_letter: Some(&envelope),
             shows_variables: true,

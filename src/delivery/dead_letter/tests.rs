@@ -34,7 +34,7 @@ fn letter<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Letter<'a> {
         correlation_id: "c-1",
         headers,
         body,
-        response: None,
+        answer: None,
         properties: &[],
     }
 }

@@ -267,7 +267,7 @@ impl Batching {
         let format = target.batch?.format;
         let attempt =
             Attempt { target: &target.name, number: 1, delivery_id: id, span_id: [0; 8], at: Duration::ZERO, is_shown: false };
-        let source = Source { reading, response: complete.response.as_deref(), at };
+        let source = Source { reading, answer: complete.answer.as_deref(), at };
         let before = reading.work().spent();
         let item = target.shape.item(&source, &attempt, format);
         common.spend(reading.work().spent().saturating_sub(before));

@@ -65,7 +65,7 @@ impl<H: Host> Common<H> {
             Load::One(one) => {
                 let at = if target.reads.time { at() } else { Duration::ZERO };
                 let reading = reading.ok_or(NoCall::Failed(Cause::HostError))?;
-                target.shape.call(&Source { reading, response: one.response.as_deref(), at }, &attempt, guard)
+                target.shape.call(&Source { reading, answer: one.answer.as_deref(), at }, &attempt, guard)
             }
             Load::Batch(batch) => {
                 let format = target.batch.map(|batch| batch.format).filter(|_| !is_shown);

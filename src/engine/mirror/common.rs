@@ -144,6 +144,13 @@ impl<H: Host> Common<H> {
         self.add(burden.target, Metric::QueuedBytes, sign.saturating_mul(signed(burden.bytes)));
     }
 
+    /// Counts and logs that a copy is not due: what it waits for did not happen.
+    pub(super) fn not_triggered(&self, target: usize, correlation_id: &str) {
+        let report = Report { correlation_id, ..Report::of(self.name(target)) };
+        journal::write(&self.worker, Event::NotTriggered, report);
+        self.count(target, Metric::NotTriggered);
+    }
+
     /// Drops a request that holds no reservation: logs and counts it.
     pub(super) fn drop_unsent(&self, target: usize, id: Option<Uuid>, correlation_id: &str, reason: DropReason) {
         let report = Report { delivery_id: id, correlation_id, reason: Some(reason), ..Report::of(self.name(target)) };

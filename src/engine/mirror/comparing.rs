@@ -6,12 +6,13 @@ use uuid::Uuid;
 
 use super::common::{signed, Common};
 use super::step::Step;
-use crate::compare::{compare_within, Unavailable, Verdict};
+use crate::compare::{compare_within, Verdict};
 use crate::delivery::cause::Cause;
 use crate::engine::comparison::{Comparison, Pair, Reply, Subject};
 use crate::engine::delivery::{Delivery, Load};
 use crate::engine::host::{Buffer, Host};
 use crate::engine::journal;
+use crate::http::unavailable::Unavailable;
 use crate::http::work_limit::Work;
 use crate::observe::metrics::Metric;
 
@@ -57,7 +58,7 @@ fn reply<H: Host>(common: &Common<H>, target: usize, cause: Cause, elapsed: Dura
         elapsed,
         ..Reply::none()
     };
-    if !common.target(target).is_some_and(|target| target.reads.response_body) {
+    if !common.target(target).is_some_and(|target| target.reads.compared_body) {
         return reply;
     }
     let budget = &common.admission.budget;

@@ -170,8 +170,8 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
     let dead_letter = target.dead_letter.as_ref().ok_or(Cause::HostError)?;
     let terms = &common.config.reading;
     let work = Work::new(terms.max_work.saturating_sub(read));
-    let (correlation_id, response, properties) = match &delivery.load {
-        Load::One(one) => (one.head.correlation_id(), one.response.as_deref(), one.head.properties()),
+    let (correlation_id, answer, properties) = match &delivery.load {
+        Load::One(one) => (one.head.correlation_id(), one.answer.as_deref(), one.head.properties()),
         Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
     };
     let letter = Letter {
@@ -185,7 +185,7 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
         correlation_id,
         headers: &HeaderMap::new(request.headers),
         body: &request.body,
-        response,
+        answer,
         properties,
     };
     let call = dead_letter.call(&letter, &terms.pointers, &work);

@@ -11,7 +11,9 @@ use super::comparing;
 use super::step::Step;
 use super::wanted::{is_counted_later, Complete, Now, Targets, Wanted};
 use super::Mirror;
+use crate::config::After;
 use crate::delivery::admission::{Offer, Reservation};
+use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
 use crate::engine::comparison::{Comparison, Reply};
 use crate::engine::delivery::{Delivery, Load, One};
@@ -88,8 +90,10 @@ impl<H: Host> Mirror<H> {
             if target.compare.as_ref().is_some_and(|compare| compare.samples(random())) {
                 wanted.compared.insert(index);
             }
-            let phase = if target.after.is_none() { &mut wanted.now } else { &mut wanted.later };
-            phase.insert(index);
+            match target.after {
+                After::Request => wanted.now.insert(index),
+                After::Response(_) | After::Target(_) => wanted.later.insert(index),
+            }
             wanted.needs.plain |= !target.reads.headers;
             wanted.needs.trace |= target.batch.is_none();
             wanted.needs.all |= target.reads.headers;
@@ -207,20 +211,20 @@ impl<H: Host> Mirror<H> {
         }
     }
 
-    /// Takes in a request for those targets that wait for a response with this status, and drops it for the others.
+    /// Takes in a request for those targets that wait for a response that ended like this. For the others, nothing follows.
     pub(in crate::engine) fn accept_after_response(
         &mut self,
         later: Targets,
         complete: &Complete,
-        status: Option<u16>,
+        end: Option<Cause>,
         comparisons: &[Comparison],
     ) {
         let mut triggered = Targets::default();
         for target in later.iter() {
-            if self.waits_for(target, status) {
+            if self.waits_for(target, end) {
                 triggered.insert(target);
             } else {
-                self.common.drop_unsent(target, None, complete.head.correlation_id(), DropReason::PrimaryFailed);
+                self.common.not_triggered(target, complete.head.correlation_id());
                 comparing::not_responded(&mut self.common, Comparison::of(comparisons, target));
             }
         }
@@ -268,21 +272,31 @@ impl<H: Host> Mirror<H> {
         (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
     }
 
-    /// Drops a request that was answered before its body was complete. Called for the targets that need the body. `status` is the status of the
-    /// response.
-    pub(in crate::engine) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, status: Option<u16>) {
+    /// Drops a request that was answered before its body was complete. Called for the targets that need the body. `end` is how the response
+    /// ended.
+    pub(in crate::engine) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, end: Option<Cause>) {
         let mut refused = Targets::default();
-        for target in wanted.later.iter().filter(|target| !self.waits_for(*target, status)) {
+        for target in wanted.later.iter().filter(|target| !self.waits_for(*target, end)) {
             refused.insert(target);
         }
-        self.give_up_incomplete(wanted.limited(|targets| targets.and(refused)), head, DropReason::PrimaryFailed);
+        for target in refused.iter() {
+            if wanted.undecided.has(target) {
+                self.count_decided(target, false);
+            }
+            self.common.not_triggered(target, head.correlation_id());
+            if wanted.compared.has(target) {
+                self.common.count(target, Metric::CompareNotComparable);
+            }
+        }
         self.give_up_incomplete(wanted.limited(|targets| targets.without(refused)), head, DropReason::AnsweredEarly);
     }
 
-    /// True if the target waits for a response with this status.
-    fn waits_for(&self, target: usize, status: Option<u16>) -> bool {
-        let statuses = self.common.config.targets.get(target).and_then(|target| target.after.as_ref());
-        status.is_some_and(|status| statuses.is_some_and(|statuses| statuses.iter().any(|wanted| wanted.covers(status))))
+    /// True if the target waits for a response that ended like this.
+    fn waits_for(&self, target: usize, end: Option<Cause>) -> bool {
+        match (self.common.target(target).map(|target| &target.after), end) {
+            (Some(After::Response(patterns)), Some(end)) => patterns.iter().any(|pattern| pattern.covers(end)),
+            _ => false,
+        }
     }
 
     fn offer(
@@ -294,13 +308,13 @@ impl<H: Host> Mirror<H> {
         now: Duration,
     ) {
         let id = self.common.id();
-        let Complete { head, body, response } = complete;
+        let Complete { head, body, answer } = complete;
         let Some(reservation) = self.reserve(complete.size().saturating_add(size_of::<Delivery>())) else {
             self.common.drop_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             comparing::not_responded(&mut self.common, comparison);
             return;
         };
-        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), response: response.clone(), comparison, reservation };
+        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), answer: answer.clone(), comparison, reservation };
         let delivery = Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None };
         if self.common.admission.is_rate_limited(target, now) {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::RateLimited));

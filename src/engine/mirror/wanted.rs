@@ -5,11 +5,11 @@ use std::ops::Deref;
 use std::rc::Rc;
 use std::time::Duration;
 
-use crate::config::{Reads, Target};
+use crate::config::{After, Reads, Target};
 use crate::engine::host::Host;
 use crate::engine::worker::Worker;
 use crate::rewrite::capture::{CapturedHead, Needs};
-use crate::template::PrimaryResponse;
+use crate::template::Answer;
 
 /// A set of targets, one bit each. A configuration has at most 32.
 #[derive(Clone, Copy, Default)]
@@ -90,15 +90,15 @@ impl Wanted {
 pub(in crate::engine) struct Complete {
     pub(in crate::engine) head: Rc<CapturedHead>,
     pub(in crate::engine) body: Rc<Vec<u8>>,
-    /// The primary's response, if the targets wait for it.
-    pub(in crate::engine) response: Option<Rc<PrimaryResponse>>,
+    /// The latest of the answers that the request had, if the targets wait for any.
+    pub(in crate::engine) answer: Option<Rc<Answer>>,
 }
 
 impl Complete {
     /// The size in memory, in bytes.
     pub(super) fn size(&self) -> usize {
-        let response_size = self.response.as_ref().map_or(0, |response| response.headers.size());
-        self.head.size().saturating_add(self.body.capacity()).saturating_add(response_size)
+        let answers = self.answer.as_ref().map_or(0, |answer| answer.size());
+        self.head.size().saturating_add(self.body.capacity()).saturating_add(answers)
     }
 }
 
@@ -129,5 +129,5 @@ impl<H: Host> Deref for Now<H> {
 /// True if the target's requests are counted as matched only when they are rendered as batch items, or given up before. All arrivals are then
 /// counted at once. A request that waits for the primary's response is counted earlier, because it may wait for long.
 pub(super) fn is_counted_later(target: &Target) -> bool {
-    target.batch.is_some() && target.after.is_none()
+    target.batch.is_some() && target.after == After::Request
 }

@@ -40,7 +40,7 @@ fn sent(config: &Config, path: &str, coding: &str, body: &[u8]) -> (Vec<Result<V
     let mut captured = CapturedHead::capture(headers.clone(), head.is_grpc, None, needs, &config.correlation);
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     let reading = Reading::new(&captured, body, &config.reading);
-    let source = Source { reading: &reading, response: None, at: Duration::ZERO };
+    let source = Source { reading: &reading, answer: None, at: Duration::ZERO };
     let of = |(target, name): (&crate::config::Target, &str)| {
         let attempt =
             Attempt { target: name, number: 1, delivery_id: Uuid::nil(), span_id: [0; 8], at: Duration::ZERO, is_shown: false };

@@ -27,7 +27,7 @@ use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::items::Format;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::signing::Signing;
-use crate::template::{Env, Facts, PrimaryResponse, Template, UnsafePath, Values};
+use crate::template::{Answer, Env, Facts, Template, UnsafePath, Values};
 
 /// The most headers: Envoy refuses a call-out with more (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
@@ -48,8 +48,8 @@ pub struct Rewrite {
 pub struct Source<'r, 'a> {
     /// The headers and body, and what was read of them, for any target.
     pub reading: &'r Reading<'a>,
-    /// The primary's response, if the target waits for it.
-    pub response: Option<&'r PrimaryResponse>,
+    /// The latest of the answers that the request had, if the target waits for any.
+    pub answer: Option<&'r Answer>,
     /// When the request was complete, as the time since 1970.
     pub at: Duration,
 }
@@ -91,6 +91,12 @@ pub enum Unfit {
     HeadersTooLarge,
     /// A value in the path could lead to another path than the configured one.
     UnsafePath,
+    /// An expression reads the body of a response that is too long.
+    ResponseTooLarge,
+    /// An expression reads the body of a response for which there was no room.
+    NoRoomForResponse,
+    /// An expression reads the body of a response that is not JSON, or has a content coding that is not supported.
+    ResponseNotJson,
 }
 
 impl From<UnsafePath> for Unfit {
@@ -280,7 +286,8 @@ impl Rewrite {
             correlation_id: head.correlation_id(),
             attempt: attempt.number,
             now: source.at,
-            response: source.response,
+            answer: source.answer,
+            answer_bodies: &[],
             properties: head.properties(),
             dead_letter: None,
             shows_variables: !attempt.is_shown,

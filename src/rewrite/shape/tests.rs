@@ -57,12 +57,12 @@ fn captured(config: &Config, pairs: &[(&str, &[u8])]) -> CapturedHead {
     captured
 }
 
-fn response() -> PrimaryResponse {
-    PrimaryResponse { status: 201, headers: map(&[("location", b"/orders/7")]) }
+fn response() -> Answer {
+    Answer { headers: map(&[("location", b"/orders/7")]), ..Answer::new(crate::template::Answerer::Primary, Some(201)) }
 }
 
-fn source<'r, 'a>(reading: &'r Reading<'a>, response: &'r PrimaryResponse) -> Source<'r, 'a> {
-    Source { reading, response: Some(response), at: Duration::from_millis(1_767_323_045_678) }
+fn source<'r, 'a>(reading: &'r Reading<'a>, response: &'r Answer) -> Source<'r, 'a> {
+    Source { reading, answer: Some(response), at: Duration::from_millis(1_767_323_045_678) }
 }
 
 /// What is sent of a request: headers and body.

@@ -44,7 +44,8 @@ fn facts<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Facts<'a> {
         correlation_id: "c/1",
         attempt: 3,
         now: Duration::from_millis(1_767_323_045_678),
-        response: None,
+        answer: None,
+        answer_bodies: &[],
         properties: &[],
         dead_letter: Some(LETTER),
         shows_variables: true,
@@ -167,9 +168,12 @@ fn a_variable_is_not_shown_where_that_is_asked_for() {
 #[test]
 fn properties_and_the_primarys_response_are_known_where_they_are_given() {
     let headers = request();
-    let response = PrimaryResponse { status: 201, headers: HeaderMap::from(&Pairs::from_iter([("x-a", "1"), ("x-a", "2")])) };
+    let response = Answer {
+        headers: HeaderMap::from(&Pairs::from_iter([("x-a", "1"), ("x-a", "2")])),
+        ..Answer::new(Answerer::Primary, Some(201))
+    };
     let properties = [Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "r/1".to_owned() }];
-    let values = Values::new(Facts { response: Some(&response), properties: &properties, ..facts(&headers, b"") });
+    let values = Values::new(Facts { answer: Some(&response), properties: &properties, ..facts(&headers, b"") });
     let template = json!([
         "${response:status}",
         "${response:header:X-A}",

@@ -144,7 +144,7 @@ impl Host for &Recorder<'_> {
     fn property(&self, path: &[&str]) -> Result<Vec<u8>, HostError> {
         match (path, &self.asked.answered) {
             (["response", "flags"], _) => Ok(0_u64.to_le_bytes().to_vec()),
-            (["response", "code"], Some(answered)) => Ok(u64::from(answered.status).to_le_bytes().to_vec()),
+            (["response", "code"], Some(answered)) => Ok(u64::from(answered.status.unwrap_or_default()).to_le_bytes().to_vec()),
             _ => {
                 let place = self.config.properties.iter().position(|other| other == path);
                 place.map(|place| made::property(place, path)).ok_or(NOT_FOUND)

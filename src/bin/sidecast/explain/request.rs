@@ -4,7 +4,7 @@ use std::io::Read;
 use std::str::FromStr;
 
 use sidecast::http::headers::{HeaderMap, Pairs};
-use sidecast::template::PrimaryResponse;
+use sidecast::template::{self, Answerer};
 
 use super::made::REQUEST_ID;
 use super::Arguments;
@@ -87,14 +87,15 @@ pub(super) struct Asked<'a> {
     pub(super) given: Vec<&'a str>,
     pub(super) body: &'a [u8],
     /// The primary's response, if one is given.
-    pub(super) answered: Option<PrimaryResponse>,
+    pub(super) answered: Option<template::Answer>,
 }
 
 impl Arguments {
     pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Asked<'a> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
-            PrimaryResponse { status, headers: HeaderMap::from(&headers.collect::<Pairs>()) }
+            let headers = HeaderMap::from(&headers.collect::<Pairs>());
+            template::Answer { headers, ..template::Answer::new(Answerer::Primary, Some(status)) }
         });
         let mut given: Vec<&str> = Vec::new();
         for (name, _) in &self.headers {

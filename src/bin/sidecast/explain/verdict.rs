@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sidecast::config::problem::Problems;
 use sidecast::config::raw::{self, Document};
-use sidecast::config::{Config, Target};
+use sidecast::config::{After, Config, Target};
 use sidecast::http::request_head::RequestHead;
 use sidecast::select::{self, Request};
 
@@ -82,7 +82,7 @@ struct Told<'a> {
 impl Told<'_> {
     fn left_alone(&self) -> Option<&'static str> {
         let is_wanted = self.config.targets.iter().any(|target| !self.recorder.moved(&target.name).is_empty());
-        let may_switch = self.asked.answered.as_ref().is_none_or(|answered| answered.status == 101);
+        let may_switch = self.asked.answered.as_ref().is_none_or(|answered| answered.status == Some(101));
         match self.head {
             _ if is_wanted => None,
             RequestHead { tunnels: true, .. } => Some("it opens a tunnel"),
@@ -145,16 +145,16 @@ impl Told<'_> {
             because.extend(self.dropped(counts, by_rules));
             return;
         }
-        if let Some(statuses) = &target.after {
+        if let After::Response(statuses) = &target.after {
             let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
             let wanted = wanted.join(" or ");
-            because.push(match self.asked.answered.as_ref().map(|answered| answered.status) {
+            because.push(match self.asked.answered.as_ref().and_then(|answered| answered.status) {
                 None => format!("waits for a response {wanted} of the primary; tell it by --answer"),
-                Some(status) if counts == "dropped.primary_failed" => format!("the primary responded {status}, not {wanted}"),
+                Some(status) if counts == "not_triggered" => format!("the primary responded {status}, not {wanted}"),
                 Some(status) => format!("after the response {status} of the primary"),
             });
         }
-        if told.verdict == Verdict::Waits || counts == "dropped.primary_failed" {
+        if told.verdict == Verdict::Waits || counts == "not_triggered" {
             return;
         }
         if let Some(batch) = &target.batch {
