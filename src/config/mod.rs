@@ -111,7 +111,9 @@ impl Config {
 fn paths(targets: &[raw::Target]) -> Option<Paths> {
     let of_rules = |rules: &NonEmpty<raw::Rule>| rules.0.iter().map(|rule| rule.path.clone().map(TextCondition::from)).collect();
     // A target without rules wants requests with any path.
-    let conditions = targets.iter().flat_map(|target| target.rules.as_ref().map_or(vec![None], of_rules));
+    // A follower only wants what its leader wants.
+    let first = targets.iter().filter(|target| !matches!(target.after, raw_after::After::Target(_)));
+    let conditions = first.flat_map(|target| target.rules.as_ref().map_or(vec![None], of_rules));
     Paths::new(conditions)
 }
 
@@ -181,6 +183,7 @@ impl Target {
             max_queued: bytes(raw.limits.max_queued.0),
             reads: Reads::default(),
         };
+        target.shape.head.has_own_key = target.after.leader().is_some();
         target.reads = target.find_reads();
         target
     }

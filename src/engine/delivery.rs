@@ -6,6 +6,7 @@ use std::time::Duration;
 use uuid::Uuid;
 
 use super::comparison::Comparison;
+use super::targets::Targets;
 use crate::delivery::admission::{Reservation, Weigh};
 use crate::delivery::batch;
 use crate::delivery::cause::Cause;
@@ -41,6 +42,8 @@ pub(super) struct One {
     pub(super) body: Option<Rc<Vec<u8>>>,
     /// The latest of the answers that the request had, if the target waits for any.
     pub(super) answer: Option<Rc<Answer>>,
+    /// The targets that follow this one, directly or through others, and want the request.
+    pub(super) followers: Targets,
     /// The comparison of the responses, if they are compared.
     pub(super) comparison: Option<Comparison>,
     /// The bytes reserved in the worker's budget for the request.

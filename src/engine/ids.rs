@@ -48,6 +48,18 @@ pub fn random_id(random: [u8; 16]) -> Uuid {
     Builder::from_random_bytes(random).into_uuid()
 }
 
+/// Makes an ID that is always the same for a key and a name (UUID version 8, RFC 9562, 5.8).
+pub fn derived_id(key: &[u8], name: &str) -> Uuid {
+    let mut hash = Sha256::new();
+    // A name has no zero byte, so no two pairs give the same input.
+    hash.update(name.as_bytes());
+    hash.update([0]);
+    hash.update(key);
+    let hash = hash.finalize();
+    let bytes = hash.first_chunk().copied().unwrap_or_default();
+    Builder::from_custom_bytes(bytes).into_uuid()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -17,5 +17,6 @@ mod required_calls;
 mod root;
 mod shared_breaker;
 mod stream;
+mod targets;
 pub mod unexpected;
 pub mod worker;

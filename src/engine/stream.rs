@@ -7,8 +7,9 @@ use std::rc::Rc;
 use super::comparison::Comparison;
 use super::host::{Buffer, Host};
 use super::journal;
-use super::mirror::{Complete, Mirror, Targets, Upload, Wanted};
+use super::mirror::{Complete, Mirror, Upload, Wanted};
 use super::primary_response::{has_switched_protocols, was_answered_early, ResponseCopy, SWITCHING_PROTOCOLS};
+use super::targets::Targets;
 use super::unexpected::Unexpected;
 use super::worker::{number, Worker};
 use crate::delivery::admission::Reservation;
@@ -134,9 +135,11 @@ impl Stream {
         }
         let Collected { wanted, head, body, upload, mut response, .. } = collected;
         let reservation = upload.complete();
-        let complete = Complete { head: Rc::new(head), body: Rc::new(body.finish()), answer: None };
+        let mut complete =
+            Complete { head: Rc::new(head), body: Rc::new(body.finish()), answer: None, followers: Targets::default() };
         let reading = Reading::new(&complete.head, &complete.body, &mirror.common.config.reading);
         let wanted = mirror.decide(wanted, &complete, &reading);
+        complete.followers = wanted.followers;
         let comparisons = Mirror::<H>::comparisons(wanted.compared);
         if !comparisons.is_empty() {
             response.request_complete(&mirror.common.worker);
@@ -233,7 +236,7 @@ impl Stream {
         let reservation = upload.complete();
         let (bodiless, others) = mirror.by_need_of_body(wanted);
         mirror.give_up_answered_early(others, &head, response.end(&mirror.common.worker));
-        let complete = Complete { head: Rc::new(head), body: Rc::default(), answer: None };
+        let complete = Complete { head: Rc::new(head), body: Rc::default(), answer: None, followers: bodiless.followers };
         let comparisons = Mirror::<H>::comparisons(bodiless.compared);
         mirror.accept(bodiless.now, &complete, &comparisons);
         Waiting { later: bodiless.later, complete: Some((complete, reservation)), comparisons, response }.end(mirror);

@@ -158,6 +158,10 @@ impl<H: Host> Worker<H> {
         self.header(Headers::ResponseTrailers, name)
     }
 
+    pub(super) fn call_headers(&self) -> Result<HeaderMap, HostError> {
+        self.host.header_pairs(Headers::CallResponse).map(HeaderMap::new)
+    }
+
     pub(super) fn call_header(&self, name: &str) -> Result<Vec<u8>, HostError> {
         self.header(Headers::CallResponse, name)
     }

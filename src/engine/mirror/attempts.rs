@@ -8,6 +8,7 @@ use super::batching::Batching;
 use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
+use super::following::{self, CopyEnd};
 use super::step::Step;
 use crate::config::Target;
 use crate::delivery::admission::{Reservation, Weigh};
@@ -16,6 +17,7 @@ use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
 use crate::delivery::outcome::{Outcome, Verdict};
 use crate::delivery::retry::{parse_retry_after, Failed, RetryPolicy};
+use crate::delivery::trigger;
 use crate::engine::delivery::{Delivery, Load};
 use crate::engine::host::Host;
 use crate::engine::journal::{self, Report};
@@ -189,8 +191,10 @@ fn forget_body(target: Option<&Target>, delivery: &mut Delivery) {
         return;
     };
     let may_be_retried = target.retry.as_ref().is_some_and(|retry| delivery.attempt < retry.max_attempts);
-    if let (Load::One(one), false) = (&mut delivery.load, may_be_retried || target.dead_letter.is_some()) {
-        one.body = None;
+    if let Load::One(one) = &mut delivery.load {
+        if !may_be_retried && target.dead_letter.is_none() && one.followers.is_empty() {
+            one.body = None;
+        }
     }
 }
 
@@ -220,9 +224,14 @@ pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Durat
     delivery.last_outcome = Some(outcome.cause);
     if !matches!(again, Ok(Some(_))) {
         comparing::responded(common, &mut delivery, outcome.cause, elapsed, body_size);
+        following::answered(common, &mut delivery, outcome.cause, body_size);
     }
     match again {
-        Ok(None) => {}
+        Ok(None) => {
+            if let Some(end) = CopyEnd::of(common, &delivery, trigger::Outcome::Delivered) {
+                common.follow(Step::Follow(Box::new(end)));
+            }
+        }
         Ok(Some(delay)) => {
             delivery.attempt = delivery.attempt.saturating_add(1);
             common.follow(Step::BackOff(delivery, delay));

@@ -9,7 +9,7 @@ use super::batching::{self, Batching};
 use super::common::Common;
 use super::comparing;
 use super::step::Step;
-use super::wanted::{is_counted_later, Complete, Now, Targets, Wanted};
+use super::wanted::{is_counted_later, Complete, Now, Wanted};
 use super::Mirror;
 use crate::config::After;
 use crate::delivery::admission::{Offer, Reservation};
@@ -18,6 +18,7 @@ use crate::delivery::drop_reason::DropReason;
 use crate::engine::comparison::{Comparison, Reply};
 use crate::engine::delivery::{Delivery, Load, One};
 use crate::engine::host::Host;
+use crate::engine::targets::Targets;
 use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::http::text::text_of;
@@ -27,6 +28,7 @@ use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
 use crate::select::{BodyValues, Request, Verdict};
 use crate::template::{property, Property};
+use uuid::Uuid;
 
 /// After so many unwanted requests in a row, the path is read alone. For an unwanted request with 14 headers that saves 3,200 instructions, and more
 /// with more headers. For a wanted one it costs 10,300, because the path is read in vain.
@@ -59,16 +61,21 @@ impl<H: Host> Mirror<H> {
         let mut random = || u64::from_le_bytes(random.take(|block| worker.random(block)));
         let request = Request::new(head, headers, &config.matched_parameters).with_max_work(config.reading.max_work);
         let mut overworked = Targets::default();
-        for (index, (target, metrics)) in config.targets.iter().zip(metrics).enumerate() {
-            let verdict = target.matcher.at_headers(&request);
-            if verdict == Verdict::No {
-                continue;
-            }
+        let mut consider = |wanted: &mut Wanted, overworked: &mut Targets, index: usize, leader: Verdict| {
+            let (Some(target), Some(metrics)) = (config.targets.get(index), metrics.get(index)) else {
+                return;
+            };
+            let verdict = match (target.matcher.at_headers(&request), leader) {
+                (Verdict::No, _) => return,
+                (Verdict::Yes | Verdict::ByBody, Verdict::ByBody) => Verdict::ByBody,
+                (_, Verdict::TooMuchWork) => Verdict::TooMuchWork,
+                (verdict, _) => verdict,
+            };
             let is_in = target.sample.as_ref().is_none_or(|sample| sample.admits(headers, &mut random));
             if verdict == Verdict::TooMuchWork && is_in {
                 metrics.add(Metric::Matched, 1);
                 overworked.insert(index);
-                continue;
+                return;
             }
             if verdict == Verdict::ByBody {
                 wanted.undecided.insert(index);
@@ -76,7 +83,7 @@ impl<H: Host> Mirror<H> {
                 wanted.needs.all = true;
                 if !is_in {
                     wanted.left_out.insert(index);
-                    continue;
+                    return;
                 }
             } else {
                 if !is_in || !is_counted_later(target) {
@@ -84,7 +91,7 @@ impl<H: Host> Mirror<H> {
                 }
                 if !is_in {
                     metrics.add(Metric::SampledOut, 1);
-                    continue;
+                    return;
                 }
             }
             if target.compare.as_ref().is_some_and(|compare| compare.samples(random())) {
@@ -92,12 +99,29 @@ impl<H: Host> Mirror<H> {
             }
             match target.after {
                 After::Request => wanted.now.insert(index),
-                After::Response(_) | After::Target(_) => wanted.later.insert(index),
+                After::Response(_) => wanted.later.insert(index),
+                After::Target(_) => wanted.followers.insert(index),
             }
             wanted.needs.plain |= !target.reads.headers;
             wanted.needs.trace |= target.batch.is_none();
             wanted.needs.all |= target.reads.headers;
             wanted.reads = wanted.reads.and(target.reads);
+        };
+        for (index, target) in config.targets.iter().enumerate() {
+            if target.after.leader().is_none() {
+                consider(&mut wanted, &mut overworked, index, Verdict::Yes);
+            }
+        }
+        // Each follower comes after its leader. It wants only what its leader gets.
+        for follower in &config.followers {
+            let leader = config.targets.get(*follower).and_then(|target| target.after.leader());
+            let verdict = match leader {
+                Some(leader) if overworked.has(leader) => Verdict::TooMuchWork,
+                Some(leader) if !wanted.all().has(leader) => continue,
+                Some(leader) if wanted.undecided.has(leader) => Verdict::ByBody,
+                _ => Verdict::Yes,
+            };
+            consider(&mut wanted, &mut overworked, *follower, verdict);
         }
         if !overworked.is_empty() {
             let correlation_id = headers.get_all(self.common.config.correlation.header.as_bytes()).next().map(text_of);
@@ -224,7 +248,7 @@ impl<H: Host> Mirror<H> {
             if self.waits_for(target, end) {
                 triggered.insert(target);
             } else {
-                self.common.not_triggered(target, complete.head.correlation_id());
+                self.nothing_follows(target, complete);
                 comparing::not_responded(&mut self.common, Comparison::of(comparisons, target));
             }
         }
@@ -247,7 +271,7 @@ impl<H: Host> Mirror<H> {
 
     /// Drops a request that never became a delivery, for all targets that want it.
     pub(in crate::engine) fn give_up_incomplete(&self, wanted: Wanted, head: &CapturedHead, reason: DropReason) {
-        for target in wanted.now.iter().chain(wanted.later.iter()) {
+        for target in wanted.all().iter() {
             if wanted.undecided.has(target) {
                 self.count_decided(target, false);
             }
@@ -268,7 +292,14 @@ impl<H: Host> Mirror<H> {
         for (index, _) in self.common.config.targets.iter().enumerate().filter(|(_, target)| !target.reads.body) {
             without.insert(index);
         }
-        let without = without.without(wanted.undecided);
+        let mut without = without.without(wanted.undecided);
+        // A follower has the body of its leader. Each follower comes after its leader.
+        for follower in &self.common.config.followers {
+            let leader = self.common.target(*follower).and_then(|target| target.after.leader());
+            if leader.is_some_and(|leader| !without.has(leader)) {
+                without.remove(*follower);
+            }
+        }
         (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
     }
 
@@ -279,6 +310,7 @@ impl<H: Host> Mirror<H> {
         for target in wanted.later.iter().filter(|target| !self.waits_for(*target, end)) {
             refused.insert(target);
         }
+        let refused = refused.with_followers(&self.common.config, wanted.followers);
         for target in refused.iter() {
             if wanted.undecided.has(target) {
                 self.count_decided(target, false);
@@ -308,21 +340,57 @@ impl<H: Host> Mirror<H> {
         now: Duration,
     ) {
         let id = self.common.id();
-        let Complete { head, body, answer } = complete;
-        let Some(reservation) = self.reserve(complete.size().saturating_add(size_of::<Delivery>())) else {
+        let reservation = self.reserve(complete.size().saturating_add(size_of::<Delivery>()));
+        if let Some(delivery) = self.delivery(target, id, complete, comparison, reservation, now) {
+            self.admit(delivery, Some(reading), now);
+        }
+    }
+
+    /// Makes the delivery of a request. Without a reservation, the request is dropped.
+    pub(super) fn delivery(
+        &mut self,
+        target: usize,
+        id: Uuid,
+        complete: &Complete,
+        comparison: Option<Comparison>,
+        reservation: Option<Reservation>,
+        now: Duration,
+    ) -> Option<Delivery> {
+        let Complete { head, body, answer, followers } = complete;
+        let Some(reservation) = reservation else {
             self.common.drop_unsent(target, Some(id), head.correlation_id(), DropReason::BufferFull);
             comparing::not_responded(&mut self.common, comparison);
-            return;
+            self.ended_unsent(target, id, complete);
+            return None;
         };
-        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), answer: answer.clone(), comparison, reservation };
-        let delivery = Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None };
+        let followers = match self.common.target(target) {
+            Some(target) if !target.followers.is_empty() => *followers,
+            _ => Targets::default(),
+        };
+        let one = One {
+            head: Rc::clone(head),
+            body: Some(Rc::clone(body)),
+            answer: answer.clone(),
+            followers,
+            comparison,
+            reservation,
+        };
+        Some(Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None })
+    }
+
+    /// Attempts a delivery, lets it wait, or gives it up. `reading` is a reading of its request that other targets share.
+    pub(super) fn admit(&mut self, delivery: Delivery, reading: Option<&Reading<'_>>, now: Duration) {
+        let target = delivery.target;
         if self.common.admission.is_rate_limited(target, now) {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::RateLimited));
             return;
         }
         let burden = delivery.burden();
         match self.common.admission.copies(target).map(|limiter| limiter.offer(delivery)) {
-            Some(Offer::Go(delivery)) => self.attempt(delivery, Some(reading), now),
+            Some(Offer::Go(delivery)) => match reading {
+                Some(_) => self.attempt(delivery, reading, now),
+                None => self.common.follow(Step::Attempt(delivery)),
+            },
             Some(Offer::Queued) => self.common.count_queued(burden, 1),
             Some(Offer::Full(delivery)) => self.common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull)),
             None => {}
@@ -350,10 +418,19 @@ impl<H: Host> Mirror<H> {
         let request = request.with_max_work(self.common.config.reading.max_work);
         let mut unwanted = Targets::default();
         let mut overworked = Targets::default();
-        for target in undecided.iter() {
-            match self.common.config.targets.get(target).map(|target| target.matcher.at_end(&request)) {
-                Some(Verdict::Yes) => self.count_decided(target, wanted.left_out.has(target)),
-                Some(Verdict::TooMuchWork) => overworked.insert(target),
+        let config = &self.common.config;
+        let first = undecided.iter().filter(|target| !config.followers.contains(target));
+        for target in first.chain(config.followers.iter().copied().filter(|follower| undecided.has(*follower))) {
+            let leader = config.targets.get(target).and_then(|target| target.after.leader());
+            if leader.is_some_and(|leader| unwanted.has(leader) || wanted.left_out.has(leader)) {
+                unwanted.insert(target);
+                continue;
+            }
+            let verdict = config.targets.get(target).map(|target| target.matcher.at_end(&request));
+            let is_overworked = leader.is_some_and(|leader| overworked.has(leader));
+            match verdict {
+                Some(Verdict::Yes) if !is_overworked => self.count_decided(target, wanted.left_out.has(target)),
+                Some(Verdict::Yes | Verdict::TooMuchWork) => overworked.insert(target),
                 _ => unwanted.insert(target),
             }
         }

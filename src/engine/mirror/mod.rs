@@ -1,7 +1,7 @@
 //! A configuration in force, and every delivery under it.
 //!
 //! Each part has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
-//! [`dead_letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
+//! [`dead_letters`], [`deferred`], [`following`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
 //! makes deliveries of requests. `abandon` ends deliveries when a drain times out.
 
 mod abandon;
@@ -16,6 +16,7 @@ mod comparing;
 mod dead_letters;
 mod deferred;
 mod drain;
+mod following;
 mod intake;
 mod step;
 mod wanted;
@@ -35,7 +36,7 @@ use self::deferred::Deferred;
 use self::drain::{Condemned, Drain};
 use self::step::Step;
 use self::wanted::Now;
-pub(super) use self::wanted::{Complete, Targets, Wanted};
+pub(super) use self::wanted::{Complete, Wanted};
 use super::delivery::Delivery;
 use super::host::Host;
 use super::metric_ids::TargetMetrics;
@@ -224,6 +225,7 @@ impl<H: Host> Mirror<H> {
                     common.follow(Step::Post(next));
                 }
             }
+            Step::Follow(end) => self.follow(&end, **now),
             Step::Compare(pair) => comparing::compare(common, &pair),
         }
     }

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::following::CopyEnd;
 use crate::delivery::breaker::Wait;
 use crate::delivery::drop_reason::DropReason;
 use crate::engine::comparison::Pair;
@@ -31,6 +32,8 @@ pub(super) enum Step {
     Post(GivenUp),
     /// Give the place of a letter that ended to the next one.
     FreeLetterPlace(usize),
+    /// Hand a request on to the targets that follow a copy that ended.
+    Follow(Box<CopyEnd>),
     /// Compare two responses, both of which have arrived.
     Compare(Pair),
 }

@@ -7,41 +7,10 @@ use std::time::Duration;
 
 use crate::config::{After, Reads, Target};
 use crate::engine::host::Host;
+use crate::engine::targets::Targets;
 use crate::engine::worker::Worker;
 use crate::rewrite::capture::{CapturedHead, Needs};
 use crate::template::Answer;
-
-/// A set of targets, one bit each. A configuration has at most 32.
-#[derive(Clone, Copy, Default)]
-pub(in crate::engine) struct Targets(u32);
-
-impl Targets {
-    pub(in crate::engine) fn is_empty(self) -> bool {
-        self.0 == 0
-    }
-
-    pub(super) fn insert(&mut self, target: usize) {
-        self.0 |= u32::try_from(target).ok().and_then(|target| 1_u32.checked_shl(target)).unwrap_or(0);
-    }
-
-    pub(super) fn iter(self) -> impl Iterator<Item = usize> {
-        (0..32).filter(move |target| self.0 & (1 << target) != 0)
-    }
-
-    /// The targets that are in both sets.
-    pub(super) fn and(self, others: Self) -> Self {
-        Self(self.0 & others.0)
-    }
-
-    /// The targets that are not in `others`.
-    pub(super) fn without(self, others: Self) -> Self {
-        Self(self.0 & !others.0)
-    }
-
-    pub(super) fn has(self, target: usize) -> bool {
-        self.iter().any(|other| other == target)
-    }
-}
 
 /// The targets that want a request, and what they need of it.
 #[derive(Clone, Copy, Default)]
@@ -50,6 +19,8 @@ pub(in crate::engine) struct Wanted {
     pub(in crate::engine) now: Targets,
     /// Targets that wait for the primary's response.
     pub(in crate::engine) later: Targets,
+    /// Targets that wait for the copy of another target.
+    pub(in crate::engine) followers: Targets,
     /// Targets whose responses are compared with the primary's.
     pub(in crate::engine) compared: Targets,
     /// Targets whose rules depend on the body. Nothing is counted for them yet.
@@ -67,6 +38,11 @@ impl Wanted {
         self.now.is_empty() && self.later.is_empty() && self.left_out.is_empty()
     }
 
+    /// The targets that get a copy, at once or later, unless what they wait for does not happen.
+    pub(super) fn all(self) -> Targets {
+        self.now.or(self.later).or(self.followers)
+    }
+
     /// The same targets, with none undecided.
     pub(super) fn decided(self) -> Self {
         Self { undecided: Targets::default(), left_out: Targets::default(), ..self }
@@ -77,6 +53,7 @@ impl Wanted {
         Self {
             now: choose(self.now),
             later: choose(self.later),
+            followers: choose(self.followers),
             compared: choose(self.compared),
             undecided: choose(self.undecided),
             left_out: choose(self.left_out),
@@ -90,6 +67,8 @@ impl Wanted {
 pub(in crate::engine) struct Complete {
     pub(in crate::engine) head: Rc<CapturedHead>,
     pub(in crate::engine) body: Rc<Vec<u8>>,
+    /// The targets that wait for the copy of another target.
+    pub(in crate::engine) followers: Targets,
     /// The latest of the answers that the request had, if the targets wait for any.
     pub(in crate::engine) answer: Option<Rc<Answer>>,
 }

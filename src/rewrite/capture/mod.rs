@@ -137,6 +137,12 @@ impl CapturedHead {
         self.correlation_id.as_deref().filter(|_| self.made_correlation_id)
     }
 
+    /// The client's idempotency key, if the headers are kept.
+    pub fn idempotency_key(&self) -> Option<&[u8]> {
+        let keys = self.all().get_all(b"idempotency-key").chain(self.kept.get_all(b"idempotency-key"));
+        keys.into_iter().find(|value| !value.trim_ascii().is_empty())
+    }
+
     /// True if the client's idempotency key is among the headers of plain copies.
     pub fn has_idempotency_key(&self) -> bool {
         self.has_idempotency_key

@@ -26,6 +26,8 @@ pub struct HeadRewrite {
     pub remove: Vec<String>,
     /// Headers to set. Each replaces any header of its name. Names are in lower case.
     pub set: Vec<(String, Template)>,
+    /// True if the client's idempotency key is not the copy's: the copy waits for that of another target, and the same service may get both.
+    pub has_own_key: bool,
     /// How calls are signed. `None` does not sign them.
     pub sign: Option<Signing>,
 }
@@ -50,7 +52,7 @@ impl HeadRewrite {
     pub(super) fn is_plain(&self) -> bool {
         let line = self.method.is_none() && self.path.is_plain() && self.authority.is_none();
         let headers = self.forward == Forward::All && !self.forward_sensitive && self.remove.is_empty() && self.set.is_empty();
-        line && headers && self.sign.is_none()
+        line && headers && self.sign.is_none() && !self.has_own_key
     }
 
     pub(super) fn templates(&self) -> impl Iterator<Item = &Template> {
@@ -144,7 +146,8 @@ impl HeadRewrite {
     /// Adds the wanted headers of the primary's request that may be sent.
     fn pick(&self, chosen: &mut Chosen, head: &CapturedHead, wanted: impl Fn(&[u8]) -> bool) {
         for (name, value) in head.all().iter().filter(|(name, _)| !name.starts_with(b":") && wanted(name)) {
-            if self.leaves(name) && !is_reserved(name) && !head.replaces(name) && !self.signs(name) {
+            let is_others = self.signs(name) || (self.has_own_key && name == b"idempotency-key");
+            if self.leaves(name) && !is_reserved(name) && !head.replaces(name) && !is_others {
                 chosen.push(name, value);
             }
         }
