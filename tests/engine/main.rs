@@ -23,6 +23,7 @@ mod body_rules;
 mod breaker;
 mod breaker_shared_by_workers;
 mod breaker_waits;
+mod chains;
 mod compare;
 mod compare_holds_no_more;
 mod configuration_whole_or_refused;

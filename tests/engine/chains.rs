@@ -1,0 +1,619 @@
+//! Copies that wait for the copies of other targets: what follows from which end, and that nothing else does.
+
+use crate::{
+    configurations::{assert_balanced, dropped, mirroring_with, only, target, targets, unexpected, with},
+    host::{Answer, CallOut, Host, Request, Response, Status, Worker},
+};
+use proptest::prelude::*;
+use serde_json::{json, Value};
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+fn follower(name: &str, leader: &str, fields: &Value) -> Value {
+    let after = with(json!({ "target": leader }), &fields["after"].clone().as_object().map_or(json!({}), |after| json!(after)));
+    let mut all = with(target(name), fields);
+    all["after"] = after;
+    all
+}
+
+fn given_up() -> Value {
+    json!({"after": {"outcome": "given_up"}})
+}
+
+fn order(number: usize) -> Request {
+    Request::post("/orders").header("x-request-id", format!("order-{number}")).body(r#"{"order": 7}"#)
+}
+
+/// The names of the clusters that are called, and then answered with this.
+fn answer_next(worker: &Worker, answer: &Answer) -> Vec<String> {
+    let calls = worker.call_outs();
+    let clusters = calls.iter().map(|call| call.cluster().to_owned()).collect();
+    calls.iter().for_each(|call| call.answer(answer.clone()));
+    clusters
+}
+
+/// Payment, what follows from its ends, and what follows from that.
+fn tree() -> Value {
+    targets(&[
+        follower("notification", "inventory", &json!({})),
+        follower("inventory", "payment", &json!({})),
+        follower("refund", "inventory", &given_up()),
+        follower("cancellation", "payment", &given_up()),
+        follower("conflict", "payment", &json!({"after": {"statuses": ["409"]}})),
+        with(target("payment"), &json!({"success": ["2xx"]})),
+    ])
+}
+
+/// What is called in turn if each of the calls in turn gets one of these answers.
+fn course(configuration: &Value, answers: &[Answer]) -> (Host, Vec<Vec<String>>) {
+    let (host, worker) = mirroring_with(configuration);
+    worker.exchange(&order(1));
+    let mut called: Vec<_> = answers.iter().map(|answer| answer_next(&worker, answer)).collect();
+    called.push(worker.call_outs().iter().map(|call| call.cluster().to_owned()).collect());
+    for target in configuration["targets"].as_array().unwrap() {
+        assert_balanced(&host, target["name"].as_str().unwrap());
+    }
+    assert_eq!(unexpected(&host), 0);
+    (host, called)
+}
+
+#[test]
+fn each_end_has_its_followers_and_no_others() {
+    let ok = || Answer::upstream(200);
+    let cases: [(&[Answer], &[&[&str]], &[&str]); 5] = [
+        (&[ok(), ok(), ok()], &[&["payment"], &["inventory"], &["notification"], &[]], &["refund", "cancellation", "conflict"]),
+        (
+            &[ok(), Answer::upstream(404), ok()],
+            &[&["payment"], &["inventory"], &["refund"], &[]],
+            &["notification", "cancellation", "conflict"],
+        ),
+        (
+            &[Answer::upstream(402), ok()],
+            &[&["payment"], &["cancellation"], &[]],
+            &["inventory", "notification", "refund", "conflict"],
+        ),
+        (
+            &[Answer::upstream(409), ok()],
+            &[&["payment"], &["cancellation", "conflict"], &[]],
+            &["inventory", "notification", "refund"],
+        ),
+        (&[Answer::reset(), ok()], &[&["payment"], &["cancellation"], &[]], &["inventory", "notification", "refund", "conflict"]),
+    ];
+    for (answers, expected, not_triggered) in cases {
+        let (host, called) = course(&tree(), answers);
+        assert_eq!(called, expected, "{answers:?}");
+        for name in ["inventory", "notification", "refund", "cancellation", "conflict"] {
+            let counts = ["matched", "not_triggered"].map(|metric| host.stat(name, metric));
+            assert_eq!(counts, [1, i64::from(not_triggered.contains(&name))], "{name} after {answers:?}");
+            let refused = name == "inventory" && answers.len() > 1 && called[1] == ["inventory"] && called[2] == ["refund"];
+            assert_eq!(dropped(&host, name), if refused { only("not_retryable", 1) } else { vec![] }, "{name}");
+        }
+    }
+}
+
+#[test]
+fn a_follower_begins_after_the_last_attempt_of_its_leader() {
+    let retry =
+        json!({"retry": {"max_attempts": 3, "backoff": {"base": "10ms", "max": "10ms"}}, "dead_letter": {"cluster": "letters"}});
+    let list = targets(&[
+        with(target("payment"), &retry),
+        follower("refund", "payment", &given_up()),
+        follower("inventory", "payment", &json!({})),
+    ]);
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&order(1));
+    for _ in 0..2 {
+        assert_eq!(answer_next(&worker, &Answer::upstream(503)), ["payment"]);
+        assert!(worker.call_outs().is_empty());
+        worker.pass(&host, Duration::from_millis(20));
+    }
+    assert_eq!(answer_next(&worker, &Answer::upstream(503)), ["payment"]);
+    // The letter and the follower are of the same moment.
+    let mut called = answer_next(&worker, &Answer::upstream(200));
+    called.sort();
+    assert_eq!(called, ["letters", "refund"]);
+    assert_eq!(
+        (host.stat("payment", "dead_lettered"), host.stat("refund", "delivered"), host.stat("inventory", "not_triggered")),
+        (1, 1, 1)
+    );
+    ["payment", "refund", "inventory"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn a_follower_has_the_request_and_retries_and_letters_of_its_own() {
+    let own = json!({"retry": {"max_attempts": 2, "backoff": {"base": "10ms", "max": "10ms"}}, "dead_letter": {"cluster": "letters"},
+        "request": {"method": "PUT", "path": "/reservations", "body": {"template": {"of": "${body:/order}"}}}});
+    let (host, worker) = mirroring_with(&targets(&[target("payment"), follower("inventory", "payment", &own)]));
+    worker.exchange(&order(1));
+    answer_next(&worker, &Answer::upstream(200));
+    for _ in 0..2 {
+        let call = worker.call_out();
+        assert_eq!(
+            (call.header(":method"), call.header(":path"), call.body()),
+            (Some("PUT"), Some("/reservations"), &br#"{"of":7}"#[..])
+        );
+        assert_eq!(call.header("x-request-id"), Some("order-1"));
+        call.answer(Answer::timeout());
+        worker.pass(&host, Duration::from_millis(20));
+    }
+    let letter = worker.call_out();
+    assert_eq!(letter.cluster(), "letters");
+    let text: Value = serde_json::from_slice(letter.body()).unwrap();
+    assert_eq!((&text["target"], &text["request"]["body"]), (&json!("inventory"), &json!(r#"{"of":7}"#)));
+    letter.answer(Answer::upstream(200));
+    assert_eq!((host.stat("payment", "delivered"), host.stat("inventory", "dead_lettered")), (1, 1));
+    ["payment", "inventory"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn a_leader_that_is_given_up_before_an_attempt_counts_as_given_up() {
+    let rate = json!({"limits": {"rate": {"per_second": 1, "burst": 1}}});
+    let full = json!({"limits": {"max_in_flight": 1, "max_queued": 0}});
+    for (limits, reason) in [(&rate, "rate_limited"), (&full, "queue_full")] {
+        let list = targets(&[
+            with(target("payment"), limits),
+            follower("cancellation", "payment", &given_up()),
+            follower("refused", "payment", &json!({"after": {"outcome": "given_up", "statuses": ["5xx", "reset", "timeout"]}})),
+        ]);
+        let (host, worker) = mirroring_with(&list);
+        worker.send(&order(1));
+        let first = worker.call_outs();
+        worker.send(&order(2));
+        assert_eq!(dropped(&host, "payment"), only(reason, 1));
+        let calls = worker.call_outs();
+        let called: Vec<_> = calls.iter().map(|call| (call.cluster(), call.header("x-request-id"))).collect();
+        assert_eq!(called, [("cancellation", Some("order-2"))], "{reason}");
+        first.iter().chain(&calls).for_each(|call| call.answer(Answer::upstream(200)));
+        assert_eq!((host.stat("cancellation", "not_triggered"), host.stat("refused", "not_triggered")), (1, 2));
+        ["payment", "cancellation", "refused"].iter().for_each(|name| assert_balanced(&host, name));
+    }
+}
+
+#[test]
+fn a_cluster_that_is_unknown_is_an_end_too() {
+    let (host, worker) = mirroring_with(&targets(&[target("payment"), follower("cancellation", "payment", &given_up())]));
+    host.refuse_calls_to("payment", Status::BAD_ARGUMENT);
+    worker.exchange(&order(1));
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["cancellation"]);
+    assert_eq!(host.stat("cancellation", "delivered"), 1);
+}
+
+#[test]
+fn only_what_the_leader_gets_is_considered_for_a_follower() {
+    let list = targets(&[
+        with(target("payment"), &json!({"match": [{"methods": ["POST"], "path": {"exact": "/orders"}}]})),
+        follower("all", "payment", &json!({})),
+        follower("gifts", "payment", &json!({"match": [{"headers": [{"name": "x-gift", "present": true}]}]})),
+        follower("none", "gifts", &json!({"except": [{"methods": ["POST"]}]})),
+        follower("last", "none", &json!({})),
+    ]);
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&Request::get("/orders"));
+    worker.exchange(&Request::get("/").header("x-gift", "1"));
+    for name in ["payment", "all", "gifts", "none", "last"] {
+        assert_eq!(host.stat(name, "matched"), 0, "{name}");
+    }
+    worker.exchange(&order(1));
+    worker.exchange(&order(2).header("x-gift", "1"));
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["payment", "payment"]);
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["all", "all", "gifts"]);
+    assert!(worker.call_outs().is_empty());
+    assert_eq!(["payment", "all", "gifts", "none", "last"].map(|name| host.stat(name, "matched")), [2, 2, 1, 0, 0]);
+    ["payment", "all", "gifts", "none", "last"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn a_body_can_decide_about_a_leader_and_a_follower() {
+    let of = |kind: &str| json!({"match": [{"body": [{"pointer": "/kind", "exact": kind}]}]});
+    let list = targets(&[
+        follower("large", "payment", &json!({"match": [{"body": [{"pointer": "/large", "exact": true}]}]})),
+        follower("any", "payment", &json!({})),
+        with(target("payment"), &of("order")),
+        follower("after_large", "large", &json!({})),
+    ]);
+    for (body, wanted) in [
+        (r#"{"kind": "offer", "large": true}"#, [0, 0, 0, 0]),
+        (r#"{"kind": "order", "large": true}"#, [1, 1, 1, 1]),
+        (r#"{"kind": "order", "large": false}"#, [1, 1, 0, 0]),
+    ] {
+        let (host, worker) = mirroring_with(&list);
+        worker.exchange(&Request::post("/").body(body));
+        while worker.answer_all(&Answer::upstream(200)) > 0 {}
+        assert_eq!(["payment", "any", "large", "after_large"].map(|name| host.stat(name, "matched")), wanted, "{body}");
+        assert_eq!(["payment", "any", "large", "after_large"].map(|name| host.stat(name, "delivered")), wanted, "{body}");
+    }
+    // A body that cannot be read decides nothing. All that ask it lose the request.
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&Request::post("/").body("{"));
+    for name in ["payment", "any", "large", "after_large"] {
+        assert_eq!((host.stat(name, "matched"), dropped(&host, name)), (1, only("body_not_json", 1)), "{name}");
+        assert_balanced(&host, name);
+    }
+}
+
+#[test]
+fn a_sample_of_the_leader_leaves_its_followers_out() {
+    let key = |percent: f64| json!({"sample": {"percent": percent, "key": {"header": "x-request-id"}}});
+    let list = targets(&[
+        with(target("payment"), &key(50.0)),
+        follower("inventory", "payment", &json!({})),
+        follower("half", "payment", &json!({"sample": {"percent": 50}})),
+    ]);
+    let (host, worker) = mirroring_with(&list);
+    (0..200).for_each(|number| worker.exchange(&order(number)));
+    while worker.answer_all(&Answer::upstream(200)) > 0 {}
+    let of = |name: &str| ["matched", "sampled_out", "delivered"].map(|metric| host.stat(name, metric));
+    let ([matched, out, delivered], followed) = (of("payment"), of("inventory"));
+    assert_eq!((matched, out + delivered), (200, 200));
+    assert!((60..140).contains(&delivered), "{delivered}");
+    assert_eq!(followed, [delivered, 0, delivered]);
+    let [of_half, half_out, _] = of("half");
+    assert!(of_half == delivered && half_out > 0 && half_out < delivered, "{:?}", of("half"));
+    ["payment", "inventory", "half"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn what_cannot_be_copied_is_lost_for_followers_too() {
+    let list = with(
+        targets(&[target("payment"), follower("inventory", "payment", &given_up())]),
+        &json!({"limits": {"max_body_bytes": 100}}),
+    );
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&Request::post("/").body("x".repeat(101)));
+    let stream = worker.begin(&Request::post("/"), false);
+    stream.chunk("half", false);
+    stream.client_resets();
+    for name in ["payment", "inventory"] {
+        assert_eq!(dropped(&host, name), [("body_too_large".to_owned(), 1), ("truncated".to_owned(), 1)], "{name}");
+        assert_balanced(&host, name);
+    }
+}
+
+#[test]
+fn a_request_that_is_answered_early_goes_to_those_that_need_no_body() {
+    let bodiless = json!({"request": {"body": {"omit": true}}});
+    let list = targets(&[
+        with(target("payment"), &bodiless),
+        follower("inventory", "payment", &bodiless),
+        follower("shelf", "payment", &json!({})),
+        follower("after_shelf", "shelf", &bodiless),
+    ]);
+    let (host, worker) = mirroring_with(&list);
+    let stream = worker.begin(&Request::post("/"), false);
+    stream.chunk("half", false);
+    stream.answer(&Response::status(200));
+    stream.close();
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["payment"]);
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["inventory"]);
+    for name in ["shelf", "after_shelf"] {
+        assert_eq!(dropped(&host, name), only("answered_early", 1));
+    }
+    ["payment", "inventory", "shelf", "after_shelf"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn a_chain_can_begin_with_the_primary_and_with_its_failure() {
+    let list = targets(&[
+        with(target("inventory"), &json!({"after": "response"})),
+        follower(
+            "notification",
+            "inventory",
+            &json!({"request": {"headers": {"set": {"x-location": "${response:header:location}"}}}}),
+        ),
+        with(target("cancellation"), &json!({"after": "response", "statuses": ["4xx", "5xx", "reset", "timeout"]})),
+        follower("apology", "cancellation", &json!({})),
+    ]);
+    let failures = [
+        Response::status(404),
+        Response::status(500),
+        Response::connect_failure(),
+        Response::reset_before_headers(),
+        Response::timeout(),
+    ];
+    for failure in failures {
+        let (host, worker) = mirroring_with(&list);
+        worker.exchange(&order(1).answer(failure.clone()));
+        assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["cancellation"], "{failure:?}");
+        assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["apology"]);
+        assert_eq!(["inventory", "notification"].map(|name| host.stat(name, "not_triggered")), [1, 1]);
+        ["inventory", "notification", "cancellation", "apology"].iter().for_each(|name| assert_balanced(&host, name));
+    }
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&order(1).answer(Response::status(201).header("location", "/orders/7")));
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["inventory"]);
+    let call = worker.call_out();
+    assert_eq!((call.cluster(), call.header("x-location")), ("notification", Some("/orders/7")));
+    call.answer(Answer::upstream(200));
+    assert_eq!(["cancellation", "apology"].map(|name| host.stat(name, "not_triggered")), [1, 1]);
+    // Of a client that left, nothing is known.
+    worker.send(&order(2)).client_resets();
+    assert!(worker.call_outs().is_empty());
+    assert_eq!(
+        ["cancellation", "apology", "inventory", "notification"].map(|name| host.stat(name, "not_triggered")),
+        [2, 2, 1, 1]
+    );
+    ["inventory", "notification", "cancellation", "apology"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+/// The keys of the copies of a request to payment, refund and the letter that follows, if payment refuses it.
+fn keys(worker: &Worker, request: &Request) -> [String; 2] {
+    worker.exchange(request);
+    [402, 200].map(|status| {
+        let call = worker.call_out();
+        let key = call.header("idempotency-key").unwrap().to_owned();
+        assert!(call.headers().iter().filter(|(name, _)| name == b"idempotency-key").count() == 1);
+        call.answer(Answer::upstream(status));
+        key
+    })
+}
+
+#[test]
+fn a_repeated_chain_has_the_same_keys_and_no_key_is_anothers() {
+    let fields = [
+        json!({}),
+        json!({"request": {"headers": {"set": {"x-a": "b"}}}}),
+        json!({"request": {"headers": {"forward": ["idempotency-key"]}}}),
+    ];
+    for fields in fields {
+        let list = targets(&[with(target("payment"), &fields), follower("refund", "payment", &with(given_up(), &fields))]);
+        let (_host, worker) = mirroring_with(&list);
+        let [payment, refund] = keys(&worker, &order(1).header("idempotency-key", "k-1"));
+        assert_eq!(payment, "k-1");
+        assert_ne!(refund, payment);
+        assert_eq!(uuid::Uuid::parse_str(&refund).unwrap().get_version_num(), 8);
+        assert_eq!(keys(&worker, &order(2).header("idempotency-key", "k-1")), [payment, refund.clone()]);
+        assert_ne!(keys(&worker, &order(2).header("idempotency-key", "k-2"))[1], refund);
+        // Without a key of the client, each request is a chain of its own.
+        let [one, other] = [order(3), order(3)].map(|order| keys(&worker, &order));
+        assert!(one.iter().all(|key| !other.contains(key)), "{one:?} {other:?}");
+    }
+}
+
+#[test]
+fn followers_read_the_answers_of_all_that_they_follow() {
+    let set = json!({"request": {"headers": {"set": {
+        "x-charge": "${target:payment:status} ${target:payment:header:x-charge}", "x-shelf": "${target:inventory:status}${target:inventory:header:x-charge}"}}}});
+    let list = targets(&[
+        target("payment"),
+        follower("inventory", "payment", &json!({})),
+        follower("refund", "inventory", &with(given_up(), &set)),
+    ]);
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&order(1));
+    answer_next(&worker, &Answer::upstream(201).header("x-charge", "ch_1").header("x-other", "1"));
+    answer_next(&worker, &Answer::upstream(404).header("x-charge", "none"));
+    let call = worker.call_out();
+    assert_eq!((call.header("x-charge"), call.header("x-shelf")), (Some("201 ch_1"), Some("404none")));
+    call.answer(Answer::upstream(200));
+    // A call that timed out has no answer.
+    worker.exchange(&order(2));
+    answer_next(&worker, &Answer::upstream(200));
+    answer_next(&worker, &Answer::timeout());
+    let call = worker.call_out();
+    assert_eq!((call.header("x-charge"), call.header("x-shelf")), (Some("200"), Some("")));
+    call.answer(Answer::upstream(200));
+    ["payment", "inventory", "refund"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
+fn a_drain_lets_chains_end_and_gives_them_up_when_its_time_is_over() {
+    let list = with(tree(), &json!({"drain_timeout": "3s"}));
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&order(1));
+    let root = worker.root();
+    worker.shut_down();
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["payment"]);
+    assert_eq!(answer_next(&worker, &Answer::upstream(404)), ["inventory"]);
+    assert!(!worker.is_deleted(root));
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["refund"]);
+    assert!(worker.is_deleted(root));
+
+    let (host_of_late, worker) = mirroring_with(&list);
+    worker.exchange(&order(1));
+    let root = worker.root();
+    worker.shut_down();
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["payment"]);
+    let late = worker.call_out();
+    worker.pass(&host_of_late, Duration::from_secs(4));
+    assert!(late.is_cancelled() && worker.is_deleted(root) && worker.call_outs().is_empty());
+    // The refund that follows from it is lost with it, by name.
+    for name in ["inventory", "refund"] {
+        assert_eq!(dropped(&host_of_late, name), only("shutdown", 1), "{name}");
+    }
+    for (host, name) in [&host, &host_of_late]
+        .into_iter()
+        .flat_map(|host| ["payment", "inventory", "refund", "notification", "cancellation", "conflict"].map(|name| (host, name)))
+    {
+        assert_balanced(host, name);
+    }
+}
+
+/// Chains cost nothing where they are not used.
+#[test]
+fn a_target_beside_a_chain_makes_the_same_host_calls() {
+    let plain = with(target("audit"), &json!({"match": [{"path": {"exact": "/audit"}}]}));
+    let only_orders = json!({"match": [{"path": {"exact": "/orders"}}]});
+    let chain = [
+        plain.clone(),
+        with(target("payment"), &only_orders),
+        follower("refund", "payment", &given_up()),
+        follower("mail", "refund", &json!({})),
+    ];
+    let calls = |list: &[Value]| {
+        let (host, worker) = mirroring_with(&targets(list));
+        let exchange = || {
+            worker.exchange(&Request::post("/audit").body("entry"));
+            worker.answer_all(&Answer::upstream(200));
+        };
+        exchange();
+        host.tally(exchange).host_calls()
+    };
+    assert_eq!(calls(&chain), calls(&[plain]));
+}
+
+const TREE: [(&str, Option<&str>); 8] = [
+    ("payment", None),
+    ("inventory", Some("payment")),
+    ("cancellation", Some("payment")),
+    ("refund", Some("inventory")),
+    ("conflict", Some("inventory")),
+    ("mail", Some("refund")),
+    ("waits", None),
+    ("after_waits", Some("waits")),
+];
+
+fn large_tree() -> Value {
+    let retry = json!({"retry": {"max_attempts": 2, "backoff": {"base": "100ms", "max": "1s"}, "budget": {"percent": 100, "min_per_second": 100}}});
+    let letter = json!({"dead_letter": {"cluster": "letters", "timeout": "1s"}});
+    let tight = json!({"limits": {"max_in_flight": 2, "max_queued": 2}});
+    let breaker = json!({"circuit_breaker": {"consecutive_failures": 2, "open_for": "1s"}});
+    let read = json!({"request": {"headers": {"set": {"x-answer": "${target:payment:status}"}}}});
+    with(
+        targets(&[
+            follower("mail", "refund", &read),
+            follower("refund", "inventory", &with(with(given_up(), &retry), &letter)),
+            follower("conflict", "inventory", &json!({"after": {"statuses": ["404", "reset"]}})),
+            follower("inventory", "payment", &with(with(breaker, &retry), &letter)),
+            with(with(target("payment"), &retry), &tight),
+            follower("cancellation", "payment", &with(given_up(), &tight)),
+            with(target("waits"), &json!({"after": "response", "statuses": ["2xx", "reset"]})),
+            follower("after_waits", "waits", &json!({})),
+        ]),
+        &json!({"drain_timeout": "3s"}),
+    )
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Send { status: Option<u16> },
+    Answer { which: usize, status: Option<u16> },
+    Pass { millis: u64 },
+    Refuse(Option<usize>),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let status = || prop_oneof![3 => Just(Some(200)), 1 => Just(Some(503)), 1 => Just(Some(404)), 1 => Just(None)];
+    prop_oneof![
+        3 => status().prop_map(|status| Step::Send { status }),
+        8 => (any::<usize>(), status()).prop_map(|(which, status)| Step::Answer { which, status }),
+        2 => (0_u64..3_000).prop_map(|millis| Step::Pass { millis }),
+        1 => prop::option::of(0_usize..TREE.len()).prop_map(Step::Refuse),
+    ]
+}
+
+/// What is known of the copies of each request, by target and request.
+#[derive(Default)]
+struct Seen {
+    /// The calls that have not ended, and those of which the end is known.
+    calls: BTreeMap<(String, String), Vec<Option<Option<u16>>>>,
+    ids: BTreeMap<(String, String), String>,
+    /// True once calls were refused.
+    refused: bool,
+}
+
+impl Seen {
+    /// A call is made: it is the first of its copy and has a cause, or it repeats a failed one.
+    fn begin(&mut self, call: &CallOut) {
+        let (name, request) = (call.cluster().to_owned(), call.header("x-request-id").unwrap().to_owned());
+        let leader = TREE.iter().find(|(target, _)| *target == name).unwrap().1;
+        let key = (name.clone(), request.clone());
+        let id = call.header("x-sidecast-loop").unwrap().to_owned();
+        assert_eq!(self.ids.entry(key.clone()).or_insert_with(|| id.clone()), &id, "{key:?} runs twice");
+        let before = self.calls.entry(key.clone()).or_default();
+        assert!(before.iter().all(|end| end.is_some_and(|status| status != Some(200))), "{key:?} after {before:?}");
+        before.push(None);
+        if let Some(leader) = leader {
+            let ends = self.calls.get(&(leader.to_owned(), request)).cloned().unwrap_or_default();
+            assert!(ends.iter().all(Option::is_some), "{key:?} before the end of {leader}");
+            let last = ends.last().copied().flatten();
+            match name.as_str() {
+                "inventory" | "mail" | "after_waits" => assert_eq!(last, Some(Some(200)), "{key:?}"),
+                // Of a call that Envoy refused there is nothing to see here. It is an end without a status.
+                "conflict" => {
+                    assert!(matches!(last, Some(None | Some(404))) || ends.is_empty() || self.refused, "{key:?} after {last:?}");
+                }
+                _ => assert_ne!(last, Some(Some(200)), "{key:?}"),
+            }
+        }
+    }
+
+    fn end(&mut self, call: &CallOut, status: Option<u16>) {
+        if let Some(calls) =
+            self.calls.get_mut(&(call.cluster().to_owned(), call.header("x-request-id").unwrap_or_default().to_owned()))
+        {
+            *calls.iter_mut().rev().find(|end| end.is_none()).unwrap() = Some(status);
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(2_000))]
+
+    /// In no order of answers, drops, ticks and drains does a follower run twice, or before its cause, or not at all.
+    #[test]
+    fn a_follower_runs_once_and_after_its_cause(steps in prop::collection::vec(step(), 1..80)) {
+        let (host, worker) = mirroring_with(&large_tree());
+        let (mut seen, mut calls, mut sent) = (Seen::default(), Vec::<CallOut>::new(), 0);
+        let look = |seen: &mut Seen, calls: &mut Vec<CallOut>| {
+            for call in worker.call_outs() {
+                if call.cluster() != "letters" {
+                    seen.begin(&call);
+                }
+                calls.push(call);
+            }
+        };
+        for step in steps {
+            match step {
+                Step::Send { status } => {
+                    sent += 1;
+                    let response = status.map_or_else(Response::reset_before_headers, Response::status);
+                    worker.exchange(&Request::get("/").header("x-request-id", format!("r-{sent}")).answer(response));
+                }
+                Step::Answer { which, status } if !calls.is_empty() => {
+                    let call = calls.remove(which % calls.len());
+                    seen.end(&call, status);
+                    call.answer(status.map_or_else(Answer::reset, Answer::upstream));
+                }
+                Step::Answer { .. } => {}
+                Step::Pass { millis } => {
+                    worker.pass(&host, Duration::from_millis(millis));
+                }
+                Step::Refuse(which) => {
+                    TREE.iter().for_each(|(name, _)| host.accept_calls_to(name));
+                    if let Some(which) = which {
+                        seen.refused = true;
+                        host.refuse_calls_to(TREE[which].0, Status::INTERNAL_FAILURE);
+                    }
+                }
+            }
+            look(&mut seen, &mut calls);
+        }
+        let root = worker.root();
+        worker.shut_down();
+        look(&mut seen, &mut calls);
+        // Half of what is under way ends in time.
+        for call in calls.drain(..).step_by(2) {
+            seen.end(&call, Some(200));
+            call.answer(Answer::upstream(200));
+        }
+        look(&mut seen, &mut calls);
+        if !worker.is_deleted(root) {
+            worker.pass(&host, Duration::from_secs(60));
+        }
+        prop_assert!(worker.is_deleted(root));
+        let of = |name: &str, metric: &str| host.stat(name, metric);
+        for (name, leader) in TREE {
+            assert_balanced(&host, name);
+            prop_assert_eq!(of(name, "matched"), sent, "{}", name);
+            let begun = of(name, "matched") - of(name, "not_triggered");
+            let lost = |leader: &str| of(leader, "matched") - of(leader, "not_triggered") - of(leader, "delivered");
+            match (name, leader) {
+                ("inventory" | "mail" | "after_waits", Some(leader)) => prop_assert_eq!(begun, of(leader, "delivered"), "{}", name),
+                ("refund" | "cancellation", Some(leader)) => prop_assert_eq!(begun, lost(leader), "{}", name),
+                ("conflict", Some(leader)) => prop_assert!(begun <= lost(leader), "{}", name),
+                _ => {}
+            }
+        }
+        prop_assert_eq!(unexpected(&host), 0);
+    }
+}
