@@ -4,11 +4,12 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::answering;
 use super::batching::Batching;
 use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
-use super::following::{self, CopyEnd};
+use super::copy_end::CopyEnd;
 use super::step::Step;
 use crate::config::Target;
 use crate::delivery::admission::{Reservation, Weigh};
@@ -224,11 +225,11 @@ pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Durat
     delivery.last_outcome = Some(outcome.cause);
     if !matches!(again, Ok(Some(_))) {
         comparing::responded(common, &mut delivery, outcome.cause, elapsed, body_size);
-        following::answered(common, &mut delivery, outcome.cause, body_size);
+        answering::answered(common, &mut delivery, outcome.cause, body_size);
     }
     match again {
         Ok(None) => {
-            if let Some(end) = CopyEnd::of(common, &delivery, trigger::Outcome::Delivered) {
+            if let Some(end) = CopyEnd::of(&common.config, &delivery, trigger::Outcome::Delivered) {
                 common.follow(Step::Follow(Box::new(end)));
             }
         }

@@ -8,7 +8,7 @@ use super::batching::Batching;
 use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
-use super::following::CopyEnd;
+use super::copy_end::CopyEnd;
 use super::step::Step;
 use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::cause::Cause;
@@ -83,7 +83,7 @@ impl Letters {
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     common.spend_given_up(delivery.weight());
-    if let Some(end) = CopyEnd::of(common, &delivery, Outcome::GivenUp) {
+    if let Some(end) = CopyEnd::of(&common.config, &delivery, Outcome::GivenUp) {
         common.follow(Step::Follow(Box::new(end)));
     }
     if let Load::One(one) = &mut delivery.load {

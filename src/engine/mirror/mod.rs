@@ -1,11 +1,12 @@
 //! A configuration in force, and every delivery under it.
 //!
 //! Each part has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
-//! [`dead_letters`], [`deferred`], [`following`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
-//! makes deliveries of requests. `abandon` ends deliveries when a drain times out.
+//! [`dead_letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
+//! makes deliveries of requests. `following` hands requests on to the targets that follow another. `abandon` ends deliveries when a drain times out.
 
 mod abandon;
 mod admission;
+mod answering;
 mod attempts;
 mod backoffs;
 mod batching;
@@ -13,6 +14,7 @@ mod breakers;
 mod call;
 mod common;
 mod comparing;
+mod copy_end;
 mod dead_letters;
 mod deferred;
 mod drain;

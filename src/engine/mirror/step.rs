@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::following::CopyEnd;
+use super::copy_end::CopyEnd;
 use crate::delivery::breaker::Wait;
 use crate::delivery::drop_reason::DropReason;
 use crate::engine::comparison::Pair;
