@@ -88,14 +88,13 @@ pub(crate) fn unexpected(host: &Host) -> u64 {
     }
 }
 
-/// Nothing vanished: every matched request was left out by the sample, not due, delivered, dead-lettered or dropped for a reason, and nothing is
-/// left in flight or queued.
+/// Nothing vanished: every matched request was left out by the sample, not triggered, delivered, dead-lettered or dropped for a reason,
+/// and nothing is left in flight or queued.
 #[track_caller]
 pub(crate) fn assert_balanced(host: &Host, target: &str) {
     let lost: u64 = dropped(host, target).iter().map(|(_, count)| count).sum();
     let matched = host.stat(target, "matched");
-    let ends: i64 =
-        ["sampled_out", "not_triggered", "delivered", "dead_lettered"].iter().map(|name| host.stat(target, name)).sum();
+    let ends: i64 = ["sampled_out", "not_triggered", "delivered", "dead_lettered"].iter().map(|name| host.stat(target, name)).sum();
     let accounted = ends + i64::try_from(lost).unwrap();
     assert_eq!(matched, accounted, "{:#?}", host.stats());
     for gauge in ["inflight", "queued", "queued_bytes"] {
