@@ -229,7 +229,7 @@ pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Durat
     }
     match again {
         Ok(None) => {
-            if let Some(end) = CopyEnd::of(&common.config, &delivery, trigger::Outcome::Delivered) {
+            if let Some(end) = CopyEnd::of(&delivery, trigger::Outcome::Delivered) {
                 common.follow(Step::Follow(Box::new(end)));
             }
         }

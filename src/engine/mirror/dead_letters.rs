@@ -19,7 +19,6 @@ use crate::delivery::trigger::Outcome;
 use crate::engine::delivery::{Delivery, GivenUp, Load};
 use crate::engine::host::Host;
 use crate::engine::journal::{self, Report};
-use crate::engine::targets::Targets;
 use crate::http::headers::HeaderMap;
 use crate::http::work_limit::Work;
 use crate::observe::log_event::{Event, LetterEnd};
@@ -83,12 +82,11 @@ impl Letters {
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     common.spend_given_up(delivery.weight());
-    if let Some(end) = CopyEnd::of(&common.config, &delivery, Outcome::GivenUp) {
+    if let Some(end) = CopyEnd::of(&delivery, Outcome::GivenUp) {
         common.follow(Step::Follow(Box::new(end)));
     }
     if let Load::One(one) = &mut delivery.load {
         comparing::not_responded(common, one.comparison.take());
-        one.followers = Targets::default();
     }
     let configured = common.target(target).and_then(|target| target.dead_letter.as_ref());
     if !configured.is_some_and(|dead_letter| dead_letter.wants(reason)) {
