@@ -79,7 +79,7 @@ fn subsection(field: &Value) -> Option<(&Value, bool)> {
 
 /// The object that a field can be in place of a word.
 fn choice(field: &Value) -> Option<&Value> {
-    of_given(field)["oneOf"].as_array()?.iter().find(|choice| choice.get("properties").is_some())
+    of_given(field)["oneOf"].as_array()?.iter().find(|choice| choice["type"] == "object")
 }
 
 /// The type of a field and the bounds of its value.
@@ -138,7 +138,7 @@ fn meaning(field: &Value) -> String {
     let mut meaning = field["description"].as_str().unwrap().replace('\n', " ");
     let choices = of_given(field)["oneOf"].as_array().or_else(|| field["items"]["oneOf"].as_array());
     for choice in choices.into_iter().flatten().filter(|_| subsection(field).is_none()) {
-        let other = if choice.get("properties").is_some() { "a section" } else { "a list" };
+        let other = if choice["type"] == "object" { "a section" } else { "a list" };
         let word = choice["const"].as_str().map_or_else(|| other.to_owned(), |word| format!("`{word}`"));
         let text = choice["description"].as_str().unwrap_or_else(|| panic!("{choice}"));
         write!(meaning, "<br>{word}: {}{}", text[..1].to_lowercase(), text[1..].trim_end_matches('.')).unwrap();

@@ -33,7 +33,7 @@ fn fields(schema: &Value, way: &str, all: &mut BTreeSet<String>) {
     if let Some(items) = schema.get("items") {
         fields(items, &format!("{way}/*"), all);
     }
-    for choice in schema["oneOf"].as_array().into_iter().flatten() {
+    for choice in schema["oneOf"].as_array().into_iter().flatten().filter(|choice| choice["type"] == "object") {
         fields(choice, way, all);
     }
 }
