@@ -40,7 +40,7 @@ fn told_by(configuration: Value, arguments: &[&str]) -> Vec<Value> {
 fn verdicts(told: &[Value]) -> Vec<(&str, &str, Option<&str>)> {
     let fields = ["target", "verdict", "counts"];
     let of = |told| fields.map(|field| Value::get(told, field).and_then(Value::as_str));
-    told.iter().map(|told| of(told)).map(|[target, verdict, counts]| (target.unwrap(), verdict.unwrap(), counts)).collect()
+    told.iter().map(of).map(|[target, verdict, counts]| (target.unwrap(), verdict.unwrap(), counts)).collect()
 }
 
 #[test]
