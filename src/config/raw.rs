@@ -71,7 +71,7 @@ fn default_drain_timeout() -> Millis<1, HOUR> {
 #[cfg_attr(
     feature = "cli",
     derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = schema::not_both("batch", "compare"))
+    schemars(deny_unknown_fields, transform = schema::sections_apart)
 )]
 pub struct Target {
     /// Its label in statistics and logs, and `x-sidecast-target`. No two targets have the same.
