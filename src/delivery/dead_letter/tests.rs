@@ -1,10 +1,13 @@
 use super::*;
 use crate::config::problem::Problems;
+use crate::config::Config;
+use crate::http::unavailable::Unavailable;
 use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 use std::rc::Rc;
+use crate::template::Answerer;
 use std::str::FromStr;
 
 const TRACE: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -232,5 +235,33 @@ proptest! {
         let fields = pairs.iter().filter(|(name, _)| !name.starts_with(b":")).count();
         prop_assert_eq!(envelope["request"]["headers"].as_array().unwrap().len(), fields);
         prop_assert_eq!(headers_of(&dead_letter().call(&letter, &terms(), &Work::unbounded()).unwrap()).len(), 4);
+    }
+}
+
+/// A letter whose body is this template, for a request that had this answer of the primary.
+fn letter_after(template: &str, response: &str, body: Result<&[u8], Unavailable>) -> Result<String, Unfit> {
+    let text = format!(
+        r#"{{"targets":[{{"name":"t","cluster":"c","after":"response"{response},"dead_letter":{{"cluster":"dlq","path":"/${{response:body:/id}}","body":{{"template":{template}}}}}}}]}}"#
+    );
+    let config = Config::parse(text.as_bytes(), &|_| None).unwrap();
+    let answer = Answer { body: body.map(<[u8]>::to_vec), ..Answer::new(Answerer::Primary, Some(200)) };
+    let headers = request();
+    let letter = Letter { answer: Some(&answer), ..letter(&headers, b"") };
+    let call = config.targets[0].dead_letter.as_ref().unwrap().call(&letter, &config.reading, &Work::new(1 << 20))?;
+    let path = headers_of(&call).into_iter().find(|(name, _)| name == ":path").unwrap().1;
+    Ok(format!("{path} {}", String::from_utf8(call.body).unwrap()))
+}
+
+#[test]
+fn a_letter_reads_the_bodies_of_answers_and_is_not_lost_for_one_that_cannot_be_read() {
+    let template = r#"["${response:body:/id}","${response:body:/card}","${response:status}"]"#;
+    let order: Result<&[u8], _> = Ok(br#"{"id":7,"card":"4111"}"#);
+    assert_eq!(letter_after(template, "", order), Ok(r#"/7 [7,"4111",200]"#.to_owned()));
+    let redact = r#","response":{"redact":["/card"]}"#;
+    assert_eq!(letter_after(template, redact, order), Ok(r#"/7 [7,"[redacted]",200]"#.to_owned()));
+    let unreadable: [Result<&[u8], _>; 4] =
+        [Ok(b"no json"), Err(Unavailable::TooLong), Err(Unavailable::NoRoom), Err(Unavailable::CutOff)];
+    for body in unreadable {
+        assert_eq!(letter_after(template, redact, body), Ok("/ [null,null,200]".to_owned()), "{body:?}");
     }
 }
