@@ -54,6 +54,9 @@ pub(crate) struct Arguments {
     /// A header of the primary's response.
     #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
     answer_headers: Vec<(String, String)>,
+    /// The body of the primary's response: text, or @ and a file's name; @- is the standard input.
+    #[arg(long = "answer-body", value_name = "BODY", requires = "answer", default_value = "")]
+    answer_body: Body,
     /// How it is told.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -74,13 +77,17 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Ok(body) => body,
         Err(error) => return fail(2, "--body", [error]),
     };
+    let answer_body = match arguments.answer_body.read() {
+        Ok(body) => body,
+        Err(error) => return fail(2, "--answer-body", [error]),
+    };
     let loaded = match load(&arguments.file) {
         Ok(loaded) => loaded,
         Err(error) => return fail(2, arguments.file.display(), [error]),
     };
     let mut explained = Vec::new();
     for configuration in &loaded {
-        match verdict::explain(&configuration.text, &arguments.asked(&body)) {
+        match verdict::explain(&configuration.text, &arguments.asked(&body, &answer_body)) {
             Ok(explanation) => explained.push(explanation),
             Err(problems) => return fail(1, arguments.file.display(), problems),
         }

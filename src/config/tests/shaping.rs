@@ -266,7 +266,7 @@ fn what_has_to_be_kept_is_what_is_asked_for() {
     assert_eq!(reads(r#""after":"response","request":{"path":"/${response:status}"}"#), Reads { headers: true, ..none });
     let of_header = reads(r#""after":"response","request":{"headers":{"set":{"x-a":"${response:header:a}"}}}"#);
     assert_eq!(of_header, Reads { headers: true, response_headers: true, ..none });
-    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { response_body: true, ..none });
+    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { compared_body: true, ..none });
     assert_eq!(reads(r#""compare":{"body":"none"}"#), none);
 }
 

@@ -91,11 +91,11 @@ pub(super) struct Asked<'a> {
 }
 
 impl Arguments {
-    pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Asked<'a> {
+    pub(super) fn asked<'a>(&'a self, body: &'a [u8], answer_body: &[u8]) -> Asked<'a> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
             let headers = HeaderMap::from(&headers.collect::<Pairs>());
-            template::Answer { headers, ..template::Answer::new(Answerer::Primary, Some(status)) }
+            template::Answer { headers, body: Ok(answer_body.to_vec()), ..template::Answer::new(Answerer::Primary, Some(status)) }
         });
         let mut given: Vec<&str> = Vec::new();
         for (name, _) in &self.headers {
