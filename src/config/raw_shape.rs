@@ -254,9 +254,9 @@ pub struct BodyShape {
 }
 
 /// `response`.
-#[derive(Debug, Deserr)]
+#[derive(Debug, Default, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#answers")))]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#answers")))]
 pub struct ResponseShape {
     /// Values that are masked in the JSON of every answer, before the target's expressions see it; `*` stands for every key or index.
     #[deserr(default)]
