@@ -52,7 +52,7 @@ use crate::rewrite::redact::Redaction;
 use crate::select::condition::{Conditions, TextCondition};
 use crate::select::sampling::Sampling;
 use crate::select::{self, Matcher, Parameters, Paths};
-use crate::template::{AnswerPart, Answerer, Env, Expression, Template};
+use crate::template::{Answerer, Env, Expression, Template};
 use std::str::FromStr;
 
 impl Config {
@@ -139,8 +139,7 @@ fn tie(targets: &mut [Target]) -> Vec<usize> {
         let mut kept = Kept::default();
         for part in parts {
             kept.answer = true;
-            // A header says how the body is encoded.
-            kept.headers |= matches!(part, AnswerPart::Header(_)) || part.is_of_body();
+            kept.headers |= part.needs_headers();
             kept.body |= part.is_of_body();
         }
         if let Some(target) = targets.get_mut(index) {
@@ -202,10 +201,9 @@ impl Target {
             body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),
-            // A header says how the body is encoded.
-            response_headers: names(|expression| {
-                matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body() || matches!(part, AnswerPart::Header(_)))
-            }),
+            response_headers: names(
+                |expression| matches!(expression, Expression::Answer(Answerer::Primary, part) if part.needs_headers()),
+            ),
             response_body: names(
                 |expression| matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body()),
             ),

@@ -154,7 +154,8 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         problems.extend(Problems::at(request.push_key("method"), "expected a method of a request, not one that opens a tunnel"));
     }
     if target.response.is_some() && matches!(target.after, After::Request) {
-        let expected = "expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
+        let expected =
+            "expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
         problems.extend(Problems::at(location.push_key("response"), expected));
     }
     if target.batch.is_some() {

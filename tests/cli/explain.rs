@@ -170,7 +170,10 @@ fn a_copy_is_shown_with_values_of_the_body_of_the_answer() {
     let small = json!({"targets": [of(target.clone())], "limits": {"max_body_bytes": 3}});
     let long = told_of(small, &["--request", "POST /", "--answer", "201", "--answer-body", "1234"]);
     assert_eq!(long["targets"][0]["counts"], "dropped.response_too_large");
-    assert_eq!(because(&long["targets"][0])[1], "it reads the primary's response, which has more bytes than `limits.max_body_bytes` (3)");
+    assert_eq!(
+        because(&long["targets"][0])[1],
+        "it reads the primary's response, which has more bytes than `limits.max_body_bytes` (3)"
+    );
 }
 
 #[test]

@@ -89,7 +89,12 @@ fn each_target_reads_the_response_for_itself() {
     let (host, worker) = mirroring_with(&targets(&all));
     let names = ["id", "masked", "text", "status", "batch"];
     let expect = |bodies: [&str; 5]| -> Vec<_> {
-        names.into_iter().zip(bodies).filter(|(_, body)| !body.is_empty()).map(|(name, body)| (name.into(), body.into())).collect()
+        names
+            .into_iter()
+            .zip(bodies)
+            .filter(|(_, body)| !body.is_empty())
+            .map(|(name, body)| (name.into(), body.into()))
+            .collect()
     };
     answered(worker.send(&order()), &created(r#"{"id":7,"card":4111}"#));
     let masked = r#"{"id":7,"card":"[redacted]"}"#;

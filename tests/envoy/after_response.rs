@@ -185,7 +185,10 @@ async fn values_of_the_answers_body_can_stand_in_the_request(stage: &Stage) {
         assert_eq!(answer.status, 201);
         assert_eq!(answer.body, body, "it passes as it came");
         let copy = values.take_one().await;
-        assert_eq!((copy.path.as_str(), copy.body()), ("/orders/7.0", Bytes::from(r#"{"id":7.0,"order":{"n":1},"total":51.00}"#)));
+        assert_eq!(
+            (copy.path.as_str(), copy.body()),
+            ("/orders/7.0", Bytes::from(r#"{"id":7.0,"order":{"n":1},"total":51.00}"#))
+        );
         assert_eq!(whole.take_one().await.body(), r#"{"id":7.0,"card":"[redacted]","total":51.00}"#);
     }
     let long = Bytes::from(format!(r#"{{"id":8,"a":"{}"}}"#, "x".repeat(200 << 10)));

@@ -301,7 +301,8 @@ fn of_an_answer_is_kept_what_expressions_read_and_the_headers_to_decode_it() {
 #[test]
 fn of_a_leaders_answer_is_kept_what_its_followers_read() {
     let kept = |text: &str| {
-        let follower = format!(r#"{{"name":"b","cluster":"c","after":{{"target":"a"}},"request":{{"body":{{"template":"{text}"}}}}}}"#);
+        let follower =
+            format!(r#"{{"name":"b","cluster":"c","after":{{"target":"a"}},"request":{{"body":{{"template":"{text}"}}}}}}"#);
         let text = format!(r#"{{"targets":[{follower},{{"name":"a","cluster":"c"}}]}}"#);
         Config::parse(text.as_bytes(), &env).unwrap().targets[1].kept
     };

@@ -10,8 +10,7 @@ use crate::template::Answerer;
 /// A target that follows another, which waits for the primary's response.
 fn following(fields: &str, more: &str) -> Config {
     let leader = r#"{"name":"stock","cluster":"c","after":"response"}"#;
-    let text =
-        format!(r#"{{"targets":[{leader},{{"name":"audit","cluster":"c","after":{{"target":"stock"}}{fields}}}]{more}}}"#);
+    let text = format!(r#"{{"targets":[{leader},{{"name":"audit","cluster":"c","after":{{"target":"stock"}}{fields}}}]{more}}}"#);
     Config::parse(text.as_bytes(), &|_| None).unwrap_or_else(|problems| panic!("{problems:?}"))
 }
 
@@ -122,12 +121,15 @@ fn a_body_may_decode_to_as_much_as_a_body_may_have() {
 #[test]
 fn what_is_redacted_is_redacted_in_all_answers_and_in_their_text() {
     let fields = |template: &str| {
-        format!(r#","response":{{"redact":["/card/number","/*/pin"]}},"request":{{"path":"/${{response:body:/card/number}}","body":{{"template":{template}}}}}"#)
+        format!(
+            r#","response":{{"redact":["/card/number","/*/pin"]}},"request":{{"path":"/${{response:body:/card/number}}","body":{{"template":{template}}}}}"#
+        )
     };
     let config = following(&fields(r#"["${response:body:/card}","${response:body_text}","${target:stock:body}"]"#), "");
     let primary = answer(Answerer::Primary, "gzip", Ok(&gzip(br#"{"card": {"number":4111},"id":7}"#)));
     let answers = answers(primary, Ok(br#"{"a":{"pin":"1234"},"b":[1]}"#));
-    let expected = r#"[{"number":"[redacted]"},"{\"card\": {\"number\":\"[redacted]\"},\"id\":7}",{"a":{"pin":"[redacted]"},"b":[1]}]"#;
+    let expected =
+        r#"[{"number":"[redacted]"},"{\"card\": {\"number\":\"[redacted]\"},\"id\":7}",{"a":{"pin":"[redacted]"},"b":[1]}]"#;
     assert_eq!(written_after(&config, &answers).0, Ok(expected.to_owned()));
     let captured = captured(&config, &[(":method", b"POST"), (":path", b"/")]);
     let reading = Reading::new(&captured, b"", &config.reading);
@@ -163,7 +165,9 @@ fn answers_are_work_and_take_no_more_than_a_request_may_cause() {
     let (sent, redacted) = read(one, redact, "8MiB");
     assert_eq!(sent, Ok(r#""[redacted]""#.to_owned()));
     assert!(redacted > work * 2, "{redacted}");
-    for (template, redact, max) in [(one, "", "64KiB"), (one, "", "512KiB"), (one, redact, "1MiB"), (r#""${response:body_text}""#, "", "128KiB")] {
+    for (template, redact, max) in
+        [(one, "", "64KiB"), (one, "", "512KiB"), (one, redact, "1MiB"), (r#""${response:body_text}""#, "", "128KiB")]
+    {
         assert_eq!(read(template, redact, max).0, Err(Unfit::TooMuchWork), "{template} {redact} {max}");
     }
 }
