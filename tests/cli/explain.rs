@@ -144,6 +144,39 @@ fn a_target_that_waits_gets_a_copy_after_the_answers_it_wants() {
 }
 
 #[test]
+fn a_copy_is_shown_with_values_of_the_body_of_the_answer() {
+    let target = json!({"after": "response", "response": {"redact": ["/card"]}, "request": {
+        "path": "/orders/${response:body:/id}",
+        "body": {"template": {"id": "${response:body:/id}", "all": "${response:body}", "text": "${response:body_text}"}},
+    }});
+    let told_after = |more: &[&str]| {
+        let told = told(target.clone(), &[&["--request", "POST /", "--answer", "201"][..], more].concat());
+        let request = |field: &str| told["request"][field].as_str().unwrap_or_default().to_owned();
+        (told["verdict"].clone(), told["counts"].clone(), request("path"), request("body"), because(&told).join("; "))
+    };
+    let (verdict, _, path, body, _) = told_after(&["--answer-body", r#"{"id":7.0,"card":"4111"}"#]);
+    assert_eq!((verdict, path.as_str()), (json!("copy"), "/orders/7.0"));
+    let masked = r#"{"id":7.0,"card":"[redacted]"}"#;
+    assert_eq!(body, format!(r#"{{"all":{masked},"id":7.0,"text":{}}}"#, json!(masked)));
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(br#"{"id":8}"#).unwrap();
+    let of_file = told_after(&["--answer-body", &format!("@{}", file.path().display())]);
+    assert_eq!(of_file.2, "/orders/8");
+    assert_eq!(told_after(&[]).3, r#"{"all":null,"id":null,"text":null}"#);
+    let unread = told_after(&["--answer-body", "created"]);
+    assert_eq!((unread.0, unread.1), (json!("none"), json!("dropped.response_not_json")));
+    let after = "after the response 201 of the primary; it reads the primary's response, which";
+    assert_eq!(unread.4, format!("{after} is no JSON, or encoded in a way that is not read"));
+    let small = json!({"targets": [of(target.clone())], "limits": {"max_body_bytes": 3}});
+    let long = told_of(small, &["--request", "POST /", "--answer", "201", "--answer-body", "1234"]);
+    assert_eq!(long["targets"][0]["counts"], "dropped.response_too_large");
+    assert_eq!(
+        because(&long["targets"][0])[1],
+        "it reads the primary's response, which has more bytes than `limits.max_body_bytes` (3)"
+    );
+}
+
+#[test]
 fn what_only_envoy_knows_stands_as_it_is_written() {
     let target = json!({"request": {
         "path": "/${env:A_B}/x?y=${property:xds.route_name}",
@@ -448,6 +481,7 @@ fn the_exit_status_tells_a_bad_configuration_from_what_cannot_be_read() {
         (&["--request", "GET /", "-H", "x"], "expected a header"),
         (&["--request", "GET /", "--answer", "600"], "expected a status"),
         (&["--request", "GET /", "--answer-header", "a: b"], "--answer"),
+        (&["--request", "GET /", "--answer-body", "a"], "--answer"),
         (&["--request", "GET /", "--body", "@/no/such/file"], "/no/such/file"),
         (&[], "--request"),
     ] {

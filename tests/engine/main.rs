@@ -17,6 +17,7 @@ const LASTING_FAULTS: &[i32] = &[1, 2, 10];
 
 mod after_response;
 mod answered_early;
+mod answers;
 mod batches;
 mod batches_given_up;
 mod body_rules;

@@ -117,11 +117,11 @@ pub(super) struct Asked<'a> {
 impl Arguments {
     /// # Errors
     /// Returns an error if the body of an answer cannot be read.
-    pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, String> {
+    pub(super) fn asked<'a>(&'a self, body: &'a [u8], answer_body: &[u8]) -> Result<Asked<'a>, String> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
             let headers = HeaderMap::from(&headers.collect::<Pairs>());
-            template::Answer { headers, ..template::Answer::new(Answerer::Primary, Some(status)) }
+            template::Answer { headers, body: Ok(answer_body.to_vec()), ..template::Answer::new(Answerer::Primary, Some(status)) }
         });
         let mut given: Vec<&str> = Vec::new();
         for (name, _) in &self.headers {

@@ -245,6 +245,13 @@ impl Told<'_> {
                 "its rules look at the body, which is no JSON, or encoded in a way that is not read".to_owned()
             }
             ("body_not_json", _) => "its body is no JSON, or encoded in a way that is not read".to_owned(),
+            ("response_not_json", _) => {
+                "it reads the primary's response, which is no JSON, or encoded in a way that is not read".to_owned()
+            }
+            ("response_too_large", _) => {
+                let max = reading.max_body;
+                format!("it reads the primary's response, which has more bytes than `limits.max_body_bytes` ({max})")
+            }
             ("work_limit", select::Verdict::Yes) => {
                 format!("it takes more work than `limits.max_work_bytes` ({}) for all targets", reading.max_work)
             }
