@@ -81,10 +81,11 @@ fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl F
     }
 }
 
-/// At most one of these two fields is given.
-pub(super) fn not_both(first: &'static str, second: &'static str) -> impl Fn(&mut Schema) {
+/// Where the first field is given, none of the others is.
+pub(super) fn none_beside(first: &'static str, others: &'static [&'static str]) -> impl Fn(&mut Schema) {
     move |schema| {
-        schema.insert("not".to_owned(), json!({"allOf": [given(first), given(second)]}));
+        let pairs = others.iter().map(|other| json!({"allOf": [given(first), given(other)]}));
+        schema.insert("not".to_owned(), json!({"type": "object", "anyOf": pairs.collect::<Vec<_>>()}));
     }
 }
 

@@ -4,6 +4,7 @@
 
 pub mod capture;
 pub mod items;
+pub mod order_key;
 pub mod reading;
 pub mod redact;
 pub mod shape;

@@ -9,6 +9,8 @@ use clap::{Args, ValueEnum};
 use self::request::{pair, Answer, Body, Line};
 use crate::check::load;
 
+#[path = "explain/key.rs"]
+mod key;
 #[path = "explain/made.rs"]
 mod made;
 #[path = "explain/print.rs"]

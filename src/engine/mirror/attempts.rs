@@ -8,6 +8,7 @@ use super::batching::Batching;
 use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
+use super::ordering;
 use super::step::Step;
 use crate::config::Target;
 use crate::delivery::admission::{Reservation, Weigh};
@@ -222,7 +223,7 @@ pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Durat
         comparing::responded(common, &mut delivery, outcome.cause, elapsed, body_size);
     }
     match again {
-        Ok(None) => {}
+        Ok(None) => ordering::delivery_ended(common, &mut delivery),
         Ok(Some(delay)) => {
             delivery.attempt = delivery.attempt.saturating_add(1);
             common.follow(Step::BackOff(delivery, delay));

@@ -8,6 +8,7 @@ use super::batching::Batching;
 use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
+use super::ordering;
 use super::step::Step;
 use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::cause::Cause;
@@ -80,6 +81,7 @@ impl Letters {
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     common.spend_given_up(delivery.weight());
+    ordering::delivery_ended(common, &mut delivery);
     if let Load::One(one) = &mut delivery.load {
         comparing::not_responded(common, one.comparison.take());
     }

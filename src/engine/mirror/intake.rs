@@ -8,6 +8,7 @@ use super::admission::Upload;
 use super::batching::{self, Batching};
 use super::common::Common;
 use super::comparing;
+use super::ordering;
 use super::step::Step;
 use super::wanted::{is_counted_later, Complete, Now, Targets, Wanted};
 use super::Mirror;
@@ -94,7 +95,8 @@ impl<H: Host> Mirror<H> {
                 After::Request => wanted.now.insert(index),
                 After::Response(_) | After::Target(_) => wanted.later.insert(index),
             }
-            wanted.needs.plain |= !target.reads.headers;
+            // A key takes all headers, also where the copy is plain.
+            wanted.needs.plain |= !target.reads.headers || (target.order.is_some() && target.shape.is_plain());
             wanted.needs.trace |= target.batch.is_none();
             wanted.needs.all |= target.reads.headers;
             wanted.reads = wanted.reads.and(target.reads);
@@ -314,18 +316,36 @@ impl<H: Host> Mirror<H> {
             comparing::not_responded(&mut self.common, comparison);
             return;
         };
-        let one = One { head: Rc::clone(head), body: Some(Rc::clone(body)), answer: answer.clone(), comparison, reservation };
+        let (head, body, answer) = (Rc::clone(head), Some(Rc::clone(body)), answer.clone());
+        let one = One { head, body, answer, comparison, key: None, reservation };
         let delivery = Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None };
         if self.common.admission.is_rate_limited(target, now) {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::RateLimited));
             return;
         }
+        let Some(delivery) = self.in_turn(delivery, reading) else {
+            return;
+        };
         let burden = delivery.burden();
         match self.common.admission.copies(target).map(|limiter| limiter.offer(delivery)) {
             Some(Offer::Go(delivery)) => self.attempt(delivery, Some(reading), now),
             Some(Offer::Queued) => self.common.count_queued(burden, 1),
             Some(Offer::Full(delivery)) => self.common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull)),
             None => {}
+        }
+    }
+
+    /// Returns a copy that need not wait for another of its key. Otherwise the copy waits, or is given up.
+    fn in_turn(&mut self, mut delivery: Delivery, reading: &Reading<'_>) -> Option<Delivery> {
+        let Some(key) = ordering::key(&mut self.common, delivery.target, reading) else {
+            return Some(delivery);
+        };
+        let has_room = delivery.reservation().is_some_and(|reservation| self.grow(reservation, ordering::bytes_of(&key)));
+        if has_room {
+            self.ordering.enter(&mut self.common, delivery, key)
+        } else {
+            self.common.follow(Step::give_up_before_attempt(delivery, DropReason::BufferFull));
+            None
         }
     }
 

@@ -1,5 +1,6 @@
 //! Steps: what to do next, as values, so that the parts of the mirror need not call one another.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use crate::delivery::breaker::Wait;
@@ -23,6 +24,8 @@ pub(super) enum Step {
     Unpark(Delivery),
     /// Give the place in flight of a delivery that ended, or waits, to the next one.
     FreePlace(usize),
+    /// Give the key of a target's delivery that ended to the next one.
+    FreeKey(usize, Rc<[u8]>),
     /// Give up a delivery after this number of attempts: write dead letters, or drop it.
     GiveUp(Delivery, u32, DropReason),
     /// A request that was given up becomes a dead letter. The letter goes, waits, or is lost.

@@ -3,7 +3,10 @@
 use std::io::Read;
 use std::str::FromStr;
 
+use sidecast::config::Config;
 use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::http::request_head::RequestHead;
+use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::template::{self, Answerer};
 
 use super::made::REQUEST_ID;
@@ -88,6 +91,14 @@ pub(super) struct Asked<'a> {
     pub(super) body: &'a [u8],
     /// The primary's response, if one is given.
     pub(super) answered: Option<template::Answer>,
+}
+
+impl Asked<'_> {
+    /// The request with all of its headers, to read it.
+    pub(super) fn captured(&self, config: &Config, head: &RequestHead<'_>) -> CapturedHead {
+        let needs = Needs { all: true, ..Needs::default() };
+        CapturedHead::capture(self.headers.clone(), head.is_grpc, None, needs, &config.correlation)
+    }
 }
 
 impl Arguments {
