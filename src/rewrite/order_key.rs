@@ -83,7 +83,9 @@ mod tests {
     fn equal_values_are_one_key_and_types_matter() {
         let [text, number, flag] = [r#"{"a":{"b":"7"}}"#, r#"{"a":{"b":7}}"#, r#"{"a":{"b":true}}"#].map(of_body);
         assert!(text.is_some() && number.is_some() && flag.is_some());
-        assert!(text != number && number != flag && flag != of_body(r#"{"a":{"b":false}}"#) && flag != of_body(r#"{"a":{"b":"t"}}"#));
+        assert!(
+            text != number && number != flag && flag != of_body(r#"{"a":{"b":false}}"#) && flag != of_body(r#"{"a":{"b":"t"}}"#)
+        );
         assert_eq!(of_body(r#" { "x": 1, "a": {"b": "\u0037"} }"#), text);
         assert_eq!(of_body(r#"{"a":{"b":7.0e0}}"#), number);
         assert_ne!(of_body(r#"{"a":{"b":"8"}}"#), text);
@@ -109,7 +111,13 @@ mod tests {
             (a, (b + a) % 65_521)
         });
         let length = u16::try_from(text.len()).unwrap();
-        let parts = [&[0x78, 0x01, 0x01][..], &length.to_le_bytes(), &(!length).to_le_bytes(), text, &(adler.1 << 16 | adler.0).to_be_bytes()];
+        let parts = [
+            &[0x78, 0x01, 0x01][..],
+            &length.to_le_bytes(),
+            &(!length).to_le_bytes(),
+            text,
+            &(adler.1 << 16 | adler.0).to_be_bytes(),
+        ];
         let pointer = OrderKey::Body(Pointer::from_str("/a/b").unwrap());
         assert_eq!(key(&pointer, &[("content-encoding", "deflate")], &parts.concat(), 1 << 20), of_body(r#"{"a":{"b":"7"}}"#));
     }

@@ -1,98 +1,65 @@
-//! Order by key: of the copies of one target that have the same key, only one is under way. The others wait for it to end, in the order of their
-//! arrival.
+//! Order by key: a copy whose key another copy of its target has waits for that one's end, in a parked place.
 //!
-//! A copy has its key for itself from its first attempt until it ends, also while it waits for a back-off or for the breaker. Its end, delivered or
-//! given up, gives the key to the next copy. Copies that wait have parked places. A key is known only while a copy has it.
+//! A copy has its key from before its first attempt until it ends, also while it waits for a place in flight, a back-off or the breaker. Its end,
+//! delivered or given up, gives the key to the next copy.
 
-use std::collections::btree_map::Entry;
-use std::collections::{BTreeMap, VecDeque};
-use std::mem::size_of;
 use std::rc::Rc;
 
 use super::common::Common;
 use super::step::Step;
 use crate::config::Config;
 use crate::delivery::drop_reason::DropReason;
+use crate::delivery::key_order::{Key, KeyOrder};
 use crate::engine::delivery::Delivery;
 use crate::engine::host::Host;
 use crate::rewrite::reading::Reading;
 
 /// The keys of each target, in the order of the configuration. `None` for a target without an order.
-pub(super) struct Ordering(Vec<Option<Keys>>);
-
-/// The copies that wait for each key that a copy has. Clients choose the keys, so the map is one that no choice of them makes slow.
-type Keys = BTreeMap<Rc<[u8]>, VecDeque<Delivery>>;
+pub(super) struct Ordering(Vec<Option<KeyOrder<Delivery>>>);
 
 impl Ordering {
     pub(super) fn new(config: &Config) -> Self {
-        Self(config.targets.iter().map(|target| target.order.as_ref().map(|_| Keys::new())).collect())
+        Self(config.targets.iter().map(|target| target.order.as_ref().map(|_| KeyOrder::default())).collect())
     }
 
     /// Returns a copy whose key is free, which now has it. Otherwise the copy waits for the key, or is given up because there is no place.
-    pub(super) fn enter<H: Host>(
-        &mut self,
-        common: &mut Common<H>,
-        mut delivery: Delivery,
-        key: Rc<[u8]>,
-    ) -> Option<Delivery> {
-        let Some(keys) = self.keys(delivery.target) else {
+    pub(super) fn enter<H: Host>(&mut self, common: &mut Common<H>, mut delivery: Delivery, key: Key) -> Option<Delivery> {
+        let Some(order) = self.target(delivery.target) else {
             return Some(delivery);
         };
-        match keys.entry(key) {
-            Entry::Vacant(free) => {
-                delivery.set_key(Rc::clone(free.key()));
-                free.insert(VecDeque::new());
-                Some(delivery)
-            }
-            Entry::Occupied(mut waiting) => {
-                if common.admission.park(delivery.target, 1) {
-                    common.count_queued(delivery.burden(), 1);
-                    waiting.get_mut().push_back(delivery);
-                } else {
-                    common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull));
-                }
-                None
-            }
+        if order.take(&key) {
+            delivery.set_key(key);
+            return Some(delivery);
         }
+        if common.admission.park(delivery.target, 1) {
+            common.count_queued(delivery.burden(), 1);
+            order.wait(key, delivery);
+        } else {
+            common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull));
+        }
+        None
     }
 
-    /// Gives a key to the copy that has waited for it longest. If none waits, the key is forgotten.
-    pub(super) fn free<H: Host>(&mut self, common: &mut Common<H>, target: usize, key: &Rc<[u8]>) {
-        let Some(keys) = self.keys(target) else {
-            return;
-        };
-        // The drain takes the keys of the copies that it gives up. A later copy may have an equal key since.
-        if !keys.get_key_value(key).is_some_and(|(own, _)| Rc::ptr_eq(own, key)) {
-            return;
-        }
-        let next = keys.get_mut(key).and_then(|waiting| {
-            let next = waiting.pop_front();
-            // A queue that was long once need not stay allocated.
-            if waiting.len() <= waiting.capacity() / 4 {
-                waiting.shrink_to(waiting.len().saturating_mul(2));
-            }
-            next
-        });
-        if let Some(mut next) = next {
+    /// Gives a key to the copy that has waited for it longest, if one waits.
+    pub(super) fn free<H: Host>(&mut self, common: &mut Common<H>, target: usize, key: &Key) {
+        if let Some(mut next) = self.target(target).and_then(|order| order.free(key)) {
             next.set_key(Rc::clone(key));
             common.follow(Step::Unpark(next));
-        } else {
-            keys.remove(key);
         }
     }
 
     /// Removes and returns the copies of a target that wait for their keys, and forgets all of its keys.
     pub(super) fn take(&mut self, target: usize) -> impl Iterator<Item = Delivery> {
-        self.keys(target).map(std::mem::take).unwrap_or_default().into_values().flatten()
+        self.target(target).map(KeyOrder::clear).into_iter().flatten()
     }
 
-    fn keys(&mut self, target: usize) -> Option<&mut Keys> {
+    fn target(&mut self, target: usize) -> Option<&mut KeyOrder<Delivery>> {
         self.0.get_mut(target)?.as_mut()
     }
 }
 
 /// The key of a request, if the target orders its copies and the request has one.
-pub(super) fn key<H: Host>(common: &mut Common<H>, target: usize, reading: &Reading<'_>) -> Option<Rc<[u8]>> {
+pub(super) fn key<H: Host>(common: &mut Common<H>, target: usize, reading: &Reading<'_>) -> Option<Key> {
     let order = common.target(target)?.order.as_ref()?;
     let before = reading.work().spent();
     let key = order.of(reading);
@@ -100,11 +67,9 @@ pub(super) fn key<H: Host>(common: &mut Common<H>, target: usize, reading: &Read
     key
 }
 
-/// The bytes that a copy holds for its key: the key itself, an entry of a map that may be half empty, and a spare place in a queue.
-pub(super) fn bytes_of(key: &[u8]) -> usize {
-    let entry = size_of::<(Rc<[u8]>, VecDeque<Delivery>)>();
-    let held = [size_of::<[usize; 2]>(), entry, entry, size_of::<Delivery>()];
-    held.into_iter().fold(key.len(), usize::saturating_add)
+/// The bytes that a copy holds for its key.
+pub(super) fn bytes_of(key: &Key) -> usize {
+    KeyOrder::<Delivery>::bytes_of(key)
 }
 
 /// Handles the end of a delivery, delivered or given up: its key goes to the next copy.

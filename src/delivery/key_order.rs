@@ -1,0 +1,190 @@
+//! Order by key: of the items that have the same key, only one is under way. The others wait until it ends, in the order in which they came.
+//!
+//! An item takes its key, or waits for it. The end of the item that has the key gives it to the one that has waited longest. Items of other keys pass
+//! by. A key is known only while an item has it, so clients that send a new key each time do not fill the memory.
+//!
+//! ```
+//! use sidecast::delivery::key_order::{Key, KeyOrder};
+//!
+//! let mut order = KeyOrder::default();
+//! let alice = Key::from(&b"alice"[..]);
+//! assert!(order.take(&alice));
+//! assert!(order.take(&Key::from(&b"bob"[..])));
+//! // A second item of alice waits until the first one ends.
+//! assert!(!order.take(&Key::from(&b"alice"[..])));
+//! order.wait(Key::from(&b"alice"[..]), "second");
+//! assert_eq!(order.free(&alice), Some("second"));
+//! assert_eq!(order.free(&alice), None);
+//! assert_eq!(order.keys(), 1);
+//! ```
+
+use std::collections::{BTreeMap, VecDeque};
+use std::mem::size_of;
+use std::rc::Rc;
+
+/// A key. The copies that take it one after the other share it.
+pub type Key = Rc<[u8]>;
+
+/// The keys that items have, and the items that wait for them.
+#[derive(Debug)]
+pub struct KeyOrder<T> {
+    /// Clients choose the keys, so this is a map that no choice of them makes slow.
+    waiting: BTreeMap<Key, VecDeque<T>>,
+}
+
+impl<T> Default for KeyOrder<T> {
+    fn default() -> Self {
+        Self { waiting: BTreeMap::new() }
+    }
+}
+
+impl<T> KeyOrder<T> {
+    /// Takes a key that is free. The caller frees this very key when its item ends. Returns false if another item has an equal key.
+    pub fn take(&mut self, key: &Key) -> bool {
+        let is_free = !self.waiting.contains_key(key);
+        if is_free {
+            self.waiting.insert(Rc::clone(key), VecDeque::new());
+        }
+        is_free
+    }
+
+    /// Lets an item wait for a key that another item has.
+    pub fn wait(&mut self, key: Key, item: T) {
+        self.waiting.entry(key).or_default().push_back(item);
+    }
+
+    /// Frees a key: the item that had it has ended. Returns the item that has waited for it longest, which now has the key. Does nothing if the key
+    /// was forgotten by [`Self::clear`], even if a later item has an equal one.
+    pub fn free(&mut self, key: &Key) -> Option<T> {
+        if !self.waiting.get_key_value(key).is_some_and(|(own, _)| Rc::ptr_eq(own, key)) {
+            return None;
+        }
+        let next = self.waiting.get_mut(key).and_then(|waiting| {
+            let next = waiting.pop_front();
+            // A queue that was long once need not stay allocated.
+            if waiting.len() <= waiting.capacity() / 4 {
+                waiting.shrink_to(waiting.len().saturating_mul(2));
+            }
+            next
+        });
+        if next.is_none() {
+            self.waiting.remove(key);
+        }
+        next
+    }
+
+    /// Forgets all keys. Returns the items that waited.
+    pub fn clear(&mut self) -> impl Iterator<Item = T> {
+        std::mem::take(&mut self.waiting).into_values().flatten()
+    }
+
+    /// The number of keys that items have.
+    pub fn keys(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// The bytes that an item takes for its key: the key itself, an entry of a map that may be half empty, and a spare place in a queue.
+    pub fn bytes_of(key: &[u8]) -> usize {
+        let entry = size_of::<(Key, VecDeque<T>)>();
+        let held = [size_of::<[usize; 2]>(), entry, entry, size_of::<T>()];
+        held.into_iter().fold(key.len(), usize::saturating_add)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn key(text: &str) -> Key {
+        Key::from(text.as_bytes())
+    }
+
+    #[test]
+    fn items_of_a_key_follow_one_another_and_the_key_is_forgotten_after_the_last() {
+        let mut order = KeyOrder::default();
+        let (a, b) = (key("a"), key("b"));
+        assert!(order.take(&a) && !order.take(&key("a")) && order.take(&b));
+        for item in 1..=3 {
+            order.wait(key("a"), item);
+        }
+        assert_eq!(order.keys(), 2);
+        assert_eq!([order.free(&a), order.free(&b), order.free(&a), order.free(&a)], [Some(1), None, Some(2), Some(3)]);
+        assert!(!order.take(&key("a")), "the last one has not ended");
+        assert_eq!((order.free(&a), order.keys()), (None, 0));
+        assert!(order.take(&key("a")));
+    }
+
+    #[test]
+    fn a_key_that_was_forgotten_is_not_freed_for_those_who_came_later() {
+        let mut order = KeyOrder::default();
+        let (old, new) = (key("a"), key("a"));
+        assert!(order.take(&old));
+        order.wait(key("a"), "old");
+        assert_eq!(order.clear().collect::<Vec<_>>(), ["old"]);
+        assert_eq!(order.free(&old), None);
+        assert!(order.take(&new));
+        order.wait(key("a"), "new");
+        assert_eq!((order.free(&old), order.keys()), (None, 1));
+        assert_eq!(order.free(&new), Some("new"));
+    }
+
+    #[test]
+    fn an_empty_key_is_a_key() {
+        let mut order = KeyOrder::<()>::default();
+        let (old, new) = (key(""), key(""));
+        assert!(order.take(&old) && !order.take(&new));
+        assert_eq!((order.free(&new), order.keys()), (None, 1));
+        assert_eq!((order.free(&old), order.keys()), (None, 0));
+    }
+
+    #[test]
+    fn a_queue_that_was_long_does_not_stay_allocated() {
+        let mut order = KeyOrder::default();
+        let a = key("a");
+        assert!(order.take(&a));
+        (0..1_000).for_each(|item| order.wait(key("a"), item));
+        while order.waiting.values().any(|waiting| waiting.len() > 1) {
+            order.free(&a).unwrap();
+        }
+        assert!(order.waiting.values().all(|waiting| waiting.capacity() <= 8), "{:?}", order.waiting);
+    }
+
+    #[test]
+    fn the_bytes_of_a_key_grow_with_it() {
+        let of = |length| KeyOrder::<[u8; 100]>::bytes_of(&vec![0; length]);
+        assert!(of(0) >= 100 + 2 * size_of::<usize>());
+        assert_eq!(of(1_000) - of(0), 1_000);
+    }
+
+    proptest! {
+        /// Against a model: a list of items for each key, of which the first is under way.
+        #[test]
+        fn the_first_of_each_key_is_under_way(steps in prop::collection::vec((0_usize..4, any::<bool>()), 0..200)) {
+            let mut order = KeyOrder::default();
+            let mut model: [VecDeque<usize>; 4] = Default::default();
+            let mut held: [Option<Key>; 4] = Default::default();
+            for (item, (name, arrives)) in steps.into_iter().enumerate() {
+                if arrives {
+                    let key = key(&name.to_string());
+                    prop_assert_eq!(order.take(&key), model[name].is_empty());
+                    if model[name].is_empty() {
+                        held[name] = Some(key);
+                    } else {
+                        order.wait(key, item);
+                    }
+                    model[name].push_back(item);
+                } else if let Some(key) = held[name].clone() {
+                    model[name].pop_front();
+                    prop_assert_eq!(order.free(&key), model[name].front().copied());
+                    if model[name].is_empty() {
+                        held[name] = None;
+                    }
+                }
+                prop_assert_eq!(order.keys(), model.iter().filter(|items| !items.is_empty()).count());
+            }
+            let waiting: usize = model.iter().map(|items| items.len().saturating_sub(1)).sum();
+            prop_assert_eq!((order.clear().count(), order.keys()), (waiting, 0));
+        }
+    }
+}
