@@ -10,16 +10,15 @@ use crate::http::names::ReadHeader;
 use crate::json::SinglePointer;
 use crate::rewrite::order_key::OrderKey;
 
-/// `order`.
-#[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields)]
+/// `order`. Its readers are written by hand: derived ones are large.
+#[derive(Debug)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "delivery.md#order-by-key")))]
 pub struct Order {
     /// Copies with the same key go one after the other: exactly one of the fields. A request without it waits for none.
     pub key: Key,
 }
 
-/// `order.key`. Its reader is written by hand: a derived one is large.
+/// `order.key`.
 #[derive(Debug)]
 #[cfg_attr(
     feature = "cli",
@@ -33,30 +32,58 @@ pub struct Key {
     pub body: Option<Text<SinglePointer>>,
 }
 
+/// Reads the fields of an object. `read` returns `None` for a field that it does not know.
+#[inline(never)]
+fn fields<V: IntoValue>(
+    value: Value<V>,
+    location: ValuePointerRef<'_>,
+    known: &[&str],
+    read: &mut dyn FnMut(&str, Value<V>, ValuePointerRef<'_>) -> Option<Result<(), Problems>>,
+) -> Result<(), Problems> {
+    let Value::Map(entries) = value else {
+        return Err(Problems::at(location, format!("expected an object, found {}", found(&value))));
+    };
+    let mut problems = Problems::default();
+    for (name, value) in entries.into_iter() {
+        let place = location.push_key(&name);
+        let result = read(&name, value.into_value(), place).unwrap_or_else(|| {
+            let known = known.iter().map(|name| (*name).to_owned()).collect();
+            Err(Problems::at(place, Mistake::UnknownField { known }))
+        });
+        problems.extend(result.err().unwrap_or_default());
+    }
+    if problems.is_empty() {
+        Ok(())
+    } else {
+        Err(problems)
+    }
+}
+
+impl Deserr<Problems> for Order {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let mut key = None;
+        fields(value, location, &["key"], &mut |name, value, place| {
+            (name == "key").then(|| Key::deserialize_from_value(value, place).map(|read| key = Some(read)))
+        })?;
+        let key = key.ok_or_else(|| Problems::at(location.push_key("key"), "missing, but required"))?;
+        Ok(Self { key })
+    }
+}
+
 impl Deserr<Problems> for Key {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
-        let Value::Map(entries) = value else {
-            return Err(Problems::at(location, format!("expected an object, found {}", found(&value))));
-        };
         let mut key = Self { header: None, body: None };
-        let mut problems = Problems::default();
-        for (name, value) in entries.into_iter() {
-            let (value, place) = (value.into_value(), location.push_key(&name));
-            let read = match &*name {
-                "header" => Option::deserialize_from_value(value, place).map(|header| key.header = header),
-                "body" => Option::deserialize_from_value(value, place).map(|body| key.body = body),
-                _ => Err(Problems::at(place, Mistake::UnknownField { known: vec!["header".to_owned(), "body".to_owned()] })),
-            };
-            problems.extend(read.err().unwrap_or_default());
-        }
-        let given = usize::from(key.header.is_some()).saturating_add(usize::from(key.body.is_some()));
-        if problems.is_empty() && given != 1 {
-            problems = Problems::at(location, format!("expected exactly one of `header`, `body`, found {given}"));
-        }
-        if problems.is_empty() {
-            Ok(key)
-        } else {
-            Err(problems)
+        fields(value, location, &["header", "body"], &mut |name, value, place| match name {
+            "header" => Some(Option::deserialize_from_value(value, place).map(|header| key.header = header)),
+            "body" => Some(Option::deserialize_from_value(value, place).map(|body| key.body = body)),
+            _ => None,
+        })?;
+        match (&key.header, &key.body) {
+            (Some(_), None) | (None, Some(_)) => Ok(key),
+            (header, _) => {
+                let given = if header.is_some() { 2 } else { 0 };
+                Err(Problems::at(location, format!("expected exactly one of `header`, `body`, found {given}")))
+            }
         }
     }
 }

@@ -31,13 +31,12 @@ impl Ordering {
             delivery.set_key(key);
             return Some(delivery);
         }
-        if common.admission.park(delivery.target, 1) {
-            common.count_queued(delivery.burden(), 1);
-            order.wait(key, delivery);
-        } else {
+        if !common.admission.park(delivery.target, 1) {
             common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull));
+            return None;
         }
-        None
+        common.count_queued(delivery.burden(), 1);
+        order.wait(&key, delivery)
     }
 
     /// Gives a key to the copy that has waited for it longest, if one waits.
