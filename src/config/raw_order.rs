@@ -32,13 +32,16 @@ pub struct Key {
     pub body: Option<Text<SinglePointer>>,
 }
 
+/// Reads a field of an object, by its name. Returns `None` if it is unknown.
+type ReadField<'f, V> = dyn FnMut(&str, Value<V>, ValuePointerRef<'_>) -> Option<Result<(), Problems>> + 'f;
+
 /// Reads the fields of an object. `read` returns `None` for a field that it does not know.
 #[inline(never)]
 fn fields<V: IntoValue>(
     value: Value<V>,
     location: ValuePointerRef<'_>,
     known: &[&str],
-    read: &mut dyn FnMut(&str, Value<V>, ValuePointerRef<'_>) -> Option<Result<(), Problems>>,
+    read: &mut ReadField<'_, V>,
 ) -> Result<(), Problems> {
     let Value::Map(entries) = value else {
         return Err(Problems::at(location, format!("expected an object, found {}", found(&value))));
