@@ -15,6 +15,7 @@ pub mod raw_after;
 mod raw_condition;
 pub mod raw_delivery;
 pub mod raw_match;
+pub mod raw_order;
 pub mod raw_shape;
 pub mod raw_sign;
 pub mod scalar;
@@ -47,6 +48,7 @@ use crate::http::loop_mark::LoopGuard;
 pub use crate::policy::{After, Config, Kept, Reads, Target};
 use crate::rewrite::answers::AnswerReads;
 use crate::rewrite::capture::Correlation;
+use crate::rewrite::order_key::OrderKey;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::redact::Redaction;
 use crate::select::condition::{Conditions, TextCondition};
@@ -172,6 +174,7 @@ impl Target {
             matcher: Matcher::new(raw.rules.map(conditions), raw.except.map(conditions)),
             sample: raw.sample.map(Sampling::from),
             after: shaping::after(raw.after, raw.statuses, names),
+            order: raw.order.map(OrderKey::from),
             followers: Vec::new(),
             kept: Kept::default(),
             shape: shaping::shape(raw.request, redact.as_ref(), env),
@@ -200,7 +203,7 @@ impl Target {
     fn find_reads(&self) -> Reads {
         let names = |wanted: fn(&Expression) -> bool| self.templates().flat_map(Template::expressions).any(wanted);
         Reads {
-            headers: !self.shape.is_plain() || self.batch.is_some(),
+            headers: !self.shape.is_plain() || self.batch.is_some() || self.order.is_some(),
             body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),

@@ -81,11 +81,12 @@ fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl F
     }
 }
 
-/// A batch is not compared. A target that follows another is no batch, is not compared, and has its statuses in `after`.
+/// A batch is not compared, and not in order by key. A target that follows another is no batch, is not compared, and has its statuses in `after`.
 pub(super) fn sections_apart(schema: &mut Schema) {
     let follows = json!({"required": ["after"], "properties": {"after": {"type": "object"}}});
     let forbidden: Vec<Value> = ["batch", "compare", "statuses"].map(given).to_vec();
-    let pairs = json!([{"allOf": [given("batch"), given("compare")]}, {"allOf": [follows, {"anyOf": forbidden}]}]);
+    let alone = ["compare", "order"].map(given).to_vec();
+    let pairs = json!([{"allOf": [given("batch"), {"anyOf": alone}]}, {"allOf": [follows, {"anyOf": forbidden}]}]);
     schema.insert("not".to_owned(), json!({"type": "object", "anyOf": pairs}));
 }
 

@@ -38,6 +38,28 @@ pub(crate) fn because(told: &Value) -> Vec<&str> {
 }
 
 #[test]
+fn the_key_by_which_copies_are_in_order_is_told_unless_it_is_long() {
+    let by_header = json!({"order": {"key": {"header": "X-User-Id"}}});
+    let copy = told(by_header.clone(), &["--request", "GET /", "-H", "x-user-id: alice", "-H", "x-user-id: bob"]);
+    assert_eq!((&copy["verdict"], because(&copy)), (&json!("copy"), vec!["in order by header x-user-id: alice"]));
+    let longest = format!("x-user-id: {}", "a".repeat(64));
+    let shown = format!("in order by header {longest}");
+    assert_eq!(because(&told(by_header.clone(), &["--request", "GET /", "-H", &longest])), [shown.as_str()]);
+    let longer = told(by_header.clone(), &["--request", "GET /", "-H", &format!("{longest}a")]);
+    assert_eq!(because(&longer), ["in order by header x-user-id: a value of 65 bytes"]);
+    assert_eq!(because(&told(by_header, &["--request", "GET /"])), ["not in order: it has no key in header x-user-id"]);
+    let by_body = |body: &str| {
+        let told = told(json!({"order": {"key": {"body": "/account"}}}), &["--request", "POST /", "-d", body]);
+        because(&told).join("\n")
+    };
+    assert_eq!(by_body(r#"{"account": "a-1"}"#), r#"in order by body "/account": "a-1""#);
+    assert_eq!(by_body(r#"{"account": 7.0}"#), r#"in order by body "/account": 7.0"#);
+    for without in ["no JSON", "", "{}", r#"{"account": null}"#, r#"{"account": ["a"]}"#] {
+        assert_eq!(by_body(without), r#"not in order: it has no key in body "/account""#, "{without}");
+    }
+}
+
+#[test]
 fn conditions_on_authority_query_and_body_are_told_and_exceptions() {
     let rules = json!({
         "match": [

@@ -30,6 +30,19 @@ pub(crate) enum Behaviour {
     CloseInAnswer,
     /// Responses with headers and a part of the promised body, then falls silent.
     HangInAnswer,
+    /// The first for requests whose path begins like this, the second for all others.
+    ByPath(&'static str, Box<Behaviour>, Box<Behaviour>),
+}
+
+impl Behaviour {
+    /// What is done with a request of this path.
+    pub(crate) fn towards(self, path: &str) -> Self {
+        match self {
+            Self::ByPath(start, first, _) if path.starts_with(start) => first.towards(path),
+            Self::ByPath(_, _, second) => second.towards(path),
+            other => other,
+        }
+    }
 }
 
 /// Holds answers back until it is opened.

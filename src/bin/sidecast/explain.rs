@@ -12,6 +12,8 @@ use crate::check::load;
 
 #[path = "explain/chain.rs"]
 mod chain;
+#[path = "explain/key.rs"]
+mod key;
 #[path = "explain/made.rs"]
 mod made;
 #[path = "explain/print.rs"]

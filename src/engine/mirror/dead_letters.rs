@@ -9,6 +9,7 @@ use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
 use super::copy_end::CopyEnd;
+use super::ordering;
 use super::step::Step;
 use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::cause::Cause;
@@ -85,6 +86,7 @@ pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, a
     if let Some(end) = CopyEnd::of(&delivery, Outcome::GivenUp) {
         common.follow(Step::Follow(Box::new(end)));
     }
+    ordering::delivery_ended(common, &mut delivery);
     if let Load::One(one) = &mut delivery.load {
         comparing::not_responded(common, one.comparison.take());
     }

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::str::FromStr;
 
+use sidecast::config::Config;
 use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::http::request_head::RequestHead;
+use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::template::{self, Answerer};
 
 use super::made::REQUEST_ID;
@@ -112,6 +115,14 @@ pub(super) struct Asked<'a> {
     pub(super) answered: Option<template::Answer>,
     /// The answers of targets, by their names.
     pub(super) of_leaders: BTreeMap<String, OfLeader>,
+}
+
+impl Asked<'_> {
+    /// The request with all of its headers, to read it.
+    pub(super) fn captured(&self, config: &Config, head: &RequestHead<'_>) -> CapturedHead {
+        let needs = Needs { all: true, ..Needs::default() };
+        CapturedHead::capture(self.headers.clone(), head.is_grpc, None, needs, &config.correlation)
+    }
 }
 
 impl Arguments {

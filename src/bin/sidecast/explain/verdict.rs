@@ -11,6 +11,7 @@ use sidecast::http::request_head::RequestHead;
 use sidecast::select::{self, Request};
 
 use super::chain::{self, Unchained};
+use super::key;
 use super::made;
 use super::recorder::Recorder;
 use super::request::Asked;
@@ -204,6 +205,7 @@ impl Told<'_> {
             let (header, _) = sign.placeholder();
             because.push(format!("signed anew for each attempt: {header} is shown with a placeholder"));
         }
+        because.extend(target.order.as_ref().map(|order| key::told(order, self.config, self.asked, self.head)));
         if let Some(compare) = &target.compare {
             because.push(format!("its response is compared with the primary's, {} %", compare.percent));
         }
