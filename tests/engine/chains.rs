@@ -57,10 +57,13 @@ fn course(configuration: &Value, answers: &[Answer]) -> (Host, Vec<Vec<String>>)
     (host, called)
 }
 
+/// The answers of the calls in turn, the clusters that are called in turn, and the targets that get nothing.
+type Course<'a> = (&'a [Answer], &'a [&'a [&'a str]], &'a [&'a str]);
+
 #[test]
 fn each_end_has_its_followers_and_no_others() {
     let ok = || Answer::upstream(200);
-    let cases: [(&[Answer], &[&[&str]], &[&str]); 5] = [
+    let cases: [Course<'_>; 5] = [
         (&[ok(), ok(), ok()], &[&["payment"], &["inventory"], &["notification"], &[]], &["refund", "cancellation", "conflict"]),
         (
             &[ok(), Answer::upstream(404), ok()],

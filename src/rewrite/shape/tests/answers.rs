@@ -77,11 +77,14 @@ fn a_body_that_is_empty_or_of_which_there_is_no_answer_has_no_values() {
     assert_eq!(after_primary(&config, "gzip", Ok(&gzip(b""))), Ok(r#"[null,null,null,"<>"]"#.to_owned()));
 }
 
+/// A body with its coding, why it is no JSON, and the JSON of its text, if it has one.
+type Unread = (&'static str, Result<&'static [u8], Unavailable>, Unfit, Option<&'static str>);
+
 #[test]
 fn what_cannot_be_read_as_json_is_no_copy_where_json_is_read() {
     let (json, text) = (writing(r#""${response:body:/id}""#), writing(r#""${response:body_text}""#));
     let both = writing(r#"["${response:body_text}","${response:body}"]"#);
-    let unread: [(&str, Result<&[u8], Unavailable>, Unfit, Option<&str>); 8] = [
+    let unread: [Unread; 8] = [
         ("", Ok(b"no json"), Unfit::ResponseNotJson, Some("\"no json\"")),
         ("", Ok(b"{\"id\":7}}"), Unfit::ResponseNotJson, Some("\"{\\\"id\\\":7}}\"")),
         ("", Ok(b"\"J\xf6rg\""), Unfit::ResponseNotJson, Some("\"\\\"J\u{fffd}rg\\\"\"")),
