@@ -95,9 +95,6 @@ fn losses() -> Vec<Loss> {
             stream.answer(&of_primary(200, "[1]"));
             stream.close();
         }),
-        loss("primary_failed", json!({"after": "response"}), [0, 0, 0, 1], |_, worker| {
-            worker.exchange(&Request::get("/").answer(of_primary(500, "[1]")));
-        }),
         loss("grpc_stream", json!({}), [0, 0, 0, 1], |_, worker| {
             let request = Request::post("/").header("content-type", "application/grpc").body("\0\0\0\0\0\0\0\0\0\0");
             worker.exchange(&request.answer(of_primary(200, "[1]")));
@@ -120,6 +117,14 @@ fn a_copy_that_is_lost_is_counted_once_and_leaves_nothing_behind() {
         assert_eq!(counts(&host), expected, "{reason}");
         assert_balanced(&host, "audit");
     }
+}
+
+#[test]
+fn a_copy_that_is_not_triggered_is_not_comparable() {
+    let (host, worker) = comparing_with(&json!({"after": "response"}), &json!({}));
+    worker.exchange(&Request::get("/").answer(of_primary(500, "[1]")));
+    assert_eq!((host.stat("audit", "not_triggered"), counts(&host)), (1, [0, 0, 0, 1]));
+    assert_balanced(&host, "audit");
 }
 
 #[test]

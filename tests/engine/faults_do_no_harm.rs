@@ -170,7 +170,7 @@ fn without_a_fault_the_life_is_a_rich_one() {
         "dead_lettered",
         "compare.body_mismatch",
         "compare.not_comparable",
-        "dropped.primary_failed",
+        "not_triggered",
         "dropped.body_not_json",
     ];
     let lived = of_audit.iter().map(|name| ("audit", name.as_str()));

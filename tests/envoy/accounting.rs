@@ -197,9 +197,10 @@ async fn ten_thousand_mixed_requests_are_answered_as_without_the_filter_and_mirr
 }
 
 /// Counters and gauges of a target as Prometheus knows them.
-const SERIES: [&str; 15] = [
+const SERIES: [&str; 16] = [
     "matched",
     "sampled_out",
+    "not_triggered",
     "attempts",
     "retries",
     "delivered",
@@ -220,11 +221,12 @@ const HISTOGRAMS: [&str; 4] = ["latency_ms", "batch_items", "compare_primary_lat
 const CAUSES: [&str; 8] =
     ["status_4xx", "status_5xx", "status_other", "timeout", "reset", "connect_failure", "overflow_or_no_host", "not_sent"];
 
-const REASONS: [&str; 18] = [
+const REASONS: [&str; 19] = [
     "body_too_large",
     "truncated",
-    "primary_failed",
     "body_not_json",
+    "response_too_large",
+    "response_not_json",
     "grpc_stream",
     "work_limit",
     "answered_early",

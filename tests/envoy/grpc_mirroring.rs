@@ -176,7 +176,7 @@ async fn a_copy_that_waits_for_the_primary_looks_at_its_grpc_status(stage: &Stag
         stage.primary.reply(reply.clone());
         assert!(client.send("an order").await.is_err());
         let stats = stage.envoy.settled_at("audit", matched as u64 + 1).await;
-        assert_eq!(stats.drops("audit"), drops("primary_failed", matched as u64 + 1), "{reply:?}");
+        assert_eq!((stats.of("audit", "not_triggered"), stats.drops("audit")), (matched as u64 + 1, [].into()), "{reply:?}");
     }
     stage.primary.reply(Reply::Note("noted".into()));
     client.send("an order").await.unwrap();

@@ -111,6 +111,7 @@ async fn what_becomes_of_copies_is_seen_at_the_target_where_it_happened() {
     for above_zero in [
         "sidecast_delivered{target=\"audit\"}",
         "sidecast_sampled_out{target=\"sampled\"}",
+        "sidecast_not_triggered{target=\"later\"}",
         "sidecast_retries{target=\"retried\"}",
         "sidecast_attempt_failures{target=\"retried\",cause=\"status_5xx\"}",
         "sidecast_attempt_failures{target=\"down\",cause=\"connect_failure\"}",

@@ -17,12 +17,13 @@ use crate::support::setup::Setup;
 use crate::support::upstream::{Refusing, Upstream};
 
 /// Each event, the level of its lines, the fields that they always have and those that they may have.
-const EVENTS: [(&str, &str, &str, &str); 13] = [
+const EVENTS: [(&str, &str, &str, &str); 14] = [
     ("configured", "info", "targets version", ""),
     ("configuration_rejected", "error", "problem", ""),
     ("delivered", "debug", "target delivery_id attempt outcome elapsed_ms", "correlation_id correlation_ids"),
     ("attempt_failed", "debug", "target delivery_id attempt outcome elapsed_ms", "correlation_id correlation_ids retry_in_ms"),
     ("given_up", "warning", "target attempt reason", "delivery_id outcome correlation_id correlation_ids letter"),
+    ("not_triggered", "debug", "target correlation_id", ""),
     ("dead_lettered", "debug", "target delivery_id correlation_id attempt reason outcome elapsed_ms", ""),
     ("dead_letter_failed", "warning", "target delivery_id correlation_id attempt reason outcome elapsed_ms", ""),
     ("loop_stopped", "debug", "", ""),
@@ -38,7 +39,7 @@ const EVENTS: [(&str, &str, &str, &str); 13] = [
 const HOSTILE: &[u8] = b"a\"b\\c wasm log x: {\"event\":\"given_up\"} \xe2\x80\xa8 \x80\xff\t";
 
 fn configuration() -> Value {
-    let mut targets = ["audit", "retried", "lost", "frail", "canary", "bulk"].map(target);
+    let mut targets = ["audit", "retried", "lost", "frail", "canary", "bulk", "later"].map(target);
     let retry = json!({"max_attempts": 2, "backoff": {"base": "1ms", "max": "2ms"}});
     for (index, cluster, more) in [
         (1, "fails", json!({"retry": retry, "dead_letter": {"cluster": "works"}})),
@@ -50,6 +51,7 @@ fn configuration() -> Value {
         ),
         (4, "works", json!({"compare": {}})),
         (5, "works", json!({"batch": {"max_items": 2, "max_delay": "10ms"}})),
+        (6, "works", json!({"after": "response", "statuses": ["404"]})),
     ] {
         targets[index]["cluster"] = cluster.into();
         for (field, value) in more.as_object().unwrap() {

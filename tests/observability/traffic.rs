@@ -17,12 +17,11 @@ pub(crate) const TARGETS: [&str; 15] = [
 ];
 
 /// The reasons for which something is dropped here.
-pub(crate) const REASONS: [&str; 9] = [
+pub(crate) const REASONS: [&str; 8] = [
     "body_not_json",
     "body_too_large",
     "circuit_open",
     "not_retryable",
-    "primary_failed",
     "queue_full",
     "rate_limited",
     "retries_exhausted",

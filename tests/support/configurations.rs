@@ -88,8 +88,8 @@ pub(crate) fn unexpected(host: &Host) -> u64 {
     }
 }
 
-/// Nothing vanished: every matched request was left out by the sample, not due, delivered, dead-lettered or dropped for a reason, and nothing is
-/// left in flight or queued.
+/// Nothing vanished: every matched request was left out by the sample, not triggered, delivered, dead-lettered or dropped for a reason,
+/// and nothing is left in flight or queued.
 #[track_caller]
 pub(crate) fn assert_balanced(host: &Host, target: &str) {
     let lost: u64 = dropped(host, target).iter().map(|(_, count)| count).sum();

@@ -71,7 +71,10 @@ impl Stats {
     /// Whether nothing of this target is queued or in flight, and every matched request has exactly one end. Says what is open otherwise.
     pub(crate) fn settled(&self, target: &str) -> Result<(), String> {
         let open = ["inflight", "queued", "queued_bytes"].map(|name| self.of(target, name));
-        let left_out = self.find(&format!("wasmcustom.sidecast.{target}.sampled_out")).unwrap_or(0);
+        let left_out = ["sampled_out", "not_triggered"]
+            .map(|name| self.find(&format!("wasmcustom.sidecast.{target}.{name}")).unwrap_or(0))
+            .iter()
+            .sum::<u64>();
         let kept = left_out + self.of(target, "delivered") + self.of(target, "dead_lettered");
         let ended = kept + self.drops(target).values().sum::<u64>();
         if open == [0; 3] && self.of(target, "matched") == ended {
