@@ -118,7 +118,7 @@ impl After {
 pub struct Kept {
     /// The answer, with its status.
     pub answer: bool,
-    /// Its headers.
+    /// Its headers. They are kept if its body is, because one of them says how it is encoded.
     pub headers: bool,
     /// Its body.
     pub body: bool,
@@ -135,7 +135,7 @@ pub struct Reads {
     pub properties: bool,
     /// The time at which the request was complete.
     pub time: bool,
-    /// The headers of the primary's response.
+    /// The headers of the primary's response. They are kept if its body is, because one of them says how it is encoded.
     pub response_headers: bool,
     /// The body of the primary's response, for expressions. If true, a copy cannot be made without it.
     pub response_body: bool,

@@ -45,6 +45,7 @@ use crate::delivery::retry_budget::RetryBudget;
 use crate::delivery::retry_condition::RetryOn;
 use crate::http::loop_mark::LoopGuard;
 pub use crate::policy::{After, Config, Kept, Reads, Target};
+use crate::rewrite::answers::AnswerReads;
 use crate::rewrite::capture::Correlation;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::redact::Redaction;
@@ -140,7 +141,8 @@ fn tie(targets: &mut [Target]) -> Vec<usize> {
         let mut kept = Kept::default();
         for part in parts {
             kept.answer = true;
-            kept.headers |= matches!(part, AnswerPart::Header(_));
+            // A header says how the body is encoded.
+            kept.headers |= matches!(part, AnswerPart::Header(_)) || part.is_of_body();
             kept.body |= part.is_of_body();
         }
         if let Some(target) = targets.get_mut(index) {
@@ -162,6 +164,7 @@ impl Target {
         };
         let failures = raw.circuit_breaker.failure_statuses.0.clone();
         let timeout = Duration::from_millis(raw.timeout.0);
+        let redact = raw.response.and_then(|response| shaping::redaction(response.redact));
         let mut target = Self {
             breaker: breaker_settings(raw.circuit_breaker, timeout),
             rate: raw.limits.rate.map(token_bucket),
@@ -172,12 +175,12 @@ impl Target {
             after: shaping::after(raw.after, raw.statuses, names),
             followers: Vec::new(),
             kept: Kept::default(),
-            shape: shaping::shape(raw.request, env),
+            shape: shaping::shape(raw.request, redact.as_ref(), env),
             batch: raw.batch.map(shaping::batch),
             compare: raw.compare.map(compare::Settings::from),
             policy: Policy::new(raw.success.0, retry_on, failures),
             retry,
-            dead_letter: raw.dead_letter.map(|raw| dead_letter(raw, env)),
+            dead_letter: raw.dead_letter.map(|raw| dead_letter(raw, redact.as_ref(), env)),
             timeout,
             max_in_flight: bytes(raw.limits.max_in_flight.0),
             max_queued: bytes(raw.limits.max_queued.0),
@@ -202,8 +205,9 @@ impl Target {
             body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),
+            // A header says how the body is encoded.
             response_headers: names(|expression| {
-                matches!(expression, Expression::Answer(Answerer::Primary, AnswerPart::Header(_)))
+                matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body() || matches!(part, AnswerPart::Header(_)))
             }),
             response_body: names(
                 |expression| matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body()),
@@ -256,7 +260,7 @@ fn token_bucket(raw: raw_delivery::RateLimit) -> TokenBucket {
     TokenBucket::new(per_second, raw.burst.map_or(per_second.max(1.0), |burst| burst.0 as f64))
 }
 
-fn dead_letter(raw: raw_delivery::DeadLetter, env: Env<'_>) -> DeadLetter {
+fn dead_letter(raw: raw_delivery::DeadLetter, redact: Option<&Redaction>, env: Env<'_>) -> DeadLetter {
     let cluster = raw.cluster.0 .0;
     let mut dead_letter = DeadLetter {
         path: raw.path.map_or_else(|| Template::literal("/".to_owned()), |path| path.0 .0),
@@ -265,8 +269,10 @@ fn dead_letter(raw: raw_delivery::DeadLetter, env: Env<'_>) -> DeadLetter {
         timeout: Duration::from_millis(raw.timeout.0),
         on: raw.on.0.into_iter().map(DropReason::from).collect(),
         body: raw.body.map(|body| body.template),
+        answers: AnswerReads::default(),
         cluster,
     };
+    dead_letter.answers = AnswerReads::new(dead_letter.templates(), redact);
     dead_letter.resolve_env(env);
     dead_letter
 }

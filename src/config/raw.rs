@@ -7,7 +7,7 @@ use super::problem::Problems;
 use super::raw_after::After;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 pub use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule, Rule};
-use super::raw_shape::{Batch, Compare, RequestShape, Sample};
+use super::raw_shape::{Batch, Compare, RequestShape, ResponseShape, Sample};
 use super::scalar::{Apart, Millis, NonEmpty, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
 use super::schema;
@@ -98,6 +98,9 @@ pub struct Target {
     /// What the target receives. Absent: the primary's request.
     #[deserr(default, from(Apart<Option<RequestShape>>) = Apart::section)]
     pub request: Option<RequestShape>,
+    /// How the target's expressions see the answers that its copy waits for. Absent: as they came.
+    #[deserr(default, from(Apart<Option<ResponseShape>>) = Apart::section)]
+    pub response: Option<ResponseShape>,
     /// The responses that count as delivered.
     #[deserr(default = default_success())]
     #[cfg_attr(feature = "cli", schemars(default = "default_success"))]
@@ -149,6 +152,10 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
     if method.is_some_and(|method| method.0 .0 == "CONNECT") {
         let request = location.push_key("request");
         problems.extend(Problems::at(request.push_key("method"), "expected a method of a request, not one that opens a tunnel"));
+    }
+    if target.response.is_some() && matches!(target.after, After::Request) {
+        let expected = "expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
+        problems.extend(Problems::at(location.push_key("response"), expected));
     }
     if target.batch.is_some() {
         let location = location.push_key("batch");

@@ -253,6 +253,16 @@ pub struct BodyShape {
     pub omit: bool,
 }
 
+/// `response`.
+#[derive(Debug, Deserr)]
+#[deserr(error = Problems, deny_unknown_fields)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#answers")))]
+pub struct ResponseShape {
+    /// Values that are masked in the JSON of every answer, before the target's expressions see it; `*` stands for every key or index.
+    #[deserr(default)]
+    pub redact: Vec<Text<Pointer>>,
+}
+
 /// `batch`.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]

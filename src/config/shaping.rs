@@ -13,6 +13,7 @@ use crate::delivery::trigger::{EndPattern, Outcome, Trigger};
 use crate::http::status::StatusPattern;
 use crate::json::Pointer;
 use crate::json::PointerSet;
+use crate::rewrite::answers::AnswerReads;
 use crate::rewrite::items::Format;
 use crate::rewrite::redact::Redaction;
 use crate::rewrite::shape::{BodyRewrite, Content, Forward, HeadRewrite, PathRewrite, Rewrite};
@@ -39,8 +40,8 @@ pub(super) fn after(after: raw_after::After, statuses: Option<NonEmpty<EndPatter
     }
 }
 
-/// What a target receives.
-pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Rewrite {
+/// What a target receives. `redact` holds for the answers that it reads.
+pub(super) fn shape(raw: Option<RequestShape>, redact: Option<&Redaction>, env: Env<'_>) -> Rewrite {
     let Some(raw) = raw else {
         return Rewrite::default();
     };
@@ -63,16 +64,22 @@ pub(super) fn shape(raw: Option<RequestShape>, env: Env<'_>) -> Rewrite {
     }
     let mut body = BodyRewrite::default();
     if let Some(raw) = raw.body {
-        body.redact = (!raw.redact.is_empty()).then(|| Redaction::new(raw.redact.into_iter().map(|pointer| pointer.0)));
+        body.redact = redaction(raw.redact);
         body.content = match raw.template {
             Some(template) => Content::Template(template),
             None if raw.omit => Content::Omitted,
             None => Content::Primary,
         };
     }
-    let mut shape = Rewrite { head, body };
+    let mut shape = Rewrite { head, body, answers: AnswerReads::default() };
+    shape.answers = AnswerReads::new(shape.templates(), redact);
     shape.resolve_env(env);
     shape
+}
+
+/// The redaction of the values at these pointers. `None` if there are no pointers.
+pub(super) fn redaction(pointers: Vec<Text<Pointer>>) -> Option<Redaction> {
+    (!pointers.is_empty()).then(|| Redaction::new(pointers.into_iter().map(|pointer| pointer.0)))
 }
 
 /// The path that a target receives. At most one of the arguments is given.

@@ -33,8 +33,13 @@ pub(super) struct ResponseCopy {
     headers: HeaderMap,
     /// The bytes reserved in the worker's budget for the headers.
     headers_reservation: Option<Reservation>,
-    /// `None` if no target compares the body.
+    /// True if an expression reads the body.
+    reads_body: bool,
+    /// True if the body is compared.
+    compares_body: bool,
+    /// `None` if nothing needs the body.
     body: Option<Result<BodyBuffer, Unavailable>>,
+    /// The bytes reserved in the worker's budget for the body.
     reservation: Option<Reservation>,
     /// True if the request is gRPC and a target needs the status of the response.
     reads_grpc: bool,
@@ -49,11 +54,15 @@ impl ResponseCopy {
     /// Begins a copy of what the targets need.
     pub(super) fn begin(wanted: Wanted, is_grpc: bool) -> Self {
         let compared = !wanted.compared.is_empty();
+        let reads_body = wanted.reads.response_body;
+        let compares_body = compared && wanted.reads.compared_body;
         Self {
             reads_headers: compared || wanted.reads.response_headers,
             headers: HeaderMap::default(),
             headers_reservation: None,
-            body: (compared && wanted.reads.compared_body).then(|| Ok(BodyBuffer::default())),
+            reads_body,
+            compares_body,
+            body: (reads_body || compares_body).then(|| Ok(BodyBuffer::default())),
             reservation: None,
             reads_grpc: is_grpc && (compared || !wanted.later.is_empty()),
             grpc: None,
@@ -65,6 +74,15 @@ impl ResponseCopy {
     /// Treats the response as not gRPC, because the request turned out not to be.
     pub(super) fn set_plain(&mut self) {
         self.reads_grpc = false;
+    }
+
+    /// Keeps nothing for expressions any more, because no target with any waits for the response.
+    pub(super) fn only_compare(&mut self) {
+        self.reads_body = false;
+        if !self.compares_body {
+            self.body = None;
+            self.reservation = None;
+        }
     }
 
     /// Records that the request is complete. The primary's elapsed time runs from here, as the target's runs from its call.
@@ -91,7 +109,9 @@ impl ResponseCopy {
         }
     }
 
-    pub(super) fn append<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) {
+    /// Copies a chunk of the body. A comparison may be left out for lack of room, but a copy whose expressions read the body would be lost: for
+    /// these the whole budget may be used.
+    pub(super) fn append<H: Host>(&mut self, mirror: &mut Mirror<H>, size: usize, end_of_stream: bool) {
         self.ended = end_of_stream;
         let Some(Ok(body)) = &mut self.body else {
             return;
@@ -100,10 +120,20 @@ impl ResponseCopy {
             return;
         }
         let reservation = self.reservation.get_or_insert_with(|| mirror.common.admission.budget.reservation());
-        let more = body.better(size, mirror.common.config.max_body_bytes);
-        let failure = if body.len().saturating_add(size) > mirror.common.config.max_body_bytes {
+        let max = mirror.common.config.max_body_bytes;
+        let (mut more, least) = (body.better(size, max), body.least(size));
+        let mut has_room = |mirror: &mut Mirror<H>, more: &mut usize| {
+            if !self.reads_body {
+                return mirror.common.admission.budget.grow_spare(reservation, *more);
+            }
+            mirror.grow(reservation, *more) || {
+                *more = least;
+                mirror.grow(reservation, least)
+            }
+        };
+        let failure = if body.len().saturating_add(size) > max {
             Unavailable::TooLong
-        } else if !mirror.common.admission.budget.grow_spare(reservation, more) {
+        } else if !has_room(mirror, &mut more) {
             Unavailable::NoRoom
         } else {
             match mirror.common.worker.buffer(Buffer::ResponseBody, size) {
@@ -121,7 +151,26 @@ impl ResponseCopy {
     /// Takes what templates read. `status` is `None` if there was no whole response. With `again`, keeps a copy for a comparison.
     pub(super) fn answer(&mut self, status: Option<u16>, again: bool) -> Answer {
         let headers = self.take_headers(again);
-        Answer { headers, ..Answer::new(Answerer::Primary, status) }
+        let body = if self.reads_body && status.is_some() { self.take_body(again) } else { Ok(Vec::new()) };
+        Answer { headers, body, ..Answer::new(Answerer::Primary, status) }
+    }
+
+    /// Takes the body for templates. With `again`, keeps a copy for a comparison.
+    fn take_body(&mut self, again: bool) -> Result<Vec<u8>, Unavailable> {
+        if again && self.compares_body {
+            return match &self.body {
+                Some(Ok(body)) if self.ended => Ok(body.bytes().to_vec()),
+                Some(Err(unavailable)) => Err(*unavailable),
+                _ => Err(Unavailable::CutOff),
+            };
+        }
+        // Each delivery reserves the bytes that it holds.
+        self.reservation = None;
+        match self.body.take() {
+            Some(Ok(body)) if self.ended => Ok(body.finish()),
+            Some(Err(unavailable)) => Err(unavailable),
+            _ => Err(Unavailable::CutOff),
+        }
     }
 
     /// Takes the headers for templates. With `again`, keeps a copy for a comparison.

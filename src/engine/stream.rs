@@ -148,6 +148,7 @@ impl Stream {
         if wanted.later.is_empty() {
             // Each delivery reserves the bytes that it holds.
             reservation = None;
+            response.only_compare();
         }
         mirror.accept_read(wanted.now, &complete, &reading, &comparisons);
         drop(reading);
@@ -189,7 +190,7 @@ impl Stream {
     }
 
     /// Handles a chunk of the body of the primary's response.
-    pub(super) fn response_body<H: Host>(&mut self, mirror: &Mirror<H>, size: usize, end_of_stream: bool) -> Next {
+    pub(super) fn response_body<H: Host>(&mut self, mirror: &mut Mirror<H>, size: usize, end_of_stream: bool) -> Next {
         self.with_response(|response| response.append(mirror, size, end_of_stream))
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Uses `template`, `json` and `http`. Begin with [`shape`].
 
+pub mod answers;
 pub mod capture;
 pub mod items;
 pub mod reading;

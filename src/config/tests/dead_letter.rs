@@ -1,5 +1,6 @@
 //! `dead_letter`.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use super::{env, of_target};
@@ -9,6 +10,7 @@ use crate::delivery::drop_reason::DropReason;
 use crate::http::headers::HeaderMap;
 use crate::http::work_limit::Work;
 use crate::json::PointerSet;
+use crate::rewrite::reading::Terms;
 
 /// The problems of a configuration whose dead letter has these fields in addition to its cluster.
 fn of_dead_letter(fields: &str) -> Vec<String> {
@@ -35,7 +37,8 @@ fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
         answer: None,
         properties: &[],
     };
-    let call = dead_letter.call(&letter, &PointerSet::new([]), &Work::unbounded()).unwrap();
+    let terms = Terms { max_body: 1 << 20, max_work: usize::MAX, pointers: Rc::new(PointerSet::new([])) };
+    let call = dead_letter.call(&letter, &terms, &Work::unbounded()).unwrap();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     let headers = HeaderMap::new(call.headers).iter().map(|(name, value)| (text(name), text(value))).collect();
     (headers, text(&call.body))

@@ -30,10 +30,15 @@ taken! {
     a_batch_of_least: r#""batch":{"max_items":1,"max_bytes":1,"max_delay":"1ms","format":"ndjson"}"#;
     a_batch_of_most: r#""batch":{"max_items":10000,"max_bytes":"1GiB","max_delay":"1h"},"limits":{"max_queued":10000}"#;
     what_is_compared: r#""compare":{}"#, r#""compare":{"body":"exact"}"#, r#""compare":{"body":"none","status":false}"#, r#""compare":{"percent":0.1,"ignore":[],"log_values":true}"#;
+    redaction_of_answers: r#""after":"response","response":{"redact":["","/a/*"]}"#, r#""after":"response","response":{}"#, r#""after":"response","response":null"#, r#""response":null"#;
     statuses_without_waiting: r#""statuses":["204",404,"5xx"]"#;
 }
 
 refused! {
+    redaction_of_no_answer: of_target(r#""response":{"redact":["/a"]}"#) => "targets[0].response: expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
+    redaction_of_no_answer_in_words: of_target(r#""after":"request","response":{}"#) => "targets[0].response: expected `after: response` or a target in `after` beside it";
+    redaction_at_no_pointer: of_target(r#""after":"response","response":{"redact":["a"]}"#) => "targets[0].response.redact[0]: expected a JSON pointer";
+    an_unknown_field_of_a_response: of_target(r#""after":"response","response":{"mask":["/a"]}"#) => "targets[0].response.mask: unknown field, expected one of `redact`";
     a_sample_of_nothing: of_target(r#""sample":{"percent":0}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 0";
     a_sample_below_nothing: of_target(r#""sample":{"percent":-1}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number -1";
     a_sample_of_more_than_all: of_target(r#""sample":{"percent":100.1}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 100.1";
@@ -271,4 +276,38 @@ fn a_property_is_asked_for_once() {
         {"name":"b","cluster":"c","request":{"headers":{"set":{"x":"${property:a.b}"}}},"dead_letter":{"cluster":"d","path":"/${property:d}"}}]}"#;
     let config = Config::parse(text.as_bytes(), &env).unwrap();
     assert_eq!(config.properties, [&["a", "b"][..], &["c"], &["d"]]);
+}
+
+#[test]
+fn of_an_answer_is_kept_what_expressions_read_and_the_headers_to_decode_it() {
+    let reads = |text: &str, place: &str| {
+        let place = place.replace('@', text);
+        target(&format!(r#""after":"response",{place}"#)).reads
+    };
+    let in_request = r#""request":{"body":{"template":["@"]}}"#;
+    let in_letter = r#""dead_letter":{"cluster":"d","headers":{"set":{"x-a":"@"}}}"#;
+    for place in [in_request, in_letter] {
+        for text in ["${response:body}", "${response:body:/a}", "${response:body_text}"] {
+            let reads = reads(text, place);
+            assert!(reads.response_body && reads.response_headers && !reads.compared_body, "{text} {place}");
+        }
+        let of_header = reads("${response:header:x-a}", place);
+        assert!(of_header.response_headers && !of_header.response_body);
+        let of_status = reads("${response:status}", place);
+        assert!(!of_status.response_headers && !of_status.response_body);
+    }
+}
+
+#[test]
+fn of_a_leaders_answer_is_kept_what_its_followers_read() {
+    let kept = |text: &str| {
+        let follower = format!(r#"{{"name":"b","cluster":"c","after":{{"target":"a"}},"request":{{"body":{{"template":"{text}"}}}}}}"#);
+        let text = format!(r#"{{"targets":[{follower},{{"name":"a","cluster":"c"}}]}}"#);
+        Config::parse(text.as_bytes(), &env).unwrap().targets[1].kept
+    };
+    for part in ["body", "body:/a", "body_text"] {
+        assert_eq!(kept(&format!("${{target:a:{part}}}")), Kept { answer: true, headers: true, body: true }, "{part}");
+    }
+    assert_eq!(kept("${target:a:header:x-a}"), Kept { answer: true, headers: true, body: false });
+    assert_eq!(kept("${target:a:status}"), Kept { answer: true, headers: false, body: false });
 }

@@ -18,8 +18,9 @@ use crate::http::query::Query;
 use crate::http::text::text_of;
 use crate::http::trace_context::TRACEPARENT;
 use crate::http::work_limit::Work;
-use crate::json::PointerSet;
 use crate::json::{Body, Document, Read};
+use crate::rewrite::answers::AnswerReads;
+use crate::rewrite::reading::Terms;
 use crate::rewrite::shape::{has_host, Unfit};
 use crate::template::{fits_authority, rfc3339, Answer, Env, Facts, JsonTemplate, Place, Property, Template, Values};
 
@@ -40,6 +41,8 @@ pub struct DeadLetter {
     pub on: Vec<DropReason>,
     /// A body in place of the envelope. `None` sends the envelope.
     pub body: Option<JsonTemplate>,
+    /// The bodies of answers that the templates read.
+    pub answers: AnswerReads,
 }
 
 /// A request that was given up.
@@ -106,21 +109,24 @@ impl DeadLetter {
         self.body.iter_mut().for_each(|body| body.resolve_env(env));
     }
 
-    /// Renders the call for a letter. It carries the loop mark of the request's own copy, so that no filter on its way mirrors it.
+    /// Renders the call for a letter. It carries the loop mark of the request's own copy, so that no filter on its way mirrors it. The values of a
+    /// body that cannot be read are absent: a letter is not lost for them.
     ///
     /// # Errors
     /// Returns an error if the letter takes more work than one request may cause, or if a value in its path could lead to another path.
-    pub fn call(&self, letter: &Letter<'_>, pointers: &PointerSet, work: &Work) -> Result<Call, Unfit> {
+    pub fn call(&self, letter: &Letter<'_>, terms: &Terms, work: &Work) -> Result<Call, Unfit> {
         work.spend(letter.body.len().saturating_mul(2).saturating_add(letter.headers.size()))?;
         let envelope = letter.envelope();
         work.spend(envelope.len())?;
         let reads_body = !letter.body.is_empty() && self.templates().any(Template::reads_body_as_json);
         let text = if reads_body { std::str::from_utf8(letter.body).ok() } else { None };
         let document = text.map(|text| Document::new(text.into()));
+        let answers = self.answers.open_readable(letter.answer, terms.max_body, work);
+        let answer_bodies = answers.bodies(&terms.pointers, work);
         let query = Query::default();
         let values = Values::new(Facts {
             headers: letter.headers,
-            body: document.as_ref().map_or(Body::Raw(letter.body), |document| Body::Read(Read::new(document, pointers, work))),
+            body: document.as_ref().map_or(Body::Raw(letter.body), |document| Body::Read(Read::new(document, &terms.pointers, work))),
             query: &query,
             work,
             target: letter.target,
@@ -129,7 +135,7 @@ impl DeadLetter {
             attempt: letter.attempts,
             now: letter.given_up_at,
             answer: letter.answer,
-            answer_bodies: &[],
+            answer_bodies: &answer_bodies,
             properties: letter.properties,
             dead_letter: Some(&envelope),
             shows_variables: true,

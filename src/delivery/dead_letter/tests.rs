@@ -1,9 +1,13 @@
 use super::*;
 use crate::config::problem::Problems;
+use crate::config::Config;
+use crate::http::unavailable::Unavailable;
 use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use proptest::prelude::*;
 use serde_json::{json, Value};
+use std::rc::Rc;
+use crate::template::Answerer;
 use std::str::FromStr;
 
 const TRACE: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
@@ -48,7 +52,12 @@ fn dead_letter() -> DeadLetter {
         headers: Vec::new(),
         on: vec![DropReason::Expired, DropReason::QueueFull],
         body: None,
+        answers: AnswerReads::default(),
     }
+}
+
+fn terms() -> Terms {
+    Terms { max_body: 1 << 20, max_work: usize::MAX, pointers: Rc::new(PointerSet::new([])) }
 }
 
 fn template(text: &str) -> Template {
@@ -114,7 +123,7 @@ fn what_there_is_not_is_null() {
 fn the_call_posts_the_envelope_to_the_root_of_the_cluster() {
     let headers = request();
     let letter = letter(&headers, b"\xff");
-    let call = dead_letter().call(&letter, &PointerSet::new([]), &Work::unbounded()).unwrap();
+    let call = dead_letter().call(&letter, &terms(), &Work::unbounded()).unwrap();
     assert_eq!(call.body, letter.envelope());
     assert_eq!(
         headers_of(&call),
@@ -140,7 +149,7 @@ fn path_authority_and_headers_are_those_of_the_configuration() {
         ],
         ..dead_letter()
     }
-    .call(&letter(&headers, br#"{"s":"a\r\nevil: 1\u0000"}"#), &PointerSet::new([]), &Work::unbounded())
+    .call(&letter(&headers, br#"{"s":"a\r\nevil: 1\u0000"}"#), &terms(), &Work::unbounded())
     .unwrap();
     assert_eq!(
         headers_of(&call),
@@ -162,7 +171,7 @@ fn a_template_replaces_the_envelope_and_can_hold_it() {
     let template =
         json!({"e": "${dead_letter}", "b": "${dead_letter_base64}", "t": "${dead_letter}!", "n": "${attempt}", "at": "${now}"});
     let body = deserr::deserialize::<JsonTemplate, Value, Problems>(template).unwrap();
-    let call = DeadLetter { body: Some(body), ..dead_letter() }.call(&letter, &PointerSet::new([]), &Work::unbounded()).unwrap();
+    let call = DeadLetter { body: Some(body), ..dead_letter() }.call(&letter, &terms(), &Work::unbounded()).unwrap();
     let body: Value = serde_json::from_slice(&call.body).unwrap();
     let envelope = letter.envelope();
     assert_eq!(body["e"], serde_json::from_slice::<Value>(&envelope).unwrap());
@@ -181,7 +190,7 @@ fn only_the_reasons_of_the_configuration_are_worth_a_letter() {
 #[test]
 fn an_authority_that_comes_to_nothing_is_that_of_the_cluster() {
     let dead_letter = DeadLetter { authority: template("${header:x-none}"), ..dead_letter() };
-    let headers = headers_of(&dead_letter.call(&letter(&request(), b""), &PointerSet::new([]), &Work::unbounded()).unwrap());
+    let headers = headers_of(&dead_letter.call(&letter(&request(), b""), &terms(), &Work::unbounded()).unwrap());
     assert!(headers.contains(&(":authority".to_owned(), "dlq".to_owned())), "{headers:?}");
 }
 
@@ -190,7 +199,7 @@ fn the_authority_is_the_host_in_the_clusters_name() {
     let headers = request();
     let authority = |cluster| {
         let call = DeadLetter { authority: DeadLetter::default_authority(cluster), ..dead_letter() }
-            .call(&letter(&headers, b""), &PointerSet::new([]), &Work::unbounded())
+            .call(&letter(&headers, b""), &terms(), &Work::unbounded())
             .unwrap();
         headers_of(&call).swap_remove(2).1
     };
@@ -225,6 +234,34 @@ proptest! {
         let envelope: Value = serde_json::from_slice(&letter.envelope()).unwrap();
         let fields = pairs.iter().filter(|(name, _)| !name.starts_with(b":")).count();
         prop_assert_eq!(envelope["request"]["headers"].as_array().unwrap().len(), fields);
-        prop_assert_eq!(headers_of(&dead_letter().call(&letter, &PointerSet::new([]), &Work::unbounded()).unwrap()).len(), 4);
+        prop_assert_eq!(headers_of(&dead_letter().call(&letter, &terms(), &Work::unbounded()).unwrap()).len(), 4);
+    }
+}
+
+/// A letter whose body is this template, for a request that had this answer of the primary.
+fn letter_after(template: &str, response: &str, body: Result<&[u8], Unavailable>) -> Result<String, Unfit> {
+    let text = format!(
+        r#"{{"targets":[{{"name":"t","cluster":"c","after":"response"{response},"dead_letter":{{"cluster":"dlq","path":"/${{response:body:/id}}","body":{{"template":{template}}}}}}}]}}"#
+    );
+    let config = Config::parse(text.as_bytes(), &|_| None).unwrap();
+    let answer = Answer { body: body.map(<[u8]>::to_vec), ..Answer::new(Answerer::Primary, Some(200)) };
+    let headers = request();
+    let letter = Letter { answer: Some(&answer), ..letter(&headers, b"") };
+    let call = config.targets[0].dead_letter.as_ref().unwrap().call(&letter, &config.reading, &Work::new(1 << 20))?;
+    let path = headers_of(&call).into_iter().find(|(name, _)| name == ":path").unwrap().1;
+    Ok(format!("{path} {}", String::from_utf8(call.body).unwrap()))
+}
+
+#[test]
+fn a_letter_reads_the_bodies_of_answers_and_is_not_lost_for_one_that_cannot_be_read() {
+    let template = r#"["${response:body:/id}","${response:body:/card}","${response:status}"]"#;
+    let order: Result<&[u8], _> = Ok(br#"{"id":7,"card":"4111"}"#);
+    assert_eq!(letter_after(template, "", order), Ok(r#"/7 [7,"4111",200]"#.to_owned()));
+    let redact = r#","response":{"redact":["/card"]}"#;
+    assert_eq!(letter_after(template, redact, order), Ok(r#"/7 [7,"[redacted]",200]"#.to_owned()));
+    let unreadable: [Result<&[u8], _>; 4] =
+        [Ok(b"no json"), Err(Unavailable::TooLong), Err(Unavailable::NoRoom), Err(Unavailable::CutOff)];
+    for body in unreadable {
+        assert_eq!(letter_after(template, redact, body), Ok("/ [null,null,200]".to_owned()), "{body:?}");
     }
 }

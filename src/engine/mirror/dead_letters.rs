@@ -195,7 +195,7 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
         answer,
         properties,
     };
-    let call = dead_letter.call(&letter, &terms.pointers, &work);
+    let call = dead_letter.call(&letter, terms, &work);
     common.spend(work.spent());
     call.map_err(|unfit| match unfit {
         Unfit::UnsafePath => Cause::UnsafePath,

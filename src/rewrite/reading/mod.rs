@@ -71,6 +71,11 @@ impl<'a> Reading<'a> {
         std::ptr::eq(part, self.body)
     }
 
+    /// The settings and limits.
+    pub fn terms(&self) -> &Terms {
+        &self.terms
+    }
+
     /// The work done for this request.
     pub fn work(&self) -> &Work {
         &self.work

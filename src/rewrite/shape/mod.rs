@@ -23,11 +23,12 @@ use crate::http::loop_mark::{self, LoopGuard};
 use crate::http::trace_context::TRACEPARENT;
 use crate::http::work_limit::TooMuch;
 use crate::json::{Body, Unread};
+use crate::rewrite::answers::{AnswerReads, Opened, Unreadable};
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::items::Format;
 use crate::rewrite::reading::Reading;
 use crate::rewrite::signing::Signing;
-use crate::template::{Answer, Env, Facts, Template, UnsafePath, Values};
+use crate::template::{Answer, AnswerBody, Env, Facts, Template, UnsafePath, Values};
 
 /// The most headers: Envoy refuses a call-out with more (`source/extensions/common/wasm`, its default `HeaderMap` limits).
 const MAX_HEADERS: usize = 1_024;
@@ -41,6 +42,8 @@ pub struct Rewrite {
     pub head: HeadRewrite,
     /// The changes of the body.
     pub body: BodyRewrite,
+    /// The bodies of answers that the templates read.
+    pub answers: AnswerReads,
 }
 
 /// A complete request, and what is known about it.
@@ -114,6 +117,17 @@ impl From<Unread> for Unfit {
     }
 }
 
+impl From<Unreadable> for Unfit {
+    fn from(unreadable: Unreadable) -> Self {
+        match unreadable {
+            Unreadable::TooLong => Self::ResponseTooLarge,
+            Unreadable::NoRoom => Self::NoRoomForResponse,
+            Unreadable::NotJson => Self::ResponseNotJson,
+            Unreadable::TooMuchWork => Self::TooMuchWork,
+        }
+    }
+}
+
 impl From<TooMuch> for Unfit {
     fn from(_: TooMuch) -> Self {
         Self::TooMuchWork
@@ -178,7 +192,9 @@ impl Rewrite {
         }
         self.spend_on_headers(reading)?;
         let read = self.body.read(reading, self.reads_body_as_json())?;
-        let values = self.values(source, attempt, read)?;
+        let opened = self.open_answers(source)?;
+        let bodies = opened.bodies(&reading.terms().pointers, reading.work());
+        let values = self.values(source, attempt, read, &bodies)?;
         let written = self.body.content.written(&values);
         let chosen = self.head.choose(head, &values, self.body.kind());
         // Templates leave out whatever exceeds the work limit. This detects it.
@@ -217,7 +233,9 @@ impl Rewrite {
         let is_item = matches!(self.body.content, Content::Primary);
         self.spend_on_headers(reading)?;
         let read = self.body.read(reading, is_item || self.reads_body_as_json())?;
-        let values = self.values(source, attempt, read)?;
+        let opened = self.open_answers(source)?;
+        let bodies = opened.bodies(&reading.terms().pointers, reading.work());
+        let values = self.values(source, attempt, read, &bodies)?;
         let written = self.body.content.written(&values);
         let line = self.head.choose_for_batch(reading.head(), &values, format.content_type());
         reading.work().spend(0)?;
@@ -263,6 +281,11 @@ impl Rewrite {
         reading.work().spend(headers.size().saturating_add(headers.count().saturating_mul(self.head.named())))
     }
 
+    /// Opens the bodies of answers that the templates read.
+    fn open_answers<'r>(&'r self, source: &Source<'r, '_>) -> Result<Opened<'r>, Unreadable> {
+        self.answers.open(source.answer, source.reading.terms().max_body, source.reading.work())
+    }
+
     /// True if a template reads the body as JSON.
     fn reads_body_as_json(&self) -> bool {
         self.templates().any(Template::reads_body_as_json)
@@ -270,7 +293,13 @@ impl Rewrite {
 
     /// The values that templates refer to. Parses the body as JSON if a template needs that. An empty body is not JSON, but there is nothing to
     /// read in it either: all its values count as absent.
-    fn values<'v>(&self, source: &Source<'v, '_>, attempt: &Attempt<'v>, body: Body<'v>) -> Result<Values<'v>, Unfit> {
+    fn values<'v>(
+        &self,
+        source: &Source<'v, '_>,
+        attempt: &Attempt<'v>,
+        body: Body<'v>,
+        answer_bodies: &'v [AnswerBody<'v>],
+    ) -> Result<Values<'v>, Unfit> {
         let reading = source.reading;
         let head = reading.head();
         if let (Body::Read(read), true) = (body, self.reads_body_as_json()) {
@@ -287,7 +316,7 @@ impl Rewrite {
             attempt: attempt.number,
             now: source.at,
             answer: source.answer,
-            answer_bodies: &[],
+            answer_bodies,
             properties: head.properties(),
             dead_letter: None,
             shows_variables: !attempt.is_shown,

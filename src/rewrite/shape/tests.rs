@@ -1,3 +1,4 @@
+mod answers;
 mod bodies;
 mod codings;
 mod heads;

@@ -185,6 +185,32 @@ fn properties_and_the_primarys_response_are_known_where_they_are_given() {
 }
 
 #[test]
+fn bodies_of_answers_are_known_by_who_answered() {
+    let headers = request();
+    let (primary, stock) = (Answerer::Primary, Answerer::Target("stock".into()));
+    let bodies = [
+        AnswerBody { of: &stock, body: read(br#"{"id": 1.50, "s": ["x"]}"#) },
+        AnswerBody { of: &primary, body: Body::Raw(b"J\xf6rg") },
+    ];
+    let values = Values::new(Facts { answer_bodies: &bodies, ..facts(&headers, b"") });
+    let template = json!([
+        "${target:stock:body:/id}",
+        "${target:stock:body:/s}",
+        "${target:stock:body:/none}",
+        "${target:stock:body}",
+        "${target:stock:body_text}",
+        "${response:body_text}",
+        "${response:body}",
+        "${target:other:body}",
+        "a ${target:other:body_text}${target:stock:body:/s/0}"
+    ]);
+    assert_eq!(
+        String::from_utf8(json_template(template).json(&values)).unwrap(),
+        "[1.50,[\"x\"],null,{\"id\":1.50,\"s\":[\"x\"]},\"{\\\"id\\\": 1.50, \\\"s\\\": [\\\"x\\\"]}\",\"J\u{fffd}rg\",null,null,\"a x\"]"
+    );
+}
+
+#[test]
 fn an_authority_keeps_what_can_stand_in_one() {
     let authority = |text| text_of_body(text, Place::Authority, r#"{"a":"b@evil/\r\n\u0000 ?#é:1"}"#.as_bytes());
     assert_eq!(authority("${body:/a}.internal"), "bevil:1.internal");
