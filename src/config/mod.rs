@@ -113,7 +113,7 @@ fn paths(targets: &[raw::Target]) -> Option<Paths> {
     let of_rules = |rules: &NonEmpty<raw::Rule>| rules.0.iter().map(|rule| rule.path.clone().map(TextCondition::from)).collect();
     // A target without rules wants requests with any path.
     // A follower only wants what its leader wants.
-    let first = targets.iter().filter(|target| !matches!(target.after, raw_after::After::Target(_)));
+    let first = targets.iter().filter(|target| !target.after.is_of_target());
     let conditions = first.flat_map(|target| target.rules.as_ref().map_or(vec![None], of_rules));
     Paths::new(conditions)
 }

@@ -20,6 +20,13 @@ pub enum After {
     Target(AfterTarget),
 }
 
+impl After {
+    /// True if the copy waits for another target's copy.
+    pub const fn is_of_target(&self) -> bool {
+        matches!(self, Self::Target(_))
+    }
+}
+
 /// The words that `after` can be.
 const WORDS: [&str; 2] = ["request", "response"];
 

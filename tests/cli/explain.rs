@@ -8,7 +8,7 @@ use tempfile::NamedTempFile;
 use crate::tool::{sidecast, sidecast_reading, sidecast_with, Ran};
 
 /// Runs it for a configuration.
-fn explain(configuration: &Value, arguments: &[&str]) -> Ran {
+pub(crate) fn explain(configuration: &Value, arguments: &[&str]) -> Ran {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(configuration.to_string().as_bytes()).unwrap();
     let all: Vec<&str> = ["explain", file.path().to_str().unwrap()].into_iter().chain(arguments.iter().copied()).collect();
@@ -26,14 +26,14 @@ fn of(fields: Value) -> Value {
     target
 }
 
-fn told_of(configuration: Value, arguments: &[&str]) -> Value {
+pub(crate) fn told_of(configuration: Value, arguments: &[&str]) -> Value {
     let all: Vec<&str> = ["--format", "json"].into_iter().chain(arguments.iter().copied()).collect();
     let all: Value = serde_json::from_str(&explain(&configuration, &all).printed()).unwrap();
     assert_eq!(all.as_array().unwrap().len(), 1);
     all[0].clone()
 }
 
-fn because(told: &Value) -> Vec<&str> {
+pub(crate) fn because(told: &Value) -> Vec<&str> {
     told["because"].as_array().unwrap().iter().map(|text| text.as_str().unwrap()).collect()
 }
 

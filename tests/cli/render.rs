@@ -40,6 +40,13 @@ fn a_target_that_wants_every_request_leaves_nothing_to_skip() {
 }
 
 #[test]
+fn a_target_that_follows_another_wants_no_more_than_that_one() {
+    let input = "targets: [{name: a, cluster: c, match: [{path: {exact: /orders}}]}, {name: b, cluster: c, after: {target: a}}]";
+    let (status, _, said) = skip(&["--module", "m"], input);
+    assert_eq!((status, said.as_str()), (0, ""));
+}
+
+#[test]
 fn what_envoy_cannot_check_is_told() {
     let input = r#"{"targets": [{"name": "a", "cluster": "c", "match": [
         {"methods": ["GET"], "body": [{"pointer": "/a", "exact": 1}], "path": {"regex": "(?x) /a"}, "query": [{"name": "q", "regex": "a"}]},

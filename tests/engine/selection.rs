@@ -148,6 +148,18 @@ fn after_many_unwanted_requests_the_path_is_read_alone() {
 }
 
 #[test]
+fn a_target_that_follows_another_does_not_make_all_headers_be_read() {
+    let rules = json!({"match": [{"path": {"exact": "/pay"}}]});
+    let list = targets(&[with(target("audit"), &rules), with(target("mail"), &json!({"after": {"target": "audit"}}))]);
+    let (host, worker) = mirroring_with(&list);
+    let read = || {
+        let tally = host.tally(|| worker.exchange(&Request::get("/")));
+        (tally.of("proxy_get_header_map_pairs"), tally.of("proxy_get_header_map_value"))
+    };
+    assert_eq!([(); 17].map(|()| read()), [[(1, 0); 16].as_slice(), &[(0, 1)]].concat()[..]);
+}
+
+#[test]
 fn the_path_is_not_read_alone_where_it_does_not_decide() {
     let rules = json!({"match": [{"path": {"exact": "/pay"}}, {"methods": ["PUT"]}]});
     let (host, worker) = mirroring_with(&audit_with(&rules));

@@ -3,12 +3,15 @@
 use std::fmt::Display;
 use std::io::Write;
 use std::path::PathBuf;
+use std::str::FromStr;
 
 use clap::{Args, ValueEnum};
 
-use self::request::{pair, Answer, Body, Line};
+use self::request::{of_target, pair, Answer, Body, Line};
 use crate::check::load;
 
+#[path = "explain/chain.rs"]
+mod chain;
 #[path = "explain/made.rs"]
 mod made;
 #[path = "explain/print.rs"]
@@ -30,6 +33,9 @@ mod verdict;
 /// `true`. As Envoy does, `x-request-id` and `x-forwarded-proto` are added to the request if it has none; what else filters before Sidecast add is to
 /// be given. What Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown. Headers that are given and do not reach a target are told by
 /// their names.
+///
+/// Of a target that follows another, it says what has to become of the other's copy. Values of an answer that is not given stand as
+/// `${target:NAME:...}`.
 ///
 /// Exit status: 0 explained, 1 the configuration has problems, 2 something cannot be read.
 #[derive(Args, Debug)]
@@ -54,6 +60,15 @@ pub(crate) struct Arguments {
     /// A header of the primary's response.
     #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
     answer_headers: Vec<(String, String)>,
+    /// The status with which a target answers its copy, such as 'payment=201', for targets that follow it.
+    #[arg(long = "answer-of", value_name = "TARGET=STATUS", value_parser = |text: &str| of_target(text, Answer::from_str))]
+    answers_of: Vec<(String, Answer)>,
+    /// A header of a target's answer, such as 'payment=x-id: 7'.
+    #[arg(long = "answer-of-header", value_name = "TARGET=HEADER", value_parser = |text: &str| of_target(text, pair))]
+    answer_headers_of: Vec<(String, (String, String))>,
+    /// The body of a target's answer: text, or @ and a file's name.
+    #[arg(long = "answer-of-body", value_name = "TARGET=BODY", value_parser = |text: &str| of_target(text, Body::parsed))]
+    answer_bodies_of: Vec<(String, Body)>,
     /// How it is told.
     #[arg(long, value_enum, default_value_t)]
     format: Format,
@@ -74,16 +89,24 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Ok(body) => body,
         Err(error) => return fail(2, "--body", [error]),
     };
+    let asked = match arguments.asked(&body) {
+        Ok(asked) => asked,
+        Err(error) => return fail(2, "--answer-of", [error]),
+    };
     let loaded = match load(&arguments.file) {
         Ok(loaded) => loaded,
         Err(error) => return fail(2, arguments.file.display(), [error]),
     };
     let mut explained = Vec::new();
     for configuration in &loaded {
-        match verdict::explain(&configuration.text, &arguments.asked(&body)) {
+        match verdict::explain(&configuration.text, &asked) {
             Ok(explanation) => explained.push(explanation),
             Err(problems) => return fail(1, arguments.file.display(), problems),
         }
+    }
+    let is_known = |name: &str| explained.iter().any(|explanation| explanation.may_have(name));
+    if let Some(name) = asked.of_leaders.keys().find(|name| !is_known(name)) {
+        return fail(2, "--answer-of", [format!("there is no target {name}")]);
     }
     let text = match arguments.format {
         Format::Plain => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),

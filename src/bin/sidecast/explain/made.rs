@@ -32,9 +32,20 @@ pub(super) const fn word(number: u64) -> [u8; 8] {
     number.to_le_bytes()
 }
 
+/// The beginning of the names of variables that stand for the answers of targets.
+const OF_ANSWER: &str = "answer:";
+
+/// The name of the variable that stands for an expression that reads the answer of a target.
+pub(super) fn of_answer(expression: &str) -> String {
+    format!("{OF_ANSWER}{expression}")
+}
+
 /// The displayed value of an environment variable.
 pub(super) fn variable(name: &str) -> String {
-    format!("${{env:{name}}}")
+    match name.strip_prefix(OF_ANSWER) {
+        Some(expression) => format!("${{{expression}}}"),
+        None => format!("${{env:{name}}}"),
+    }
 }
 
 /// The environment of the engine: the displayed values, or keys where a configuration needs them.

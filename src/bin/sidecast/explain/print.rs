@@ -24,10 +24,12 @@ pub(super) fn plain(explanation: &Explanation) -> String {
 }
 
 fn target(text: &mut String, told: &OfTarget) {
+    let follows = format!("gets a copy after {}", told.after.as_deref().unwrap_or_default());
     let (colour, verdict) = match told.verdict {
         Verdict::Copy => (AnsiColor::Green, "gets a copy"),
         Verdict::ByChance => (AnsiColor::Yellow, "gets a copy by chance"),
         Verdict::Waits => (AnsiColor::Yellow, "waits for the response"),
+        Verdict::Follows => (AnsiColor::Yellow, follows.as_str()),
         Verdict::None => (AnsiColor::Red, "gets no copy"),
     };
     let (bold, style) = (Style::new().bold(), colour.on_default());

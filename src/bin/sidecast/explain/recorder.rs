@@ -13,6 +13,7 @@ use sidecast::engine::worker::Worker;
 use sidecast::http::headers::{HeaderMap, Pairs};
 use sidecast::observe::metrics::Kind;
 
+use super::chain::Unchained;
 use super::made;
 use super::request::Asked;
 
@@ -38,7 +39,7 @@ impl Sent {
 }
 
 pub(super) struct Recorder<'a> {
-    text: &'a str,
+    source: &'a Unchained,
     pub(super) config: &'a Config,
     pub(super) asked: &'a Asked<'a>,
     /// The number of random words handed out.
@@ -52,14 +53,14 @@ pub(super) struct Recorder<'a> {
 }
 
 impl<'a> Recorder<'a> {
-    /// Runs the engine with a configuration. `text` is its source.
-    pub(super) fn run(text: &'a str, config: &'a Config, asked: &'a Asked<'a>) -> Self {
+    /// Runs the engine with a configuration. `source` is its source.
+    pub(super) fn run(source: &'a Unchained, config: &'a Config, asked: &'a Asked<'a>) -> Self {
         let (words, variables) = Default::default();
         let (metrics, moved, sent) = Default::default();
-        let recorder = Self { text, config, asked, words, variables, metrics, moved, sent };
+        let recorder = Self { source, config, asked, words, variables, metrics, moved, sent };
         let mut engine = Engine::new(Rc::new(Worker::new(&recorder)));
         engine.create(ROOT, 0);
-        engine.configure(ROOT, text.len());
+        engine.configure(ROOT, source.text.len());
         engine.create(STREAM, ROOT);
         // A request that asks for an upgrade does not end with its headers.
         engine.request_headers(STREAM, false);
@@ -115,7 +116,11 @@ impl Host for &Recorder<'_> {
     }
 
     fn environment_variable(&self, name: &str) -> Option<String> {
-        let value = made::environment(self.text)(name)?;
+        let value = self.source.variable(name)?;
+        // What is known is displayed.
+        if self.source.values.contains_key(name) {
+            return Some(value);
+        }
         self.variables.borrow_mut().insert(value.clone(), made::variable(name));
         Some(value)
     }
@@ -126,7 +131,7 @@ impl Host for &Recorder<'_> {
 
     fn buffer(&self, kind: Buffer, max_size: usize) -> Result<Vec<u8>, HostError> {
         let bytes = match kind {
-            Buffer::PluginConfiguration => self.text.as_bytes(),
+            Buffer::PluginConfiguration => self.source.text.as_bytes(),
             Buffer::RequestBody => self.asked.body,
             _ => return Err(NOT_FOUND),
         };

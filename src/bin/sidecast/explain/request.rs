@@ -1,5 +1,6 @@
 //! The request to explain, and the primary's response, as the filter would see them.
 
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::str::FromStr;
 
@@ -43,6 +44,10 @@ impl FromStr for Body {
 }
 
 impl Body {
+    pub(super) fn parsed(text: &str) -> Result<Self, String> {
+        Self::from_str(text).map_err(|never| match never {})
+    }
+
     pub(super) fn read(&self) -> Result<Vec<u8>, String> {
         match self {
             Self::Text(text) => Ok(text.clone().into_bytes()),
@@ -69,6 +74,23 @@ impl FromStr for Answer {
     }
 }
 
+/// Parses what is given of a target on the command line.
+pub(super) fn of_target<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<(String, T), String> {
+    match text.split_once('=') {
+        Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), read(value)?)),
+        _ => Err("expected the name of a target, `=` and a value".to_owned()),
+    }
+}
+
+/// The answer of a target to its copy.
+#[derive(Debug)]
+pub(super) struct OfLeader {
+    pub(super) status: u16,
+    pub(super) headers: Vec<(String, String)>,
+    /// The body. `None` if it is not given.
+    pub(super) body: Option<Vec<u8>>,
+}
+
 /// Parses a header on the command line.
 pub(super) fn pair(text: &str) -> Result<(String, String), String> {
     match text.split_once(':') {
@@ -88,10 +110,14 @@ pub(super) struct Asked<'a> {
     pub(super) body: &'a [u8],
     /// The primary's response, if one is given.
     pub(super) answered: Option<template::Answer>,
+    /// The answers of targets, by their names.
+    pub(super) of_leaders: BTreeMap<String, OfLeader>,
 }
 
 impl Arguments {
-    pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Asked<'a> {
+    /// # Errors
+    /// Returns an error if the body of an answer cannot be read.
+    pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, String> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
             let headers = HeaderMap::from(&headers.collect::<Pairs>());
@@ -103,7 +129,22 @@ impl Arguments {
                 given.push(name);
             }
         }
-        Asked { headers: self.head(body), given, body, answered }
+        Ok(Asked { headers: self.head(body), given, body, answered, of_leaders: self.of_leaders()? })
+    }
+
+    fn of_leaders(&self) -> Result<BTreeMap<String, OfLeader>, String> {
+        let mut answers = BTreeMap::new();
+        for (name, Answer(status)) in &self.answers_of {
+            answers.insert(name.clone(), OfLeader { status: *status, headers: Vec::new(), body: None });
+        }
+        let without = |name: &str| format!("--answer-of {name}=STATUS is missing");
+        for (name, header) in &self.answer_headers_of {
+            answers.get_mut(name).ok_or_else(|| without(name))?.headers.push(header.clone());
+        }
+        for (name, body) in &self.answer_bodies_of {
+            answers.get_mut(name).ok_or_else(|| without(name))?.body = Some(body.read()?);
+        }
+        Ok(answers)
     }
 
     /// The headers in Envoy's order, with those that Envoy adds.

@@ -10,6 +10,7 @@ use sidecast::config::{After, Config, Target};
 use sidecast::http::request_head::RequestHead;
 use sidecast::select::{self, Request};
 
+use super::chain::{self, Unchained};
 use super::made;
 use super::recorder::Recorder;
 use super::request::Asked;
@@ -25,11 +26,21 @@ pub(super) struct Explanation {
     pub(super) targets: Vec<OfTarget>,
 }
 
+impl Explanation {
+    /// True if the configuration may have a target of this name.
+    pub(super) fn may_have(&self, name: &str) -> bool {
+        self.left_alone.is_some() || self.targets.iter().any(|target| target.target == name)
+    }
+}
+
 /// What happens to the request for one target.
 #[derive(Debug, Serialize)]
 pub(super) struct OfTarget {
     pub(super) target: String,
     pub(super) cluster: String,
+    /// The name of the target that it follows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) after: Option<String>,
     pub(super) verdict: Verdict,
     /// The metric that counts a request that is not sent.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,6 +59,8 @@ pub(super) enum Verdict {
     ByChance,
     /// It depends on a response that is not given.
     Waits,
+    /// It depends on how the copy of another target ends, which is not given.
+    Follows,
     /// The target gets no copy.
     None,
 }
@@ -57,17 +70,40 @@ pub(super) enum Verdict {
 /// # Errors
 /// Returns the problems of the configuration.
 pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Problems> {
-    let config = Config::parse(text.as_bytes(), &made::environment(text))?;
+    let chained = Config::parse(text.as_bytes(), &made::environment(text))?;
+    let source = Unchained::new(text, &chained, &asked.of_leaders);
+    let config = Config::parse(source.text.as_bytes(), &|name| source.variable(name))?;
     // Parsed again, to show the rules as the user wrote them.
-    let written = serde_json::from_str::<Value>(text).unwrap_or_default();
+    let written = serde_json::from_str::<Value>(&source.text).unwrap_or_default();
     let written: Document = deserr::deserialize::<_, _, Problems>(written)?;
     let head = RequestHead::read(&asked.headers, &config.loop_guard);
-    let recorder = Recorder::run(text, &config, asked);
+    let recorder = Recorder::run(&source, &config, asked);
     let tried = Tried::new(&config, asked, &head);
     let told = Told { config: &config, asked, head: &head, recorder, tried };
     let left_alone = told.left_alone();
-    let targets = config.targets.iter().zip(&written.targets.0).filter(|_| left_alone.is_none());
-    Ok(Explanation { left_alone, targets: targets.map(|(target, raw)| told.of(target, raw)).collect() })
+    let mut targets: Vec<OfTarget> = Vec::new();
+    for index in chain::in_order(&chained).into_iter().filter(|_| left_alone.is_none()) {
+        let (Some(target), Some(raw)) = (config.targets.get(index), written.targets.0.get(index)) else { continue };
+        let trigger = chained.targets.get(index).and_then(|target| chain::trigger(&target.after));
+        let leader = trigger.and_then(|trigger| config.targets.get(trigger.leader)).map(|leader| leader.name.as_str());
+        let mut of_target = told.of(target, raw, leader);
+        let of_leader = targets.iter().find(|told| Some(told.target.as_str()) == leader);
+        if let (Some(trigger), Some(of_leader)) = (trigger, of_leader) {
+            chain::follow(&mut of_target, of_leader, &config, trigger, asked.of_leaders.get(&of_leader.target));
+        }
+        targets.push(of_target);
+    }
+    Ok(Explanation { left_alone, targets })
+}
+
+impl OfTarget {
+    /// Makes it a target that gets no copy.
+    pub(super) fn leave_out(&mut self, counts: Option<&str>, because: String) {
+        self.verdict = Verdict::None;
+        self.counts = counts.map(str::to_owned);
+        self.because = vec![because];
+        self.request = None;
+    }
 }
 
 /// What the engine did with a request, and the data to explain it.
@@ -94,8 +130,8 @@ impl Told<'_> {
         }
     }
 
-    /// What the engine did for a target, and why.
-    fn of(&self, target: &Target, raw: &raw::Target) -> OfTarget {
+    /// What the engine did for a target, and why. `leader` is the target that it follows.
+    fn of(&self, target: &Target, raw: &raw::Target, leader: Option<&str>) -> OfTarget {
         let moved = self.recorder.moved(&target.name);
         let is_matched = moved.iter().any(|name| name == "matched");
         let counts = moved.into_iter().find(|name| matches!(name.as_str(), "sampled_out" | "not_triggered") || name.starts_with("dropped."));
@@ -103,6 +139,7 @@ impl Told<'_> {
         let mut told = OfTarget {
             target: target.name.clone(),
             cluster: target.cluster.clone(),
+            after: leader.map(str::to_owned),
             verdict: match (&sent, &counts) {
                 (Some(_), _) => Verdict::Copy,
                 (None, None) if is_matched => Verdict::Waits,
@@ -145,7 +182,8 @@ impl Told<'_> {
             because.extend(self.dropped(counts, by_rules));
             return;
         }
-        if let After::Response(statuses) = &target.after {
+        let is_first = told.after.is_none() || told.verdict == Verdict::Waits;
+        if let (After::Response(statuses), true) = (&target.after, is_first) {
             let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
             let wanted = wanted.join(" or ");
             because.push(match self.asked.answered.as_ref().and_then(|answered| answered.status) {

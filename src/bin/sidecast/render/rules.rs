@@ -23,7 +23,8 @@ impl Wanted {
     pub(super) fn of(document: &Document) -> Self {
         let (mut notes, mut want_all) = (Vec::new(), Vec::new());
         let mut predicates = Vec::new();
-        for target in &document.targets.0 {
+        // A target that follows another only wants what that one wants.
+        for target in document.targets.0.iter().filter(|target| !target.after.is_of_target()) {
             let predicate = of_target(target, &mut notes);
             if predicate == Predicate::Always {
                 want_all.push(target.name.0 .0.clone());

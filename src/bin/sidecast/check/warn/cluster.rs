@@ -6,7 +6,9 @@ use super::super::tree::Node;
 use super::route::reached;
 use super::{Code, Warning};
 
-pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
+/// `chain` is the target and those that it follows.
+pub(super) fn check(chain: &[&Node], path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
+    let Some(target) = chain.first() else { return };
     let own = target.get("cluster");
     let of_letters = target.at(&["dead_letter", "cluster"]);
     let copies = (own, format!("{path}.cluster"), "every copy would be dropped (`unknown_cluster`)");
@@ -27,16 +29,16 @@ pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: 
     }
     // A target with a path of its own is another resource of the same service.
     if let (Some(own), Some(routes), None) = (own, carrier.routes, target.at(&["request", "path"])) {
-        if let Some(name) = own.text().filter(|name| is_routed(target, routes, name)) {
+        if let Some(name) = own.text().filter(|name| is_routed(chain, routes, name)) {
             let message = format!("a route of this listener sends these requests to {name:?}: it would get each one twice");
             warnings.push(Warning::new(own, Code::OwnCluster, format!("{path}.cluster"), message));
         }
     }
 }
 
-/// True if a route sends requests that the target wants to this cluster.
-fn is_routed(target: &Node, routes: &Node, cluster: &str) -> bool {
-    reached(target, routes).into_iter().any(|route| leads_to(route, cluster))
+/// True if a route sends requests that the target and all of its leaders want to this cluster.
+fn is_routed(chain: &[&Node], routes: &Node, cluster: &str) -> bool {
+    reached(chain, routes).into_iter().any(|route| leads_to(route, cluster))
 }
 
 fn leads_to(route: &Node, cluster: &str) -> bool {

@@ -3,6 +3,8 @@
 mod capabilities;
 mod cluster;
 mod http2;
+mod never;
+mod overlap;
 mod plugin;
 mod route;
 mod secret;
@@ -48,6 +50,8 @@ pub(super) enum Code {
     NoCircuitBreaker,
     /// `statuses` without `after: response`
     UnusedStatuses,
+    /// No request can ever lead to a copy for the target
+    NeverSent,
     /// A `failure_statuses` of the circuit breaker that `success` names
     UnusedFailureStatus,
     /// An `idempotency-key` that does not tell requests apart, or attempts
@@ -95,18 +99,21 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
     let mut warnings = Vec::new();
     let names =
         carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
-    for (index, target) in config.get("targets").map_or(&[][..], Node::items).iter().enumerate() {
+    let targets = config.get("targets").map_or(&[][..], Node::items);
+    for (index, target) in targets.iter().enumerate() {
         let path = format!("targets[{index}]");
+        let chain = chain(target, targets);
         target::check(target, &path, &mut warnings);
-        cluster::check(target, &path, carrier, &mut warnings);
+        cluster::check(&chain, &path, carrier, &mut warnings);
         http2.check(target, &path, &mut warnings);
-        route::check(target, &path, carrier, &mut warnings);
+        route::check(&chain, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         secret::check_signing(target, &path, &mut warnings);
         if carrier.is_kubernetes {
             target::check_keys(target, &path, text, &mut warnings);
         }
     }
+    never::check(config, &mut warnings);
     secret::check_loop_guard(config, &mut warnings);
     if let Some(names) = names {
         plugin::check_variables(config, &names, &mut warnings);
@@ -125,6 +132,16 @@ pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Wa
         }
     }
     warnings
+}
+
+/// A target, the target that it follows, and so on, up to the first one of the chain. Never empty.
+fn chain<'n>(target: &'n Node, targets: &'n [Node]) -> Vec<&'n Node> {
+    let leader = |target: &&Node| {
+        let name = target.at(&["after", "target"])?.text()?;
+        targets.iter().find(|other| other.text_of("name") == Some(name))
+    };
+    // A configuration with a cycle comes here, too.
+    std::iter::successors(Some(target), leader).take(targets.len()).collect()
 }
 
 /// The templates in a target, with their paths.

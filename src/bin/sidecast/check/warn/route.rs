@@ -9,14 +9,14 @@ use super::super::tree::{Kind, Node};
 use super::{templates, Code, Warning};
 
 /// Warns about direct responses and redirects. Envoy sends them at the headers, so the filter never sees the body unless another filter reads it
-/// first.
-pub(super) fn check(target: &Node, path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
-    let (Some(routes), Some(behind)) = (carrier.routes, carrier.behind) else { return };
+/// first. `chain` is the target and those that it follows.
+pub(super) fn check(chain: &[&Node], path: &str, carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
+    let (Some(routes), Some(behind), [target, ..]) = (carrier.routes, carrier.behind, chain) else { return };
     if behind.iter().any(buffers) || !may_have_body(target) || !needs_body(target, path) {
         return;
     }
-    let mut answers = reached(target, routes).into_iter().filter_map(answer);
-    let Some((kind, _)) = answers.find(|(_, status)| is_awaited(target, *status)) else { return };
+    let mut answers = reached(chain, routes).into_iter().filter_map(answer);
+    let Some((kind, _)) = answers.find(|(_, status)| chain.iter().all(|target| is_awaited(target, *status))) else { return };
     let message = format!(
         "a `{kind}` of this listener answers some of these requests before their body is read: copies of those that have one would be dropped \
          (`answered_early`)"
@@ -92,8 +92,16 @@ fn rules_read_body(target: &Node) -> bool {
     rules.any(|rule| rule.get("body").is_some())
 }
 
+/// The routes for requests that all of these targets want, judged by paths.
+pub(super) fn reached<'n>(targets: &[&Node], routes: &'n Node) -> Vec<&'n Node> {
+    let Some((target, others)) = targets.split_first() else { return Vec::new() };
+    let others: Vec<Vec<&Node>> = others.iter().map(|other| reached_by(other, routes)).collect();
+    let is_reached = |route: &&Node| others.iter().all(|routes| routes.iter().any(|other| std::ptr::eq(*other, *route)));
+    reached_by(target, routes).into_iter().filter(is_reached).collect()
+}
+
 /// The routes for requests that the target wants, judged by paths.
-pub(super) fn reached<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
+fn reached_by<'n>(target: &Node, routes: &'n Node) -> Vec<&'n Node> {
     let mut reached = Vec::new();
     for wanted in wanted(target) {
         for host in routes.get("virtual_hosts").map_or(&[][..], Node::items) {

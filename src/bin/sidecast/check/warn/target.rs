@@ -9,7 +9,7 @@ use super::{Code, Warning};
 const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
-    if let Some(statuses) = target.member("statuses").filter(|_| target.text_of("after") != Some("response")) {
+    if let Some(statuses) = target.member("statuses").filter(|_| is_unused_beside(target.get("after"))) {
         let message = "means something with `after: response` alone";
         let warning = Warning::new(&statuses.value, Code::UnusedStatuses, format!("{path}.statuses"), message);
         warnings.push(Warning { at: statuses.key_at, ..warning });
@@ -23,6 +23,11 @@ pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     check_failure_statuses(target, path, warnings);
     check_retries(target, path, warnings);
     check_key(target, path, warnings);
+}
+
+/// True if `statuses` beside this `after` mean nothing. Beside an object they are a problem of the configuration.
+fn is_unused_beside(after: Option<&Node>) -> bool {
+    after.is_none_or(|after| after.members().is_empty() && after.text() != Some("response"))
 }
 
 /// Warns about failure statuses that `success` covers: a delivered attempt is never a failure for the breaker.
