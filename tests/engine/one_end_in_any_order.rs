@@ -9,8 +9,8 @@ use serde_json::{json, Value};
 use std::time::Duration;
 
 const SECOND: Duration = Duration::from_secs(1);
-const TARGETS: [&str; 4] = ["plain", "retried", "batched", "waits"];
-const CLUSTERS: [&str; 4] = ["plain", "retried", "batched", "letters"];
+const TARGETS: [&str; 7] = ["plain", "retried", "batched", "waits", "follows", "repairs", "last"];
+const CLUSTERS: [&str; 5] = ["plain", "retried", "batched", "letters", "follows"];
 
 fn configuration() -> Value {
     json!({
@@ -21,6 +21,9 @@ fn configuration() -> Value {
              "circuit_breaker": {"consecutive_failures": 2, "open_for": "3s"}, "limits": {"max_in_flight": 3}},
             {"name": "batched", "cluster": "batched", "batch": {"max_items": 3, "max_delay": "2s"}, "dead_letter": {"cluster": "letters"}},
             {"name": "waits", "cluster": "waits", "after": "response", "statuses": ["2xx"], "sample": {"percent": 50}},
+            {"name": "last", "cluster": "follows", "after": {"target": "repairs"}},
+            {"name": "follows", "cluster": "follows", "after": {"target": "plain"}, "limits": {"max_in_flight": 2, "max_queued": 2}},
+            {"name": "repairs", "cluster": "plain", "after": {"target": "retried", "outcome": "given_up"}, "dead_letter": {"cluster": "letters", "timeout": "1s"}},
         ],
         "limits": {"max_body_bytes": "2KiB", "max_buffered_bytes": "16KiB"},
         "drain_timeout": "3s",
@@ -45,7 +48,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (any::<usize>(), status.clone()).prop_map(|(which, status)| Step::End { which, status }),
         6 => (any::<usize>(), status).prop_map(|(which, status)| Step::Answer { which, status }),
         2 => (0_u64..3_000).prop_map(|millis| Step::Pass { millis }),
-        1 => prop::option::of(0_usize..4).prop_map(Step::Refuse),
+        1 => prop::option::of(0_usize..CLUSTERS.len()).prop_map(Step::Refuse),
     ]
 }
 
