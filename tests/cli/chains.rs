@@ -9,7 +9,10 @@ fn pair(payment: &str, inventory: &str) -> String {
 
 fn found(text: &str) -> Vec<(String, String, String)> {
     let text_of = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
-    check(text).iter().map(|finding| (text_of(&finding["code"]), text_of(&finding["path"]), text_of(&finding["message"]))).collect()
+    check(text)
+        .iter()
+        .map(|finding| (text_of(&finding["code"]), text_of(&finding["path"]), text_of(&finding["message"])))
+        .collect()
 }
 
 /// The only finding is that a target never gets a copy: its field, and why.
@@ -98,8 +101,12 @@ fn rules_that_contradict_themselves_are_told_of_any_target() {
 
 #[test]
 fn causes_that_never_come_true_are_told() {
-    let delivered = |statuses: &str| pair("success: [2xx, 409]", &format!("after: {{target: payment, outcome: delivered, statuses: {statuses}}}"));
-    let given_up = |statuses: &str| pair("success: [2xx, 409]", &format!("after: {{target: payment, outcome: given_up, statuses: {statuses}}}"));
+    let delivered = |statuses: &str| {
+        pair("success: [2xx, 409]", &format!("after: {{target: payment, outcome: delivered, statuses: {statuses}}}"))
+    };
+    let given_up = |statuses: &str| {
+        pair("success: [2xx, 409]", &format!("after: {{target: payment, outcome: given_up, statuses: {statuses}}}"))
+    };
     let either = |statuses: &str| pair("success: [2xx, 409]", &format!("after: {{target: payment, statuses: {statuses}}}"));
     let (field, name) = ("targets[1].after.statuses", "a copy for \"payment\" is delivered; its `success`");
     for statuses in ["[404]", "[3xx, timeout]", "[reset, timeout]"] {
@@ -176,9 +183,8 @@ http_filters:
 
 #[test]
 fn routes_are_held_against_what_all_targets_of_a_chain_want() {
-    let codes = |leaders: &str, own: &str| -> Vec<String> {
-        found(&routed(leaders, own)).into_iter().map(|(code, ..)| code).collect()
-    };
+    let codes =
+        |leaders: &str, own: &str| -> Vec<String> { found(&routed(leaders, own)).into_iter().map(|(code, ..)| code).collect() };
     // Payment gets requests that a route sends to inventory, and such that Envoy answers.
     assert_eq!(codes("timeout: 1s", "timeout: 1s"), ["own-cluster", "answered-early"]);
     let no_answers = "match: [{path: {prefix: /orders}}]";

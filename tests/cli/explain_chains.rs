@@ -84,7 +84,12 @@ fn an_answer_that_is_given_decides_and_fills_in_its_values() {
     let told = told(&paid);
     assert_eq!(
         verdicts(&told),
-        [("payment", "copy", None), ("inventory", "copy", None), ("refund", "follows", None), ("alarm", "none", Some("not_triggered"))]
+        [
+            ("payment", "copy", None),
+            ("inventory", "copy", None),
+            ("refund", "follows", None),
+            ("alarm", "none", Some("not_triggered"))
+        ]
     );
     assert_eq!(because(&told[1])[0], "after payment is delivered with 201: a copy follows");
     assert_eq!(because(&told[3]), ["payment is delivered with 201; it would follow after payment is given up"]);
@@ -152,7 +157,10 @@ fn a_chain_whose_first_target_waits_for_the_primary_waits_with_it() {
     assert_eq!(verdicts(&waits)[1], ("inventory", "waits", None));
     assert_eq!(
         because(&waits[2]),
-        ["after inventory is given up with 409 or timeout: a copy follows", "waits for a response 201 of the primary; tell it by --answer"]
+        [
+            "after inventory is given up with 409 or timeout: a copy follows",
+            "waits for a response 201 of the primary; tell it by --answer"
+        ]
     );
     let told = told_by(shop.clone(), &["--answer", "201"]);
     assert_eq!(told[1]["request"]["path"], "/201/${target:payment:status}");
@@ -188,10 +196,7 @@ fn an_answer_of_nobody_or_without_a_status_is_refused() {
         run.err
     };
     assert_eq!(refused(&["--answer-of", "paiment=201"]), "--answer-of: there is no target paiment\n");
-    assert_eq!(
-        refused(&["--answer-of-body", "payment={}"]),
-        "--answer-of: --answer-of payment=STATUS is missing\n"
-    );
+    assert_eq!(refused(&["--answer-of-body", "payment={}"]), "--answer-of: --answer-of payment=STATUS is missing\n");
     assert!(refused(&["--answer-of", "payment"]).contains("expected the name of a target, `=` and a value"));
     assert!(refused(&["--answer-of", "payment=paid"]).contains("expected a status such as 201"));
 }

@@ -8,9 +8,9 @@ mod choices;
 mod documents;
 
 mod broken;
+mod chains;
 mod completions;
 mod envoy;
-mod chains;
 mod explain;
 mod explain_chains;
 mod found;

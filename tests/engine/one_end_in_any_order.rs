@@ -90,7 +90,8 @@ impl Stage {
     /// What came of all requests that a target wanted.
     fn ends(&self, target: &str) -> i64 {
         let dropped = self.host.sum(&format!("sidecast.{target}.dropped."));
-        dropped + ["delivered", "dead_lettered", "sampled_out", "not_triggered"].iter().map(|name| self.of(target, name)).sum::<i64>()
+        dropped
+            + ["delivered", "dead_lettered", "sampled_out", "not_triggered"].iter().map(|name| self.of(target, name)).sum::<i64>()
     }
 }
 

@@ -30,6 +30,7 @@ mod mtls;
 mod neighbour;
 mod odd;
 mod orders;
+mod orders_at_random;
 mod outcomes;
 mod paths;
 mod primary_again;

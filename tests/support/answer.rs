@@ -1,5 +1,6 @@
 //! How an upstream behaves, and its responses.
 
+use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Response, StatusCode};
 use tokio::sync::Semaphore;
+
+use crate::support::recorded::Recorded;
 
 /// What an upstream does with a request.
 #[derive(Clone, Debug)]
@@ -30,6 +33,36 @@ pub(crate) enum Behaviour {
     CloseInAnswer,
     /// Responses with headers and a part of the promised body, then falls silent.
     HangInAnswer,
+    /// Reads the whole request and behaves as that asks for.
+    Chosen(Choice),
+}
+
+impl Behaviour {
+    /// Chooses another behaviour for each request.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn chosen(choose: impl Fn(&Recorded) -> Self + Send + Sync + 'static) -> Self {
+        Self::Chosen(Choice(Arc::new(choose)))
+    }
+}
+
+/// Chooses a behaviour for each request.
+#[derive(Clone)]
+pub(crate) struct Choice(Arc<dyn Fn(&Recorded) -> Behaviour + Send + Sync>);
+
+impl Choice {
+    /// What to do with this request, which is complete.
+    pub(crate) fn of(&self, request: &Recorded) -> Behaviour {
+        match (self.0)(request) {
+            Behaviour::Chosen(next) => next.of(request),
+            behaviour => behaviour,
+        }
+    }
+}
+
+impl Debug for Choice {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Choice")
+    }
 }
 
 /// Holds answers back until it is opened.

@@ -94,7 +94,8 @@ pub(crate) fn unexpected(host: &Host) -> u64 {
 pub(crate) fn assert_balanced(host: &Host, target: &str) {
     let lost: u64 = dropped(host, target).iter().map(|(_, count)| count).sum();
     let matched = host.stat(target, "matched");
-    let ends: i64 = ["sampled_out", "not_triggered", "delivered", "dead_lettered"].iter().map(|name| host.stat(target, name)).sum();
+    let ends: i64 =
+        ["sampled_out", "not_triggered", "delivered", "dead_lettered"].iter().map(|name| host.stat(target, name)).sum();
     let accounted = ends + i64::try_from(lost).unwrap();
     assert_eq!(matched, accounted, "{:#?}", host.stats());
     for gauge in ["inflight", "queued", "queued_bytes"] {

@@ -134,7 +134,9 @@ impl Told<'_> {
     fn of(&self, target: &Target, raw: &raw::Target, leader: Option<&str>) -> OfTarget {
         let moved = self.recorder.moved(&target.name);
         let is_matched = moved.iter().any(|name| name == "matched");
-        let counts = moved.into_iter().find(|name| matches!(name.as_str(), "sampled_out" | "not_triggered") || name.starts_with("dropped."));
+        let counts = moved
+            .into_iter()
+            .find(|name| matches!(name.as_str(), "sampled_out" | "not_triggered") || name.starts_with("dropped."));
         let sent = self.recorder.sent(&target.name);
         let mut told = OfTarget {
             target: target.name.clone(),

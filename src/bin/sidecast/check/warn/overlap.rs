@@ -115,12 +115,7 @@ impl Test {
     fn of_text(condition: TextCondition) -> Option<Self> {
         let TextCondition { exact, prefix, suffix, regex, present } = condition;
         let present = present.map(|present| if present { Self::Present } else { Self::Absent });
-        exact
-            .map(Self::Exact)
-            .or(prefix.map(Self::Prefix))
-            .or(suffix.map(Self::Suffix))
-            .or(regex.map(Self::Regex))
-            .or(present)
+        exact.map(Self::Exact).or(prefix.map(Self::Prefix)).or(suffix.map(Self::Suffix)).or(regex.map(Self::Regex)).or(present)
     }
 
     fn of_value(value: ExactValue) -> Self {
@@ -289,7 +284,8 @@ mod tests {
             values.sort_unstable();
             values.dedup_by_key(|(name, _)| *name);
             let body: Vec<String> = values.iter().map(|(name, value)| format!("{name:?}:{value}")).collect();
-            let line = [(":method", method.to_owned()), (":path", format!("{path}?{}", query.join("&"))), (":authority", authority)];
+            let line =
+                [(":method", method.to_owned()), (":path", format!("{path}?{}", query.join("&"))), (":authority", authority)];
             Asked {
                 headers: line.into_iter().chain(headers).map(|(name, value)| (name.to_owned(), value)).collect(),
                 body: format!("{{{}}}", body.join(",")),
@@ -309,11 +305,7 @@ mod tests {
         let config = Config::parse(document.to_string().as_bytes(), &|_| None).unwrap();
         let raw: Document = deserr::deserialize::<_, _, Problems>(document).unwrap();
         let wanted: Vec<Wanted> = raw.targets.0.iter().map(Wanted::new).collect();
-        Pair {
-            config,
-            overlap: wanted[0].overlaps(&wanted[1]),
-            possible: [wanted[0].is_possible(), wanted[1].is_possible()],
-        }
+        Pair { config, overlap: wanted[0].overlaps(&wanted[1]), possible: [wanted[0].is_possible(), wanted[1].is_possible()] }
     }
 
     /// Which of the two targets want a request, by the filter's own matcher.
