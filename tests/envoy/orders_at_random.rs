@@ -215,6 +215,9 @@ async fn of_a_thousand_orders_each_is_either_confirmed_refunded_or_cancelled_whi
             target["retry"]["max_attempts"] = 5.into();
             target["retry"]["backoff"] = json!({"base": "5ms", "max": "50ms"});
             target["timeout"] = "3s".into();
+            if target["circuit_breaker"].is_null() {
+                target["circuit_breaker"] = json!({"open_for": "50ms", "max_open_for": "200ms"});
+            }
         }
     })
     .await;

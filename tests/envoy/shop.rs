@@ -60,7 +60,7 @@ impl Shop {
         let mut bootstrap = shipped("envoy/examples/orders/envoy.yaml", &addresses);
         adapt(bootstrap.pointer_mut(&format!("{FILTER}/configuration/value")).unwrap());
         let setup = Setup::whole(bootstrap).variable("NOTIFICATION_TOKEN", TOKEN).variable("PARTNER_SECRET", PARTNER_SECRET);
-        let envoy = setup.start().await;
+        let envoy = setup.wasm_level("warn").start().await;
         let since = Since::now(&envoy).await;
         Self { envoy, services, since }
     }
