@@ -15,6 +15,7 @@ use crate::delivery::trigger::{EndPattern, Trigger};
 use crate::http::loop_mark::LoopGuard;
 use crate::json::Pointer;
 use crate::rewrite::capture::Correlation;
+use crate::rewrite::order_key::OrderKey;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::shape::Rewrite;
 use crate::select::sampling::Sampling;
@@ -62,6 +63,8 @@ pub struct Target {
     pub sample: Option<Sampling>,
     /// What the target's copy waits for.
     pub after: After,
+    /// Where the key of a request is. Copies of one key go one after the other. `None` does not order them.
+    pub order: Option<OrderKey>,
     /// The indices of the targets whose copies wait for this target's copy.
     pub followers: Vec<usize>,
     /// What is kept of the target's answer for its followers.

@@ -15,6 +15,7 @@ pub mod raw_after;
 mod raw_condition;
 pub mod raw_delivery;
 pub mod raw_match;
+pub mod raw_order;
 pub mod raw_shape;
 pub mod raw_sign;
 pub mod scalar;
@@ -47,12 +48,13 @@ use crate::http::loop_mark::LoopGuard;
 pub use crate::policy::{After, Config, Kept, Reads, Target};
 use crate::rewrite::answers::AnswerReads;
 use crate::rewrite::capture::Correlation;
+use crate::rewrite::order_key::OrderKey;
 use crate::rewrite::reading::Terms;
 use crate::rewrite::redact::Redaction;
 use crate::select::condition::{Conditions, TextCondition};
 use crate::select::sampling::Sampling;
 use crate::select::{self, Matcher, Parameters, Paths};
-use crate::template::{AnswerPart, Answerer, Env, Expression, Template};
+use crate::template::{Answerer, Env, Expression, Template};
 use std::str::FromStr;
 
 impl Config {
@@ -141,8 +143,7 @@ fn tie(targets: &mut [Target]) -> Vec<usize> {
         let mut kept = Kept::default();
         for part in parts {
             kept.answer = true;
-            // A header says how the body is encoded.
-            kept.headers |= matches!(part, AnswerPart::Header(_)) || part.is_of_body();
+            kept.headers |= part.needs_headers();
             kept.body |= part.is_of_body();
         }
         if let Some(target) = targets.get_mut(index) {
@@ -173,6 +174,7 @@ impl Target {
             matcher: Matcher::new(raw.rules.map(conditions), raw.except.map(conditions)),
             sample: raw.sample.map(Sampling::from),
             after: shaping::after(raw.after, raw.statuses, names),
+            order: raw.order.map(OrderKey::from),
             followers: Vec::new(),
             kept: Kept::default(),
             shape: shaping::shape(raw.request, redact.as_ref(), env),
@@ -201,14 +203,13 @@ impl Target {
     fn find_reads(&self) -> Reads {
         let names = |wanted: fn(&Expression) -> bool| self.templates().flat_map(Template::expressions).any(wanted);
         Reads {
-            headers: !self.shape.is_plain() || self.batch.is_some(),
+            headers: !self.shape.is_plain() || self.batch.is_some() || self.order.is_some(),
             body: self.shape.needs_body(),
             properties: names(|expression| matches!(expression, Expression::Property(_))),
             time: names(|expression| matches!(expression, Expression::Now | Expression::NowS | Expression::NowMs)),
-            // A header says how the body is encoded.
-            response_headers: names(|expression| {
-                matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body() || matches!(part, AnswerPart::Header(_)))
-            }),
+            response_headers: names(
+                |expression| matches!(expression, Expression::Answer(Answerer::Primary, part) if part.needs_headers()),
+            ),
             response_body: names(
                 |expression| matches!(expression, Expression::Answer(Answerer::Primary, part) if part.is_of_body()),
             ),

@@ -7,6 +7,7 @@ use super::problem::Problems;
 use super::raw_after::After;
 use super::raw_delivery::{Breaker, DeadLetter, RateLimit, Retry};
 pub use super::raw_match::{AuthorityRule, BodyRule, HeaderRule, PathRule, QueryRule, Rule};
+use super::raw_order::Order;
 use super::raw_shape::{Batch, Compare, RequestShape, ResponseShape, Sample};
 use super::scalar::{Apart, Millis, NonEmpty, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
@@ -71,7 +72,7 @@ fn default_drain_timeout() -> Millis<1, HOUR> {
 #[cfg_attr(
     feature = "cli",
     derive(schemars::JsonSchema),
-    schemars(deny_unknown_fields, transform = schema::not_both("batch", "compare"))
+    schemars(deny_unknown_fields, transform = schema::sections_apart)
 )]
 pub struct Target {
     /// Its label in statistics and logs, and `x-sidecast-target`. No two targets have the same.
@@ -95,6 +96,9 @@ pub struct Target {
     /// With `after: response`, the ends of the primary's response for which the copy is sent. Absent: `["2xx"]`.
     #[deserr(default)]
     pub statuses: Option<NonEmpty<EndPattern>>,
+    /// Which copies go one after the other; not beside `batch`. Absent: none has to wait for another.
+    #[deserr(default, from(Apart<Option<Order>>) = Apart::section)]
+    pub order: Option<Order>,
     /// What the target receives. Absent: the primary's request.
     #[deserr(default, from(Apart<Option<RequestShape>>) = Apart::section)]
     pub request: Option<RequestShape>,
@@ -120,7 +124,7 @@ pub struct Target {
     #[deserr(default, from(Apart<TargetLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: TargetLimits,
-    /// How requests are put together to one call; not beside `compare`, nor with `request.body.omit`. Absent: each is a call of its own.
+    /// How requests are put together to one call; not beside `compare` and `order`, nor with `request.body.omit`. Absent: each is a call of its own.
     #[deserr(default, from(Apart<Option<Batch>>) = Apart::section)]
     pub batch: Option<Batch>,
     /// Where requests go that are given up. Absent: nowhere.
@@ -154,7 +158,8 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         problems.extend(Problems::at(request.push_key("method"), "expected a method of a request, not one that opens a tunnel"));
     }
     if target.response.is_some() && matches!(target.after, After::Request) {
-        let expected = "expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
+        let expected =
+            "expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
         problems.extend(Problems::at(location.push_key("response"), expected));
     }
     if target.batch.is_some() {
@@ -162,6 +167,9 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         if target.compare.is_some() {
             problems
                 .extend(Problems::at(location, "expected no `compare` beside it: a batch has one response for many requests"));
+        }
+        if target.order.is_some() {
+            problems.extend(Problems::at(location, "expected no `order` beside it: a batch has requests of many keys"));
         }
         if body.is_some_and(|body| body.omit) {
             problems.extend(Problems::at(location, "expected no `request.body.omit` beside it: items of a batch are bodies"));
@@ -200,7 +208,7 @@ pub struct TargetLimits {
     /// Calls under way.
     #[deserr(default = Self::default().max_in_flight)]
     pub max_in_flight: Whole<1, 1_000_000>,
-    /// Copies waiting for one of those places, for a retry, or for others to make up a batch.
+    /// Copies waiting for one of those places, for a retry, for an earlier copy of their key, or for others to make up a batch.
     #[deserr(default = Self::default().max_queued)]
     pub max_queued: Whole<0, 1_000_000>,
     /// How often copies may be sent. Absent: no bound.

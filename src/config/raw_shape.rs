@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
 use super::names::{AbsolutePath, PartPattern, RewrittenPath};
-use super::problem::{found, Problems};
+use super::problem::{found, Mistake, Problems};
 use super::raw_sign::{Sign, SIGNED};
 use super::scalar::{Apart, Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
@@ -254,13 +254,38 @@ pub struct BodyShape {
 }
 
 /// `response`.
-#[derive(Debug, Deserr)]
-#[deserr(error = Problems, deny_unknown_fields)]
-#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#answers")))]
+#[derive(Debug, Default)]
+#[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#answers")))]
 pub struct ResponseShape {
     /// Values that are masked in the JSON of every answer, before the target's expressions see it; `*` stands for every key or index.
-    #[deserr(default)]
     pub redact: Vec<Text<Pointer>>,
+}
+
+// Read by hand: a derived reader takes more of the module.
+impl Deserr<Problems> for ResponseShape {
+    fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
+        let Value::Map(fields) = value else {
+            return Err(Problems::at(location, format!("expected an object, found {}", found(&value))));
+        };
+        let mut response = Self::default();
+        let mut problems = Problems::default();
+        for (key, value) in fields.into_iter() {
+            let place = location.push_key(&key);
+            if key != "redact" {
+                problems.extend(Problems::at(place, Mistake::UnknownField { known: vec!["redact".to_owned()] }));
+                continue;
+            }
+            match Vec::deserialize_from_value(value.into_value(), place) {
+                Ok(pointers) => response.redact = pointers,
+                Err(more) => problems.extend(more),
+            }
+        }
+        if problems.is_empty() {
+            Ok(response)
+        } else {
+            Err(problems)
+        }
+    }
 }
 
 /// `batch`.

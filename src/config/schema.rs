@@ -81,11 +81,13 @@ fn alternatives(keyword: &'static str, names: &'static [&'static str]) -> impl F
     }
 }
 
-/// At most one of these two fields is given.
-pub(super) fn not_both(first: &'static str, second: &'static str) -> impl Fn(&mut Schema) {
-    move |schema| {
-        schema.insert("not".to_owned(), json!({"allOf": [given(first), given(second)]}));
-    }
+/// A batch is not compared, and not in order by key. A target that follows another is no batch, is not compared, and has its statuses in `after`.
+pub(super) fn sections_apart(schema: &mut Schema) {
+    let follows = json!({"required": ["after"], "properties": {"after": {"type": "object"}}});
+    let forbidden: Vec<Value> = ["batch", "compare", "statuses"].map(given).to_vec();
+    let alone = ["compare", "order"].map(given).to_vec();
+    let pairs = json!([{"allOf": [given("batch"), {"anyOf": alone}]}, {"allOf": [follows, {"anyOf": forbidden}]}]);
+    schema.insert("not".to_owned(), json!({"type": "object", "anyOf": pairs}));
 }
 
 /// At most one of these fields is given.

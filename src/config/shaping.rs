@@ -107,14 +107,15 @@ pub(super) fn batch(raw: raw_shape::Batch) -> batch::Settings {
     }
 }
 
-/// The pointers into bodies that templates of these targets name, and those that rules look at.
+/// The pointers into bodies that templates and orders of these targets name, and those that rules look at.
 pub(super) fn pointers(targets: &[Target], matched: &[Pointer]) -> PointerSet {
     let expressions = targets.iter().flat_map(Target::templates).flat_map(Template::expressions);
     let named = expressions.filter_map(|expression| match expression {
         Expression::BodyPointer(pointer) | Expression::Answer(_, AnswerPart::BodyPointer(pointer)) => Some(pointer.clone()),
         _ => None,
     });
-    PointerSet::new(named.chain(matched.iter().cloned()))
+    let ordered = targets.iter().filter_map(|target| target.order.as_ref()?.pointer().cloned());
+    PointerSet::new(named.chain(ordered).chain(matched.iter().cloned()))
 }
 
 /// The properties of Envoy that templates of these targets name, each once.

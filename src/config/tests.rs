@@ -67,7 +67,7 @@ const WHOLE_GRAMMAR: &str = r##"{
     "match": [{"methods": ["POST", "PUT"], "path": {"prefix": "/orders"},
                "headers": [{"name": "content-type", "prefix": "application/json"}]}],
     "sample": {"percent": 100, "key": {"header": "x-user-id"}},
-    "after": "request", "statuses": ["2xx"],
+    "after": "request", "statuses": ["2xx"], "order": {"key": {"header": "x-user-id"}},
     "request": {
       "method": "POST", "path": "/events?src=${path}", "authority": "audit.internal",
       "headers": {"forward": "all", "sensitive": "strip", "remove": ["x-debug"],
@@ -103,6 +103,7 @@ fn the_whole_grammar_is_read() {
     let config = Config::parse(WHOLE_GRAMMAR.as_bytes(), &env).unwrap();
     let [audit, analytics] = &config.targets[..] else { panic!("{config:?}") };
     assert!(audit.sample.is_some() && audit.compare.is_some() && audit.batch.is_none() && audit.after == After::Request);
+    assert_eq!(audit.order, Some(OrderKey::Header("x-user-id".to_owned())));
     assert_eq!(audit.reads, Reads { headers: true, body: true, compared_body: true, ..Reads::default() });
     let batch =
         batch::Settings { max_items: 100, max_bytes: 256 << 10, max_delay: Duration::from_millis(20), format: Format::JsonArray };

@@ -34,6 +34,7 @@ pub mod breaker;
 pub mod cause;
 pub mod dead_letter;
 pub mod drop_reason;
+pub mod key_order;
 pub mod outcome;
 pub mod rate_limit;
 pub mod retry;

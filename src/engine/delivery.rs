@@ -11,6 +11,7 @@ use crate::delivery::admission::{Reservation, Weigh};
 use crate::delivery::batch;
 use crate::delivery::cause::Cause;
 use crate::delivery::drop_reason::DropReason;
+use crate::delivery::key_order::Key;
 use crate::http::headers::Pairs;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::{Reading, Terms};
@@ -46,6 +47,8 @@ pub(super) struct One {
     pub(super) followers: Targets,
     /// The comparison of the responses, if they are compared.
     pub(super) comparison: Option<Comparison>,
+    /// The key by which the copy is kept in order, from when the copy has it for itself until the copy ends.
+    pub(super) key: Option<Key>,
     /// The bytes reserved in the worker's budget for the request.
     pub(super) reservation: Reservation,
 }
@@ -110,6 +113,21 @@ impl Delivery {
         match &self.load {
             Load::One(one) => one.head.correlation_id(),
             Load::Batch(_) => "",
+        }
+    }
+
+    /// Gives a copy its key, which it has for itself from now on.
+    pub(super) fn set_key(&mut self, key: Key) {
+        if let Load::One(one) = &mut self.load {
+            one.key = Some(key);
+        }
+    }
+
+    /// Removes and returns the key that the copy has for itself. `None` if it has none, or was asked before.
+    pub(super) fn take_key(&mut self) -> Option<Key> {
+        match &mut self.load {
+            Load::One(one) => one.key.take(),
+            Load::Batch(_) => None,
         }
     }
 

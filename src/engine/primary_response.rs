@@ -126,10 +126,10 @@ impl ResponseCopy {
             if !self.reads_body {
                 return mirror.common.admission.budget.grow_spare(reservation, *more);
             }
-            mirror.grow(reservation, *more) || {
-                *more = least;
-                mirror.grow(reservation, least)
-            }
+            [*more, least].into_iter().any(|bytes| {
+                *more = bytes;
+                mirror.grow(reservation, bytes)
+            })
         };
         let failure = if body.len().saturating_add(size) > max {
             Unavailable::TooLong

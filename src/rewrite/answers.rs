@@ -40,7 +40,7 @@ pub enum Unreadable {
 }
 
 /// The opened bodies.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Opened<'r>(Vec<(&'r Answerer, Content<'r>)>);
 
 #[derive(Debug)]
@@ -75,26 +75,32 @@ impl AnswerReads {
     /// # Errors
     /// Returns an error if a body cannot be read in the way that is asked for. What cannot be read cannot be redacted.
     pub fn open<'r>(&'r self, answer: Option<&'r Answer>, max_body: usize, work: &Work) -> Result<Opened<'r>, Unreadable> {
-        let mut opened = Vec::new();
-        for (reader, answer) in self.answered(answer) {
-            if let Some(content) = self.content(reader, answer, max_body, work)? {
-                opened.push((&reader.of, content));
-            }
-        }
-        Ok(Opened(opened))
+        self.open_each(answer, max_body, work, false)
     }
 
     /// Opens the bodies like [`Self::open`], and leaves out those that cannot be read.
     pub fn open_readable<'r>(&'r self, answer: Option<&'r Answer>, max_body: usize, work: &Work) -> Opened<'r> {
-        let contents = self.answered(answer).filter_map(|(reader, answer)| {
-            let content = self.content(reader, answer, max_body, work).ok().flatten()?;
-            Some((&reader.of, content))
-        });
-        Opened(contents.collect())
+        self.open_each(answer, max_body, work, true).unwrap_or_default()
     }
 
-    fn answered<'r>(&'r self, answer: Option<&'r Answer>) -> impl Iterator<Item = (&'r Reader, &'r Answer)> {
-        self.readers.iter().filter_map(move |reader| Some((reader, answer?.of(&reader.of)?)))
+    /// Opens the bodies. With `leave_out`, leaves out those that cannot be read.
+    fn open_each<'r>(
+        &'r self,
+        answer: Option<&'r Answer>,
+        max_body: usize,
+        work: &Work,
+        leave_out: bool,
+    ) -> Result<Opened<'r>, Unreadable> {
+        let mut opened = Vec::new();
+        for reader in &self.readers {
+            let Some(answer) = answer.and_then(|answer| answer.of(&reader.of)) else { continue };
+            match self.content(reader, answer, max_body, work) {
+                Ok(Some(content)) => opened.push((&reader.of, content)),
+                Err(unreadable) if !leave_out => return Err(unreadable),
+                Ok(None) | Err(_) => {}
+            }
+        }
+        Ok(Opened(opened))
     }
 
     /// The content of one body. `None` if there is nothing in it to read.

@@ -5,6 +5,7 @@
 pub mod answers;
 pub mod capture;
 pub mod items;
+pub mod order_key;
 pub mod reading;
 pub mod redact;
 pub mod shape;

@@ -38,6 +38,11 @@ impl AnswerPart {
         matches!(self, Self::Body | Self::BodyPointer(_) | Self::BodyText)
     }
 
+    /// True for a part that cannot be read without the headers. One of them says how the body is encoded.
+    pub const fn needs_headers(&self) -> bool {
+        matches!(self, Self::Header(_)) || self.is_of_body()
+    }
+
     /// True for a part of the body that must be JSON.
     pub const fn is_of_json(&self) -> bool {
         matches!(self, Self::Body | Self::BodyPointer(_))

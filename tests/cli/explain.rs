@@ -38,6 +38,28 @@ pub(crate) fn because(told: &Value) -> Vec<&str> {
 }
 
 #[test]
+fn the_key_by_which_copies_are_in_order_is_told_unless_it_is_long() {
+    let by_header = json!({"order": {"key": {"header": "X-User-Id"}}});
+    let copy = told(by_header.clone(), &["--request", "GET /", "-H", "x-user-id: alice", "-H", "x-user-id: bob"]);
+    assert_eq!((&copy["verdict"], because(&copy)), (&json!("copy"), vec!["in order by header x-user-id: alice"]));
+    let longest = format!("x-user-id: {}", "a".repeat(64));
+    let shown = format!("in order by header {longest}");
+    assert_eq!(because(&told(by_header.clone(), &["--request", "GET /", "-H", &longest])), [shown.as_str()]);
+    let longer = told(by_header.clone(), &["--request", "GET /", "-H", &format!("{longest}a")]);
+    assert_eq!(because(&longer), ["in order by header x-user-id: a value of 65 bytes"]);
+    assert_eq!(because(&told(by_header, &["--request", "GET /"])), ["not in order: it has no key in header x-user-id"]);
+    let by_body = |body: &str| {
+        let told = told(json!({"order": {"key": {"body": "/account"}}}), &["--request", "POST /", "-d", body]);
+        because(&told).join("\n")
+    };
+    assert_eq!(by_body(r#"{"account": "a-1"}"#), r#"in order by body "/account": "a-1""#);
+    assert_eq!(by_body(r#"{"account": 7.0}"#), r#"in order by body "/account": 7.0"#);
+    for without in ["no JSON", "", "{}", r#"{"account": null}"#, r#"{"account": ["a"]}"#] {
+        assert_eq!(by_body(without), r#"not in order: it has no key in body "/account""#, "{without}");
+    }
+}
+
+#[test]
 fn conditions_on_authority_query_and_body_are_told_and_exceptions() {
     let rules = json!({
         "match": [
@@ -141,6 +163,39 @@ fn a_target_that_waits_gets_a_copy_after_the_answers_it_wants() {
     let failed = told(target, &[&request[..], &["--answer", "200"]].concat());
     assert_eq!((&failed["verdict"], &failed["counts"]), (&json!("none"), &json!("not_triggered")));
     assert_eq!(because(&failed), ["the primary responded 200, not 201 or 3xx"]);
+}
+
+#[test]
+fn a_copy_is_shown_with_values_of_the_body_of_the_answer() {
+    let target = json!({"after": "response", "response": {"redact": ["/card"]}, "request": {
+        "path": "/orders/${response:body:/id}",
+        "body": {"template": {"id": "${response:body:/id}", "all": "${response:body}", "text": "${response:body_text}"}},
+    }});
+    let told_after = |more: &[&str]| {
+        let told = told(target.clone(), &[&["--request", "POST /", "--answer", "201"][..], more].concat());
+        let request = |field: &str| told["request"][field].as_str().unwrap_or_default().to_owned();
+        (told["verdict"].clone(), told["counts"].clone(), request("path"), request("body"), because(&told).join("; "))
+    };
+    let (verdict, _, path, body, _) = told_after(&["--answer-body", r#"{"id":7.0,"card":"4111"}"#]);
+    assert_eq!((verdict, path.as_str()), (json!("copy"), "/orders/7.0"));
+    let masked = r#"{"id":7.0,"card":"[redacted]"}"#;
+    assert_eq!(body, format!(r#"{{"all":{masked},"id":7.0,"text":{}}}"#, json!(masked)));
+    let mut file = NamedTempFile::new().unwrap();
+    file.write_all(br#"{"id":8}"#).unwrap();
+    let of_file = told_after(&["--answer-body", &format!("@{}", file.path().display())]);
+    assert_eq!(of_file.2, "/orders/8");
+    assert_eq!(told_after(&[]).3, r#"{"all":null,"id":null,"text":null}"#);
+    let unread = told_after(&["--answer-body", "created"]);
+    assert_eq!((unread.0, unread.1), (json!("none"), json!("dropped.response_not_json")));
+    let after = "after the response 201 of the primary; it reads the primary's response, which";
+    assert_eq!(unread.4, format!("{after} is no JSON, or encoded in a way that is not read"));
+    let small = json!({"targets": [of(target.clone())], "limits": {"max_body_bytes": 3}});
+    let long = told_of(small, &["--request", "POST /", "--answer", "201", "--answer-body", "1234"]);
+    assert_eq!(long["targets"][0]["counts"], "dropped.response_too_large");
+    assert_eq!(
+        because(&long["targets"][0])[1],
+        "it reads the primary's response, which has more bytes than `limits.max_body_bytes` (3)"
+    );
 }
 
 #[test]
@@ -448,6 +503,7 @@ fn the_exit_status_tells_a_bad_configuration_from_what_cannot_be_read() {
         (&["--request", "GET /", "-H", "x"], "expected a header"),
         (&["--request", "GET /", "--answer", "600"], "expected a status"),
         (&["--request", "GET /", "--answer-header", "a: b"], "--answer"),
+        (&["--request", "GET /", "--answer-body", "a"], "--answer"),
         (&["--request", "GET /", "--body", "@/no/such/file"], "/no/such/file"),
         (&[], "--request"),
     ] {

@@ -50,6 +50,9 @@ fn section(text: &mut String, path: &str, section: &Value) {
         writeln!(text, "| `{name}` | {kind} | {bounds} | {default} | {} |", meaning(field)).unwrap();
     }
     for (name, field) in fields {
+        if let Some(choice) = choice(field) {
+            self::section(text, &child(path, name), choice);
+        }
         match subsection(field) {
             Some((inner, true)) => self::section(text, &format!("{}[]", child(path, name)), inner),
             Some((inner, false)) => self::section(text, &child(path, name), inner),
@@ -74,6 +77,11 @@ fn subsection(field: &Value) -> Option<(&Value, bool)> {
     of_given(field).get("items").filter(|items| items.get("properties").is_some()).map(|items| (items, true))
 }
 
+/// The object that a field can be in place of a word.
+fn choice(field: &Value) -> Option<&Value> {
+    of_given(field)["oneOf"].as_array()?.iter().find(|choice| choice["type"] == "object")
+}
+
 /// The type of a field and the bounds of its value.
 fn kind(field: &Value, path: &str) -> (String, String) {
     match subsection(field) {
@@ -87,11 +95,15 @@ fn kind(field: &Value, path: &str) -> (String, String) {
         let bounds = if bounds.starts_with('[') { format!("`{bounds}`") } else { bounds.to_owned() };
         return (kind.to_owned(), bounds);
     }
-    if let Some(choices) = field["oneOf"].as_array() {
+    if let Some(choices) = of_given(field)["oneOf"].as_array() {
         let words: Vec<String> =
             choices.iter().filter_map(|choice| choice["const"].as_str()).map(|word| format!("`{word}`")).collect();
         let list = choices.iter().any(|choice| choice["type"] == "array");
-        return (if list { "word or list" } else { "word" }.to_owned(), words.join(", "));
+        let kind = match choice(field) {
+            Some(_) => format!("word or {}", linked("section", path)),
+            None => if list { "word or list" } else { "word" }.to_owned(),
+        };
+        return (kind, words.join(", "));
     }
     if let Some(items) = field.get("items") {
         let (kind, bounds) = kind(items, path);
@@ -124,9 +136,10 @@ fn linked(text: &str, path: &str) -> String {
 /// What a field means, and each of its words.
 fn meaning(field: &Value) -> String {
     let mut meaning = field["description"].as_str().unwrap().replace('\n', " ");
-    let choices = field["oneOf"].as_array().or_else(|| field["items"]["oneOf"].as_array());
+    let choices = of_given(field)["oneOf"].as_array().or_else(|| field["items"]["oneOf"].as_array());
     for choice in choices.into_iter().flatten().filter(|_| subsection(field).is_none()) {
-        let word = choice["const"].as_str().map_or_else(|| "a list".to_owned(), |word| format!("`{word}`"));
+        let other = if choice["type"] == "object" { "a section" } else { "a list" };
+        let word = choice["const"].as_str().map_or_else(|| other.to_owned(), |word| format!("`{word}`"));
         let text = choice["description"].as_str().unwrap_or_else(|| panic!("{choice}"));
         write!(meaning, "<br>{word}: {}{}", text[..1].to_lowercase(), text[1..].trim_end_matches('.')).unwrap();
     }

@@ -150,6 +150,13 @@ fn target(fields: Value) -> Value {
     with(fields, json!({}))
 }
 
+/// A target, and another one with these fields, which may follow it.
+fn follower(fields: Value) -> Value {
+    let mut whole = target(fields);
+    whole["targets"].as_array_mut().unwrap().push(json!({"name": "a", "cluster": "c"}));
+    whole
+}
+
 fn many(count: usize) -> Value {
     json!({"targets": (0..count).map(|n| json!({"name": format!("t{n}"), "cluster": "c"})).collect::<Vec<_>>()})
 }
@@ -210,6 +217,17 @@ broken! {
     a_pointer_without_a_slash_is_refused: target(json!({"request": {"body": {"redact": ["/a~1b/*"]}}})) => target(json!({"request": {"body": {"redact": ["a"]}}}));
     a_template_of_a_body_that_is_left_out_is_refused: target(json!({"request": {"body": {"omit": true, "template": null}}})) => target(json!({"request": {"body": {"omit": true, "template": 1}}}));
     a_batch_of_answers_to_compare_is_refused: target(json!({"batch": {}, "compare": null})) => target(json!({"batch": {}, "compare": {}}));
+    an_outcome_that_is_none_is_refused: follower(json!({"after": {"target": "a", "outcome": "given_up"}})) => follower(json!({"after": {"target": "a", "outcome": "lost"}}));
+    an_end_that_is_none_is_refused: follower(json!({"after": {"target": "a", "statuses": ["4xx", "reset", 204, "timeout"]}})) => follower(json!({"after": {"target": "a", "statuses": ["4xx", "resets"]}}));
+    a_follower_of_no_ends_is_refused: follower(json!({"after": {"target": "a", "statuses": ["4xx"]}})) => follower(json!({"after": {"target": "a", "statuses": []}}));
+    a_follower_of_nobody_is_refused: follower(json!({"after": {"target": "a"}})) => follower(json!({"after": {"outcome": "delivered"}}));
+    a_follower_of_a_list_is_refused: follower(json!({"after": {"target": "a", "outcome": null}})) => follower(json!({"after": ["a"]}));
+    a_misspelt_field_of_a_follower_is_refused: follower(json!({"after": {"target": "a", "statuses": null}})) => follower(json!({"after": {"target": "a", "status": ["4xx"]}}));
+    a_follower_whose_leader_cannot_be_a_name_is_refused: follower(json!({"after": {"target": "a"}})) => follower(json!({"after": {"target": "A"}}));
+    a_follower_that_is_a_batch_is_refused: follower(json!({"after": {"target": "a"}, "batch": null})) => follower(json!({"after": {"target": "a"}, "batch": {}}));
+    a_follower_that_is_compared_is_refused: follower(json!({"after": {"target": "a"}, "compare": null})) => follower(json!({"after": {"target": "a"}, "compare": {}}));
+    statuses_beside_what_a_follower_waits_for_are_refused: follower(json!({"after": {"target": "a", "statuses": [409]}})) => follower(json!({"after": {"target": "a"}, "statuses": [409]}));
+    a_reset_that_is_no_end_of_a_copy_is_refused: follower(json!({"after": "response", "statuses": ["2xx", "reset", "timeout"]})) => follower(json!({"after": "response", "statuses": ["connect_failure"]}));
     a_section_that_is_null_where_it_has_defaults_is_refused: target(json!({"retry": null})) => target(json!({"limits": null}));
     a_list_in_the_place_of_the_document_is_refused: many(1) => json!([]);
 }

@@ -17,7 +17,8 @@ fn parsed(document: &Value) -> Result<String, Problems> {
 fn at<'s>(schema: &'s Value, way: &str) -> Option<&'s Value> {
     way.split('/').skip(1).try_fold(schema, |schema, key| {
         let schema = of_given(schema);
-        schema["properties"].get(key).or_else(|| schema.get("items"))
+        let field = |schema: &'s Value| schema["properties"].get(key).or_else(|| schema.get("items"));
+        field(schema).or_else(|| schema["oneOf"].as_array()?.iter().find_map(field))
     })
 }
 
@@ -31,6 +32,9 @@ fn fields(schema: &Value, way: &str, all: &mut BTreeSet<String>) {
     }
     if let Some(items) = schema.get("items") {
         fields(items, &format!("{way}/*"), all);
+    }
+    for choice in schema["oneOf"].as_array().into_iter().flatten().filter(|choice| choice["type"] == "object") {
+        fields(choice, way, all);
     }
 }
 

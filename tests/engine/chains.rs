@@ -292,6 +292,37 @@ fn a_request_that_is_answered_early_goes_to_those_that_need_no_body() {
 }
 
 #[test]
+fn a_condition_that_did_not_come_true_is_no_loss_though_the_body_never_came() {
+    let list = targets(&[with(target("inventory"), &json!({"after": "response"})), follower("mail", "inventory", &json!({}))]);
+    let (host, worker) = mirroring_with(&list);
+    let stream = worker.begin(&Request::post("/"), false);
+    stream.chunk("half", false);
+    stream.answer(&Response::status(404));
+    stream.close();
+    for name in ["inventory", "mail"] {
+        assert_eq!((host.stat(name, "not_triggered"), dropped(&host, name)), (1, vec![]), "{name}");
+        assert_balanced(&host, name);
+    }
+}
+
+#[test]
+fn a_leader_without_room_ends_its_chain_too() {
+    let chain = [target("payment"), follower("refund", "payment", &given_up()), follower("mail", "payment", &json!({}))];
+    let list = with(
+        targets(&[&["a", "b"].map(target)[..], &chain].concat()),
+        &json!({"limits": {"max_body_bytes": 4_000, "max_buffered_bytes": 10_000}}),
+    );
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&Request::post("/").body("x".repeat(4_000)));
+    // The copies for the first two take all the room.
+    assert_eq!(["a", "b", "payment"].map(|name| host.stat(name, "attempts")), [1, 1, 0]);
+    assert_eq!((dropped(&host, "payment"), dropped(&host, "refund")), (only("buffer_full", 1), only("buffer_full", 1)));
+    assert_eq!(host.stat("mail", "not_triggered"), 1);
+    worker.answer_all(&Answer::upstream(200));
+    ["a", "b", "payment", "refund", "mail"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+#[test]
 fn a_chain_can_begin_with_the_primary_and_with_its_failure() {
     let list = targets(&[
         with(target("inventory"), &json!({"after": "response"})),

@@ -17,6 +17,7 @@ const LASTING_FAULTS: &[i32] = &[1, 2, 10];
 
 mod after_response;
 mod answered_early;
+mod answers;
 mod batches;
 mod batches_given_up;
 mod body_rules;
@@ -40,6 +41,8 @@ mod logging;
 mod one_end_for_each_request;
 mod one_end_in_any_order;
 mod one_end_whatever_is_made_of_it;
+mod order_by_key;
+mod order_by_key_in_any_order;
 mod outcomes;
 mod retries;
 mod room_is_made_first;

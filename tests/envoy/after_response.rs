@@ -1,5 +1,6 @@
 //! Copies that wait for the primary to say yes.
 
+use std::io::Write;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -159,6 +160,60 @@ async fn the_answer_can_stand_in_the_request(stage: &Stage) {
         ("/orders/201", "/orders/7".to_owned(), "<>".to_owned())
     );
     assert_eq!(copy.body(), r#"{"location":"/orders/7","order":{"id":7.0},"status":201}"#);
+}
+
+#[tokio::test]
+async fn values_of_the_answers_body_can_stand_in_the_request() {
+    in_one_envoy!(Setup::new() => values_of_the_answers_body);
+}
+
+async fn values_of_the_answers_body(stage: &Stage) {
+    let reads = |name: &str, template: Value| {
+        let mut target = waiting(name, None);
+        target["request"] = json!({"path": "/orders/${response:body:/id}", "body": {"template": template}});
+        target["response"] = json!({"redact": ["/card"]});
+        target
+    };
+    let one = reads("values", json!({"id": "${response:body:/id}", "total": "${response:body:/total}", "order": "${body}"}));
+    let all = reads("whole", json!("${response:body}"));
+    let configuration = json!({"targets": [one, all], "limits": {"max_body_bytes": "64KiB"}});
+    let scene = stage.part(["values", "whole"], configuration).await;
+    let [values, whole] = &scene.targets;
+    let behave = |body: Bytes, coding: Option<&str>| {
+        let headers = coding.map(|coding| ("content-encoding", coding.to_owned())).into_iter().collect();
+        scene.primary.behave(Behaviour::Answer(Answer { body, headers, ..Answer::status(201) }));
+    };
+    let json = br#"{"id": 7.0, "card": "4111", "total": 51.00}"#;
+    for (coding, body) in [(None, Bytes::from_static(json)), (Some("gzip"), gzip(json))] {
+        behave(body.clone(), coding);
+        let answer = scene.client().post("/orders", r#"{"n": 1}"#).await;
+        assert_eq!(answer.status, 201);
+        assert_eq!(answer.body, body, "it passes as it came");
+        let copy = values.take_one().await;
+        assert_eq!(
+            (copy.path.as_str(), copy.body()),
+            ("/orders/7.0", Bytes::from(r#"{"id":7.0,"order":{"n":1},"total":51.00}"#))
+        );
+        assert_eq!(whole.take_one().await.body(), r#"{"id":7.0,"card":"[redacted]","total":51.00}"#);
+    }
+    let long = Bytes::from(format!(r#"{{"id":8,"a":"{}"}}"#, "x".repeat(200 << 10)));
+    for body in [long.clone(), Bytes::from_static(b"no json")] {
+        behave(body.clone(), None);
+        let answer = scene.client().post("/orders", "{}").await;
+        assert_eq!(answer.body, body, "the client gets all of it");
+    }
+    let stats = scene.envoy.settled(["values", "whole"]).await;
+    for name in ["values", "whole"] {
+        let lost = [("response_too_large".to_owned(), 1), ("response_not_json".to_owned(), 1)];
+        assert_eq!((stats.of(name, "matched"), stats.of(name, "delivered"), stats.drops(name)), (4, 2, lost.into()), "{name}");
+    }
+    assert_eq!((values.received().len(), whole.received().len()), (0, 0));
+}
+
+fn gzip(body: &[u8]) -> Bytes {
+    let mut encoder = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(body).unwrap();
+    encoder.finish().unwrap().into()
 }
 
 #[tokio::test]

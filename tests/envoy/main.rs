@@ -29,6 +29,7 @@ mod mirroring;
 mod mtls;
 mod neighbour;
 mod odd;
+mod order;
 mod orders;
 mod orders_at_random;
 mod outcomes;

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use sidecast::compare::{compare, BodyMode, DifferenceKind, Response, Settings, Unavailable, Verdict};
+use sidecast::compare::{compare, BodyMode, DifferenceKind, Response, Settings, Verdict};
+use sidecast::http::unavailable::Unavailable;
 use sidecast::json::Pointer;
 use sidecast::json::PointerSet;
 use std::str::FromStr;

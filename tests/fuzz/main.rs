@@ -4,6 +4,7 @@
 //! A case is a row of random bytes, from which decisions are taken: which document, which pointers, where to damage it. So cases
 //! get deep into the code, and a case that fails is made smaller. What is right is told by a second way to find it, written here
 //! without the code that it judges, or by another library.
+mod answers;
 mod batches;
 mod choices;
 mod comparison;

@@ -48,6 +48,11 @@ pub(crate) fn map(headers: &Headers) -> HeaderMap {
 
 /// What is sent for it to the only target of a configuration: headers and body; or an item's line and the item.
 pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<(Headers, Vec<u8>), Unfit> {
+    sent_after(config, request, b"", is_item)
+}
+
+/// The same, after an answer of the primary with this body.
+pub(crate) fn sent_after(config: &Config, request: &Request, answer: &[u8], is_item: bool) -> Result<(Headers, Vec<u8>), Unfit> {
     let headers = map(&request.headers);
     let head = RequestHead::read(&headers, &config.loop_guard);
     let needs = Needs { plain: true, all: true, trace: true };
@@ -55,7 +60,8 @@ pub(crate) fn sent(config: &Config, request: &Request, is_item: bool) -> Result<
     captured.correlate(|| Uuid::from_bytes([0x22; 16]));
     captured
         .push_property(Property { path: vec!["xds".to_owned(), "route_name".to_owned()], value: "all/\r\norders".to_owned() });
-    let answered = Answer { headers: map(&request.answered), ..Answer::new(Answerer::Primary, Some(201)) };
+    let answered =
+        Answer { headers: map(&request.answered), body: Ok(answer.to_vec()), ..Answer::new(Answerer::Primary, Some(201)) };
     let terms = Terms { max_body: 1 << 16, ..config.reading.clone() };
     let reading = Reading::new(&captured, &request.body, &terms);
     let source = Source { reading: &reading, answer: Some(&answered), at: Duration::from_millis(1_767_323_045_678) };

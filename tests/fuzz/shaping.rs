@@ -118,7 +118,7 @@ fn asked(choices: &mut Choices<'_>, doc: &Doc, redact: &[Vec<String>]) -> Asked 
 }
 
 /// The secret, however text may hide it: in escapes, percent-encoded, in base64 at any offset.
-fn holds_secret(bytes: &[u8]) -> bool {
+pub(crate) fn holds_secret(bytes: &[u8]) -> bool {
     let percent = percent_encoding::percent_decode(bytes).decode_utf8_lossy().into_owned();
     let text = unescaped(&percent);
     let base64 = text.split(|char: char| !(char.is_ascii_alphanumeric() || "+/=".contains(char))).any(|word| {

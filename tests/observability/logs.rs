@@ -23,7 +23,7 @@ const EVENTS: [(&str, &str, &str, &str); 14] = [
     ("delivered", "debug", "target delivery_id attempt outcome elapsed_ms", "correlation_id correlation_ids"),
     ("attempt_failed", "debug", "target delivery_id attempt outcome elapsed_ms", "correlation_id correlation_ids retry_in_ms"),
     ("given_up", "warning", "target attempt reason", "delivery_id outcome correlation_id correlation_ids letter"),
-    ("not_triggered", "debug", "target correlation_id", ""),
+    ("not_triggered", "debug", "target attempt correlation_id", ""),
     ("dead_lettered", "debug", "target delivery_id correlation_id attempt reason outcome elapsed_ms", ""),
     ("dead_letter_failed", "warning", "target delivery_id correlation_id attempt reason outcome elapsed_ms", ""),
     ("loop_stopped", "debug", "", ""),

@@ -157,7 +157,8 @@ impl<'d> Grammar<'d> {
             wanted.extend(self.dice.one_of(&groups));
         }
         // Of what cannot be together, one is left out.
-        if let Some(groups) = groups(&schema["not"]["allOf"]) {
+        let pairs = schema["not"]["anyOf"].as_array().map_or(&[][..], Vec::as_slice);
+        for groups in [&schema["not"]].into_iter().chain(pairs).filter_map(|pair| groups(&pair["allOf"])) {
             unwanted.extend(self.dice.one_of(&groups));
         }
         let mut object = Map::new();

@@ -35,6 +35,8 @@ pub(crate) enum Behaviour {
     HangInAnswer,
     /// Reads the whole request and behaves as that asks for.
     Chosen(Choice),
+    /// The first for requests whose path begins like this, the second for all others.
+    ByPath(&'static str, Box<Behaviour>, Box<Behaviour>),
 }
 
 impl Behaviour {
@@ -42,6 +44,15 @@ impl Behaviour {
     #[allow(dead_code)] // Not in every test binary.
     pub(crate) fn chosen(choose: impl Fn(&Recorded) -> Self + Send + Sync + 'static) -> Self {
         Self::Chosen(Choice(Arc::new(choose)))
+    }
+
+    /// What is done with a request of this path.
+    pub(crate) fn towards(self, path: &str) -> Self {
+        match self {
+            Self::ByPath(start, first, _) if path.starts_with(start) => first.towards(path),
+            Self::ByPath(_, _, second) => second.towards(path),
+            other => other,
+        }
     }
 }
 

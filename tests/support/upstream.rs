@@ -20,12 +20,22 @@ use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::recorded::Recorded;
 use crate::support::tls::Door;
 
+/// The beginning or the end of a request, with its path. A request ends before its response is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// Its head has arrived.
+    Begun(String),
+    /// It is answered, or was given up.
+    Ended(String),
+}
+
 struct Shared {
     door: Option<Arc<Door>>,
     behaviour: Mutex<Behaviour>,
     requests: Mutex<Vec<Arc<Mutex<Recorded>>>>,
     forgets: AtomicBool,
     begun: Mutex<Vec<Instant>>,
+    events: Mutex<Vec<Event>>,
     tally: Arc<Tally>,
 }
 
@@ -69,6 +79,7 @@ impl Upstream {
             requests: Mutex::default(),
             forgets: AtomicBool::new(false),
             begun: Mutex::default(),
+            events: Mutex::default(),
             tally: Arc::default(),
         });
         let acceptor = tokio::spawn(accept(listener, Arc::clone(&shared)));
@@ -93,6 +104,12 @@ impl Upstream {
     /// When each request began to arrive, since the start.
     pub(crate) fn begun(&self) -> Vec<Instant> {
         self.shared.begun.lock().unwrap().clone()
+    }
+
+    /// The beginnings and ends of all requests so far, in their order.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn events(&self) -> Vec<Event> {
+        self.shared.events.lock().unwrap().clone()
     }
 
     /// Breaks all connections, and refuses new ones.
@@ -202,13 +219,31 @@ impl Drop for Abandoned {
     }
 }
 
+/// Notes the end of a request when it is dropped.
+struct Noted(Arc<Shared>, String);
+
+impl Noted {
+    fn begun(shared: &Arc<Shared>, path: &str) -> Self {
+        shared.events.lock().unwrap().push(Event::Begun(path.to_owned()));
+        Self(Arc::clone(shared), path.to_owned())
+    }
+}
+
+impl Drop for Noted {
+    fn drop(&mut self) {
+        self.0.events.lock().unwrap().push(Event::Ended(std::mem::take(&mut self.1)));
+    }
+}
+
 async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<AnswerBody>, &'static str> {
-    let behaviour = shared.behaviour.lock().unwrap().clone();
+    let behaviour = shared.behaviour.lock().unwrap().clone().towards(request.uri().path());
+    let forgets = shared.forgets.load(Ordering::Relaxed);
+    let _noted = (!forgets).then(|| Noted::begun(&shared, request.uri().path()));
     let mut guard = Abandoned(Arc::clone(&shared.tally), true);
     let (parts, body) = request.into_parts();
     let record = Arc::new(Mutex::new(Recorded::begun(&parts)));
     shared.begun.lock().unwrap().push(Instant::now());
-    if !shared.forgets.load(Ordering::Relaxed) {
+    if !forgets {
         shared.requests.lock().unwrap().push(Arc::clone(&record));
     }
     let answer = match behaviour {
@@ -221,7 +256,7 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
             };
             match chosen {
                 Behaviour::Answer(answer) | Behaviour::AnswerEarly(answer) => answer,
-                Behaviour::Chosen(_) => unreachable!("it was chosen"),
+                Behaviour::Chosen(_) => unreachable!("it was chosen by the request"),
                 Behaviour::Gated(gate, answer) => {
                     gate.passed().await;
                     answer
@@ -232,6 +267,7 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
                     return Err("closed as asked");
                 }
                 Behaviour::Hang => std::future::pending().await,
+                Behaviour::ByPath(..) => unreachable!("it was chosen by the path"),
                 Behaviour::CloseInAnswer => {
                     guard.1 = false;
                     return Ok(Answer::status(200).response(&shared.tally, Cut::Close));

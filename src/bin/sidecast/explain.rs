@@ -12,6 +12,8 @@ use crate::check::load;
 
 #[path = "explain/chain.rs"]
 mod chain;
+#[path = "explain/key.rs"]
+mod key;
 #[path = "explain/made.rs"]
 mod made;
 #[path = "explain/print.rs"]
@@ -60,6 +62,9 @@ pub(crate) struct Arguments {
     /// A header of the primary's response.
     #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
     answer_headers: Vec<(String, String)>,
+    /// The body of the primary's response: text, or @ and a file's name; @- is the standard input.
+    #[arg(long = "answer-body", value_name = "BODY", requires = "answer", default_value = "")]
+    answer_body: Body,
     /// The status with which a target answers its copy, such as 'payment=201', for targets that follow it.
     #[arg(long = "answer-of", value_name = "TARGET=STATUS", value_parser = |text: &str| of_target(text, Answer::from_str))]
     answers_of: Vec<(String, Answer)>,
@@ -89,7 +94,11 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Ok(body) => body,
         Err(error) => return fail(2, "--body", [error]),
     };
-    let asked = match arguments.asked(&body) {
+    let answer_body = match arguments.answer_body.read() {
+        Ok(body) => body,
+        Err(error) => return fail(2, "--answer-body", [error]),
+    };
+    let asked = match arguments.asked(&body, &answer_body) {
         Ok(asked) => asked,
         Err(error) => return fail(2, "--answer-of", [error]),
     };

@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::delivery::batch;
+use crate::json::Pointer;
 use crate::rewrite::items::Format;
 use crate::rewrite::shape::{Content, Forward};
 
@@ -31,7 +32,21 @@ taken! {
     a_batch_of_most: r#""batch":{"max_items":10000,"max_bytes":"1GiB","max_delay":"1h"},"limits":{"max_queued":10000}"#;
     what_is_compared: r#""compare":{}"#, r#""compare":{"body":"exact"}"#, r#""compare":{"body":"none","status":false}"#, r#""compare":{"percent":0.1,"ignore":[],"log_values":true}"#;
     redaction_of_answers: r#""after":"response","response":{"redact":["","/a/*"]}"#, r#""after":"response","response":{}"#, r#""after":"response","response":null"#, r#""response":null"#;
+    keys_to_order_by: r#""order":{"key":{"header":"X-User-Id"}}"#, r#""order":{"key":{"body":"/account"}}"#, r#""order":{"key":{"body":""}}"#, r#""order":{"key":{"body":null,"header":"x-a"}}"#, r#""order":null"#, r#""order":{"key":{"header":"x-a"}},"after":"response","compare":{}"#;
     statuses_without_waiting: r#""statuses":["204",404,"5xx"]"#;
+}
+
+#[test]
+fn a_target_with_an_order_keeps_what_its_key_is_read_from() {
+    let plain = target(r#""success":["2xx"]"#);
+    assert!(plain.order.is_none() && !plain.reads.headers);
+    let by_header = target(r#""order":{"key":{"header":"X-User-Id"}},"request":{"body":{"omit":true}}"#);
+    assert_eq!((by_header.order, by_header.reads.headers), (Some(OrderKey::Header("x-user-id".to_owned())), true));
+    let config = Config::parse(br#"{"targets":[{"name":"t","cluster":"c","order":{"key":{"body":"/a~1b"}}}]}"#, &env).unwrap();
+    let pointer = Pointer::from_str("/a~1b").unwrap();
+    assert!(config.reading.pointers.number(&pointer.0).is_some());
+    // How the body is encoded stands in the headers.
+    assert_eq!((&config.targets[0].order, config.targets[0].reads.headers), (&Some(OrderKey::Body(pointer)), true));
 }
 
 refused! {
@@ -48,6 +63,17 @@ refused! {
     a_sample_without_a_percentage: of_target(r#""sample":{}"#) => "targets[0].sample.percent: missing, but required";
     a_sample_by_an_unknown_key: of_target(r#""sample":{"percent":1,"key":{"cookie":"a"}}"#) => "targets[0].sample.key.cookie: unknown field, expected one of `header`";
     a_sample_by_no_header: of_target(r#""sample":{"percent":1,"key":{"header":"a b"}}"#) => "targets[0].sample.key.header: expected the name of a header";
+    an_order_by_nothing: of_target(r#""order":{}"#) => "targets[0].order.key: missing, but required";
+    an_order_of_something_else: of_target(r#""order":{"key":{"header":"x-a"},"by":1}"#) => "targets[0].order.by: unknown field, expected one of `key`";
+    an_order_in_words: of_target(r#""order":"fifo""#) => "targets[0].order: expected an object, found a string";
+    a_key_that_is_a_word: of_target(r#""order":{"key":"x-a"}"#) => "targets[0].order.key: expected an object, found a string";
+    a_key_that_is_nowhere: of_target(r#""order":{"key":{}}"#) => "targets[0].order.key: expected exactly one of `header`, `body`, found 0";
+    a_key_in_two_places: of_target(r#""order":{"key":{"header":"x-a","body":"/a"}}"#) => "targets[0].order.key: expected exactly one of `header`, `body`, found 2";
+    a_key_elsewhere: of_target(r#""order":{"key":{"cookie":"a"}}"#) => "targets[0].order.key.cookie: unknown field, expected one of `header`, `body`";
+    a_key_in_no_header: of_target(r#""order":{"key":{"header":":path"}}"#) => "targets[0].order.key.header: expected the name of a header";
+    a_key_in_many_places: of_target(r#""order":{"key":{"body":"/items/*"}}"#) => "targets[0].order.key.body: expected a JSON pointer to one value";
+    a_key_at_no_pointer: of_target(r#""order":{"key":{"body":"account"}}"#) => "targets[0].order.key.body: expected a JSON pointer";
+    an_order_beside_a_batch: of_target(r#""order":{"key":{"header":"x-a"}},"batch":{}"#) => "targets[0].batch: expected no `order` beside it: a batch has requests of many keys";
     an_unknown_word_of_forward: of_target(r#""request":{"headers":{"forward":"some"}}"#) => "targets[0].request.headers.forward: expected \"all\", \"none\" or a list of header names, found a string";
     a_forward_of_one_name: of_target(r#""request":{"headers":{"forward":true}}"#) => "targets[0].request.headers.forward: expected \"all\", \"none\" or a list of header names, found true";
     a_forward_of_no_name: of_target(r#""request":{"headers":{"forward":["x-a",":path"]}}"#) => "targets[0].request.headers.forward[1]: expected the name of a header";
@@ -266,7 +292,7 @@ fn what_has_to_be_kept_is_what_is_asked_for() {
     assert_eq!(reads(r#""after":"response","request":{"path":"/${response:status}"}"#), Reads { headers: true, ..none });
     let of_header = reads(r#""after":"response","request":{"headers":{"set":{"x-a":"${response:header:a}"}}}"#);
     assert_eq!(of_header, Reads { headers: true, response_headers: true, ..none });
-    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { response_body: true, ..none });
+    assert_eq!(reads(r#""compare":{"body":"exact"}"#), Reads { compared_body: true, ..none });
     assert_eq!(reads(r#""compare":{"body":"none"}"#), none);
 }
 
@@ -301,7 +327,8 @@ fn of_an_answer_is_kept_what_expressions_read_and_the_headers_to_decode_it() {
 #[test]
 fn of_a_leaders_answer_is_kept_what_its_followers_read() {
     let kept = |text: &str| {
-        let follower = format!(r#"{{"name":"b","cluster":"c","after":{{"target":"a"}},"request":{{"body":{{"template":"{text}"}}}}}}"#);
+        let follower =
+            format!(r#"{{"name":"b","cluster":"c","after":{{"target":"a"}},"request":{{"body":{{"template":"{text}"}}}}}}"#);
         let text = format!(r#"{{"targets":[{follower},{{"name":"a","cluster":"c"}}]}}"#);
         Config::parse(text.as_bytes(), &env).unwrap().targets[1].kept
     };

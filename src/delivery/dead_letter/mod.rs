@@ -126,7 +126,9 @@ impl DeadLetter {
         let query = Query::default();
         let values = Values::new(Facts {
             headers: letter.headers,
-            body: document.as_ref().map_or(Body::Raw(letter.body), |document| Body::Read(Read::new(document, &terms.pointers, work))),
+            body: document
+                .as_ref()
+                .map_or(Body::Raw(letter.body), |document| Body::Read(Read::new(document, &terms.pointers, work))),
             query: &query,
             work,
             target: letter.target,

@@ -4,10 +4,10 @@ use crate::config::Config;
 use crate::http::unavailable::Unavailable;
 use crate::http::work_limit::Work;
 use crate::json::PointerSet;
+use crate::template::Answerer;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 use std::rc::Rc;
-use crate::template::Answerer;
 use std::str::FromStr;
 
 const TRACE: &[u8] = b"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";

@@ -53,11 +53,12 @@ impl<H: Host> Mirror<H> {
     }
 
     fn condemn_deliveries(&mut self) {
-        let Self { common, attempts, breakers, deferred, backoffs, condemned, .. } = self;
+        let Self { common, attempts, breakers, deferred, backoffs, ordering, condemned, .. } = self;
         let all = &mut condemned.0;
         all.extend(attempts.take().map(Doomed::Attempt));
         all.extend(deferred.take_deliveries().into_iter().chain(backoffs.take()).map(Doomed::Waiting));
         for target in 0..common.config.targets.len() {
+            all.extend(ordering.take(target).map(Doomed::Waiting));
             all.extend(breakers.take(target).into_iter().map(Doomed::Waiting));
             let queue = common.admission.copies(target).map(|limiter| limiter.clear()).unwrap_or_default();
             all.extend(queue.into_iter().map(Doomed::Waiting));

@@ -10,6 +10,7 @@ use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
 use super::copy_end::CopyEnd;
+use super::ordering;
 use super::step::Step;
 use crate::config::Target;
 use crate::delivery::admission::{Reservation, Weigh};
@@ -229,7 +230,8 @@ pub(super) fn conclude<H: Host>(common: &mut Common<H>, ended: Ended, now: Durat
     }
     match again {
         Ok(None) => {
-            if let Some(end) = CopyEnd::of(&common.config, &delivery, trigger::Outcome::Delivered) {
+            ordering::delivery_ended(common, &mut delivery);
+            if let Some(end) = CopyEnd::of(&delivery, trigger::Outcome::Delivered) {
                 common.follow(Step::Follow(Box::new(end)));
             }
         }

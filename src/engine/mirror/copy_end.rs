@@ -5,7 +5,6 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::wanted::Complete;
-use crate::config::Config;
 use crate::delivery::cause::Cause;
 use crate::delivery::trigger::Outcome;
 use crate::engine::delivery::{Delivery, Load};
@@ -13,9 +12,9 @@ use crate::engine::delivery::{Delivery, Load};
 /// The end of a copy that other targets wait for.
 pub(super) struct CopyEnd {
     pub(super) leader: usize,
+    /// The ID of the delivery.
+    pub(super) id: Uuid,
     pub(super) complete: Complete,
-    /// What the IDs of the followers are derived from.
-    pub(super) key: Vec<u8>,
     pub(super) outcome: Outcome,
     /// How the last attempt ended. `None` if there was none.
     pub(super) cause: Option<Cause>,
@@ -23,7 +22,7 @@ pub(super) struct CopyEnd {
 
 impl CopyEnd {
     /// The end of a delivery. `None` if no target waits for it.
-    pub(super) fn of(config: &Config, delivery: &Delivery, outcome: Outcome) -> Option<Self> {
+    pub(super) fn of(delivery: &Delivery, outcome: Outcome) -> Option<Self> {
         let Load::One(one) = &delivery.load else {
             return None;
         };
@@ -36,22 +35,11 @@ impl CopyEnd {
             answer: one.answer.clone(),
             followers: one.followers,
         };
-        Some(Self::of_request(config, delivery.target, delivery.id, complete, outcome, delivery.last_outcome))
+        Some(Self { leader: delivery.target, id: delivery.id, complete, outcome, cause: delivery.last_outcome })
     }
 
-    /// The end of a request that is given to a target under this ID.
-    pub(super) fn of_request(
-        config: &Config,
-        leader: usize,
-        id: Uuid,
-        complete: Complete,
-        outcome: Outcome,
-        cause: Option<Cause>,
-    ) -> Self {
-        let is_follower = config.targets.get(leader).is_some_and(|target| target.after.leader().is_some());
-        // The ID of a follower's copy is derived itself.
-        let clients = if is_follower { None } else { complete.head.idempotency_key() };
-        let key = clients.map_or_else(|| id.as_bytes().to_vec(), <[u8]>::to_vec);
-        Self { leader, complete, key, outcome, cause }
+    /// What the IDs of the followers are derived from: the client's idempotency key, if there is one.
+    pub(super) fn key(&self) -> &[u8] {
+        self.complete.head.idempotency_key().unwrap_or(self.id.as_bytes())
     }
 }

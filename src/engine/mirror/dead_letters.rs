@@ -9,6 +9,7 @@ use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
 use super::comparing;
 use super::copy_end::CopyEnd;
+use super::ordering;
 use super::step::Step;
 use crate::delivery::admission::{Offer, Weigh};
 use crate::delivery::cause::Cause;
@@ -19,7 +20,6 @@ use crate::delivery::trigger::Outcome;
 use crate::engine::delivery::{Delivery, GivenUp, Load};
 use crate::engine::host::Host;
 use crate::engine::journal::{self, Report};
-use crate::engine::targets::Targets;
 use crate::http::headers::HeaderMap;
 use crate::http::work_limit::Work;
 use crate::observe::log_event::{Event, LetterEnd};
@@ -83,12 +83,12 @@ impl Letters {
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     common.spend_given_up(delivery.weight());
-    if let Some(end) = CopyEnd::of(&common.config, &delivery, Outcome::GivenUp) {
+    if let Some(end) = CopyEnd::of(&delivery, Outcome::GivenUp) {
         common.follow(Step::Follow(Box::new(end)));
     }
+    ordering::delivery_ended(common, &mut delivery);
     if let Load::One(one) = &mut delivery.load {
         comparing::not_responded(common, one.comparison.take());
-        one.followers = Targets::default();
     }
     let configured = common.target(target).and_then(|target| target.dead_letter.as_ref());
     if !configured.is_some_and(|dead_letter| dead_letter.wants(reason)) {

@@ -25,7 +25,7 @@ use crate::engine::targets::Targets;
 impl<H: Host> Mirror<H> {
     /// Hands a request on to the targets that follow its copy.
     pub(super) fn follow(&mut self, end: &CopyEnd, now: Duration) {
-        let CopyEnd { leader, complete, key, outcome, cause } = end;
+        let CopyEnd { leader, complete, outcome, cause, .. } = end;
         let count = self.common.target(*leader).map_or(0, |target| target.followers.len());
         for place in 0..count {
             let follower = self.common.target(*leader).and_then(|target| target.followers.get(place)).copied();
@@ -33,7 +33,7 @@ impl<H: Host> Mirror<H> {
                 continue;
             };
             if self.is_triggered(follower, *outcome, *cause) {
-                self.begin_follower(follower, complete, key, now);
+                self.begin_follower(follower, complete, end.key(), now);
             } else {
                 self.nothing_follows(follower, complete);
             }
@@ -81,7 +81,7 @@ impl<H: Host> Mirror<H> {
     /// Ends a copy that never became a delivery, for the targets that wait for it.
     pub(super) fn ended_unsent(&mut self, target: usize, id: Uuid, complete: &Complete) {
         if !complete.followers.is_empty() {
-            let end = CopyEnd::of_request(&self.common.config, target, id, complete.clone(), Outcome::GivenUp, None);
+            let end = CopyEnd { leader: target, id, complete: complete.clone(), outcome: Outcome::GivenUp, cause: None };
             self.common.follow(Step::Follow(Box::new(end)));
         }
     }

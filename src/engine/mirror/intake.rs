@@ -8,6 +8,7 @@ use super::admission::Upload;
 use super::batching::{self, Batching};
 use super::common::Common;
 use super::comparing;
+use super::ordering;
 use super::step::Step;
 use super::wanted::{is_counted_later, Complete, Now, Wanted};
 use super::Mirror;
@@ -102,7 +103,8 @@ impl<H: Host> Mirror<H> {
                 After::Response(_) => wanted.later.insert(index),
                 After::Target(_) => wanted.followers.insert(index),
             }
-            wanted.needs.plain |= !target.reads.headers;
+            // A key takes all headers, also where the copy is plain.
+            wanted.needs.plain |= !target.reads.headers || (target.order.is_some() && target.shape.is_plain());
             wanted.needs.trace |= target.batch.is_none();
             wanted.needs.all |= target.reads.headers;
             wanted.reads = wanted.reads.and(target.reads);
@@ -373,6 +375,7 @@ impl<H: Host> Mirror<H> {
             answer: answer.clone(),
             followers,
             comparison,
+            key: None,
             reservation,
         };
         Some(Delivery { id, target, attempt: 1, load: Load::One(one), received: now, last_outcome: None })
@@ -385,6 +388,9 @@ impl<H: Host> Mirror<H> {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::RateLimited));
             return;
         }
+        let Some(delivery) = self.in_turn(delivery, reading) else {
+            return;
+        };
         let burden = delivery.burden();
         match self.common.admission.copies(target).map(|limiter| limiter.offer(delivery)) {
             Some(Offer::Go(delivery)) => match reading {
@@ -394,6 +400,33 @@ impl<H: Host> Mirror<H> {
             Some(Offer::Queued) => self.common.count_queued(burden, 1),
             Some(Offer::Full(delivery)) => self.common.follow(Step::give_up_before_attempt(delivery, DropReason::QueueFull)),
             None => {}
+        }
+    }
+
+    /// Returns a copy that need not wait for another of its key. Otherwise the copy waits, or is given up.
+    fn in_turn(&mut self, mut delivery: Delivery, shared: Option<&Reading<'_>>) -> Option<Delivery> {
+        let target = delivery.target;
+        if !self.ordering.is_of(target) {
+            return Some(delivery);
+        }
+        let key = match shared {
+            Some(reading) => ordering::key(&mut self.common, target, reading),
+            None => {
+                let own = delivery.reading(&self.common.config.reading);
+                own.and_then(|reading| ordering::key(&mut self.common, target, &reading))
+            }
+        };
+        let Some(key) = key else {
+            return Some(delivery);
+        };
+        let Self { common, batching, .. } = self;
+        let has_room =
+            delivery.reservation().is_some_and(|reservation| batching.grow(common, reservation, ordering::bytes_of(&key)));
+        if has_room {
+            self.ordering.enter(&mut self.common, delivery, key)
+        } else {
+            self.common.follow(Step::give_up_before_attempt(delivery, DropReason::BufferFull));
+            None
         }
     }
 

@@ -1,7 +1,7 @@
 //! A configuration in force, and every delivery under it.
 //!
 //! Each part has one job and does not know the others: [`admission`] (places and bytes), [`attempts`], [`backoffs`], [`breakers`], [`batching`],
-//! [`dead_letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
+//! [`ordering`], [`dead_letters`], [`deferred`] work. A part that needs something done next adds a [`Step`]. Only [`Mirror::carry_out`] carries steps out. `intake`
 //! makes deliveries of requests. `following` hands requests on to the targets that follow another. `abandon` ends deliveries when a drain times out.
 
 mod abandon;
@@ -20,6 +20,7 @@ mod deferred;
 mod drain;
 mod following;
 mod intake;
+mod ordering;
 mod step;
 mod wanted;
 
@@ -36,6 +37,7 @@ use self::common::Common;
 use self::dead_letters::Letters;
 use self::deferred::Deferred;
 use self::drain::{Condemned, Drain};
+use self::ordering::Ordering;
 use self::step::Step;
 use self::wanted::Now;
 pub(super) use self::wanted::{Complete, Wanted};
@@ -60,6 +62,7 @@ pub(super) struct Mirror<H> {
     backoffs: Backoffs,
     breakers: Breakers<H>,
     batching: Batching,
+    ordering: Ordering,
     letters: Letters,
     deferred: Deferred,
     drain: Drain,
@@ -93,6 +96,7 @@ impl<H: Host> Mirror<H> {
             backoffs: Backoffs::default(),
             breakers: Breakers::new(guards.into_iter()),
             batching: Batching::new(&config),
+            ordering: Ordering::new(&config),
             letters: Letters::default(),
             deferred: Deferred::default(),
             drain: Drain::default(),
@@ -218,6 +222,7 @@ impl<H: Host> Mirror<H> {
                     common.follow(Step::Attempt(next));
                 }
             }
+            Step::FreeKey(target, key) => self.ordering.free(common, target, &key),
             Step::GiveUp(delivery, attempts, reason) => dead_letters::give_up(common, delivery, attempts, reason, **now),
             Step::Letter(given_up) => dead_letters::offer(common, given_up),
             Step::Post(given_up) => self.letters.post(common, &mut self.batching, given_up, **now),

@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::copy_end::CopyEnd;
 use crate::delivery::breaker::Wait;
 use crate::delivery::drop_reason::DropReason;
+use crate::delivery::key_order::Key;
 use crate::engine::comparison::Pair;
 use crate::engine::delivery::{Burden, Delivery, GivenUp};
 
@@ -24,6 +25,8 @@ pub(super) enum Step {
     Unpark(Delivery),
     /// Give the place in flight of a delivery that ended, or waits, to the next one.
     FreePlace(usize),
+    /// Give the key of a target's delivery that ended to the next one.
+    FreeKey(usize, Key),
     /// Give up a delivery after this number of attempts: write dead letters, or drop it.
     GiveUp(Delivery, u32, DropReason),
     /// A request that was given up becomes a dead letter. The letter goes, waits, or is lost.

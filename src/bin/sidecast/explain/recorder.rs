@@ -66,7 +66,11 @@ impl<'a> Recorder<'a> {
         engine.request_headers(STREAM, false);
         engine.request_body(STREAM, asked.body.len(), true);
         if asked.answered.is_some() {
-            engine.response_headers(STREAM, true);
+            let body = recorder.answer_body();
+            engine.response_headers(STREAM, body.is_empty());
+            if !body.is_empty() {
+                engine.response_body(STREAM, body.len(), true);
+            }
             engine.done(STREAM);
         }
         // Sends the batches. Expensive steps wait for a tick: completing a batch, and its call.
@@ -87,6 +91,10 @@ impl<'a> Recorder<'a> {
     /// The copy that a target gets.
     pub(super) fn sent(&self, target: &str) -> Option<Sent> {
         self.sent.borrow().iter().find(|sent| sent.header(TARGET) == target.as_bytes()).cloned()
+    }
+
+    fn answer_body(&self) -> &[u8] {
+        self.asked.answered.as_ref().and_then(|answered| answered.body.as_deref().ok()).unwrap_or_default()
     }
 
     fn map(&self, map: Headers) -> Result<&HeaderMap, HostError> {
@@ -133,6 +141,7 @@ impl Host for &Recorder<'_> {
         let bytes = match kind {
             Buffer::PluginConfiguration => self.source.text.as_bytes(),
             Buffer::RequestBody => self.asked.body,
+            Buffer::ResponseBody => self.answer_body(),
             _ => return Err(NOT_FOUND),
         };
         Ok(bytes.iter().take(max_size).copied().collect())

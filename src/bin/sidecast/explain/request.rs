@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::str::FromStr;
 
+use sidecast::config::Config;
 use sidecast::http::headers::{HeaderMap, Pairs};
+use sidecast::http::request_head::RequestHead;
+use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::template::{self, Answerer};
 
 use super::made::REQUEST_ID;
@@ -114,14 +117,22 @@ pub(super) struct Asked<'a> {
     pub(super) of_leaders: BTreeMap<String, OfLeader>,
 }
 
+impl Asked<'_> {
+    /// The request with all of its headers, to read it.
+    pub(super) fn captured(&self, config: &Config, head: &RequestHead<'_>) -> CapturedHead {
+        let needs = Needs { all: true, ..Needs::default() };
+        CapturedHead::capture(self.headers.clone(), head.is_grpc, None, needs, &config.correlation)
+    }
+}
+
 impl Arguments {
     /// # Errors
     /// Returns an error if the body of an answer cannot be read.
-    pub(super) fn asked<'a>(&'a self, body: &'a [u8]) -> Result<Asked<'a>, String> {
+    pub(super) fn asked<'a>(&'a self, body: &'a [u8], answer_body: &[u8]) -> Result<Asked<'a>, String> {
         let answered = self.answer.map(|Answer(status)| {
             let headers = [(":status".to_owned(), status.to_string())].into_iter().chain(self.answer_headers.iter().cloned());
             let headers = HeaderMap::from(&headers.collect::<Pairs>());
-            template::Answer { headers, ..template::Answer::new(Answerer::Primary, Some(status)) }
+            template::Answer { headers, body: Ok(answer_body.to_vec()), ..template::Answer::new(Answerer::Primary, Some(status)) }
         });
         let mut given: Vec<&str> = Vec::new();
         for (name, _) in &self.headers {

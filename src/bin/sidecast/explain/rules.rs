@@ -6,7 +6,6 @@ use sidecast::config::raw::{self, BodyRule, ExactValue, PathRule, Rule};
 use sidecast::config::scalar::NonEmpty;
 use sidecast::config::Config;
 use sidecast::http::request_head::RequestHead;
-use sidecast::rewrite::capture::{CapturedHead, Needs};
 use sidecast::rewrite::reading::Reading;
 use sidecast::select::condition::TextCondition;
 use sidecast::select::{BodyValues, Matcher, Parameters, Request};
@@ -23,8 +22,7 @@ pub(super) struct Tried<'a> {
 impl<'a> Tried<'a> {
     /// Prepares a request. If its body cannot be read, it counts as having no values.
     pub(super) fn new(config: &Config, asked: &'a Asked<'a>, head: &'a RequestHead<'a>) -> Self {
-        let needs = Needs { all: true, ..Needs::default() };
-        let captured = CapturedHead::capture(asked.headers.clone(), head.is_grpc, None, needs, &config.correlation);
+        let captured = asked.captured(config, head);
         let reading = Reading::new(&captured, asked.body, &config.reading);
         let body = reading.look_into_body().and_then(|body| BodyValues::read(&config.matched_pointers, body));
         Self { asked, head, body: body.unwrap_or_default() }

@@ -11,6 +11,7 @@ use sidecast::http::request_head::RequestHead;
 use sidecast::select::{self, Request};
 
 use super::chain::{self, Unchained};
+use super::key;
 use super::made;
 use super::recorder::Recorder;
 use super::request::Asked;
@@ -204,6 +205,7 @@ impl Told<'_> {
             let (header, _) = sign.placeholder();
             because.push(format!("signed anew for each attempt: {header} is shown with a placeholder"));
         }
+        because.extend(target.order.as_ref().map(|order| key::told(order, self.config, self.asked, self.head)));
         if let Some(compare) = &target.compare {
             because.push(format!("its response is compared with the primary's, {} %", compare.percent));
         }
@@ -245,6 +247,13 @@ impl Told<'_> {
                 "its rules look at the body, which is no JSON, or encoded in a way that is not read".to_owned()
             }
             ("body_not_json", _) => "its body is no JSON, or encoded in a way that is not read".to_owned(),
+            ("response_not_json", _) => {
+                "it reads the primary's response, which is no JSON, or encoded in a way that is not read".to_owned()
+            }
+            ("response_too_large", _) => {
+                let max = reading.max_body;
+                format!("it reads the primary's response, which has more bytes than `limits.max_body_bytes` ({max})")
+            }
             ("work_limit", select::Verdict::Yes) => {
                 format!("it takes more work than `limits.max_work_bytes` ({}) for all targets", reading.max_work)
             }
