@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::json;
 
 use crate::letter::Letter;
-use crate::shop::{answer, answering, number, path, request, working, Shop, SERVICES, TARGETS};
+use crate::shop::{answer, answering, number, order as order_of, path, request, working, Shop, SERVICES, TARGETS};
 use crate::support::answer::Behaviour;
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::recorded::Recorded;
@@ -203,6 +203,12 @@ fn assert_caused(received: &Received, order: u64) {
             for (field, value) in [("order_id", format!("ord-{order}")), ("charge_id", format!("ch-{order}"))] {
                 assert!(body.get(field).is_none_or(|found| *found == value), "{target}: {body}");
             }
+            // What a follower says of the order stands in the request, which is kept until then.
+            let items = ["inventory", "partner"].contains(&target).then(|| order_of(order)["items"].take());
+            let found = if target == "partner" { &body["data"]["items"] } else { &body["items"] };
+            assert!(items.is_none_or(|items| found[1] == items[1]), "{target}: {body}");
+            let text = format!("payment of {} EUR", 50 + order);
+            assert!(target != "notification" || body["text"].as_str().unwrap().contains(&text), "{target}: {body}");
         }
     }
 }
