@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::problem::{Mistake, Problems};
 
 /// The most targets that can follow one another, the first one not counted.
-const MAX_DEPTH: usize = 8;
+pub(super) const MAX_DEPTH: usize = 8;
 
 /// The targets of a document, with their names and leaders.
 pub(super) struct Chains<'d> {

@@ -124,10 +124,9 @@ fn paths(targets: &[raw::Target]) -> Option<Paths> {
 fn tie(targets: &mut [Target]) -> Vec<usize> {
     let leaders: Vec<Option<usize>> = targets.iter().map(|target| target.after.leader()).collect();
     let leader_of = |index: usize| leaders.get(index).copied().flatten();
-    // A chain has no cycle, and at most as many links as there are targets.
-    let depth = |index: usize| std::iter::successors(Some(index), |index| leader_of(*index)).take(leaders.len()).count();
-    let mut followers: Vec<usize> = (0..leaders.len()).filter(|index| leader_of(*index).is_some()).collect();
-    followers.sort_by_key(|index| depth(*index));
+    let depth = |index: usize| std::iter::successors(leader_of(index), |leader| leader_of(*leader)).take(leaders.len()).count();
+    let at = |wanted: usize| (0..leaders.len()).filter(move |index| depth(*index) == wanted);
+    let followers: Vec<usize> = (1..=chains::MAX_DEPTH).flat_map(at).collect();
     for follower in &followers {
         if let Some(leader) = leader_of(*follower).and_then(|leader| targets.get_mut(leader)) {
             leader.followers.push(*follower);

@@ -3,7 +3,7 @@
 use std::str::FromStr;
 
 #[cfg(feature = "cli")]
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding as _};
 use serde_json::Value;
 
 use super::problem::Problems;
@@ -68,7 +68,7 @@ pub fn stand_in(text: &[u8], value: impl Fn(&str) -> String) -> impl Fn(&str) ->
         let value = value(name);
         let is_secret = names.iter().any(|secret| secret == name);
         // A key has 24 to 64 bytes.
-        Some(if is_secret { format!("whsec_{}", BASE64.encode(format!("{value:-<24.64}").as_bytes())) } else { value })
+        Some(if is_secret { format!("whsec_{}", Base64::encode_string(format!("{value:-<24.64}").as_bytes())) } else { value })
     }
 }
 

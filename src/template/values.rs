@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::time::{Duration, SystemTime};
 
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding as _};
 use serde::Serialize;
 use uuid::Uuid;
 
@@ -188,7 +188,7 @@ impl<'a> Values<'a> {
 
     fn base64(&self, bytes: &[u8]) -> Found<'static> {
         match self.facts.work.spend(bytes.len()) {
-            Ok(()) => Found::Text(BASE64.encode(bytes).into()),
+            Ok(()) => Found::Text(Base64::encode_string(bytes).into()),
             Err(_) => Found::Absent,
         }
     }

@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding as _};
 use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
@@ -174,7 +174,7 @@ impl Letter<'_> {
         let header = |name: &'static [u8]| self.headers.get_all(name).next().map(text_of);
         let (body, body_base64) = match std::str::from_utf8(self.body) {
             Ok(text) => (Some(text), None),
-            Err(_) => (None, Some(BASE64.encode(self.body))),
+            Err(_) => (None, Some(Base64::encode_string(self.body))),
         };
         let envelope = Envelope {
             version: 1,

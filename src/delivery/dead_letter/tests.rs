@@ -5,6 +5,7 @@ use crate::http::unavailable::Unavailable;
 use crate::http::work_limit::Work;
 use crate::json::PointerSet;
 use crate::template::Answerer;
+use data_encoding::BASE64;
 use proptest::prelude::*;
 use serde_json::{json, Value};
 use std::rc::Rc;

@@ -2,7 +2,6 @@
 
 use std::collections::HashSet;
 
-use data_encoding::HEXLOWER;
 use sidecast::config::{signing, Target};
 use sidecast::engine::ids::random_id;
 use sidecast::http::loop_mark;
@@ -79,7 +78,7 @@ pub(super) fn replaced(recorder: &Recorder<'_>, target: &Target, sent: &Sent) ->
     // The correlation ID is made before the ID of an item. The ID of an item is often made right before that of its batch.
     let mut is_item = is_batch && is_correlated;
     for number in 0..recorder.words.get() {
-        let (id, span) = (id(number), format!("-{}-", HEXLOWER.encode(&word(number))));
+        let (id, span) = (id(number), format!("-{}-", hex::encode(word(number))));
         if mark.starts_with(&id) {
             replaced.push((id, own_id.to_owned()));
         } else if found.contains(id.as_str()) {

@@ -1,6 +1,6 @@
 //! The request that a target would receive, for display.
 
-use data_encoding::BASE64;
+use base64ct::{Base64, Encoding as _};
 use percent_encoding::{utf8_percent_encode, AsciiSet, NON_ALPHANUMERIC};
 use serde::Serialize;
 use sidecast::http::text::text_of;
@@ -52,7 +52,7 @@ impl Shown {
         }
         let (body, body_base64) = match String::from_utf8(sent.body.clone()) {
             Ok(text) => (Some(shown(text, &str::to_owned)), None),
-            Err(_) => (None, Some(BASE64.encode(&sent.body))),
+            Err(_) => (None, Some(Base64::encode_string(&sent.body))),
         };
         let is_sent = |given: &str| headers.iter().any(|(name, _)| name == given);
         let left_out = given.iter().filter(|given| !is_sent(given)).map(|given| (*given).to_owned()).collect();
