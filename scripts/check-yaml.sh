@@ -4,7 +4,7 @@ set -euo pipefail
 . "$(dirname "$0")/common.sh"
 
 # The variables that the examples name; a filter whose variable is missing is refused.
-export AUDIT_TOKEN=any NOTIFICATION_TOKEN=any RABBITMQ_BASIC=any
+export AUDIT_TOKEN=any NOTIFICATION_TOKEN=any PARTNER_SECRET=whsec_YW55IHNlY3JldCBvZiB0aGUgcGFydG5lcg== RABBITMQ_BASIC=any
 
 command -v openssl >/dev/null || die "openssl is missing; install it (Debian: apt-get install openssl)"
 for script in envoy/examples/*/make-certificates.sh; do

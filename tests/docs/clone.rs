@@ -94,7 +94,7 @@ impl Clone {
 
 /// Of the ports in the documents and the examples: Envoy's, its admin interface's, and those of upstreams.
 fn free_ports() -> BTreeMap<String, String> {
-    let shown = [9901, 10000, 8081, 8082, 8083, 8084, 8085];
+    let shown = [9901, 10000, 8081, 8082, 8083, 8084, 8085, 8086, 8087];
     // All at once, so that none is given twice.
     let free: Vec<TcpListener> = shown.iter().map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
     let port = |listener: &TcpListener| listener.local_addr().unwrap().port().to_string();

@@ -31,6 +31,7 @@ mod neighbour;
 mod odd;
 mod order;
 mod orders;
+mod orders_at_random;
 mod outcomes;
 mod paths;
 mod primary_again;

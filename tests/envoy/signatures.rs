@@ -28,7 +28,7 @@ fn signing(name: &str) -> Value {
 }
 
 /// What a receiver with this secret says of what arrived, with this body.
-fn is_verified(call: &Recorded, secret: &str, body: &Bytes) -> bool {
+pub(crate) fn is_verified(call: &Recorded, secret: &str, body: &Bytes) -> bool {
     let headers: HeaderMap = call
         .headers
         .iter()

@@ -8,6 +8,7 @@ mod scene;
 mod support;
 
 mod hang;
+mod orders;
 mod outage;
 mod shutdown;
 mod updates;

@@ -1,5 +1,6 @@
 //! How an upstream behaves, and its responses.
 
+use std::fmt::{self, Debug, Formatter};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::Arc;
@@ -10,6 +11,8 @@ use bytes::Bytes;
 use hyper::body::{Body, Frame, SizeHint};
 use hyper::{Response, StatusCode};
 use tokio::sync::Semaphore;
+
+use crate::support::recorded::Recorded;
 
 /// What an upstream does with a request.
 #[derive(Clone, Debug)]
@@ -30,11 +33,19 @@ pub(crate) enum Behaviour {
     CloseInAnswer,
     /// Responses with headers and a part of the promised body, then falls silent.
     HangInAnswer,
+    /// Reads the whole request and behaves as that asks for.
+    Chosen(Choice),
     /// The first for requests whose path begins like this, the second for all others.
     ByPath(&'static str, Box<Behaviour>, Box<Behaviour>),
 }
 
 impl Behaviour {
+    /// Chooses another behaviour for each request.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn chosen(choose: impl Fn(&Recorded) -> Self + Send + Sync + 'static) -> Self {
+        Self::Chosen(Choice(Arc::new(choose)))
+    }
+
     /// What is done with a request of this path.
     pub(crate) fn towards(self, path: &str) -> Self {
         match self {
@@ -42,6 +53,26 @@ impl Behaviour {
             Self::ByPath(_, _, second) => second.towards(path),
             other => other,
         }
+    }
+}
+
+/// Chooses a behaviour for each request.
+#[derive(Clone)]
+pub(crate) struct Choice(Arc<dyn Fn(&Recorded) -> Behaviour + Send + Sync>);
+
+impl Choice {
+    /// What to do with this request, which is complete.
+    pub(crate) fn of(&self, request: &Recorded) -> Behaviour {
+        match (self.0)(request) {
+            Behaviour::Chosen(next) => next.of(request),
+            behaviour => behaviour,
+        }
+    }
+}
+
+impl Debug for Choice {
+    fn fmt(&self, formatter: &mut Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Choice")
     }
 }
 

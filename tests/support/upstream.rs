@@ -250,8 +250,13 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
         Behaviour::AnswerEarly(answer) => answer,
         other => {
             read(body, &record).await.map_err(|_| "the request broke off")?;
-            match other {
+            let chosen = match other {
+                Behaviour::Chosen(choice) => choice.of(&record.lock().unwrap()),
+                other => other,
+            };
+            match chosen {
                 Behaviour::Answer(answer) | Behaviour::AnswerEarly(answer) => answer,
+                Behaviour::Chosen(_) => unreachable!("it was chosen by the request"),
                 Behaviour::Gated(gate, answer) => {
                     gate.passed().await;
                     answer
