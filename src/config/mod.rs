@@ -121,6 +121,8 @@ fn paths(targets: &[raw::Target]) -> Option<Paths> {
 }
 
 /// Ties followers to their leaders. Returns the followers, each after its leader.
+// Apart, so that no function gets large: see `scalar::Apart`.
+#[inline(never)]
 fn tie(targets: &mut [Target]) -> Vec<usize> {
     let leaders: Vec<Option<usize>> = targets.iter().map(|target| target.after.leader()).collect();
     let leader_of = |index: usize| leaders.get(index).copied().flatten();
@@ -157,6 +159,8 @@ fn conditions(rules: NonEmpty<raw::Rule>) -> Vec<Conditions> {
 }
 
 impl Target {
+    // Apart for the same reason.
+    #[inline(never)]
     fn new(raw: raw::Target, names: &[String], env: Env<'_>) -> Self {
         let (retry, retry_on) = match raw.retry {
             Some(retry) => retry_policy(retry),
