@@ -82,6 +82,8 @@ impl Config {
         }
     }
 
+    // Apart, so that no function gets large: see `scalar::Apart`.
+    #[inline(never)]
     fn new(raw: raw::Document, secret: Option<&str>, env: Env<'_>) -> Self {
         let paths = paths(&raw.targets.0);
         let names: Vec<String> = raw.targets.0.iter().map(|target| target.name.0 .0.clone()).collect();
@@ -121,7 +123,7 @@ fn paths(targets: &[raw::Target]) -> Option<Paths> {
 }
 
 /// Ties followers to their leaders. Returns the followers, each after its leader.
-// Apart, so that no function gets large: see `scalar::Apart`.
+// Apart for the same reason.
 #[inline(never)]
 fn tie(targets: &mut [Target]) -> Vec<usize> {
     let leaders: Vec<Option<usize>> = targets.iter().map(|target| target.after.leader()).collect();
