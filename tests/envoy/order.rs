@@ -57,10 +57,10 @@ fn numbers(scene: &Part<1>, user: &str) -> Vec<usize> {
 
 async fn a_key_that_is_slow_and_fails_holds_back_its_own_copies_only(stage: &Stage) {
     let scene = stage.part(["by-header"], ordered("by-header", json!({"header": "x-user"}))).await;
-    let answer = |status| Box::new(Behaviour::Answer(Answer::status(status)));
+    let answer = |status| Behaviour::Answer(Answer::status(status));
     let gate = Gate::shut();
     let slow = Behaviour::Gated(gate.clone(), Answer::status(503));
-    scene.targets[0].behave(Behaviour::ByPath("/slow/", Box::new(slow), answer(200)));
+    scene.targets[0].behave(Behaviour::by_path("/slow/", slow, answer(200)));
     for number in 1..=4 {
         send(&scene, "slow", number).await;
         send(&scene, "fast", number).await;
@@ -77,7 +77,7 @@ async fn a_key_that_is_slow_and_fails_holds_back_its_own_copies_only(stage: &Sta
     .await;
     assert_eq!((numbers(&scene, "fast"), numbers(&scene, "slow")), (vec![1, 2, 3, 4], vec![1]));
     // The first one fails until it is given up.
-    scene.targets[0].behave(Behaviour::ByPath("/slow/1", answer(503), answer(200)));
+    scene.targets[0].behave(Behaviour::by_path("/slow/1", answer(503), answer(200)));
     gate.open();
     let stats = scene.envoy.settled_at("by-header", 8).await;
     assert_eq!((stats.of("by-header", "delivered"), stats.of("by-header", "retries")), (7, 2));
@@ -87,9 +87,9 @@ async fn a_key_that_is_slow_and_fails_holds_back_its_own_copies_only(stage: &Sta
 
 async fn keys_in_bodies_keep_their_order_side_by_side(stage: &Stage) {
     let scene = stage.part(["by-body"], ordered("by-body", json!({"body": "/user"}))).await;
-    let late = |status| Box::new(Behaviour::Answer(Answer::status(status).after(Duration::from_millis(5))));
+    let late = |status| Behaviour::Answer(Answer::status(status).after(Duration::from_millis(5)));
     // One key fails all the time.
-    scene.targets[0].behave(Behaviour::ByPath("/u1/", late(503), late(200)));
+    scene.targets[0].behave(Behaviour::by_path("/u1/", late(503), late(200)));
     let users = ["u1", "u2", "u3", "u4"];
     for number in 0..10 {
         for user in users {

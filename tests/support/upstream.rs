@@ -236,7 +236,7 @@ impl Drop for Noted {
 }
 
 async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Response<AnswerBody>, &'static str> {
-    let behaviour = shared.behaviour.lock().unwrap().clone().towards(request.uri().path());
+    let behaviour = shared.behaviour.lock().unwrap().clone();
     let forgets = shared.forgets.load(Ordering::Relaxed);
     let _noted = (!forgets).then(|| Noted::begun(&shared, request.uri().path()));
     let mut guard = Abandoned(Arc::clone(&shared.tally), true);
@@ -267,7 +267,6 @@ async fn handle(request: Request<Incoming>, shared: Arc<Shared>) -> Result<Respo
                     return Err("closed as asked");
                 }
                 Behaviour::Hang => std::future::pending().await,
-                Behaviour::ByPath(..) => unreachable!("it was chosen by the path"),
                 Behaviour::CloseInAnswer => {
                     guard.1 = false;
                     return Ok(Answer::status(200).response(&shared.tally, Cut::Close));
