@@ -8,6 +8,7 @@
 
 mod chains;
 mod document;
+mod fields;
 pub mod names;
 pub mod problem;
 pub mod raw;

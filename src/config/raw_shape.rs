@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use deserr::{Deserr, IntoValue, Map, Value, ValuePointerRef};
 
+use super::fields::fields;
 use super::names::{AbsolutePath, PartPattern, RewrittenPath};
-use super::problem::{found, Mistake, Problems};
+use super::problem::{found, Problems};
 use super::raw_sign::{Sign, SIGNED};
 use super::scalar::{Apart, Millis, Percent, Size, Text, Whole, HOUR};
 #[cfg(feature = "cli")]
@@ -264,27 +265,11 @@ pub struct ResponseShape {
 // Read by hand: a derived reader takes more of the module.
 impl Deserr<Problems> for ResponseShape {
     fn deserialize_from_value<V: IntoValue>(value: Value<V>, location: ValuePointerRef<'_>) -> Result<Self, Problems> {
-        let Value::Map(fields) = value else {
-            return Err(Problems::at(location, format!("expected an object, found {}", found(&value))));
-        };
         let mut response = Self::default();
-        let mut problems = Problems::default();
-        for (key, value) in fields.into_iter() {
-            let place = location.push_key(&key);
-            if key != "redact" {
-                problems.extend(Problems::at(place, Mistake::UnknownField { known: vec!["redact".to_owned()] }));
-                continue;
-            }
-            match Vec::deserialize_from_value(value.into_value(), place) {
-                Ok(pointers) => response.redact = pointers,
-                Err(more) => problems.extend(more),
-            }
-        }
-        if problems.is_empty() {
-            Ok(response)
-        } else {
-            Err(problems)
-        }
+        fields(value, location, &["redact"], &mut |name, value, place| {
+            (name == "redact").then(|| Vec::deserialize_from_value(value, place).map(|pointers| response.redact = pointers))
+        })?;
+        Ok(response)
     }
 }
 
