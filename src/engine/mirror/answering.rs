@@ -33,6 +33,18 @@ pub(super) fn answered<H: Host>(common: &mut Common<H>, delivery: &mut Delivery,
     one.answer = Some(Rc::new(answer));
 }
 
+/// Drops a target's own answer. It is for those that follow the target, so a letter waits without it.
+pub(super) fn forget_own<H: Host>(common: &Common<H>, delivery: &mut Delivery) {
+    let name = common.name(delivery.target);
+    let Load::One(one) = &mut delivery.load else {
+        return;
+    };
+    let is_own = |answer: &Rc<Answer>| matches!(&answer.of, Answerer::Target(of) if **of == *name);
+    if let Some(own) = one.answer.take_if(|answer| is_own(answer)) {
+        one.answer.clone_from(&own.before);
+    }
+}
+
 fn body<H: Host>(common: &Common<H>, size: usize) -> Result<Vec<u8>, Unavailable> {
     if size > common.config.max_body_bytes {
         return Err(Unavailable::TooLong);
