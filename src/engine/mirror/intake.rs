@@ -305,14 +305,21 @@ impl<H: Host> Mirror<H> {
         (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
     }
 
-    /// Drops a request that was answered before its body was complete. Called for the targets that need the body. `end` is how the response
-    /// ended.
-    pub(in crate::engine) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, end: Option<Cause>) {
+    /// Drops a request that was answered before its body was complete, for the targets in `wanted`, which need the body. `all` are all targets that
+    /// want the request, and `end` is how the response ended.
+    pub(in crate::engine) fn give_up_answered_early(
+        &self,
+        all: Wanted,
+        wanted: Wanted,
+        head: &CapturedHead,
+        end: Option<Cause>,
+    ) {
         let mut refused = Targets::default();
-        for target in wanted.later.iter().filter(|target| !self.waits_for(*target, end)) {
+        for target in all.later.iter().filter(|target| !self.waits_for(*target, end)) {
             refused.insert(target);
         }
-        let refused = refused.with_followers(&self.common.config, wanted.followers);
+        // A follower may need the body though its leader does not.
+        let refused = refused.with_followers(&self.common.config, all.followers).and(wanted.all());
         for target in refused.iter() {
             if wanted.undecided.has(target) {
                 self.count_decided(target, false);
