@@ -84,6 +84,7 @@ impl Letters {
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     common.spend_given_up(delivery.weight());
+    answering::gave_up(common, &mut delivery);
     if let Some(end) = CopyEnd::of(&delivery, Outcome::GivenUp) {
         common.follow(Step::Follow(Box::new(end)));
     }
