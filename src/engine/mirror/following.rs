@@ -56,7 +56,7 @@ impl<H: Host> Mirror<H> {
         if self.is_past_deliveries(now) {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::Shutdown));
         } else {
-            self.admit(delivery, None, now);
+            self.common.follow(Step::Admit(delivery));
         }
     }
 
