@@ -41,10 +41,10 @@ impl<'d> Chains<'d> {
     fn leaders(&self, index: usize) -> impl Iterator<Item = &Link<'d>> {
         let leader_of = |link: &Link<'d>| link.leader.and_then(|leader| self.by_name(leader));
         let mut next = self.targets.get(index).and_then(leader_of);
-        let mut left = self.targets.len();
+        let mut passed: Vec<&Link<'d>> = Vec::new();
         std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
-            let link = next?;
+            let link = next.filter(|link| !passed.iter().any(|other| std::ptr::eq(*other, *link)))?;
+            passed.push(link);
             next = leader_of(link);
             Some(link)
         })
@@ -78,7 +78,7 @@ impl<'d> Chains<'d> {
                 problems.push(place("after.target"), Mistake::UnknownValue { found: leader.to_owned(), known });
                 continue;
             };
-            if leading.target.get("batch").is_some() {
+            if is_given(leading.target, "batch") {
                 let expected =
                     format!("expected a target without `batch`, found {leader}: a batch has one response for many requests");
                 problems.push(place("after.target"), expected);
@@ -110,9 +110,14 @@ impl<'d> Chains<'d> {
             ("statuses", "expected `statuses` inside of `after`: they are those of the other target"),
         ];
         for (section, expected) in forbidden {
-            if link.target.get(section).is_some_and(|value| !value.is_null()) {
+            if is_given(link.target, section) {
                 problems.push(format!("targets[{index}].{section}"), expected);
             }
         }
     }
+}
+
+/// True if a target has this section. Null is no section.
+pub(super) fn is_given(target: &Value, section: &str) -> bool {
+    target.get(section).is_some_and(|value| !value.is_null())
 }
