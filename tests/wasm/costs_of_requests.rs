@@ -168,6 +168,12 @@ fn memory_does_not_grow_with_the_number_of_requests_whatever_is_made_of_them() {
         }
         assert_balanced(&host, name);
     }
+    for name in ["t4", "t5", "t6"] {
+        for counted in ["delivered", "dead_lettered", "not_triggered"] {
+            assert!(host.stat(name, counted) > 100, "{counted} of {name}: {:?}", dropped(&host, name));
+        }
+        assert_balanced(&host, name);
+    }
     assert_eq!(worker.tick_period(), None);
 }
 
