@@ -24,6 +24,7 @@ use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::http::text::text_of;
 use crate::http::trace_context::TraceContext;
+use crate::http::work_limit::TooMuch;
 use crate::observe::metrics::Metric;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
@@ -420,11 +421,17 @@ impl<H: Host> Mirror<H> {
             Some(reading) => ordering::key(&mut self.common, target, reading),
             None => {
                 let own = delivery.reading(&self.common.config.reading);
-                own.and_then(|reading| ordering::key(&mut self.common, target, &reading))
+                own.map_or(Ok(None), |reading| ordering::key(&mut self.common, target, &reading))
             }
         };
-        let Some(key) = key else {
-            return Some(delivery);
+        let key = match key {
+            Ok(Some(key)) => key,
+            Ok(None) => return Some(delivery),
+            // Sent without its key, it could overtake another.
+            Err(TooMuch) => {
+                self.common.follow(Step::give_up_before_attempt(delivery, DropReason::WorkLimit));
+                return None;
+            }
         };
         let Self { common, batching, .. } = self;
         let has_room =
