@@ -93,10 +93,7 @@ impl<'d> Chains<'d> {
             } else if self.leaders(index).len() > MAX_DEPTH {
                 problems.push(
                     place("after.target"),
-                    format!(
-                        "expected at most {MAX_DEPTH} targets that follow one another, found {}",
-                        self.leaders(index).len()
-                    ),
+                    format!("expected at most {MAX_DEPTH} targets that follow one another, found {}", self.leaders(index).len()),
                 );
             }
         }

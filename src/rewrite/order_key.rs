@@ -71,12 +71,7 @@ mod tests {
         key_within(of, headers, body, 1 << 20).unwrap()
     }
 
-    fn key_within(
-        of: &OrderKey,
-        headers: &[(&str, &str)],
-        body: &[u8],
-        max_work: usize,
-    ) -> Result<Option<Vec<u8>>, TooMuch> {
+    fn key_within(of: &OrderKey, headers: &[(&str, &str)], body: &[u8], max_work: usize) -> Result<Option<Vec<u8>>, TooMuch> {
         let headers: Pairs = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let correlation = Correlation { header: "x-request-id".into(), traceparent: false };
         let needs = Needs { all: true, ..Needs::default() };

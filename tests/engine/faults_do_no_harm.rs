@@ -50,7 +50,8 @@ fn configuration() -> Value {
         "request": {"headers": {"set": {"x-later": "${target:later:status} ${target:later:header:x-answer}"}}},
         "dead_letter": {"cluster": "dlq"},
     });
-    let list: Vec<Value> = TARGETS.iter().zip([audit, batch, later, thanks, refund]).map(|(name, fields)| with(target(name), &fields)).collect();
+    let list: Vec<Value> =
+        TARGETS.iter().zip([audit, batch, later, thanks, refund]).map(|(name, fields)| with(target(name), &fields)).collect();
     let root = json!({
         "limits": {"max_body_bytes": 16},
         "loop_guard": {"secret": "${env:SIDECAST_LOOP_SECRET}"},

@@ -107,8 +107,11 @@ fn configuration(shapes: &[Shape], max_work: &str, buffered: usize) -> Value {
             set("sample", json!({"percent": 60}));
         }
         if shape.retry > 0 {
-            set("retry", json!({"max_attempts": shape.retry + 1, "backoff": {"base": "5ms", "max": "40ms"},
-                "budget": {"percent": 100, "min_per_second": 10}, "expire_after": if shape.retry == 3 { "30ms" } else { "5s" }}));
+            set(
+                "retry",
+                json!({"max_attempts": shape.retry + 1, "backoff": {"base": "5ms", "max": "40ms"},
+                "budget": {"percent": 100, "min_per_second": 10}, "expire_after": if shape.retry == 3 { "30ms" } else { "5s" }}),
+            );
         }
         match shape.breaker {
             0 => set("circuit_breaker", json!({"mode": "disabled"})),
@@ -116,8 +119,11 @@ fn configuration(shapes: &[Shape], max_work: &str, buffered: usize) -> Value {
             _ => {}
         }
         match shape.letters {
-            0 => set("dead_letter", json!({"cluster": "letters", "timeout": "1s", "on": ["retries_exhausted", "not_retryable", "queue_full",
-                "circuit_open", "shutdown", "expired", "rate_limited", "retry_budget"]})),
+            0 => set(
+                "dead_letter",
+                json!({"cluster": "letters", "timeout": "1s", "on": ["retries_exhausted", "not_retryable", "queue_full",
+                "circuit_open", "shutdown", "expired", "rate_limited", "retry_budget"]}),
+            ),
             _ => {}
         }
         match shape.limits {
@@ -136,12 +142,17 @@ fn configuration(shapes: &[Shape], max_work: &str, buffered: usize) -> Value {
         match (shape.reads, nearest, farthest, waits[number]) {
             (0, Some(nearest), _, _) => set("request", json!({"path": format!("/a/${{target:{nearest}:body:/id}}")})),
             (1, Some(nearest), Some(farthest), _) => {
-                set("request", json!({"headers": {"set": {"x-a": format!("${{target:{nearest}:status}} ${{target:{farthest}:header:x-id}}")}},
-                    "body": {"template": {"a": format!("${{target:{farthest}:body}}"), "b": format!("${{target:{nearest}:body_text}}")}}}));
+                set(
+                    "request",
+                    json!({"headers": {"set": {"x-a": format!("${{target:{nearest}:status}} ${{target:{farthest}:header:x-id}}")}},
+                    "body": {"template": {"a": format!("${{target:{farthest}:body}}"), "b": format!("${{target:{nearest}:body_text}}")}}}),
+                );
                 set("response", json!({"redact": ["/id"]}));
             }
             (2, _, _, true) => set("request", json!({"body": {"template": {"a": "${response:body:/id}"}}})),
-            (3, _, _, true) if !is_batched => set("request", json!({"headers": {"set": {"x-a": "${response:body_text}"}}, "body": {"omit": true}})),
+            (3, _, _, true) if !is_batched => {
+                set("request", json!({"headers": {"set": {"x-a": "${response:body_text}"}}, "body": {"omit": true}}))
+            }
             (4 | 5, _, _, _) if !is_batched => set("request", json!({"body": {"omit": true}})),
             (6, _, _, _) => set("request", json!({"body": {"redact": ["/text"]}})),
             _ => {}
@@ -260,9 +271,8 @@ impl Stage {
                 let attempt = call.header("x-sidecast-attempt").map_or(1, |attempt| attempt.parse::<usize>().unwrap());
                 prop_assert!(*calls <= attempt, "{cluster} was called {calls} times for {number}, attempt {attempt}");
                 if let Some(leader) = self.leaders.get(&cluster) {
-                    let of_leader = |other: &&CallOut| {
-                        other.cluster() == leader && other.header("x-number") == call.header("x-number")
-                    };
+                    let of_leader =
+                        |other: &&CallOut| other.cluster() == leader && other.header("x-number") == call.header("x-number");
                     prop_assert!(self.open.iter().find(of_leader).is_none(), "{cluster} before the end of {leader} for {number}");
                     self.ended.insert((leader.clone(), number));
                 }

@@ -268,7 +268,8 @@ fn letters_that_wait_hold_no_answer_that_followers_read() {
     let host = Host::new();
     host.set_log_level(Level::Critical);
     let leader = with(waiting(), &json!({"dead_letter": {"cluster": "dlq"}, "circuit_breaker": {"mode": "disabled"}}));
-    let follower = json!({"after": {"target": "a", "outcome": "given_up"}, "request": {"body": {"template": "${target:a:body:/n}"}}});
+    let follower =
+        json!({"after": {"target": "a", "outcome": "given_up"}, "request": {"body": {"template": "${target:a:body:/n}"}}});
     let list = targets(&[with(target("a"), &leader), with(target("b"), &follower)]);
     let worker = host.worker(&with(list, &json!({"limits": {"max_buffered_bytes": BOUND}})));
     let refused = Answer::upstream(500).body(format!(r#"{{"n":1,"text":"{}"}}"#, "x".repeat(100_000)));

@@ -450,7 +450,11 @@ fn leaders_with_long_keys_that_end_at_once_do_so_a_few_at_a_time() {
     let fields = |number: usize| {
         let retry = json!({"retry": {"max_attempts": 9, "backoff": {"base": "1ms", "max": "1ms"}, "expire_after": "3s",
             "budget": {"percent": 100}}, "circuit_breaker": {"open_for": "1s"}});
-        if number == 0 { retry } else { json!({"after": {"target": "t0", "outcome": "given_up"}}) }
+        if number == 0 {
+            retry
+        } else {
+            json!({"after": {"target": "t0", "outcome": "given_up"}})
+        }
     };
     let mut configuration = all(fields);
     configuration["drain_timeout"] = "1s".into();

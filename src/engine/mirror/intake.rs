@@ -308,13 +308,7 @@ impl<H: Host> Mirror<H> {
 
     /// Drops a request that was answered before its body was complete, for the targets in `wanted`, which need the body. `all` are all targets that
     /// want the request, and `end` is how the response ended.
-    pub(in crate::engine) fn give_up_answered_early(
-        &self,
-        all: Wanted,
-        wanted: Wanted,
-        head: &CapturedHead,
-        end: Option<Cause>,
-    ) {
+    pub(in crate::engine) fn give_up_answered_early(&self, all: Wanted, wanted: Wanted, head: &CapturedHead, end: Option<Cause>) {
         let mut refused = Targets::default();
         for target in all.later.iter().filter(|target| !self.waits_for(*target, end)) {
             refused.insert(target);

@@ -175,8 +175,6 @@ impl Rewrite {
     ///
     /// # Errors
     /// Returns an error if the request cannot be shaped for the target.
-    // Inlined where it is called, it would make a large function of that.
-    #[inline(never)]
     pub fn call<'r>(&self, source: &Source<'r, '_>, attempt: &Attempt<'_>, guard: &LoopGuard) -> Result<Call<'r>, Unfit> {
         let reading = source.reading;
         let head = reading.head();
