@@ -118,13 +118,18 @@ fn configuration(shapes: &[Shape], max_work: &str, buffered: usize) -> Value {
             1 => set("circuit_breaker", json!({"consecutive_failures": 2, "open_for": "50ms"})),
             _ => {}
         }
-        match shape.letters {
-            0 => set(
-                "dead_letter",
-                json!({"cluster": "letters", "timeout": "1s", "on": ["retries_exhausted", "not_retryable", "queue_full",
-                "circuit_open", "shutdown", "expired", "rate_limited", "retry_budget"]}),
-            ),
-            _ => {}
+        if shape.letters == 0 {
+            let on = json!([
+                "retries_exhausted",
+                "not_retryable",
+                "queue_full",
+                "circuit_open",
+                "shutdown",
+                "expired",
+                "rate_limited",
+                "retry_budget"
+            ]);
+            set("dead_letter", json!({"cluster": "letters", "timeout": "1s", "on": on}));
         }
         match shape.limits {
             0 => set("limits", json!({"max_in_flight": 1, "max_queued": 4})),
