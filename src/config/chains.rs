@@ -38,27 +38,27 @@ impl<'d> Chains<'d> {
     }
 
     /// The leaders of a target, the nearest first. Ends at a name that is unknown, and at the second time that a target comes.
-    fn leaders(&self, index: usize) -> impl Iterator<Item = &Link<'d>> {
+    #[inline(never)]
+    fn leaders(&self, index: usize) -> Vec<&Link<'d>> {
         let leader_of = |link: &Link<'d>| link.leader.and_then(|leader| self.by_name(leader));
+        let mut leaders: Vec<&Link<'d>> = Vec::new();
         let mut next = self.targets.get(index).and_then(leader_of);
-        let mut left = self.targets.len();
-        std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
-            let link = next?;
+        while let Some(link) = next.filter(|link| !leaders.iter().any(|other| std::ptr::eq(*other, *link))) {
+            leaders.push(link);
             next = leader_of(link);
-            Some(link)
-        })
+        }
+        leaders
     }
 
     /// True if a target of this name is among the leaders of the target.
     pub(super) fn follows(&self, index: usize, name: &str) -> bool {
-        self.leaders(index).any(|leader| leader.name == Some(name))
+        self.leaders(index).iter().any(|leader| leader.name == Some(name))
     }
 
     /// True if the target, or the first target of its chain, waits for the primary's response.
     pub(super) fn waits_for_response(&self, index: usize) -> bool {
         let waits = |link: &Link<'_>| link.target.get("after").and_then(Value::as_str) == Some("response");
-        self.targets.get(index).is_some_and(waits) || self.leaders(index).any(waits)
+        self.targets.get(index).is_some_and(waits) || self.leaders(index).into_iter().any(waits)
     }
 
     /// Finds followers of targets that are not there or cannot be followed, cycles, and chains that are too long.
@@ -78,25 +78,22 @@ impl<'d> Chains<'d> {
                 problems.push(place("after.target"), Mistake::UnknownValue { found: leader.to_owned(), known });
                 continue;
             };
-            if leading.target.get("batch").is_some() {
+            if is_given(leading.target, "batch") {
                 let expected =
                     format!("expected a target without `batch`, found {leader}: a batch has one response for many requests");
                 problems.push(place("after.target"), expected);
             }
             if self.follows(index, link.name.unwrap_or_default()) {
-                let chain: Vec<&str> = self.leaders(index).filter_map(|link| link.name).collect();
+                let chain: Vec<&str> = self.leaders(index).iter().filter_map(|link| link.name).collect();
                 let until =
                     chain.iter().position(|name| Some(*name) == link.name).map_or(chain.len(), |last| last.saturating_add(1));
                 let cycle = chain.get(..until).unwrap_or_default().join(", which follows ");
                 let name = link.name.unwrap_or_default();
                 problems.push(place("after.target"), format!("expected no cycle: {name} follows {cycle}"));
-            } else if self.leaders(index).count() > MAX_DEPTH {
+            } else if self.leaders(index).len() > MAX_DEPTH {
                 problems.push(
                     place("after.target"),
-                    format!(
-                        "expected at most {MAX_DEPTH} targets that follow one another, found {}",
-                        self.leaders(index).count()
-                    ),
+                    format!("expected at most {MAX_DEPTH} targets that follow one another, found {}", self.leaders(index).len()),
                 );
             }
         }
@@ -110,9 +107,14 @@ impl<'d> Chains<'d> {
             ("statuses", "expected `statuses` inside of `after`: they are those of the other target"),
         ];
         for (section, expected) in forbidden {
-            if link.target.get(section).is_some_and(|value| !value.is_null()) {
+            if is_given(link.target, section) {
                 problems.push(format!("targets[{index}].{section}"), expected);
             }
         }
     }
+}
+
+/// True if a target has this section. Null is no section.
+pub(super) fn is_given(target: &Value, section: &str) -> bool {
+    target.get(section).is_some_and(|value| !value.is_null())
 }

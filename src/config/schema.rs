@@ -225,7 +225,7 @@ fn header(purpose: Use) -> Schema {
         "title": "name of a header",
         "type": "string",
         "pattern": r"^[!#$%&'*+.^_`|~0-9A-Za-z-]+$",
-        "not": {"pattern": refused_pattern(purpose)},
+        "not": {"type": "string", "pattern": refused_pattern(purpose)},
     })
 }
 

@@ -2,7 +2,7 @@
 
 use deserr::{Deserr, IntoValue, Map, Sequence, Value, ValuePointerRef};
 
-use super::chains::Chains;
+use super::chains::{is_given, Chains};
 use super::problem::{child_path, Problems};
 use crate::http::invalid::Invalid;
 use crate::json::MAX_WHOLE_DOUBLE;
@@ -158,11 +158,11 @@ pub(super) fn check(document: &serde_json::Value, chains: &Chains<'_>, env: Env<
     let targets = document.get("targets").and_then(serde_json::Value::as_array).map_or(&[][..], Vec::as_slice);
     for (index, target) in targets.iter().enumerate() {
         let response = chains.waits_for_response(index);
-        let batched = target.get("batch").is_some();
+        let batched = is_given(target, "batch");
         for section in SECTIONS {
             let of_letter = section == "dead_letter";
             for place in TEMPLATES {
-                let in_letters = batched && !of_letter && target.get("dead_letter").is_some() && place != ["headers", "set"];
+                let in_letters = batched && !of_letter && is_given(target, "dead_letter") && place != ["headers", "set"];
                 let setting = Setting { of_letter, response, kept: !(of_letter && batched), in_letters };
                 let mut path = format!("targets[{index}]");
                 let value = [section].iter().chain(place).try_fold(target, |value, key| {

@@ -236,7 +236,7 @@ impl Stream {
         let Collected { wanted, head, upload, response, .. } = collected;
         let reservation = upload.complete();
         let (bodiless, others) = mirror.by_need_of_body(wanted);
-        mirror.give_up_answered_early(others, &head, response.end(&mirror.common.worker));
+        mirror.give_up_answered_early(wanted, others, &head, response.end(&mirror.common.worker));
         let complete = Complete { head: Rc::new(head), body: Rc::default(), answer: None, followers: bodiless.followers };
         let comparisons = Mirror::<H>::comparisons(bodiless.compared);
         mirror.accept(bodiless.now, &complete, &comparisons);

@@ -2,7 +2,8 @@
 
 use std::rc::Rc;
 
-use crate::json::{Kind, Node, Pointer};
+use crate::http::work_limit::TooMuch;
+use crate::json::{Kind, Node, Pointer, Unread};
 use crate::rewrite::reading::Reading;
 
 /// Where the key of a request is.
@@ -23,15 +24,24 @@ impl OrderKey {
         }
     }
 
-    /// The key of a request. `None` if it has none: there is no such header, the body is empty or cannot be read as JSON within the work of one
-    /// request, or there is no such value, or it is null, a list or an object.
+    /// The key of a request. `None` if it has none: there is no such header, the body is empty or cannot be read as JSON, or there is no such value,
+    /// or it is null, a list or an object.
     ///
     /// Values of different types are different keys. Numbers are the same key if they are worth the same. The reading must keep all headers: they
     /// say how the body is encoded.
-    pub fn of(&self, reading: &Reading<'_>) -> Option<Rc<[u8]>> {
-        match self {
-            Self::Header(name) => reading.head().all().get_all(name.as_bytes()).next().map(Rc::from),
-            Self::Body(pointer) => written(reading.look_into_body().ok()??.at(pointer).ok()??),
+    ///
+    /// # Errors
+    /// Returns an error if the key is not known, because to read it takes more work than one request may cause.
+    pub fn of(&self, reading: &Reading<'_>) -> Result<Option<Rc<[u8]>>, TooMuch> {
+        let pointer = match self {
+            Self::Header(name) => return Ok(reading.head().all().get_all(name.as_bytes()).next().map(Rc::from)),
+            Self::Body(pointer) => pointer,
+        };
+        let found = reading.look_into_body().and_then(|body| body.map_or(Ok(None), |body| body.at(pointer)));
+        match found {
+            Ok(value) => Ok(value.and_then(written)),
+            Err(Unread::NotJson) => Ok(None),
+            Err(Unread::TooMuchWork) => Err(TooMuch),
         }
     }
 }
@@ -57,23 +67,27 @@ mod tests {
     use std::str::FromStr;
 
     /// The key of a request with these headers and this body.
-    fn key(of: &OrderKey, headers: &[(&str, &str)], body: &[u8], max_work: usize) -> Option<Vec<u8>> {
+    fn key(of: &OrderKey, headers: &[(&str, &str)], body: &[u8]) -> Option<Vec<u8>> {
+        key_within(of, headers, body, 1 << 20).unwrap()
+    }
+
+    fn key_within(of: &OrderKey, headers: &[(&str, &str)], body: &[u8], max_work: usize) -> Result<Option<Vec<u8>>, TooMuch> {
         let headers: Pairs = headers.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
         let correlation = Correlation { header: "x-request-id".into(), traceparent: false };
         let needs = Needs { all: true, ..Needs::default() };
         let head = CapturedHead::capture(HeaderMap::from(&headers), false, None, needs, &correlation);
         let pointers = Rc::new(PointerSet::new(of.pointer().cloned()));
         let reading = Reading::new(&head, body, &Terms { max_body: 1 << 20, max_work, pointers });
-        of.of(&reading).map(|key| key.to_vec())
+        Ok(of.of(&reading)?.map(|key| key.to_vec()))
     }
 
     fn of_body(body: &str) -> Option<Vec<u8>> {
-        key(&OrderKey::Body(Pointer::from_str("/a/b").unwrap()), &[], body.as_bytes(), 1 << 20)
+        key(&OrderKey::Body(Pointer::from_str("/a/b").unwrap()), &[], body.as_bytes())
     }
 
     #[test]
     fn the_first_value_of_the_header_is_the_key() {
-        let of = |headers: &[(&str, &str)]| key(&OrderKey::Header("x-user".to_owned()), headers, b"", 1 << 20);
+        let of = |headers: &[(&str, &str)]| key(&OrderKey::Header("x-user".to_owned()), headers, b"");
         assert_eq!(of(&[("x-other", "a"), ("x-user", "b"), ("x-user", "c")]), Some(b"b".to_vec()));
         assert_eq!(of(&[("x-user", "")]), Some(Vec::new()));
         assert_eq!(of(&[("x-other", "a")]), None);
@@ -98,8 +112,14 @@ mod tests {
             assert_eq!(of_body(body), None, "{body}");
         }
         let pointer = OrderKey::Body(Pointer::from_str("/a").unwrap());
-        assert_eq!(key(&pointer, &[], br#"{"a":1}"#, 1), None, "too much work");
-        assert_eq!(key(&pointer, &[("content-encoding", "br")], br#"{"a":1}"#, 1 << 20), None, "an encoding that is not read");
+        assert_eq!(key(&pointer, &[("content-encoding", "br")], br#"{"a":1}"#), None, "an encoding that is not read");
+    }
+
+    #[test]
+    fn a_key_that_takes_too_much_work_is_not_known() {
+        let pointer = OrderKey::Body(Pointer::from_str("/a").unwrap());
+        assert!(key_within(&pointer, &[], br#"{"a":1}"#, 1).is_err());
+        assert_eq!(key_within(&OrderKey::Header("x-a".to_owned()), &[("x-a", "b")], b"{", 0), Ok(Some(b"b".to_vec())));
     }
 
     #[test]
@@ -119,6 +139,6 @@ mod tests {
             &(adler.1 << 16 | adler.0).to_be_bytes(),
         ];
         let pointer = OrderKey::Body(Pointer::from_str("/a/b").unwrap());
-        assert_eq!(key(&pointer, &[("content-encoding", "deflate")], &parts.concat(), 1 << 20), of_body(r#"{"a":{"b":"7"}}"#));
+        assert_eq!(key(&pointer, &[("content-encoding", "deflate")], &parts.concat()), of_body(r#"{"a":{"b":"7"}}"#));
     }
 }

@@ -177,6 +177,7 @@ broken! {
     a_misspelt_field_is_refused: target(json!({"retry": {"max_attempts": 3}})) => target(json!({"retry": {"max_atempts": 3}}));
     two_schemes_of_signatures_are_refused: target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a"]}}}})) => target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a"]}, "standard_webhooks": {"secrets": ["${env:A}"]}}}}));
     five_secrets_are_refused: target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a", "b", "c", "d"]}}}})) => target(json!({"request": {"sign": {"hmac_sha256": {"header": "x-a", "secrets": ["a", "b", "c", "d", "e"]}}}}));
+    two_keys_of_an_order_are_refused: target(json!({"order": {"key": {"header": null, "body": "/a"}}})) => target(json!({"order": {"key": {"header": "x-a", "body": "/a"}}}));
     a_misspelt_field_deep_inside_is_refused: target(json!({"circuit_breaker": {"half_open": {"probes": 1}}})) => target(json!({"circuit_breaker": {"half_open": {"probe": 1}}}));
     no_targets_are_refused: many(1) => json!({});
     an_empty_list_of_targets_is_refused: many(1) => many(0);

@@ -309,6 +309,24 @@ fn a_condition_that_did_not_come_true_is_no_loss_though_the_body_never_came() {
 }
 
 #[test]
+fn a_follower_that_needs_the_body_loses_nothing_if_its_leader_waits_for_another_status() {
+    let list = targets(&[
+        with(target("inventory"), &json!({"after": "response", "request": {"body": {"omit": true}}})),
+        follower("mail", "inventory", &json!({})),
+    ]);
+    for (status, not_triggered, lost) in [(404, 1, vec![]), (200, 0, only("answered_early", 1))] {
+        let (host, worker) = mirroring_with(&list);
+        let stream = worker.begin(&Request::post("/"), false);
+        stream.chunk("half", false);
+        stream.answer(&Response::status(status));
+        stream.close();
+        worker.answer_all(&Answer::upstream(200));
+        assert_eq!((host.stat("mail", "not_triggered"), dropped(&host, "mail")), (not_triggered, lost), "{status}");
+        ["inventory", "mail"].iter().for_each(|name| assert_balanced(&host, name));
+    }
+}
+
+#[test]
 fn a_leader_without_room_ends_its_chain_too() {
     let chain = [target("payment"), follower("refund", "payment", &given_up()), follower("mail", "payment", &json!({}))];
     let list = with(
@@ -651,5 +669,77 @@ proptest! {
             }
         }
         prop_assert_eq!(unexpected(&host), 0);
+    }
+}
+
+#[test]
+fn a_leader_that_is_given_up_before_a_retry_has_the_status_of_its_last_attempt() {
+    let fields = json!({
+        "retry": {"max_attempts": 2, "backoff": {"base": "10s", "max": "10s"}, "expire_after": "15s"},
+        "circuit_breaker": {"consecutive_failures": 1, "open_for": "1h", "max_open_for": "1h"},
+    });
+    let set = json!({"request": {"headers": {"set": {"x-status": "<${target:payment:status}>"}}}});
+    let list = targets(&[
+        with(target("payment"), &fields),
+        follower("refund", "payment", &with(json!({"after": {"outcome": "given_up", "statuses": ["503"]}}), &set)),
+    ]);
+    let (host, worker) = mirroring_with(&list);
+    worker.exchange(&order(1));
+    assert_eq!(answer_next(&worker, &Answer::upstream(503)), ["payment"]);
+    worker.pass(&host, Duration::from_secs(20));
+    assert_eq!((host.stat("payment", "attempts"), dropped(&host, "payment")), (1, only("circuit_open", 1)));
+    let call = worker.call_out();
+    assert_eq!((call.cluster(), call.header("x-status")), ("refund", Some("<503>")));
+    call.answer(Answer::upstream(200));
+    ["payment", "refund"].iter().for_each(|name| assert_balanced(&host, name));
+}
+
+/// What one callback leaves to the next keeps its order, also beside what comes in between.
+#[test]
+fn followers_that_wait_for_processing_time_keep_the_order_of_their_key() {
+    let ordered = json!({"order": {"key": {"body": "/user"}}});
+    let list = targets(&[target("payment"), follower("first", "payment", &ordered), follower("second", "payment", &ordered)]);
+    let (host, worker) = mirroring_with(&with(list, &json!({"limits": {"max_work_bytes": "64KiB"}})));
+    // To read the first takes more than a callback's share of work.
+    for (number, size) in [(1, 20_000), (2, 0), (3, 20_000), (4, 0)] {
+        let body = json!({"user": "alice", "text": "x".repeat(size)}).to_string();
+        worker.exchange(&Request::post("/").header("x-request-id", format!("order-{number}")).body(body));
+    }
+    assert_eq!(answer_next(&worker, &Answer::upstream(200)), ["payment"; 4]);
+    assert!(host.stat("second", "queued") > 0);
+    let mut seen: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for _ in 0..20 {
+        worker.pass(&host, Duration::from_millis(2));
+        for call in worker.call_outs() {
+            seen.entry(call.cluster().to_owned()).or_default().push(call.header("x-request-id").unwrap().to_owned());
+            call.answer(Answer::upstream(200));
+        }
+    }
+    for name in ["first", "second"] {
+        assert_eq!(seen[name], ["order-1", "order-2", "order-3", "order-4"], "{name}");
+        assert_balanced(&host, name);
+    }
+}
+
+#[test]
+fn a_drain_gives_up_followers_that_wait_for_processing_time() {
+    let fields = json!({"order": {"key": {"body": "/user"}}, "dead_letter": {"cluster": "letters", "on": ["shutdown"]}});
+    let followers = ["first", "second", "third"].map(|name| follower(name, "payment", &fields));
+    let list = targets(&[&[target("payment")][..], &followers].concat());
+    let (host, worker) = mirroring_with(&with(list, &json!({"limits": {"max_work_bytes": "64KiB"}, "drain_timeout": "1ms"})));
+    worker.exchange(&Request::post("/").body(json!({"user": "alice", "text": "x".repeat(20_000)}).to_string()));
+    let call = worker.call_out();
+    worker.shut_down();
+    call.answer(Answer::upstream(200));
+    assert!(worker.call_outs().is_empty());
+    // The drain is over before the next callback.
+    host.advance(Duration::from_millis(5));
+    for _ in 0..20 {
+        worker.pass(&host, Duration::from_millis(2));
+        worker.answer_all(&Answer::upstream(200));
+    }
+    for name in ["first", "second", "third"] {
+        assert_eq!((host.stat(name, "matched"), host.stat(name, "dead_lettered")), (1, 1), "{name}");
+        assert_balanced(&host, name);
     }
 }

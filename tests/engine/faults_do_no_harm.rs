@@ -10,9 +10,10 @@ use std::{
     time::Duration,
 };
 
-const TARGETS: [&str; 3] = ["audit", "batch", "later"];
+const TARGETS: [&str; 5] = ["audit", "batch", "later", "thanks", "refund"];
 
-/// `audit` gets every request as it is, `batch` gets some together, and `later` makes something else of some, once they are answered.
+/// `audit` gets every request as it is, `batch` gets some together, and `later` makes something else of some, once they are answered. `thanks` and
+/// `refund` follow it.
 fn configuration() -> Value {
     let audit = json!({
         "limits": {"max_in_flight": 1, "max_queued": 1},
@@ -38,7 +39,19 @@ fn configuration() -> Value {
         "compare": {"log_values": true},
         "dead_letter": {"cluster": "dlq", "on": ["not_retryable"]},
     });
-    let list: Vec<Value> = TARGETS.iter().zip([audit, batch, later]).map(|(name, fields)| with(target(name), &fields)).collect();
+    let thanks = json!({
+        "after": {"target": "later"},
+        "order": {"key": {"body": "/a"}},
+        "request": {"body": {"template": {"primary": "${response:body}", "later": "${target:later:body:/0}"}}},
+        "response": {"redact": ["/b"]},
+    });
+    let refund = json!({
+        "after": {"target": "later", "outcome": "given_up", "statuses": ["4xx", "reset", "timeout"]},
+        "request": {"headers": {"set": {"x-later": "${target:later:status} ${target:later:header:x-answer}"}}},
+        "dead_letter": {"cluster": "dlq"},
+    });
+    let list: Vec<Value> =
+        TARGETS.iter().zip([audit, batch, later, thanks, refund]).map(|(name, fields)| with(target(name), &fields)).collect();
     let root = json!({
         "limits": {"max_body_bytes": 16},
         "loop_guard": {"secret": "${env:SIDECAST_LOOP_SECRET}"},
@@ -137,7 +150,14 @@ fn features(host: &Host, worker: &Worker) {
     worker.exchange(&order().answer(created.clone()));
     answer(&[]);
     worker.exchange(&order().answer(created.clone()));
-    answer(&[("later", Answer::upstream(404))]);
+    answer(&[("later", Answer::upstream(404)), ("refund", Answer::upstream(500))]);
+    // Two of one key: the second waits for the first.
+    let waiting = [worker.send(&order()), worker.send(&order())];
+    waiting.into_iter().for_each(|stream| {
+        stream.answer(&created);
+        stream.close();
+    });
+    answer(&[]);
     worker.exchange(&order().answer(Response::connect_failure()));
     answer(&[]);
     let grpc = Request::post("/later").header("content-type", "application/grpc").body("\0\0\0\0\0");
@@ -173,6 +193,9 @@ fn without_a_fault_the_life_is_a_rich_one() {
         "not_triggered",
         "dropped.body_not_json",
     ];
+    for (target, names) in [("thanks", ["delivered", "not_triggered"]), ("refund", ["dead_lettered", "not_triggered"])] {
+        names.iter().for_each(|name| assert!(host.stat(target, name) > 0, "{name} of {target}"));
+    }
     let lived = of_audit.iter().map(|name| ("audit", name.as_str()));
     for (target, name) in lived.chain(of_batch.map(|name| ("batch", name))).chain(of_later.map(|name| ("later", name))) {
         assert!(host.stat(target, name) > 0, "{name} of {target}");

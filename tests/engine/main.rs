@@ -40,6 +40,7 @@ mod limits;
 mod logging;
 mod one_end_for_each_request;
 mod one_end_in_any_order;
+mod one_end_whatever_follows_what;
 mod one_end_whatever_is_made_of_it;
 mod order_by_key;
 mod order_by_key_in_any_order;

@@ -299,6 +299,21 @@ fn a_request_that_is_answered_before_its_body_has_no_key() {
 }
 
 #[test]
+fn a_copy_whose_key_takes_too_much_work_is_not_sent_out_of_its_turn() {
+    let list = targets(&[with(target("audit"), &json!({"order": {"key": {"body": "/user"}}})), target("plain")]);
+    let (host, worker) = mirroring_with(&with(list, &json!({"limits": {"max_work_bytes": "64KiB"}})));
+    let request = |text: String| Request::post("/").body(json!({"text": text, "user": "alice"}).to_string());
+    worker.exchange(&request(String::new()));
+    worker.exchange(&request("x".repeat(100_000)));
+    worker.exchange(&request(String::new()));
+    assert_eq!(worker.call_outs().iter().filter(|call| call.cluster() == "audit").map(delivered).count(), 1);
+    assert_eq!(dropped(&host, "audit"), only("work_limit", 1));
+    worker.answer_all(&Answer::upstream(200));
+    assert_eq!((host.stat("audit", "delivered"), host.stat("plain", "attempts")), (2, 3));
+    assert_balanced(&host, "audit");
+}
+
+#[test]
 fn a_plain_copy_is_the_same_with_an_order_and_each_target_has_its_own() {
     let plain = target("plain");
     let ordered = with(target("ordered"), &by_header());

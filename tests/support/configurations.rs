@@ -40,7 +40,7 @@ pub(crate) fn mirroring_with(configuration: &Value) -> (Host, Worker) {
     (host, worker)
 }
 
-/// Every feature at once: batches, waiting for the response, comparison, templates, samples, retries and letters.
+/// Every feature at once: batches, waiting for the response, comparison, templates, samples, retries, letters, chains and order by key.
 pub(crate) fn everything() -> Value {
     let common = json!({
         "limits": {"max_in_flight": 4, "max_queued": 16},
@@ -56,6 +56,12 @@ pub(crate) fn everything() -> Value {
         json!({"compare": {"percent": 50}, "sample": {"percent": 70}}),
         json!({"after": "response", "statuses": ["2xx", "5xx"], "batch": {"max_items": 3, "max_delay": "5ms", "format": "ndjson"},
             "sample": {"percent": 50, "key": {"header": "x-tenant"}}}),
+        json!({"after": {"target": "t2"}, "order": {"key": {"header": "x-tenant"}}, "response": {"redact": ["/0"]},
+            "request": {"headers": {"set": {"x-status": "${target:t2:status}"}}, "body": {"template": ["${target:t2:body}", "${body_text}"]}}}),
+        json!({"after": {"target": "t1", "statuses": ["2xx", "4xx", "timeout"]}, "order": {"key": {"body": "/tenant"}},
+            "request": {"path": "/${target:t1:status}/${response:status}", "headers": {"set": {"x-a": "${target:t1:body_text}"}}}}),
+        json!({"after": {"target": "t5", "outcome": "given_up"},
+            "request": {"body": {"template": {"one": "${target:t1:body:/0}", "other": "${target:t5:status}", "response": "${response:body_text}"}}}}),
     ];
     let all: Vec<Value> =
         (0..).zip(all).map(|(number, fields)| with(with(target(&format!("t{number}")), &common), &fields)).collect();

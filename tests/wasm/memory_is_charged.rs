@@ -261,3 +261,26 @@ fn what_envoy_holds_of_a_call_is_charged_too() {
     worker.exchange(&Request::post("/").header("content-encoding", "gzip").body(&body));
     assert_eq!(worker.call_outs().len(), 1, "what was taken for a call is given back");
 }
+
+/// The answer of a target is for its followers. Letters of the target itself wait without it.
+#[test]
+fn letters_that_wait_hold_no_answer_that_followers_read() {
+    let host = Host::new();
+    host.set_log_level(Level::Critical);
+    let leader = with(waiting(), &json!({"dead_letter": {"cluster": "dlq"}, "circuit_breaker": {"mode": "disabled"}}));
+    let follower =
+        json!({"after": {"target": "a", "outcome": "given_up"}, "request": {"body": {"template": "${target:a:body:/n}"}}});
+    let list = targets(&[with(target("a"), &leader), with(target("b"), &follower)]);
+    let worker = host.worker(&with(list, &json!({"limits": {"max_buffered_bytes": BOUND}})));
+    let refused = Answer::upstream(500).body(format!(r#"{{"n":1,"text":"{}"}}"#, "x".repeat(100_000)));
+    let before = worker.memory_size();
+    for number in 1..=500 {
+        worker.exchange(&Request::post("/").body("{}"));
+        worker.call_outs().into_iter().filter(|call| call.cluster() == "a").for_each(|call| call.answer(refused.clone()));
+        worker.call_outs().into_iter().filter(|call| call.cluster() == "b").for_each(|call| call.answer(Answer::upstream(200)));
+        assert_eq!(host.stat("b", "delivered"), number);
+    }
+    assert_eq!((host.stat("a", "queued"), host.stat("a", "inflight")), (499, 1), "letters");
+    let grown = worker.memory_size() - before;
+    assert!(grown < ALLOWED, "{grown}");
+}

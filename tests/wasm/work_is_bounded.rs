@@ -433,3 +433,59 @@ fn a_request_that_is_copied_as_it_is_takes_few_instructions() {
     println!("copied {copied}, looked at {looked_at}");
     assert!(copied < 40_000 && looked_at < 15_000, "{copied}, {looked_at}");
 }
+
+#[test]
+fn followers_that_order_their_copies_by_a_value_of_the_body_begin_a_few_at_a_time() {
+    let fields = |number: usize| match number {
+        0 => json!({}),
+        _ => json!({"after": {"target": "t0"}, "order": {"key": {"body": format!("/{number}")}}}),
+    };
+    assert_short("keys of followers, white space", &all(fields), &compressed(&padded()));
+    assert_short("keys of followers", &all(fields), &compressed(&zeros()));
+}
+
+/// The ids of followers are made of the client's key, however long that is.
+#[test]
+fn leaders_with_long_keys_that_end_at_once_do_so_a_few_at_a_time() {
+    let fields = |number: usize| {
+        let retry = json!({"retry": {"max_attempts": 9, "backoff": {"base": "1ms", "max": "1ms"}, "expire_after": "3s",
+            "budget": {"percent": 100}}, "circuit_breaker": {"open_for": "1s"}});
+        if number == 0 {
+            retry
+        } else {
+            json!({"after": {"target": "t0", "outcome": "given_up"}})
+        }
+    };
+    let mut configuration = all(fields);
+    configuration["drain_timeout"] = "1s".into();
+    let long = Request::get("/").header("idempotency-key", "k".repeat(50_000));
+    let ends: [fn(&Host, &Worker); 2] = [
+        |_, worker| assert!(worker.configure(targets(&[target("a")]).to_string())),
+        |host, worker| {
+            worker.call_outs().into_iter().for_each(|call| call.answer(Answer::upstream(503)));
+            // The probe fails, and the breaker opens for longer than the others may wait.
+            worker.pass(host, Duration::from_millis(1_100));
+            worker.call_outs().into_iter().for_each(|call| call.answer(Answer::upstream(503)));
+        },
+    ];
+    let mut all = Vec::new();
+    for (end, reason) in ends.into_iter().zip(["shutdown", "circuit_open"]) {
+        let (host, worker) = counting(&configuration);
+        for _ in 0..250 {
+            worker.exchange(&long);
+        }
+        end(&host, &worker);
+        worker.pass(&host, Duration::from_secs(5));
+        for _ in 0..100 {
+            worker.pass(&host, Duration::from_millis(100));
+            worker.answer_all(&Answer::upstream(200));
+        }
+        let longest = worker.longest();
+        println!("long keys, {reason}: {longest}");
+        (0..32).for_each(|number| assert_balanced(&host, &format!("t{number}")));
+        let given_up = host.stat("t0", &format!("dropped.{reason}"));
+        assert!(given_up > 200, "{:?}", dropped(&host, "t0"));
+        all.push(longest);
+    }
+    assert!(all.iter().all(|longest| *longest < MOST), "{all:?}");
+}

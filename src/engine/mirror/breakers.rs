@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use super::backoffs::Backoffs;
 use super::common::{Common, GIVEN_UP};
+use super::copy_end;
 use super::step::Step;
 use crate::delivery::admission::Weigh;
 use crate::delivery::breaker::{Admission, Outlook, Permit, Sample, Wait};
@@ -73,10 +74,15 @@ impl Held {
 
     /// Gives up the retries that have expired at the given time. If there are very many, the next tick gives up the rest.
     fn give_up<H: Host>(&mut self, common: &mut Common<H>, time: Duration, now: Duration) {
+        let mut work = 0_usize;
         for _ in 0..GIVEN_UP {
+            if common.is_spent_with(work) {
+                break;
+            }
             let Some(delivery) = self.expired(time) else {
                 return;
             };
+            work = work.saturating_add(common.target(delivery.target).map_or(0, |target| copy_end::work_of(target, &delivery)));
             common.admission.leave(delivery.target, delivery.weight());
             common.count_queued(delivery.burden(), -1);
             common.follow(Step::give_up_before_attempt(delivery, DropReason::CircuitOpen));

@@ -103,7 +103,12 @@ impl<H: Host> Common<H> {
 
     /// True if this callback has done its share of work.
     pub(super) fn is_spent(&self) -> bool {
-        self.work >= self.share()
+        self.is_spent_with(0)
+    }
+
+    /// True if this callback has done its share of work once it has done this.
+    pub(super) fn is_spent_with(&self, work: usize) -> bool {
+        self.work.saturating_add(work) >= self.share()
     }
 
     fn share(&self) -> usize {

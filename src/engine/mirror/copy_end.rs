@@ -5,9 +5,11 @@ use std::rc::Rc;
 use uuid::Uuid;
 
 use super::wanted::Complete;
+use crate::config::Target;
 use crate::delivery::cause::Cause;
 use crate::delivery::trigger::Outcome;
 use crate::engine::delivery::{Delivery, Load};
+use crate::rewrite::capture::CapturedHead;
 
 /// The end of a copy that other targets wait for.
 pub(super) struct CopyEnd {
@@ -40,6 +42,18 @@ impl CopyEnd {
 
     /// What the IDs of the followers are derived from: the client's idempotency key, if there is one.
     pub(super) fn key(&self) -> &[u8] {
-        self.complete.head.idempotency_key().unwrap_or(self.id.as_bytes())
+        key(&self.complete.head, &self.id)
     }
+}
+
+/// The most work that the end of a delivery takes: the IDs of its followers are derived. The key is as long as the client likes.
+pub(super) fn work_of(target: &Target, delivery: &Delivery) -> usize {
+    match &delivery.load {
+        Load::One(one) if !one.followers.is_empty() => key(&one.head, &delivery.id).len().saturating_mul(target.followers.len()),
+        _ => 0,
+    }
+}
+
+fn key<'k>(head: &'k CapturedHead, id: &'k Uuid) -> &'k [u8] {
+    head.idempotency_key().unwrap_or(id.as_bytes())
 }

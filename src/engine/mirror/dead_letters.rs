@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use rustc_hash::FxHashMap;
 
+use super::answering;
 use super::batching::Batching;
 use super::call::{Form, NoCall, Response};
 use super::common::{signed, Common};
@@ -83,9 +84,11 @@ impl Letters {
 pub(super) fn give_up<H: Host>(common: &mut Common<H>, mut delivery: Delivery, attempts: u32, reason: DropReason, now: Duration) {
     let target = delivery.target;
     common.spend_given_up(delivery.weight());
+    answering::gave_up(common, &mut delivery);
     if let Some(end) = CopyEnd::of(&delivery, Outcome::GivenUp) {
         common.follow(Step::Follow(Box::new(end)));
     }
+    answering::forget_own(common, &mut delivery);
     ordering::delivery_ended(common, &mut delivery);
     if let Load::One(one) = &mut delivery.load {
         comparing::not_responded(common, one.comparison.take());

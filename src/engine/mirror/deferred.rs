@@ -14,20 +14,27 @@ const SOON: Duration = Duration::from_millis(1);
 
 /// Steps that wait only for processing time. Deliveries and letters among them keep their places in flight.
 #[derive(Default)]
-pub(super) struct Deferred(VecDeque<Step>);
+pub(super) struct Deferred {
+    steps: VecDeque<Step>,
+    /// How many of them admit deliveries.
+    admissions: usize,
+}
 
 impl Deferred {
     pub(super) fn defer<H: Host>(&mut self, common: &mut Common<H>, step: Step, now: Duration) {
         if let Some(burden) = step.burden() {
             common.count_queued(burden, 1);
         }
-        self.0.push_back(step);
+        if let Step::Admit(_) = step {
+            self.admissions = self.admissions.saturating_add(1);
+        }
+        self.steps.push_back(step);
         common.arm_by(now.saturating_add(SOON), now);
     }
 
     /// When the next deferred step can run.
     pub(super) fn due(&self, now: Duration) -> Option<Duration> {
-        (!self.0.is_empty()).then(|| now.saturating_add(SOON))
+        (!self.steps.is_empty()).then(|| now.saturating_add(SOON))
     }
 
     /// Removes and returns the next step, unless the callback has done its share of work.
@@ -35,7 +42,10 @@ impl Deferred {
         if common.is_spent() {
             return None;
         }
-        let step = self.0.pop_front()?;
+        let step = self.steps.pop_front()?;
+        if let Step::Admit(_) = step {
+            self.admissions = self.admissions.saturating_sub(1);
+        }
         if let Some(burden) = step.burden() {
             common.count_queued(burden, -1);
         }
@@ -45,10 +55,10 @@ impl Deferred {
     /// Removes and returns the deferred deliveries, which still count as queued. Letters and comparisons stay.
     pub(super) fn take_deliveries(&mut self) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
-        for step in std::mem::take(&mut self.0) {
+        for step in self.take() {
             match step {
-                Step::Attempt(delivery) => deliveries.push(delivery),
-                other => self.0.push_back(other),
+                Step::Admit(delivery) | Step::Attempt(delivery) => deliveries.push(delivery),
+                other => self.steps.push_back(other),
             }
         }
         deliveries
@@ -56,10 +66,16 @@ impl Deferred {
 
     /// Removes and returns all deferred steps.
     pub(super) fn take(&mut self) -> VecDeque<Step> {
-        std::mem::take(&mut self.0)
+        self.admissions = 0;
+        std::mem::take(&mut self.steps)
+    }
+
+    /// True if the step must wait for those that were deferred before it: deliveries are admitted in order.
+    pub(super) fn is_behind(&self, step: &Step) -> bool {
+        self.admissions > 0 && matches!(step, Step::Admit(_))
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.steps.is_empty()
     }
 }

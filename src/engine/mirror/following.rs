@@ -46,6 +46,7 @@ impl<H: Host> Mirror<H> {
     }
 
     fn begin_follower(&mut self, target: usize, complete: &Complete, key: &[u8], now: Duration) {
+        self.common.spend(key.len());
         let id = derived_id(key, self.common.name(target));
         let size = complete.size().saturating_add(size_of::<Delivery>());
         // Steps that free bytes are added to the list. They are carried out after this one.
@@ -56,7 +57,7 @@ impl<H: Host> Mirror<H> {
         if self.is_past_deliveries(now) {
             self.common.follow(Step::give_up_before_attempt(delivery, DropReason::Shutdown));
         } else {
-            self.admit(delivery, None, now);
+            self.common.follow(Step::Admit(delivery));
         }
     }
 

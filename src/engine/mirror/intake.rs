@@ -24,6 +24,7 @@ use crate::http::headers::HeaderMap;
 use crate::http::request_head::RequestHead;
 use crate::http::text::text_of;
 use crate::http::trace_context::TraceContext;
+use crate::http::work_limit::TooMuch;
 use crate::observe::metrics::Metric;
 use crate::rewrite::capture::CapturedHead;
 use crate::rewrite::reading::Reading;
@@ -305,14 +306,15 @@ impl<H: Host> Mirror<H> {
         (wanted.limited(|targets| targets.and(without)), wanted.limited(|targets| targets.without(without)))
     }
 
-    /// Drops a request that was answered before its body was complete. Called for the targets that need the body. `end` is how the response
-    /// ended.
-    pub(in crate::engine) fn give_up_answered_early(&self, wanted: Wanted, head: &CapturedHead, end: Option<Cause>) {
+    /// Drops a request that was answered before its body was complete, for the targets in `wanted`, which need the body. `all` are all targets that
+    /// want the request, and `end` is how the response ended.
+    pub(in crate::engine) fn give_up_answered_early(&self, all: Wanted, wanted: Wanted, head: &CapturedHead, end: Option<Cause>) {
         let mut refused = Targets::default();
-        for target in wanted.later.iter().filter(|target| !self.waits_for(*target, end)) {
+        for target in all.later.iter().filter(|target| !self.waits_for(*target, end)) {
             refused.insert(target);
         }
-        let refused = refused.with_followers(&self.common.config, wanted.followers);
+        // A follower may need the body though its leader does not.
+        let refused = refused.with_followers(&self.common.config, all.followers).and(wanted.all());
         for target in refused.iter() {
             if wanted.undecided.has(target) {
                 self.count_decided(target, false);
@@ -413,11 +415,17 @@ impl<H: Host> Mirror<H> {
             Some(reading) => ordering::key(&mut self.common, target, reading),
             None => {
                 let own = delivery.reading(&self.common.config.reading);
-                own.and_then(|reading| ordering::key(&mut self.common, target, &reading))
+                own.map_or(Ok(None), |reading| ordering::key(&mut self.common, target, &reading))
             }
         };
-        let Some(key) = key else {
-            return Some(delivery);
+        let key = match key {
+            Ok(Some(key)) => key,
+            Ok(None) => return Some(delivery),
+            // Sent without its key, it could overtake another.
+            Err(TooMuch) => {
+                self.common.follow(Step::give_up_before_attempt(delivery, DropReason::WorkLimit));
+                return None;
+            }
         };
         let Self { common, batching, .. } = self;
         let has_room =

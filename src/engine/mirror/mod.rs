@@ -136,7 +136,11 @@ impl<H: Host> Mirror<H> {
         let now = self.common.worker.monotonic();
         self.abandon_late(now);
         while let Some(step) = self.deferred.resume(&mut self.common) {
-            self.common.follow(step);
+            match step {
+                // It is the first that was deferred, so it is not behind others.
+                Step::Admit(delivery) => self.admit(delivery, None, now),
+                other => self.common.follow(other),
+            }
             self.run(now);
         }
         for target in 0..self.target_count() {
@@ -197,12 +201,13 @@ impl<H: Host> Mirror<H> {
 
     /// Carries out one step. The step may add others to the list.
     fn carry_out(&mut self, step: Step, now: &Now<H>) {
-        if self.common.is_spent() && Self::takes_work(&step) {
+        if self.common.is_spent() && Self::takes_work(&step) || self.deferred.is_behind(&step) {
             self.deferred.defer(&mut self.common, step, **now);
             return;
         }
         let Self { common, breakers, backoffs, .. } = self;
         match step {
+            Step::Admit(delivery) => self.admit(delivery, None, **now),
             Step::Attempt(delivery) => self.attempt(delivery, None, **now),
             Step::BackOff(delivery, delay) => backoffs.add(common, delivery, delay, **now),
             Step::Hold(delivery, wait) => breakers.hold(common, delivery, wait, **now),
@@ -239,7 +244,7 @@ impl<H: Host> Mirror<H> {
 
     /// True if the step is expensive, so that a callback that has done its share leaves it to the next.
     fn takes_work(step: &Step) -> bool {
-        matches!(step, Step::Attempt(_) | Step::Post(_) | Step::Compare(_))
+        matches!(step, Step::Admit(_) | Step::Attempt(_) | Step::Post(_) | Step::Compare(_))
     }
 
     /// Makes the attempt of a delivery that has a place in flight. `shared` is a reading of the request that other targets share.

@@ -12,6 +12,7 @@ use crate::delivery::drop_reason::DropReason;
 use crate::delivery::key_order::{Key, KeyOrder};
 use crate::engine::delivery::Delivery;
 use crate::engine::host::Host;
+use crate::http::work_limit::TooMuch;
 use crate::rewrite::reading::Reading;
 
 /// The keys of each target, in the order of the configuration. `None` for a target without an order.
@@ -63,8 +64,10 @@ impl Ordering {
 }
 
 /// The key of a request, if the target orders its copies and the request has one.
-pub(super) fn key<H: Host>(common: &mut Common<H>, target: usize, reading: &Reading<'_>) -> Option<Key> {
-    let order = common.target(target)?.order.as_ref()?;
+pub(super) fn key<H: Host>(common: &mut Common<H>, target: usize, reading: &Reading<'_>) -> Result<Option<Key>, TooMuch> {
+    let Some(order) = common.target(target).and_then(|target| target.order.as_ref()) else {
+        return Ok(None);
+    };
     let before = reading.work().spent();
     let key = order.of(reading);
     common.spend(reading.work().spent().saturating_sub(before));

@@ -11,6 +11,8 @@ use crate::engine::delivery::{Burden, Delivery, GivenUp};
 
 /// One thing to do next. Only [`Mirror::carry_out`](super::Mirror) does it.
 pub(super) enum Step {
+    /// Admit a follower's delivery. Reading its key takes work.
+    Admit(Delivery),
     /// Attempt a delivery that has a place in flight.
     Attempt(Delivery),
     /// Let a delivery wait for this back-off before its next attempt. Its places are parked.
@@ -51,7 +53,7 @@ impl Step {
     /// The places and bytes that the step takes while it is deferred. `None` if it takes none.
     pub(super) fn burden(&self) -> Option<Burden> {
         match self {
-            Self::Attempt(delivery) => Some(delivery.burden()),
+            Self::Admit(delivery) | Self::Attempt(delivery) => Some(delivery.burden()),
             Self::Post(given_up) => Some(given_up.delivery.burden()),
             _ => None,
         }

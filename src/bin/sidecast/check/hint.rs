@@ -25,7 +25,8 @@ pub(super) fn for_mistake(mistake: &Mistake, key: Option<&str>) -> Option<String
             let (name, argument) = split(found);
             // Of `header:NAME` the name is up to the user.
             let meant = similar(name, known.iter().map(|word| split(word).0))?;
-            Some(format!("did you mean `${{{meant}{argument}}}`?"))
+            // What is wrong may be the argument.
+            (meant != name).then(|| format!("did you mean `${{{meant}{argument}}}`?"))
         }
         Mistake::Repeated | Mistake::Invalid(Invalid::Expected(_)) => None,
     }
@@ -70,6 +71,7 @@ mod tests {
         assert_eq!(for_mistake(&value, Some("mode")).unwrap(), "did you mean `enforce`?");
         assert_eq!(for_mistake(&unknown_expression("heder:x-a"), None).unwrap(), "did you mean `${header:x-a}`?");
         assert_eq!(for_mistake(&unknown_expression("paht"), None).unwrap(), "did you mean `${path}`?");
+        assert_eq!(for_mistake(&unknown_expression("header"), None), None);
     }
 
     #[test]

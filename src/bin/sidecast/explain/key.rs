@@ -15,7 +15,9 @@ const MOST: usize = 64;
 pub(super) fn told(order: &OrderKey, config: &Config, asked: &Asked<'_>, head: &RequestHead<'_>) -> String {
     let captured = asked.captured(config, head);
     let reading = Reading::new(&captured, asked.body, &config.reading);
-    let has_key = order.of(&reading).is_some();
+    let Ok(key) = order.of(&reading) else {
+        return "not sent: to read the key by which it is in order takes too much work (work_limit)".to_owned();
+    };
     let (place, value) = match order {
         OrderKey::Header(name) => (format!("header {name}"), asked.headers.get_all(name.as_bytes()).next().map(text_of)),
         OrderKey::Body(pointer) => {
@@ -24,7 +26,7 @@ pub(super) fn told(order: &OrderKey, config: &Config, asked: &Asked<'_>, head: &
             (format!("body {:?}", pointer.to_string()), value.map(|value| value.written().into()))
         }
     };
-    match value.filter(|_| has_key) {
+    match value.filter(|_| key.is_some()) {
         None => format!("not in order: it has no key in {place}"),
         Some(value) if value.len() > MOST => format!("in order by {place}: a value of {} bytes", value.len()),
         Some(value) => format!("in order by {place}: {value}"),
