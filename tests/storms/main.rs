@@ -1,5 +1,6 @@
 //! The compiled filter in a real Envoy under steady load while something breaks: the primary must not notice, nothing may vanish,
-//! and memory stays bounded. The storms take turns, each with the machine to itself.
+//! and memory stays bounded. The storms take turns. Only that of the orders, whose load is light,
+//! runs beside the others.
 #[path = "../envoy/scene.rs"]
 #[allow(dead_code)] // Shared with other tests; storms use a part.
 mod scene;

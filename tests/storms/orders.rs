@@ -124,7 +124,6 @@ async fn settled(scene: &Scene<6>, sent: u64) -> Stats {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn orders_outlive_an_outage_in_the_middle_of_their_chain_and_end_once_when_an_update_meets_it() {
-    let _turn = crate::turn().await;
     let mut configuration = configuration();
     configuration["drain_timeout"] = json!(format!("{}s", DRAIN_TIMEOUT.as_secs()));
     let mut scene = Scene::set_up(SERVICES, configuration.clone(), |setup| setup.dynamic().wasm_level("error")).await;
