@@ -66,13 +66,12 @@ impl<'d> Chains<'d> {
         let known = || self.targets.iter().filter_map(|link| link.name).map(str::to_owned);
         for (index, link) in self.targets.iter().enumerate() {
             let place = |field: &str| format!("targets[{index}].{field}");
+            if let Some(Value::Object(_)) = link.target.get("after") {
+                forbid(link, index, problems);
+            }
             let Some(leader) = link.leader else {
-                if let Some(Value::Object(_)) = link.target.get("after") {
-                    self.forbid(link, index, problems);
-                }
                 continue;
             };
-            self.forbid(link, index, problems);
             let Some(leading) = self.by_name(leader) else {
                 let known = known().filter(|name| Some(name.as_str()) != link.name).collect();
                 problems.push(place("after.target"), Mistake::UnknownValue { found: leader.to_owned(), known });
@@ -98,18 +97,18 @@ impl<'d> Chains<'d> {
             }
         }
     }
+}
 
-    /// Finds sections that a follower cannot have.
-    fn forbid(&self, link: &Link<'_>, index: usize, problems: &mut Problems) {
-        let forbidden = [
-            ("batch", "expected no `batch` in a target that follows another: each of its copies waits for its own cause"),
-            ("compare", "expected no `compare` in a target that follows another: its copy is not the primary's request"),
-            ("statuses", "expected `statuses` inside of `after`: they are those of the other target"),
-        ];
-        for (section, expected) in forbidden {
-            if is_given(link.target, section) {
-                problems.push(format!("targets[{index}].{section}"), expected);
-            }
+/// Finds sections that a follower cannot have.
+fn forbid(link: &Link<'_>, index: usize, problems: &mut Problems) {
+    let forbidden = [
+        ("batch", "expected no `batch` in a target that follows another: each of its copies waits for its own cause"),
+        ("compare", "expected no `compare` in a target that follows another: its copy is not the primary's request"),
+        ("statuses", "expected `statuses` inside of `after`: they are those of the other target"),
+    ];
+    for (section, expected) in forbidden {
+        if is_given(link.target, section) {
+            problems.push(format!("targets[{index}].{section}"), expected);
         }
     }
 }

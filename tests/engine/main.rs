@@ -25,6 +25,7 @@ mod breaker;
 mod breaker_shared_by_workers;
 mod breaker_waits;
 mod chains;
+mod chains_in_any_order;
 mod compare;
 mod compare_holds_no_more;
 mod configuration_whole_or_refused;

@@ -4,6 +4,7 @@
 use crate::{
     configurations::{assert_balanced, target, targets, with},
     host::{Answer, CallOut, Host, Level, Request, Response, Status, Stream, Worker},
+    one_end_whatever_is_made_of_it,
 };
 use proptest::prelude::*;
 use serde_json::{json, Value};
@@ -222,26 +223,10 @@ fn answer(number: usize) -> Answer {
 }
 
 fn end(stream: Stream, number: usize) {
-    let created = Response::status(201).header("content-type", "application/json").header("location", "/7");
-    let begin = |size| {
-        stream.begin_answer(&created, false);
-        stream.answer_chunk("x".repeat(size), false);
-    };
     match number {
-        0 | 1 => stream.answer(&created.body(r#"{"id": 7}"#)),
-        2 => stream.answer(&Response::status(500)),
-        3 => stream.answer(&Response::timeout()),
-        4 => {
-            begin(1_500);
-            return stream.primary_breaks_off();
-        }
-        5 => {
-            begin(1_000);
-            return stream.client_resets();
-        }
         6 => stream.answer(&Response::status(101)),
-        7 => stream.answer(&created.body("x".repeat(2_500))),
-        _ => {}
+        7 => stream.answer(&Response::status(201).header("content-type", "application/json").body("x".repeat(2_500))),
+        _ => return one_end_whatever_is_made_of_it::end(stream, number, r#"{"id": 7}"#, 1_500),
     }
     stream.close();
 }

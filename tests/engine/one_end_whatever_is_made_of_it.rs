@@ -55,18 +55,19 @@ fn answer(call: &CallOut, number: usize) {
     });
 }
 
-fn end(stream: Stream, number: usize) {
+/// Ends a stream in one of several ways. `body` is that of a good response, `broken` is the size of one that breaks off.
+pub(crate) fn end(stream: Stream, number: usize, body: &str, broken: usize) {
     let created = Response::status(201).header("content-type", "application/json").header("location", "/7");
     let begin = |size| {
         stream.begin_answer(&created, false);
         stream.answer_chunk("x".repeat(size), false);
     };
     match number {
-        0 | 1 => stream.answer(&created.body("[1.0]")),
+        0 | 1 => stream.answer(&created.body(body)),
         2 => stream.answer(&Response::status(500)),
         3 => stream.answer(&Response::timeout()),
         4 => {
-            begin(5_000);
+            begin(broken);
             return stream.primary_breaks_off();
         }
         5 => {
@@ -107,7 +108,7 @@ proptest! {
                 }
                 Step::End { which, end: number } => {
                     if !streams.is_empty() {
-                        end(streams.remove(which % streams.len()), number);
+                        end(streams.remove(which % streams.len()), number, "[1.0]", 5_000);
                     }
                 }
                 Step::Answer { which, end } => {
@@ -130,7 +131,7 @@ proptest! {
             }
         }
         host.heal();
-        streams.into_iter().for_each(|stream| end(stream, 0));
+        streams.into_iter().for_each(|stream| end(stream, 0, "[1.0]", 5_000));
         settle(&host, &worker, &mut calls);
         prop_assert_eq!(worker.tick_period(), None);
         prop_assert!(old.into_iter().all(|root| worker.is_deleted(root)));
