@@ -63,7 +63,8 @@ build: prerequisites
 image: build
 	@python3 -B scripts/make-image.py dist/sidecast.wasm dist/image $(IMAGE)
 
-run: prerequisites envoy build
+run: prerequisites envoy
+	@scripts/build.sh filter
 	@python3 -B demo/demo.py --envoy "$$ENVOY" $(if $(filter-out 0,$(ONCE)),--once)
 
 # Without it one test is skipped; not in continuous integration.
@@ -160,5 +161,6 @@ lint: prerequisites
 compose-images: prerequisites envoy
 	@scripts/compose-images.sh
 
-compose-test: prerequisites envoy build
+compose-test: prerequisites envoy
+	@scripts/build.sh filter
 	@scripts/compose-test.sh

@@ -15,6 +15,6 @@ scripts/wasm-cargo.sh build --release --lib --locked
 publish "$target_dir/wasm32-wasip1/release/sidecast.wasm" dist/sidecast.wasm
 say "dist/sidecast.wasm ($(($(wc -c <dist/sidecast.wasm) / 1024)) KiB)"
 [ "${1:-}" != filter ] || exit 0
-cargo build --release --locked --features cli --bin sidecast --target-dir "$target_dir"
-publish "$target_dir/release/sidecast" dist/sidecast
+cargo build --profile tool --locked --features cli --bin sidecast --target-dir "$target_dir"
+publish "$target_dir/tool/sidecast" dist/sidecast
 say "dist/sidecast"

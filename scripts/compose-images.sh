@@ -28,7 +28,7 @@ image() {
 # lest the flags hold for build scripts and macros, too.
 host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="-C target-feature=+crt-static -C strip=symbols" \
-  cargo build --locked --features upstream --bin upstream --target "$host" --target-dir "${CARGO_TARGET_DIR:-target}"
+  cargo build --locked --manifest-path tests/compose/Cargo.toml --bin upstream --target "$host" --target-dir "${CARGO_TARGET_DIR:-target}"
 
 image upstream "${CARGO_TARGET_DIR:-target}/$host/debug/upstream"
 image envoy "$ENVOY"

@@ -18,8 +18,10 @@ else
 fi
 
 scripts/compose-images.sh
-# Compiled before anything is up.
-cargo test --locked --test compose --no-run
+# Compiled before anything is up. A package of its own, but with the clone's one target directory.
+export CARGO_TARGET_DIR=${CARGO_TARGET_DIR:-$PWD/target}
+test=(cargo test --locked --manifest-path tests/compose/Cargo.toml --test compose)
+"${test[@]}" --no-run
 
 export COMPOSE_FILE=$PWD/envoy/docker-compose.yaml COMPOSE_PROJECT_NAME=sidecast-test-$$ SIDECAST_COMPOSE=$compose
 export ENVOY_IMAGE=sidecast/envoy:local UPSTREAM_IMAGE=sidecast/upstream:local PROMETHEUS_IMAGE=sidecast/prometheus:local
@@ -40,7 +42,7 @@ trap 'exit 143' TERM
 
 # A group of its own: cargo does not pass signals on.
 set -m
-cargo test --locked --test compose -- --nocapture &
+"${test[@]}" -- --nocapture &
 test_process=$!
 set +m
 if wait "$test_process"; then

@@ -10,17 +10,20 @@ component() {
 component fmt rustfmt
 component clippy clippy
 
-# Not in the workspace.
+# Packages of their own.
 plain_filter=tests/plain-filter/Cargo.toml
+compose=tests/compose/Cargo.toml
 
 say "formatting"
 cargo fmt --check
 cargo fmt --check --manifest-path "$plain_filter"
+cargo fmt --check --manifest-path "$compose"
 
 say "clippy, native"
-cargo clippy --locked --all-targets --features cli,upstream -- -D warnings
-# They are no targets of "cargo test", and so none of these.
-cargo clippy --locked --test fuzz --test compose -- -D warnings
+cargo clippy --locked --all-targets --features cli -- -D warnings
+# It is no target of "cargo test", and so none of these.
+cargo clippy --locked --test fuzz -- -D warnings
+cargo clippy --locked --all-targets --manifest-path "$compose" --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 
 say "clippy, wasm32-wasip1"
 scripts/wasm-cargo.sh clippy --locked --lib -- -D warnings
@@ -35,7 +38,9 @@ scripts/setup-tool.sh cargo-deny 0.20.2
 cargo_deny=("${CARGO_TARGET_DIR:-target}/tools/bin/cargo-deny" --locked --all-features)
 "${cargo_deny[@]}" check licenses bans sources
 # Few crates have few licences.
-"${cargo_deny[@]}" --manifest-path "$plain_filter" --config deny.toml check --allow license-not-encountered licenses bans sources
+for package in "$plain_filter" "$compose"; do
+  "${cargo_deny[@]}" --manifest-path "$package" --config deny.toml check --allow license-not-encountered licenses bans sources
+done
 
 say "rooms: imports go one way, unsafe code stands in one"
 python3 -B scripts/check-rooms.py

@@ -307,18 +307,70 @@ fn targets_of_one_cluster_are_told_apart() {
     let verdicts: Vec<_> = told.iter().map(|told| told["verdict"].as_str().unwrap()).collect();
     assert_eq!(verdicts, ["copy", "copy", "none", "copy", "waits"]);
     assert_eq!(told[2]["counts"], "sampled_out");
-    let item = r#"{"c":"00000000-0000-4000-8000-000000000002","d":"00000000-0000-4000-8000-000000000003"}"#;
-    assert_eq!((told[0]["request"]["body"].as_str(), &told[3]["request"]["method"]), (Some(item), &json!("PUT")));
-    assert_eq!(told[1]["request"]["body"], format!("{item}\n"));
+    // Each copy has a delivery id of its own, and all of them have the correlation id of the request.
+    let item =
+        |number| format!(r#"{{"c":"00000000-0000-4000-8000-000000000002","d":"00000000-0000-4000-8000-0000000001{number}"}}"#);
+    assert_eq!(told[0]["request"]["body"], item("01"));
+    assert_eq!(told[1]["request"]["body"], format!("{}\n", item("02")));
+    assert_eq!(told[3]["request"]["method"], "PUT");
     let header = |told: &Value, name: &str| {
         let headers: Vec<(String, String)> = serde_json::from_value(told["request"]["headers"].clone()).unwrap();
         headers.into_iter().find(|(other, _)| other == name).unwrap().1
     };
     assert_eq!([0, 1, 3].map(|index| header(&told[index], "x-sidecast-target")), ["one", "batched", "two"]);
     // The mark is that of the id that is shown.
-    assert_eq!(header(&told[0], "x-sidecast-loop"), header(&told[3], "x-sidecast-loop"));
-    assert!(header(&told[0], "x-sidecast-loop").starts_with("00000000-0000-4000-8000-000000000003."));
-    assert!(header(&told[1], "x-sidecast-loop").starts_with("00000000-0000-4000-8000-000000000004."));
+    for (index, id) in [(0, "000000000101"), (1, "000000000202"), (3, "000000000104")] {
+        let mark = header(&told[index], "x-sidecast-loop");
+        assert!(mark.starts_with(&format!("00000000-0000-4000-8000-{id}.")), "{mark}");
+        assert!(header(&told[index], "idempotency-key").ends_with(id));
+    }
+}
+
+#[test]
+fn what_becomes_of_a_copy_is_told() {
+    let afterwards = |fields: Value| {
+        let told = told(fields, &["--request", "GET /"])["afterwards"].clone();
+        serde_json::from_value::<Vec<String>>(told).unwrap()
+    };
+    let delivery = json!({
+        "success": ["2xx", "409"], "timeout": "250ms",
+        "retry": {"max_attempts": 4, "on": ["5xx", "connect_failure"], "backoff": {"base": "1s", "max": "8s"}, "expire_after": "2m"},
+        "circuit_breaker": {"consecutive_failures": 0, "slow_call": {"longer_than": "200ms", "percent": 80}, "mode": "observe"},
+        "dead_letter": {"cluster": "letters", "on": ["expired", "retries_exhausted"]},
+    });
+    assert_eq!(
+        afterwards(delivery),
+        [
+            "delivered if it responds 2xx or 409 within 250ms",
+            "attempted up to 4 times within 2m, on 5xx or connect_failure; waits of up to 1s first, then doubled, at most 8s",
+            "its circuit breaker only observes: it would open after 50 % failures of at least 20 attempts within 30s or \
+             80 % attempts slower than 200ms of at least 20 attempts within 30s",
+            "if it is given up by expired or retries_exhausted, cluster letters gets a dead letter",
+        ]
+    );
+    let once = afterwards(json!({"retry": {"max_attempts": 1}, "circuit_breaker": {"mode": "disabled"}}));
+    assert_eq!(
+        once[1..3],
+        [
+            "given up if it fails: `retry.max_attempts` is 1".to_owned(),
+            "it has no circuit breaker: the mode is `disabled`".to_owned(),
+        ]
+    );
+    let chained = json!({"targets": [
+        of(json!({"name": "payment"})),
+        of(json!({"name": "refund", "after": {"target": "payment", "outcome": "given_up", "statuses": ["timeout"]}})),
+        of(json!({"name": "ship", "after": {"target": "payment"}})),
+    ]});
+    let told = told_of(chained, &["--request", "POST /"]);
+    let of_payment = told["targets"][0]["afterwards"].as_array().unwrap();
+    let followers = ["after it is given up with timeout, refund gets its copy", "after it is delivered, ship gets its copy"];
+    assert_eq!(of_payment[4..], followers.map(|text| json!(text)));
+    // Nothing becomes of a copy that there is not.
+    assert_eq!(told_of_none().get("afterwards"), None);
+}
+
+fn told_of_none() -> Value {
+    told(json!({"match": [{"methods": ["GET"]}]}), &["--request", "POST /"])
 }
 
 #[test]
@@ -363,14 +415,18 @@ fn the_plain_form_has_no_colours_where_nobody_sees_them() {
     let arguments = ["--request", "POST /a?b", "--authority", "shop.example", "-H", "accept: */*", "--body", "one\ntwo"];
     let expected = "\
 t, cluster c: gets a copy
+  delivered if it responds 2xx or 3xx within 2s
+  given up if it fails: one attempt, because `retry` is not set
+  its circuit breaker opens after 5 failures in a row or 50 % failures of at least 20 attempts within 30s, and lets nothing through for 5s
+  if it is given up, it is lost, because `dead_letter` is not set
   left out: accept
 
     PATCH /a?b
     host: shop.example
     x-request-id: 00000000-0000-4000-8000-000000000001
     x-sidecast-target: t
-    x-sidecast-loop: 00000000-0000-4000-8000-000000000003
-    idempotency-key: 00000000-0000-4000-8000-000000000003
+    x-sidecast-loop: 00000000-0000-4000-8000-000000000101
+    idempotency-key: 00000000-0000-4000-8000-000000000101
 
     one
     two
@@ -462,7 +518,7 @@ fn headers_that_are_left_out_are_told_by_their_names() {
     assert_eq!(told(json!({}), &["--request", "GET /", "-H", "x-a: 1"])["request"]["left_out"], json!([]));
     let plain = explain(&json!({"targets": [of(json!({"compare": {}}))]}), &given).printed();
     let (head, _) = plain.split_once("\n\n").unwrap();
-    assert!(head.ends_with("%\n  left out: cookie, authorization, connection, x-of-it"), "{plain}");
+    assert!(head.ends_with("\n  left out: cookie, authorization, connection, x-of-it"), "{plain}");
     assert!(!plain.contains("hunter2"), "{plain}");
 }
 
@@ -471,7 +527,7 @@ fn yaml_is_read_like_json() {
     let mut file = NamedTempFile::new().unwrap();
     file.write_all(b"targets:\n- {name: t, cluster: c, request: {method: PUT}}\n").unwrap();
     let told = sidecast(&["explain", file.path().to_str().unwrap(), "--request", "GET /a"]).printed();
-    assert!(told.starts_with("t, cluster c: gets a copy\n\n    PUT /a\n"), "{told}");
+    assert!(told.starts_with("t, cluster c: gets a copy\n") && told.contains("\n\n    PUT /a\n"), "{told}");
 }
 
 #[test]

@@ -10,6 +10,8 @@ use clap::{Args, ValueEnum};
 use self::request::{of_target, pair, Answer, Body, Line};
 use crate::check::load;
 
+#[path = "explain/afterwards.rs"]
+mod afterwards;
 #[path = "explain/chain.rs"]
 mod chain;
 #[path = "explain/key.rs"]

@@ -244,7 +244,7 @@ fn end_with(config: &Config, trigger: &Trigger, status: u16) -> LeaderEnd {
 }
 
 /// What a follower waits for.
-fn wanted(trigger: &Trigger) -> String {
+pub(super) fn wanted(trigger: &Trigger) -> String {
     let statuses = trigger.statuses.as_ref().map_or_else(String::new, |statuses| {
         let statuses: Vec<String> = statuses.iter().map(ToString::to_string).collect();
         format!(" with {}", statuses.join(" or "))

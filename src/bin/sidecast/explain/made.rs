@@ -1,8 +1,8 @@
-//! Made-up values for what only Envoy knows, or what is random. The last digit distinguishes the IDs.
+//! Made-up values for what only Envoy knows, or what is random. The last digits distinguish the IDs.
 
 use std::collections::HashSet;
 
-use sidecast::config::{signing, Target};
+use sidecast::config::{signing, Config, Target};
 use sidecast::engine::ids::random_id;
 use sidecast::http::loop_mark;
 use sidecast::http::text::text_of;
@@ -16,12 +16,26 @@ use super::recorder::{Recorder, Sent};
 pub(super) const REQUEST_ID: &str = "00000000-0000-4000-8000-000000000001";
 /// The correlation ID, if it is in a header of its own.
 const CORRELATION_ID: &str = "00000000-0000-4000-8000-000000000002";
-/// The ID of a delivery, or of an item of a batch.
-const DELIVERY_ID: &str = "00000000-0000-4000-8000-000000000003";
-/// The ID of a batch.
-const BATCH_ID: &str = "00000000-0000-4000-8000-000000000004";
-/// The span ID of an attempt, with its separators.
-const SPAN_ID: &str = "-0000000000000005-";
+/// The IDs of one target's copy. Their last two digits are the number of the target, from 1.
+struct Ids {
+    /// Of the delivery, or of an item of a batch.
+    delivery: String,
+    batch: String,
+    /// Of the span of the attempt, with its separators.
+    span: String,
+}
+
+impl Ids {
+    fn new(config: &Config, target: &Target) -> Self {
+        let index = config.targets.iter().position(|other| other.name == target.name).unwrap_or_default();
+        let number = index.saturating_add(1);
+        Self {
+            delivery: format!("00000000-0000-4000-8000-0000000001{number:02}"),
+            batch: format!("00000000-0000-4000-8000-0000000002{number:02}"),
+            span: format!("-00000000000003{number:02}-"),
+        }
+    }
+}
 
 /// The part, from the fifth character on, of each ID that the engine makes of these random bytes.
 const IN_EACH_ID: &str = "0000-0000-4000-";
@@ -64,7 +78,8 @@ pub(super) fn property(place: usize, path: &[impl AsRef<str>]) -> Vec<u8> {
 pub(super) fn replaced(recorder: &Recorder<'_>, target: &Target, sent: &Sent) -> Vec<(String, String)> {
     let (config, is_batch) = (recorder.config, target.batch.is_some());
     let mark = text_of(sent.header(loop_mark::HEADER.as_bytes()));
-    let own_id = if is_batch { BATCH_ID } else { DELIVERY_ID };
+    let ids = Ids::new(config, target);
+    let own_id = if is_batch { &ids.batch } else { &ids.delivery };
     let mut replaced = vec![(mark.to_string(), config.loop_guard.mark(own_id).into_owned())];
     if let Some((header, placeholder)) = target.shape.head.sign.as_ref().map(Signing::placeholder) {
         replaced.push((text_of(sent.header(header.as_bytes())).into_owned(), placeholder));
@@ -80,14 +95,14 @@ pub(super) fn replaced(recorder: &Recorder<'_>, target: &Target, sent: &Sent) ->
     for number in 0..recorder.words.get() {
         let (id, span) = (id(number), format!("-{}-", hex::encode(word(number))));
         if mark.starts_with(&id) {
-            replaced.push((id, own_id.to_owned()));
+            replaced.push((id, own_id.clone()));
         } else if found.contains(id.as_str()) {
             is_item |= is_batch && mark.starts_with(&self::id(number.saturating_add(2)));
-            replaced.push((id, if is_item { DELIVERY_ID } else { CORRELATION_ID }.to_owned()));
+            replaced.push((id, if is_item { &ids.delivery } else { CORRELATION_ID }.to_owned()));
             is_item = is_batch;
         }
         if trace.contains(&span) {
-            replaced.push((span, SPAN_ID.to_owned()));
+            replaced.push((span, ids.span.clone()));
         }
     }
     replaced.extend(recorder.variables.borrow().iter().map(|(made, shown)| (made.clone(), shown.clone())));

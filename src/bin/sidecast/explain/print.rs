@@ -39,6 +39,9 @@ fn target(text: &mut String, told: &OfTarget) {
     for because in &told.because {
         writeln!(text, "  {because}").unwrap_or_default();
     }
+    for afterwards in &told.afterwards {
+        writeln!(text, "  {afterwards}").unwrap_or_default();
+    }
     if let Some(shown) = &told.request {
         if !shown.left_out.is_empty() {
             writeln!(text, "  left out: {}", shown.left_out.join(", ")).unwrap_or_default();

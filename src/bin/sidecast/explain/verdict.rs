@@ -10,6 +10,7 @@ use sidecast::config::{After, Config, Target};
 use sidecast::http::request_head::RequestHead;
 use sidecast::select::{self, Request};
 
+use super::afterwards;
 use super::chain::{self, Unchained};
 use super::key;
 use super::made;
@@ -49,6 +50,9 @@ pub(super) struct OfTarget {
     pub(super) because: Vec<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) request: Option<Shown>,
+    /// What becomes of a copy once it is sent. Empty for a target that gets none.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(super) afterwards: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -80,7 +84,7 @@ pub(super) fn explain(text: &str, asked: &Asked<'_>) -> Result<Explanation, Prob
     let head = RequestHead::read(&asked.headers, &config.loop_guard);
     let recorder = Recorder::run(&source, &config, asked);
     let tried = Tried::new(&config, asked, &head);
-    let told = Told { config: &config, asked, head: &head, recorder, tried };
+    let told = Told { config: &config, chained: &chained, asked, head: &head, recorder, tried };
     let left_alone = told.left_alone();
     let mut targets: Vec<OfTarget> = Vec::new();
     for index in chain::in_order(&chained).into_iter().filter(|_| left_alone.is_none()) {
@@ -104,12 +108,15 @@ impl OfTarget {
         self.counts = counts.map(str::to_owned);
         self.because = vec![because];
         self.request = None;
+        self.afterwards.clear();
     }
 }
 
 /// What the engine did with a request, and the data to explain it.
 struct Told<'a> {
     config: &'a Config,
+    /// The same with its followers.
+    chained: &'a Config,
     asked: &'a Asked<'a>,
     head: &'a RequestHead<'a>,
     recorder: Recorder<'a>,
@@ -154,11 +161,15 @@ impl Told<'_> {
                 let replaced = made::replaced(&self.recorder, target, &sent);
                 Shown::new(&sent, &self.asked.given, &replaced)
             }),
+            afterwards: Vec::new(),
         };
         if is_matched {
             self.explain(target, raw, &mut told);
         } else {
             told.because = self.tried.unmet(raw);
+        }
+        if told.verdict != Verdict::None {
+            told.afterwards = afterwards::told(raw, self.chained);
         }
         told
     }
