@@ -117,6 +117,14 @@ pub(crate) async fn tell(service: &str, behaviour: &str) {
     ask(service, &["PUT", "/behaviour", behaviour]).await;
 }
 
+/// Tells one of the upstreams to crash at its next request.
+pub(crate) async fn crash(service: &str) {
+    let container = container(service).await;
+    let told = attempt("docker", &["exec", &container, "upstream", "ask", "PUT", "/behaviour", "crash"]).await;
+    // Orders go on, so the next request may end the container and this command with it.
+    assert!(told.is_ok() || told.as_ref().is_err_and(|problem| problem.contains("exit status: 137")), "{told:?}");
+}
+
 /// What one of the upstreams recorded since it was started.
 pub(crate) async fn records(service: &str) -> Records {
     serde_json::from_str(&ask(service, &["GET", "/requests"]).await).unwrap()

@@ -1,6 +1,6 @@
 //! What can happen to a container.
 
-use crate::composition::{compose, container, docker, healthy, inspect, network, tell};
+use crate::composition::{compose, container, crash, docker, healthy, inspect, network, tell};
 use crate::support::eventually::{eventually, PATIENCE};
 
 /// Something that befalls a target.
@@ -38,7 +38,7 @@ impl Harm {
         let container = container(service).await;
         match self {
             Self::Told(behaviour) => tell(service, behaviour).await,
-            Self::Crashed => tell(service, "crash").await,
+            Self::Crashed => crash(service).await,
             Self::Stopped => {
                 compose(&["stop", service]).await;
                 assert_eq!(inspect(service, "{{.State.ExitCode}}").await, "0", "{service} heeds SIGTERM");

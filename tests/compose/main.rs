@@ -1,17 +1,13 @@
 //! The filter in containers, while its targets are told to fail, stopped, killed, frozen and cut off. The test brings the composition up and breaks it;
 //! scripts/compose-test.sh names the project, makes the images and takes everything down.
-/// Shared with other tests; this one uses a part.
+// Shared with other tests; this one uses a part.
+#[path = "../support"]
 #[allow(dead_code)]
 mod support {
-    #[path = "../../support/admin.rs"]
     pub(crate) mod admin;
-    #[path = "../../support/client.rs"]
     pub(crate) mod client;
-    #[path = "../../support/eventually.rs"]
     pub(crate) mod eventually;
-    #[path = "../../support/recorded.rs"]
     pub(crate) mod recorded;
-    #[path = "../../support/stats.rs"]
     pub(crate) mod stats;
 }
 
