@@ -31,62 +31,68 @@ mod shown;
 #[path = "explain/verdict.rs"]
 mod verdict;
 
-/// Says which targets would get a copy of a request, why the others would not, and what each would receive.
+const EXAMPLES: &str = "Examples:
+  sidecast explain envoy.yaml --request 'GET /orders/7'
+  sidecast explain envoy.yaml --request 'POST /orders' -H 'content-type: application/json' -d @order.json
+  sidecast explain envoy.yaml --request 'POST /orders' -d '{}' --answer 201 --answer-of payment=402";
+
+/// Shows what happens to one request: which targets get a copy, what each receives, and what follows if it fails
 ///
-/// Ids and times are made up. Environment variables and properties of Envoy stand as `${env:NAME}` and `${property:PATH}`, flags among the latter as
-/// `true`. As Envoy does, `x-request-id` and `x-forwarded-proto` are added to the request if it has none; what else filters before Sidecast add is to
-/// be given. What Envoy adds when it sends (`content-length`, `x-envoy-*`) is not shown. Headers that are given and do not reach a target are told by
-/// their names.
+/// The filter's own engine runs, so `explain` decides as the filter does. For a target that gets no copy it names the rule that did not match.
 ///
-/// Of a target that follows another, it says what has to become of the other's copy. Values of an answer that is not given stand as
-/// `${target:NAME:...}`.
+/// What is only known in Envoy is shown as a placeholder: `${env:NAME}` for environment variables, `${property:PATH}` for properties of Envoy (`true`
+/// for flags), and `${target:NAME:...}` for values of a response that you do not give. IDs and times are made up. Like Envoy, `explain` adds
+/// `x-request-id` and `x-forwarded-proto` if the request has none. Give the headers that filters before Sidecast add. The headers that Envoy adds when
+/// it sends a copy (`content-length`, `x-envoy-*`) are not shown.
 ///
-/// Exit status: 0 explained, 1 the configuration has problems, 2 something cannot be read.
+/// Exit status: 0 explained, 1 the configuration has problems, 2 a file cannot be read or an argument is wrong.
 #[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// A file with the filter's configuration, as `check` finds it; `-` is the standard input.
+    /// A file with a configuration: by itself, or in a file of Envoy or Kubernetes; `-` is the standard input
     file: PathBuf,
-    /// Method and path, such as 'POST /orders?x=1'.
+    /// The method and path of the request, such as 'POST /orders?x=1'
     #[arg(long, value_name = "LINE")]
     request: Line,
-    /// A header of the request, such as 'x-user-id: alice'.
+    /// A header of the request, such as 'x-user-id: alice'; may be given several times
     #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = pair)]
     headers: Vec<(String, String)>,
-    /// The body of the request: text, or @ and a file's name; @- is the standard input.
+    /// The body of the request: text, or @FILE; @- is the standard input
     #[arg(long, short = 'd', visible_alias = "data", value_name = "BODY", default_value = "")]
     body: Body,
-    /// The authority of the request.
+    /// The host that the request is for (`host` or `:authority`)
     #[arg(long, value_name = "HOST", default_value = "localhost")]
     authority: String,
-    /// The status of the primary's response, for targets that wait for it.
+    /// The status of the primary's response, for targets with `after: response`
     #[arg(long, value_name = "STATUS")]
     answer: Option<Answer>,
-    /// A header of the primary's response.
+    /// A header of the primary's response; may be given several times
     #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
     answer_headers: Vec<(String, String)>,
-    /// The body of the primary's response: text, or @ and a file's name; @- is the standard input.
+    /// The body of the primary's response: text, or @FILE; @- is the standard input
     #[arg(long = "answer-body", value_name = "BODY", requires = "answer", default_value = "")]
     answer_body: Body,
-    /// The status with which a target answers its copy, such as 'payment=201', for targets that follow it.
+    /// The status with which a target responds to its copy, such as 'payment=201', for targets that follow it
     #[arg(long = "answer-of", value_name = "TARGET=STATUS", value_parser = |text: &str| of_target(text, Answer::from_str))]
     answers_of: Vec<(String, Answer)>,
-    /// A header of a target's answer, such as 'payment=x-id: 7'.
+    /// A header of a target's response, such as 'payment=x-id: 7'
     #[arg(long = "answer-of-header", value_name = "TARGET=HEADER", value_parser = |text: &str| of_target(text, pair))]
     answer_headers_of: Vec<(String, (String, String))>,
-    /// The body of a target's answer: text, or @ and a file's name.
+    /// The body of a target's response, such as 'payment={"id": 7}' or 'payment=@FILE'
     #[arg(long = "answer-of-body", value_name = "TARGET=BODY", value_parser = |text: &str| of_target(text, Body::parsed))]
     answer_bodies_of: Vec<(String, Body)>,
-    /// How it is told.
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
 }
 
 #[derive(Clone, Copy, Debug, Default, ValueEnum)]
 enum Format {
-    /// For people.
+    /// Text for people
     #[default]
-    Plain,
-    /// For programs: a list, one entry for each configuration in the file.
+    #[value(alias = "plain")]
+    Text,
+    /// JSON for programs: a list with one entry for each configuration in the file
     Json,
 }
 
@@ -120,7 +126,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         return fail(2, "--answer-of", [format!("there is no target {name}")]);
     }
     let text = match arguments.format {
-        Format::Plain => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),
+        Format::Text => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),
         Format::Json => format!("{:#}\n", serde_json::json!(explained)),
     };
     // Removes the colours if the output is not a terminal.

@@ -7,16 +7,16 @@ use clap_complete::Shell;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Prints the JSON Schema (draft 2020-12) of the filter's configuration.
+    /// Prints the JSON Schema (draft 2020-12) of a configuration, for editors and other tools
     Schema,
-    /// Prints a script that completes commands and options in a shell.
+    /// Prints a script with which a shell completes commands and options
     Completions {
-        /// The shell.
+        /// The shell
         shell: Shell,
     },
-    /// Prints a manual page, in roff.
+    /// Prints a manual page, such as for `sidecast man check | man -l -`
     Man {
-        /// The command it is about. Absent: the tool as a whole.
+        /// The command that the page is about; without one, it is about the whole tool
         command: Option<String>,
     },
 }
