@@ -83,7 +83,7 @@ test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build plain-
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
 	@scripts/check-manifests.sh "$$ENVOY"
 	@python3 -B -m unittest discover -s tests/instructions
-	cargo test --locked --features cli
+	@scripts/run-tests.sh
 
 # SIDECAST_FUZZ_CASES says how many cases of each law.
 fuzz: prerequisites

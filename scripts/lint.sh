@@ -21,8 +21,8 @@ cargo fmt --check --manifest-path "$compose"
 
 say "clippy, native"
 cargo clippy --locked --all-targets --features cli -- -D warnings
-# It is no target of "cargo test", and so none of these.
-cargo clippy --locked --test fuzz -- -D warnings
+# They are no targets of "cargo test", and so none of these.
+cargo clippy --locked --test fuzz --test storms -- -D warnings
 cargo clippy --locked --all-targets --manifest-path "$compose" --target-dir "${CARGO_TARGET_DIR:-target}" -- -D warnings
 
 say "clippy, wasm32-wasip1"
