@@ -55,7 +55,7 @@ class Running:
         text = re.sub(r"/var/lib/sidecast/[a-z]+\.wasm|dist/sidecast\.wasm", MODULE, text)
         text = re.sub(r"type: (STRICT|LOGICAL)_DNS", "type: STATIC", text)
         text = re.sub(r"(?m)^ *(dns_lookup_family|dns_refresh_rate): .*\n", "", text)
-        text = re.sub(r"address: (?:\"::\"|[a-z0.][a-z0-9.-]*)(?=, port_value)", "address: 127.0.0.1", text)
+        text = re.sub(r"address: (?:\"[^\"]*\"|[a-z0.][a-z0-9.-]*)(?=, port_value)", "address: 127.0.0.1", text)
         return re.sub(r"port_value: (\d+)", lambda found: f"port_value: {self.ports[int(found[1])]}", text)
 
     def await_ready(self, port, path="/ready"):
