@@ -27,7 +27,8 @@ def documents(folder, change=lambda text: text):
     """All documents of a folder under envoy/; `change` may break the text of one on the way."""
     found = []
     for file in sorted((ROOT / "envoy" / folder).glob("*.yaml")):
-        found += [document for document in yaml.safe_load_all(change(file.read_text())) if document]
+        # kustomize's own file is for kubectl alone.
+        found += [document for document in yaml.safe_load_all(change(file.read_text())) if document and document["kind"] != "Kustomization"]
     return found
 
 
@@ -65,7 +66,7 @@ def problems(document):
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
             return []
         except kubernetes_validate.ValidationError as error:
-            return [str(error)]
+            return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}"]
     try:
         model = getattr(module, document["kind"]).model_validate(document)
     except ValueError as error:
