@@ -1,10 +1,13 @@
 """What the manifests promise: they are valid, fit together, and hold configurations that the filter and Envoy take."""
 
+import re
+import subprocess
 import unittest
 
 import yaml
 
-from manifests import MODULE, bootstrap, checked, documents, named_clusters, one, problems, refusal, text_configuration, vm, wasm_filter
+from manifests import (MODULE, ROOT, bootstrap, checked, documents, named_clusters, one, patched, problems, refusal, text_configuration, tool_says,
+                       unlabelled, vm, wasm_filter)
 
 
 def pod(found):
@@ -23,6 +26,14 @@ class EnvoyGateway(unittest.TestCase):
         [self.wasm] = one(self.found, "EnvoyExtensionPolicy")["spec"]["wasm"]
         self.patches = one(self.found, "EnvoyPatchPolicy")["spec"]["jsonPatches"]
         self.proxy = one(self.found, "EnvoyProxy")["spec"]
+
+    def test_every_object_has_the_standard_labels(self):
+        self.assertEqual(unlabelled(self.found), [])
+        self.assertEqual(tool_says(ROOT / "envoy/envoy-gateway/policy.yaml"), "")
+
+    def test_the_proxy_brings_the_layer_that_the_emergency_stop_needs(self):
+        layers = yaml.safe_load(self.proxy["bootstrap"]["value"])["layered_runtime"]["layers"]
+        self.assertIn({"name": "admin", "admin_layer": {}}, layers)
 
     def test_the_configuration_is_right_and_names_clusters_that_are_added(self):
         self.assertEqual(checked(self.wasm["config"]), "")
@@ -59,8 +70,10 @@ class Kubernetes(unittest.TestCase):
         manager = ingress["filter_chains"][0]["filters"][0]["typed_config"]
         self.config = manager["http_filters"][0]["typed_config"]["config"]
 
-    def test_every_document_is_valid(self):
+    def test_every_document_is_valid_and_has_the_standard_labels(self):
         self.assertEqual([problem for document in self.found for problem in problems(document)], [])
+        self.assertEqual(unlabelled([*self.found, pod(self.found) | {"kind": "Pod", "metadata": {"name": "pod", **pod(self.found)["metadata"]}}]), [])
+        self.assertEqual(tool_says(ROOT / "envoy/kubernetes/configmap.yaml"), "")
 
     def test_envoy_and_the_filter_take_the_bootstrap(self):
         self.assertEqual(checked(self.config["configuration"]["value"]), "")
@@ -96,10 +109,44 @@ class Kubernetes(unittest.TestCase):
         listeners = {listener["name"]: listener["address"]["socket_address"]["port_value"]
                      for listener in self.bootstrap["static_resources"]["listeners"]}
         self.assertEqual((ports["http"], ports["pages"]), (listeners["ingress"], listeners["pages"]))
-        self.assertIn(one(self.found, "Service")["spec"]["ports"][0]["targetPort"], ports)
         labels = pod(self.found)["metadata"]["labels"]
-        self.assertEqual(one(self.found, "Service")["spec"]["selector"], labels)
-        self.assertEqual(one(self.found, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels)
+        services = [document for document in self.found if document["kind"] == "Service"]
+        for service in services:
+            self.assertIn(service["spec"]["ports"][0]["targetPort"], ports)
+        selectors = [service["spec"]["selector"] for service in services] + [
+            one(self.found, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], one(self.found, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            one(self.found, "PodMonitor")["spec"]["selector"]["matchLabels"], one(self.found, "Deployment")["spec"]["selector"]["matchLabels"]]
+        for selector in selectors:
+            self.assertTrue(selector)
+            self.assertLessEqual(selector.items(), labels.items())
+        rule = one(self.found, "NetworkPolicy")["spec"]["ingress"]
+        self.assertEqual([entry["ports"][0]["port"] for entry in rule], [ports["http"], ports["pages"]])
+
+    def test_prometheus_finds_the_pages_by_either_monitor_and_calls_the_job_as_the_alerts_do(self):
+        [by_pod] = one(self.found, "PodMonitor")["spec"]["podMetricsEndpoints"]
+        by_service = one(self.found, "ServiceMonitor")["spec"]
+        self.assertEqual(by_service["endpoints"], [by_pod])
+        self.assertIn(by_pod["port"], {port["name"] for port in self.envoy["ports"]})
+        found = [document["metadata"]["name"] for document in self.found
+                 if document["kind"] == "Service" and by_service["selector"]["matchLabels"].items() <= document["metadata"]["labels"].items()]
+        self.assertEqual(found, ["orders-pages"])
+        self.assertEqual(by_pod["relabelings"], [{"targetLabel": "job", "replacement": "envoy"}])
+        self.assertIn('job="envoy"', (ROOT / "envoy/prometheus/alerts.rules.yml").read_text())
+
+    def test_the_printed_rules_are_those_of_the_repository(self):
+        printed = subprocess.run(["sh", ROOT / "envoy/kubernetes/prometheus-rule.sh", "elsewhere"], capture_output=True, text=True, check=True, cwd="/").stdout
+        rule = yaml.safe_load(printed)
+        groups = [group for file in sorted((ROOT / "envoy/prometheus").glob("*.rules.yml")) for group in yaml.safe_load(file.read_text())["groups"]]
+        self.assertEqual((rule["spec"]["groups"], rule["metadata"]["namespace"]), (groups, "elsewhere"))
+        self.assertEqual((problems(rule), unlabelled([rule])), ([], []))
+
+    def test_the_patch_of_the_readme_changes_the_annotation_and_nothing_else(self):
+        [patch] = re.findall(r"kubectl patch deployment orders -n shop -p '(.*)'", (ROOT / "envoy/kubernetes/README.md").read_text())
+        before = one(self.found, "Deployment")
+        after = patched(before, "strategic", patch)
+        self.assertEqual(after["spec"]["template"]["metadata"]["annotations"].pop("sidecast/bootstrap"), "2")
+        before["spec"]["template"]["metadata"]["annotations"].pop("sidecast/bootstrap")
+        self.assertEqual(after, before)
 
 
 class Broken(unittest.TestCase):
@@ -118,6 +165,9 @@ class Broken(unittest.TestCase):
         self.refused("istio", "WasmPlugin", "failStrategy:", "failStrategie:", "spec.failStrategie: unknown field")
         self.refused("istio", "ServiceEntry", "resolution:", "resolutions:", "resolutions: unknown field")
         self.refused("kubernetes", "Deployment", "startupProbe", "startProbe", "startProbe")
+        self.refused("kubernetes", "PodMonitor", "podMetricsEndpoints", "podMetricEndpoints", "podMetric")
+        self.refused("kubernetes", "ServiceMonitor", "interval:", "intervall:", "intervall: unknown field")
+        self.refused("kubernetes", "NetworkPolicy", "policyTypes", "policyType", "policyType")
         self.refused("kubernetes", "PodDisruptionBudget", "maxUnavailable", "maxUnavailible", "maxUnavailible")
 
     def test_a_wrong_value_is_refused(self):
