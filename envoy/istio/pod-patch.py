@@ -14,6 +14,7 @@ patch that takes the changes back. It works for whatever has a pod template in s
 import argparse
 import copy
 import json
+import math
 import re
 import sys
 
@@ -121,7 +122,7 @@ def configure(changes, running, options):
     config = proxy_config(changes)
     if options.stats:
         matcher = joined(running, config, "proxyStatsMatcher")
-        kept = [*(running.get("proxyStatsMatcher") or {}).get("inclusionPrefixes", []), *matcher.get("inclusionPrefixes", [])]
+        kept = [prefix for each in (running.get("proxyStatsMatcher"), matcher) for prefix in (each or {}).get("inclusionPrefixes") or []]
         matcher["inclusionPrefixes"] = list(dict.fromkeys([*kept, *(f"cluster.{name}" for name in options.stats)]))
         config["proxyStatsMatcher"] = matcher
     if options.answer_limit:
@@ -135,9 +136,22 @@ def configure(changes, running, options):
         if drain > there:
             config["terminationDrainDuration"] = f"{drain:g}s"
         grace = changes.template["spec"].get("terminationGracePeriodSeconds", GRACE)
-        changes.put(max(grace, int(drain) + AFTER), "spec", "terminationGracePeriodSeconds")
-    if config != proxy_config(changes):
-        annotate(changes, CONFIG, yaml.safe_dump(config, sort_keys=False))
+        changes.put(max(grace, math.ceil(drain) + AFTER), "spec", "terminationGracePeriodSeconds")
+    before = proxy_config(changes)
+    if config != before:
+        annotate(changes, CONFIG, with_fields(annotations(changes).get(CONFIG) or "", before, config))
+
+
+def with_fields(text, before, config):
+    """The text with more fields. What stands there stays as it is, comments too, if the fields are new; else it is written anew."""
+    added = yaml.safe_dump({key: value for key, value in config.items() if key not in before}, sort_keys=False)
+    longer = f"{text.rstrip()}\n{added}" if text.strip() else added
+    try:
+        if yaml.safe_load(longer) == config:
+            return longer
+    except yaml.YAMLError:
+        pass
+    return yaml.safe_dump(config, sort_keys=False)
 
 
 def environment(changes, text):
@@ -197,6 +211,21 @@ def read(path, what):
     return found if isinstance(found, dict) else fail(f"{path}: expected {what}")
 
 
+def has_pods(workload):
+    """Whether there is a pod template with containers."""
+    found = workload
+    for key in ("spec", "template", "spec"):
+        found = found.get(key) if isinstance(found, dict) else None
+    return isinstance(found, dict) and isinstance(found.get("containers"), list)
+
+
+def positive(text):
+    """A whole number above 0."""
+    if not re.fullmatch("[1-9][0-9]{0,9}", text):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+    return int(text)
+
+
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workload", metavar="BEFORE", help="the workload, as kubectl get -o json writes it")
@@ -205,8 +234,8 @@ def arguments():
     parser.add_argument("--volume", metavar="IMAGE", help="mount the module out of this image, for envoyfilter.yaml")
     parser.add_argument("--running", metavar="FILE", help="PROXY_CONFIG of a running proxy; needed by the options below")
     parser.add_argument("--stats", metavar="CLUSTER", action="append", default=[], help="have Envoy keep the statistics of this cluster")
-    parser.add_argument("--answer-limit", metavar="BYTES", type=int, help="hold no more of a target's answer, unless a limit is set already")
-    parser.add_argument("--drain", metavar="SECONDS", type=int, help="give copies this long when a pod ends, if it is less now")
+    parser.add_argument("--answer-limit", metavar="BYTES", type=positive, help="hold no more of a target's answer, unless a limit is set already")
+    parser.add_argument("--drain", metavar="SECONDS", type=positive, help="give copies this long when a pod ends, if it is less now")
     parser.add_argument("--undo", action="store_true", help="write the patch that takes the changes back")
     options = parser.parse_args()
     if (options.stats or options.answer_limit or options.drain) and not options.running:
@@ -217,7 +246,7 @@ def arguments():
 def main():
     options = arguments()
     workload = read(options.workload, "an object")
-    if not isinstance(workload.get("spec", {}).get("template", {}).get("spec"), dict):
+    if not has_pods(workload):
         fail(f"{options.workload}: no pod template in spec.template")
     changes = Changes(workload)
     for text in options.env:

@@ -122,6 +122,15 @@ class Chart(unittest.TestCase):
         self.assertFalse(monitor["selector"]["matchLabels"].items() <= clients.items())
         self.assertEqual(one(self.rendered["istio-everything"], "PodMonitor")["spec"]["selector"]["matchLabels"], {"app": "orders"})
 
+    def test_the_notes_name_what_the_pods_need_and_every_cluster(self):
+        for values, words in (("istio-everything", ["--env AUDIT_TOKEN=sidecast/audit-token >", "'^outbound|8080||audit.audit.svc.cluster.local::'"]),
+                              ("envoy-gateway", ["AUDIT_TOKEN", "envoypatchpolicy/mirror-sidecast-clusters"]), ("envoy", ["mirror-sidecast.shop:80"])):
+            file = ROOT / f"envoy/helm/sidecast/ci/{values}.yaml"
+            notes = printed("helm", "install", "mirror", self.chart, "--namespace", "shop", "-f", file, "--dry-run=client").split("NOTES:")[1]
+            for word in words:
+                self.assertIn(word, notes)
+            self.assertNotIn("SIDECAST_ORIGIN", notes)
+
     def test_rules_and_dashboard_are_those_of_the_repository(self):
         found = self.rendered["envoy"]
         groups = [group for file in sorted((ROOT / "envoy/prometheus").glob("*.rules.yml")) for group in yaml.safe_load(file.read_text())["groups"]]

@@ -143,7 +143,17 @@ class PodPatch(unittest.TestCase):
         other = copy.deepcopy(BEFORE)
         other["spec"]["template"]["spec"]["containers"][1]["env"].append({"name": "AUDIT_TOKEN", "value": "plain"})
         self.assertIn("another variable", written(other, {}, *ALL).stderr)
-        self.assertIn("no pod template", written({"kind": "ConfigMap"}, {}, *ALL).stderr)
+        for workload in ({"kind": "ConfigMap"}, {"spec": None}, {"spec": {"template": {"spec": {}}}}, {"spec": []}):
+            self.assertIn("no pod template", written(workload, {}, *ALL).stderr)
+        for number in ("0", "-5", "20s"):
+            self.assertIn("no whole number", written(plain(), {}, f"--drain={number}").stderr)
+
+    def test_comments_and_the_way_it_is_written_stay(self):
+        for text in ("# Ours.\nconcurrency: 2 # cores\n", '{"concurrency": 2}', "concurrency: 2\nrunningValues: null", ""):
+            after = changed(plain({CONFIG: text}), {}, "--drain", "20", "--answer-limit", "7")["spec"]["template"]["metadata"]["annotations"][CONFIG]
+            wanted = {**(yaml.safe_load(text) or {}), "runtimeValues": {"http.async_response_buffer_limit": "7"}, "terminationDrainDuration": "20s"}
+            self.assertEqual(yaml.safe_load(after), wanted)
+            self.assertTrue(after.startswith(text.rstrip()) or text.startswith("{"), after)
 
 
 class Istio(unittest.TestCase):
