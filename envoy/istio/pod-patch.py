@@ -81,6 +81,9 @@ class Changes:
             yield {"op": "test", "path": annotated, "value": self.annotations}
         for path, before, after in self.made:
             if before is None:
+                # The API server and kubectl take null for "not there".
+                if after in ({}, []):
+                    yield {"op": "test", "path": path, "value": None}
                 yield {"op": "add", "path": path, "value": after}
             else:
                 yield {"op": "test", "path": path, "value": before}

@@ -127,11 +127,11 @@ class PodPatch(unittest.TestCase):
             self.assertEqual(without["spec"]["template"]["spec"], before["spec"]["template"]["spec"])
 
     def test_the_patch_is_refused_when_the_workload_has_changed_since(self):
-        patch = written(BEFORE, RUNNING, *ALL).stdout
-        changed_since = copy.deepcopy(BEFORE)
-        changed_since["spec"]["template"]["metadata"]["annotations"][CONFIG] = "concurrency: 4\n"
-        with self.assertRaisesRegex(AssertionError, "test"):
-            patched(changed_since, "json", patch)
+        for before, since in ((BEFORE, plain({CONFIG: "concurrency: 4"})), (plain(terminationGracePeriodSeconds=10), plain(terminationGracePeriodSeconds=300)),
+                              (plain(), plain({"restarted": "now"})), (plain({"a": "b"}), plain({"a": "b", "restarted": "now"}))):
+            patch = written(before, {}, "--drain", "20").stdout
+            with self.assertRaisesRegex(AssertionError, "test"):
+                patched(since, "json", patch)
 
     def test_what_it_cannot_add_without_loss_it_refuses(self):
         for annotations, options, word in (({"sidecar.istio.io/bootstrapOverride": "theirs"}, ALL, "theirs"), ({CONFIG: "a: [b"}, ALL, "no YAML"),
