@@ -42,7 +42,7 @@ python3 -B scripts/check-rooms.py
 python3 -B scripts/check-rooms.py --mermaid >/dev/null
 
 say "scripts"
-for script in scripts/*.sh envoy/examples/*/*.sh .ci/run; do
+for script in scripts/*.sh envoy/kubernetes/*.sh envoy/examples/*/*.sh .ci/run; do
   bash -n "$script"
 done
 for script in demo/*.py scripts/*.py benches/peers/*.py tests/manifests/*.py tests/instructions/*.py envoy/istio/*.py envoy/examples/*/*.py; do

@@ -161,6 +161,11 @@ class Chart(unittest.TestCase):
             self.assertIn(place, said, setting)
             self.assertLess(len(said), 1200, said)
 
+    def test_only_what_the_filter_reads_as_a_variable_must_be_one(self):
+        file = ROOT / "envoy/helm/sidecast/ci/istio.yaml"
+        for setting in ("configuration.targets[0].request.headers.set.x-a=$${env:A}", "configuration.targets[0].match[0].path.prefix=/${env:A}"):
+            self.assertIn("env:A", json.dumps(self.render(file, "--set-string", setting)))
+
     def test_odd_names_stay_text(self):
         file = ROOT / "envoy/helm/sidecast/ci/istio-everything.yaml"
         found = self.render(file, "--set-string", "environment[0].name=NO,environment[0].valueFrom.secretKeyRef.name=1,environment[0].valueFrom.secretKeyRef.key=2",

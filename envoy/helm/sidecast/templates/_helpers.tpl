@@ -137,7 +137,10 @@ transport_socket:
 {{- if and .Values.monitoring.serviceMonitor.enabled .Values.monitoring.podMonitor.enabled }}{{ fail "monitoring: podMonitor and serviceMonitor would count everything twice, expected one" }}{{ end -}}
 {{- $known := list -}}
 {{- range .Values.environment }}{{ $known = append $known .name }}{{ end -}}
-{{- range regexFindAll "\\$\\{env:[A-Za-z_][A-Za-z0-9_]*\\}" (toJson .Values.configuration) -1 -}}
+{{- /* Rules are taken as they are written, and $${ is a literal ${. */ -}}
+{{- $read := list (omit .Values.configuration "targets") -}}
+{{- range .Values.configuration.targets }}{{ $read = append $read (omit . "match" "except") }}{{ end -}}
+{{- range regexFindAll "\\$\\{env:[A-Za-z_][A-Za-z0-9_]*\\}" (toJson $read | replace "$${" "") -1 -}}
 {{- $name := . | trimPrefix "${env:" | trimSuffix "}" -}}
 {{- if not (has $name $known) }}{{ fail (printf "configuration reads ${env:%s}, which environment does not have" $name) }}{{ end -}}
 {{- end -}}
