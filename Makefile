@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
+.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -33,6 +33,7 @@ help:
 	@echo 'make dist          a release: the filter, its SHA-256, what it is made of and the licences of that; built twice and compared'
 	@echo 'make envoy         the Envoy that the tests run, in target/envoy'
 	@echo 'make image         dist/image and dist/image.tar: the filter as an OCI image, for Istio and Envoy Gateway (IMAGE=name:tag)'
+	@echo 'make chart         dist/sidecast-VERSION.tgz: the Helm chart'
 	@echo 'make bench         side-by-side benchmark against Envoy'"'"'s own mirroring; results in target/bench/'
 	@echo 'make bench-peers   the same load on NGINX and on services in Python and Node.js that mirror, beside Envoy; target/peers.md'
 	@echo 'make bench-memory  how much memory the filter takes in Envoy, beside an empty module; target/memory.json'
@@ -62,6 +63,9 @@ build: prerequisites
 
 image: build
 	@python3 -B scripts/make-image.py dist/sidecast.wasm dist/image $(IMAGE)
+
+chart: build
+	@scripts/package-chart.sh
 
 run: prerequisites envoy
 	@scripts/build.sh filter

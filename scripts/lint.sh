@@ -47,9 +47,9 @@ python3 -B scripts/check-rooms.py
 python3 -B scripts/check-rooms.py --mermaid >/dev/null
 
 say "scripts"
-for script in scripts/*.sh envoy/examples/*/*.sh .ci/run; do
+for script in scripts/*.sh envoy/kubernetes/*.sh envoy/examples/*/*.sh .ci/run; do
   bash -n "$script"
 done
-for script in demo/*.py scripts/*.py benches/peers/*.py tests/manifests/*.py tests/instructions/*.py envoy/examples/*/*.py; do
+for script in demo/*.py scripts/*.py benches/peers/*.py tests/manifests/*.py tests/instructions/*.py envoy/istio/*.py envoy/examples/*/*.py; do
   python3 -c 'import ast, sys; ast.parse(open(sys.argv[1]).read(), sys.argv[1])' "$script"
 done

@@ -5,6 +5,7 @@
 //! | fields of a configuration of the filter, of a target, or of a dead letter | the filter's parser, the rest of it being the least that there can be |
 //! | fields of a bootstrap, static resources, a connection manager, a route, a cluster, a filter | Envoy, within the rest of a bootstrap |
 //! | fields of what Prometheus scrapes | `promtool`, where it is installed |
+//! | `platform` and `module` | a look for values that the Helm chart has, and the filter's parser |
 //! | `apiVersion` and `kind` | a look for what each object has; a `pluginConfig`, by the filter's parser |
 //!
 //! A configuration of the filter inside any of them is read by the filter's parser, too.
@@ -63,6 +64,9 @@ fn document_of(page: &Page, document: Value) -> Result<(), String> {
     let (is_top, is_target) = (only_at("/properties"), only_at("/properties/targets/items/properties"));
     if has("apiVersion") {
         return kubernetes(&fields);
+    }
+    if has("platform") && has("module") {
+        return chart(&fields);
     }
     if BOOTSTRAP.iter().any(|name| has(name)) {
         return by_envoy(page, Value::Object(fields));
@@ -165,6 +169,15 @@ fn by_prometheus(mut fields: Map<String, Value>) -> Result<(), String> {
     }
 }
 
+/// Values that the chart has, and a configuration that is right; the tests of the chart itself hold values against its whole schema.
+fn chart(fields: &Map<String, Value>) -> Result<(), String> {
+    let schema: Value = serde_json::from_str(include_str!("../../envoy/helm/sidecast/values.schema.json")).unwrap();
+    match fields.keys().find(|key| schema["properties"].get(key.as_str()).is_none()) {
+        Some(unknown) => Err(format!("the chart has no value {unknown}")),
+        None => configuration(fields.get("configuration").unwrap_or(&Value::Null)),
+    }
+}
+
 /// What every object of Kubernetes has, and the configuration of the filter where a `WasmPlugin` has it.
 fn kubernetes(fields: &Map<String, Value>) -> Result<(), String> {
     let object = Value::Object(fields.clone());
@@ -214,6 +227,14 @@ fn each_kind_of_block_is_refused_when_something_is_wrong_in_it() {
         ("match: {prefix: /}\nroute: {cluster: a, timeout: 1s}", "match: {prefix: /}\nroute: {cluster: a, timeout: 1m}"),
         ("vm_config: {environment_variables: {host_env_keys: [A]}}", "vm_config: {environment_variable: {host_env_keys: [A]}}"),
         ("circuit_breakers: {thresholds: [{max_requests: 1}]}", "circuit_breakers: {thresholds: [{max_request: 1}]}"),
+        (
+            "{platform: istio, module: {}, configuration: {targets: [{name: a, cluster: a}]}}",
+            "{platform: istio, module: {}, configuration: {targets: [{name: a}]}}",
+        ),
+        (
+            "{platform: istio, module: {}, labels: {}, configuration: {targets: [{name: a, cluster: a}]}}",
+            "{platform: istio, module: {}, label: {}, configuration: {targets: [{name: a, cluster: a}]}}",
+        ),
         ("{apiVersion: v1, kind: A, metadata: {name: b}}", "{apiVersion: v1, kind: A, metadata: {}}"),
         (
             "{apiVersion: v1, kind: WasmPlugin, metadata: {name: b}, spec: {pluginConfig: {targets: [{name: a, cluster: a}]}}}",

@@ -18,13 +18,17 @@ WASM = "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"
 ROUTER = "type.googleapis.com/envoy.extensions.filters.http.router.v3.Router"
 MANAGER = "type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager"
 TEXT = "type.googleapis.com/google.protobuf.StringValue"
+PROGRAMS = pathlib.Path(os.environ.get("MANIFESTS_BIN", ROOT / "target/manifests/bin"))
+# https://kubernetes.io/docs/concepts/overview/working-with-objects/common-labels/
+STANDARD_LABELS = {f"app.kubernetes.io/{name}" for name in ("name", "instance", "version", "component", "part-of", "managed-by")}
 
 
 def documents(folder, change=lambda text: text):
     """All documents of a folder under envoy/; `change` may break the text of one on the way."""
     found = []
     for file in sorted((ROOT / "envoy" / folder).glob("*.yaml")):
-        found += [document for document in yaml.safe_load_all(change(file.read_text())) if document]
+        # kustomize's own file is for kubectl alone.
+        found += [document for document in yaml.safe_load_all(change(file.read_text())) if document and document["kind"] != "Kustomization"]
     return found
 
 
@@ -53,13 +57,16 @@ def problems(document):
     group, _, version = document["apiVersion"].rpartition("/")
     if group.endswith("envoyproxy.io") or group == "gateway.networking.k8s.io":
         return []
-    if not group.endswith("istio.io"):
+    if group.endswith("istio.io"):
+        module = importlib.import_module(f"cloudcoil.models.istio.{group.split('.')[0]}.{version}")
+    elif group == "monitoring.coreos.com":
+        module = importlib.import_module(f"cloudcoil.models.prometheus_operator.{version}")
+    else:
         try:
             kubernetes_validate.validate(document, KUBERNETES, strict=True)
             return []
         except kubernetes_validate.ValidationError as error:
-            return [str(error)]
-    module = importlib.import_module(f"cloudcoil.models.istio.{group.split('.')[0]}.{version}")
+            return [f"{'.'.join(map(str, error.absolute_path))}: {error.message}"]
     try:
         model = getattr(module, document["kind"]).model_validate(document)
     except ValueError as error:
@@ -99,9 +106,46 @@ def refusal(whole, *merged):
         command = [ENVOY, "--mode", "validate", "-c", str(file), "--log-level", "error", "--component-log-level", "wasm:error"]
         for text in merged:
             command += ["--config-yaml", text]
-        environment = {**os.environ, "AUDIT_TOKEN": "any"}
+        environment = {**os.environ, "AUDIT_TOKEN": "any", "SIDECAST_ORIGIN": "any"}
         done = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=120, check=False)
     return "" if done.returncode == 0 else done.stderr + done.stdout
+
+
+def run(program, *arguments, stdin=None):
+    """What kubectl or helm does, without a cluster."""
+    environment = {**os.environ, "KUBECONFIG": "/nonexistent", "HELM_CACHE_HOME": "/nonexistent", "HELM_CONFIG_HOME": "/nonexistent"}
+    command = [PROGRAMS / program, *map(str, arguments)]
+    return subprocess.run(command, input=stdin, capture_output=True, text=True, env=environment, timeout=60, check=False)
+
+
+def printed(program, *arguments, stdin=None):
+    """What it prints, if it is content."""
+    done = run(program, *arguments, stdin=stdin)
+    assert done.returncode == 0, f"{program} {arguments}: {done.stderr}{done.stdout}"
+    return done.stdout
+
+
+def patched(document, kind, patch):
+    """A document with a patch in it, as kubectl makes it; `patch` is a file or the text of one."""
+    with tempfile.TemporaryDirectory() as directory:
+        before = pathlib.Path(directory, "before.json")
+        before.write_text(json.dumps(document))
+        if not isinstance(patch, pathlib.Path):
+            text, patch = patch, pathlib.Path(directory, "patch.json")
+            patch.write_text(text)
+        return yaml.safe_load(printed("kubectl", "patch", "--local", "-f", before, "--type", kind, "--patch-file", patch, "-o", "yaml"))
+
+
+def tool_says(*files):
+    """What `sidecast check --deny-warnings` has against files; empty if nothing."""
+    done = subprocess.run([ROOT / "dist/sidecast", "check", "--deny-warnings", *files], capture_output=True, text=True, timeout=60, check=False)
+    return "" if done.returncode == 0 else done.stdout + done.stderr
+
+
+def unlabelled(found):
+    """Objects that lack one of the standard labels."""
+    return [f"{document['kind']} {document['metadata']['name']}: {sorted(missing)}" for document in found
+            if (missing := STANDARD_LABELS - document["metadata"].get("labels", {}).keys())]
 
 
 def checked(configuration):

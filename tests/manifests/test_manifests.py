@@ -1,35 +1,17 @@
 """What the manifests promise: they are valid, fit together, and hold configurations that the filter and Envoy take."""
 
-import json
+import re
+import subprocess
 import unittest
 
 import yaml
 
-from manifests import MODULE, bootstrap, checked, documents, named_clusters, one, problems, refusal, text_configuration, vm, wasm_filter
-
-
-def static_cluster(name):
-    return {"name": name, "load_assignment": {"cluster_name": name}}
-
-
-def istio_clusters(found):
-    """The clusters that a sidecar has by the Sidecar of the manifests."""
-    ports = {host: port["number"] for entry in found if entry["kind"] == "ServiceEntry"
-             for host in entry["spec"]["hosts"] for port in entry["spec"]["ports"]}
-    hosts = [host.split("/")[1] for rule in one(found, "Sidecar")["spec"]["egress"] for host in rule["hosts"]]
-    # A service in the mesh has no port in these files; the audit service's is 8080.
-    return {f"outbound|{ports.get(host, 8080)}||{host}" for host in hosts if host != "*"}
+from manifests import (MODULE, ROOT, bootstrap, checked, documents, named_clusters, one, patched, problems, refusal, text_configuration, tool_says,
+                       unlabelled, vm, wasm_filter)
 
 
 def pod(found):
     return one(found, "Deployment", "orders")["spec"]["template"]
-
-
-def merged(first, second):
-    """An object with a patch in it; lists are not patched here."""
-    if not (isinstance(first, dict) and isinstance(second, dict)):
-        return second
-    return {**first, **{key: merged(first.get(key), value) for key, value in second.items()}}
 
 
 def secret_keys(containers):
@@ -38,77 +20,20 @@ def secret_keys(containers):
             yield variable["name"], variable["valueFrom"]["secretKeyRef"]
 
 
-class Istio(unittest.TestCase):
-    def setUp(self):
-        self.found = documents("istio")
-        self.plugin = one(self.found, "WasmPlugin")["spec"]
-        # The first patch is for the EnvoyFilter only.
-        self.volume, self.every = [document for document in self.found if document["kind"] == "Deployment"]
-        self.pod = merged(self.every, self.volume)["spec"]["template"]
-        [patch] = one(self.found, "EnvoyFilter")["spec"]["configPatches"]
-        self.by_hand = patch["patch"]["value"]
-        self.tags = one(self.found, "ConfigMap")["data"]["custom_bootstrap.json"]
-
-    def test_every_document_is_valid(self):
-        self.assertEqual([problem for document in self.found for problem in problems(document)], [])
-
-    def test_both_ways_hold_the_same_configuration_and_it_is_right(self):
-        configuration = self.by_hand["typed_config"]["config"]["configuration"]["value"]
-        self.assertEqual(configuration, self.plugin["pluginConfig"])
-        self.assertEqual(checked(configuration), "")
-
-    def test_every_cluster_that_a_target_names_is_one_that_the_sidecar_has(self):
-        self.assertLessEqual(set(named_clusters(self.plugin["pluginConfig"])), istio_clusters(self.found))
-
-    def test_envoy_and_the_filter_take_the_plugin(self):
-        self.assertEqual(self.plugin["failStrategy"], "FAIL_OPEN")
-        variables = [variable["name"] for variable in self.plugin["vmConfig"]["env"]]
-        config = {"vm_config": vm(variables), "configuration": text_configuration(self.plugin["pluginConfig"]), "failure_policy": "FAIL_OPEN"}
-        clusters = [static_cluster(name) for name in sorted(istio_clusters(self.found))]
-        self.assertEqual(refusal(bootstrap(wasm_filter(config), clusters), self.tags), "")
-
-    def test_envoy_and_the_filter_take_the_filter_by_hand(self):
-        config = self.by_hand["typed_config"]["config"]
-        self.assertIs(config["fail_open"], True)
-        mount = json.loads(self.pod["metadata"]["annotations"]["sidecar.istio.io/userVolumeMount"])[0]["mountPath"]
-        self.assertEqual(config["vm_config"]["code"]["local"]["filename"], mount + "/plugin.wasm")
-        config["vm_config"]["code"]["local"]["filename"] = MODULE
-        self.assertEqual(refusal(bootstrap(self.by_hand, [])), "")
-
-    def test_what_the_annotations_name_is_there(self):
-        annotations = self.pod["metadata"]["annotations"]
-        self.assertEqual(annotations["sidecar.istio.io/bootstrapOverride"], one(self.found, "ConfigMap")["metadata"]["name"])
-        [volume] = json.loads(annotations["sidecar.istio.io/userVolume"])
-        [mount] = json.loads(annotations["sidecar.istio.io/userVolumeMount"])
-        self.assertEqual(volume["name"], mount["name"])
-        self.assertEqual(self.plugin["url"], "oci://" + volume["image"]["reference"])
-        proxy = yaml.safe_load(annotations["proxy.istio.io/config"])
-        for prefix in proxy["proxyStatsMatcher"]["inclusionPrefixes"]:
-            self.assertTrue(any(f"cluster.{name}".startswith(prefix) for name in istio_clusters(self.found)), prefix)
-        drain = int(proxy["terminationDrainDuration"].rstrip("s"))
-        self.assertGreater(self.pod["spec"]["terminationGracePeriodSeconds"], drain)
-
-    def test_the_plugin_needs_no_volume_and_the_other_patch_brings_nothing_else(self):
-        template = self.volume["spec"]["template"]
-        self.assertEqual(template, {"metadata": {"annotations": template["metadata"]["annotations"]}})
-        names = {"sidecar.istio.io/userVolume", "sidecar.istio.io/userVolumeMount"}
-        self.assertEqual(template["metadata"]["annotations"].keys(), names)
-        self.assertFalse(names & self.every["spec"]["template"]["metadata"]["annotations"].keys())
-        for document in (self.volume, self.every):
-            self.assertEqual(document["metadata"], {"name": "orders", "namespace": "shop"})
-
-    def test_the_variables_of_the_module_are_those_of_the_proxy(self):
-        variables = {variable["name"] for variable in self.plugin["vmConfig"]["env"]}
-        by_hand = self.by_hand["typed_config"]["config"]["vm_config"]["environment_variables"]["host_env_keys"]
-        self.assertLessEqual(variables | set(by_hand), {name for name, _ in secret_keys(self.pod["spec"]["containers"])})
-
-
 class EnvoyGateway(unittest.TestCase):
     def setUp(self):
         self.found = documents("envoy-gateway")
         [self.wasm] = one(self.found, "EnvoyExtensionPolicy")["spec"]["wasm"]
         self.patches = one(self.found, "EnvoyPatchPolicy")["spec"]["jsonPatches"]
         self.proxy = one(self.found, "EnvoyProxy")["spec"]
+
+    def test_every_object_has_the_standard_labels(self):
+        self.assertEqual(unlabelled(self.found), [])
+        self.assertEqual(tool_says(ROOT / "envoy/envoy-gateway/policy.yaml"), "")
+
+    def test_the_proxy_brings_the_layer_that_the_emergency_stop_needs(self):
+        layers = yaml.safe_load(self.proxy["bootstrap"]["value"])["layered_runtime"]["layers"]
+        self.assertIn({"name": "admin", "admin_layer": {}}, layers)
 
     def test_the_configuration_is_right_and_names_clusters_that_are_added(self):
         self.assertEqual(checked(self.wasm["config"]), "")
@@ -145,8 +70,10 @@ class Kubernetes(unittest.TestCase):
         manager = ingress["filter_chains"][0]["filters"][0]["typed_config"]
         self.config = manager["http_filters"][0]["typed_config"]["config"]
 
-    def test_every_document_is_valid(self):
+    def test_every_document_is_valid_and_has_the_standard_labels(self):
         self.assertEqual([problem for document in self.found for problem in problems(document)], [])
+        self.assertEqual(unlabelled([*self.found, pod(self.found) | {"kind": "Pod", "metadata": {"name": "pod", **pod(self.found)["metadata"]}}]), [])
+        self.assertEqual(tool_says(ROOT / "envoy/kubernetes/configmap.yaml"), "")
 
     def test_envoy_and_the_filter_take_the_bootstrap(self):
         self.assertEqual(checked(self.config["configuration"]["value"]), "")
@@ -182,10 +109,44 @@ class Kubernetes(unittest.TestCase):
         listeners = {listener["name"]: listener["address"]["socket_address"]["port_value"]
                      for listener in self.bootstrap["static_resources"]["listeners"]}
         self.assertEqual((ports["http"], ports["pages"]), (listeners["ingress"], listeners["pages"]))
-        self.assertIn(one(self.found, "Service")["spec"]["ports"][0]["targetPort"], ports)
         labels = pod(self.found)["metadata"]["labels"]
-        self.assertEqual(one(self.found, "Service")["spec"]["selector"], labels)
-        self.assertEqual(one(self.found, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], labels)
+        services = [document for document in self.found if document["kind"] == "Service"]
+        for service in services:
+            self.assertIn(service["spec"]["ports"][0]["targetPort"], ports)
+        selectors = [service["spec"]["selector"] for service in services] + [
+            one(self.found, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"], one(self.found, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            one(self.found, "PodMonitor")["spec"]["selector"]["matchLabels"], one(self.found, "Deployment")["spec"]["selector"]["matchLabels"]]
+        for selector in selectors:
+            self.assertTrue(selector)
+            self.assertLessEqual(selector.items(), labels.items())
+        rule = one(self.found, "NetworkPolicy")["spec"]["ingress"]
+        self.assertEqual([entry["ports"][0]["port"] for entry in rule], [ports["http"], ports["pages"]])
+
+    def test_prometheus_finds_the_pages_by_either_monitor_and_calls_the_job_as_the_alerts_do(self):
+        [by_pod] = one(self.found, "PodMonitor")["spec"]["podMetricsEndpoints"]
+        by_service = one(self.found, "ServiceMonitor")["spec"]
+        self.assertEqual(by_service["endpoints"], [by_pod])
+        self.assertIn(by_pod["port"], {port["name"] for port in self.envoy["ports"]})
+        found = [document["metadata"]["name"] for document in self.found
+                 if document["kind"] == "Service" and by_service["selector"]["matchLabels"].items() <= document["metadata"]["labels"].items()]
+        self.assertEqual(found, ["orders-pages"])
+        self.assertEqual(by_pod["relabelings"], [{"targetLabel": "job", "replacement": "envoy"}])
+        self.assertIn('job="envoy"', (ROOT / "envoy/prometheus/alerts.rules.yml").read_text())
+
+    def test_the_printed_rules_are_those_of_the_repository(self):
+        printed = subprocess.run(["sh", ROOT / "envoy/kubernetes/prometheus-rule.sh", "elsewhere"], capture_output=True, text=True, check=True, cwd="/").stdout
+        rule = yaml.safe_load(printed)
+        groups = [group for file in sorted((ROOT / "envoy/prometheus").glob("*.rules.yml")) for group in yaml.safe_load(file.read_text())["groups"]]
+        self.assertEqual((rule["spec"]["groups"], rule["metadata"]["namespace"]), (groups, "elsewhere"))
+        self.assertEqual((problems(rule), unlabelled([rule])), ([], []))
+
+    def test_the_patch_of_the_readme_changes_the_annotation_and_nothing_else(self):
+        [patch] = re.findall(r"kubectl patch deployment orders -n shop -p '(.*)'", (ROOT / "envoy/kubernetes/README.md").read_text())
+        before = one(self.found, "Deployment")
+        after = patched(before, "strategic", patch)
+        self.assertEqual(after["spec"]["template"]["metadata"]["annotations"].pop("sidecast/bootstrap"), "2")
+        before["spec"]["template"]["metadata"]["annotations"].pop("sidecast/bootstrap")
+        self.assertEqual(after, before)
 
 
 class Broken(unittest.TestCase):
@@ -202,19 +163,23 @@ class Broken(unittest.TestCase):
 
     def test_an_unknown_field_is_refused(self):
         self.refused("istio", "WasmPlugin", "failStrategy:", "failStrategie:", "spec.failStrategie: unknown field")
-        self.refused("istio", "ServiceEntry", "targetPort", "targetPorts", "targetPorts: unknown field")
+        self.refused("istio", "ServiceEntry", "resolution:", "resolutions:", "resolutions: unknown field")
         self.refused("kubernetes", "Deployment", "startupProbe", "startProbe", "startProbe")
+        self.refused("kubernetes", "PodMonitor", "podMetricsEndpoints", "podMetricEndpoints", "podMetric")
+        self.refused("kubernetes", "ServiceMonitor", "interval:", "intervall:", "intervall: unknown field")
+        self.refused("kubernetes", "NetworkPolicy", "policyTypes", "policyType", "policyType")
         self.refused("kubernetes", "PodDisruptionBudget", "maxUnavailable", "maxUnavailible", "maxUnavailible")
 
     def test_a_wrong_value_is_refused(self):
         self.refused("istio", "WasmPlugin", "FAIL_OPEN", "OPEN", "failStrategy")
-        self.refused("istio", "DestinationRule", "ISTIO_MUTUAL", "MTLS", "ISTIO_MUTUAL")
+        self.refused("istio", "DestinationRule", "mode: SIMPLE", "mode: PLAIN", "PLAIN")
         self.refused("istio", "EnvoyFilter", "SIDECAR_INBOUND", "INBOUND", "SIDECAR_INBOUND")
-        self.refused("istio", "Deployment", "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 40s", "40s")
+        self.refused("kubernetes", "Deployment", "terminationGracePeriodSeconds: 40", "terminationGracePeriodSeconds: 40s", "40s")
+        self.refused("istio", "ProxyConfig", "SIDECAST_ORIGIN: shop", "SIDECAST_ORIGIN: [shop]", "SIDECAST_ORIGIN")
         self.refused("kubernetes", "Deployment", "replicas: 2", "replicas: two", "two")
 
     def test_a_wrong_configuration_is_refused_by_the_filter_and_by_the_tool(self):
-        configuration = one(documents("istio"), "WasmPlugin")["spec"]["pluginConfig"]
+        configuration = one(documents("istio/ambient"), "WasmPlugin")["spec"]["pluginConfig"]
         configuration["targets"][0]["retries"] = 3
         self.assertIn("targets[0].retries: unknown field", checked(configuration))
         config = {"vm_config": vm(["AUDIT_TOKEN"]), "configuration": text_configuration(configuration)}
@@ -223,7 +188,7 @@ class Broken(unittest.TestCase):
     def test_a_cluster_that_envoy_does_not_know_how_to_read_is_refused(self):
         [patch] = one(documents("envoy-gateway"), "EnvoyPatchPolicy")["spec"]["jsonPatches"]
         cluster = {**patch["operation"]["value"], "conect_timeout": "1s"}
-        config = {"vm_config": vm(["AUDIT_TOKEN"]), "configuration": text_configuration(one(documents("istio"), "WasmPlugin")["spec"]["pluginConfig"])}
+        config = {"vm_config": vm(["AUDIT_TOKEN"]), "configuration": text_configuration(one(documents("istio/ambient"), "WasmPlugin")["spec"]["pluginConfig"])}
         self.assertIn("conect_timeout", refusal(bootstrap(wasm_filter(config), [cluster])))
 
 
