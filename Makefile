@@ -61,7 +61,8 @@ envoy: $(ENVOY_SETUP)
 build: prerequisites
 	@scripts/build.sh
 
-image: build
+image: prerequisites
+	@scripts/build.sh filter
 	@python3 -B scripts/make-image.py dist/sidecast.wasm dist/image $(IMAGE)
 
 chart: build
