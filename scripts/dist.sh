@@ -54,6 +54,7 @@ PYTHON
 tool() {
   local home=${CARGO_HOME:-$HOME/.cargo} flags
   flags="--remap-path-prefix=$home/registry/src=/registry"$'\x1f'"--remap-path-prefix=$ROOT=/sidecast"
+  flags+=$'\x1f'"--remap-path-prefix=$(realpath -m "$target_dir")=/sidecast/target"
   CARGO_ENCODED_RUSTFLAGS=$flags CFLAGS="-ffile-prefix-map=$home/registry/src=/registry -ffile-prefix-map=$ROOT=/sidecast" \
     cargo build --release --locked --features cli --bin sidecast --target-dir "$target_dir/dist"
   cp "$target_dir/dist/release/sidecast" "dist/sidecast-$platform"

@@ -145,7 +145,7 @@ fn can_drop(reason: DropReason, target: &Target, config: &Config) -> bool {
         DropReason::CircuitOpen => target.breaker.is_some_and(|breaker| !breaker.observe),
         DropReason::RateLimited => target.rate.is_some(),
         // Rules of a leader that look at the body decide for its followers, too.
-        DropReason::BodyNotJson => target.reads.body || target.batch.is_some() || !config.matched_pointers.is_empty(),
+        DropReason::BodyNotJson => target.shape.reads_json() || target.batch.is_some() || !config.matched_pointers.is_empty(),
         DropReason::UnsafePath => !matches!(target.shape.head.path, PathRewrite::Primary),
         DropReason::ResponseTooLarge | DropReason::ResponseNotJson => target.shape.answers.reads_bodies(),
         DropReason::BodyTooLarge
