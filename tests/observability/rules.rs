@@ -146,6 +146,9 @@ fn the_scrape_of_a_cluster_finds_sidecars_and_names_their_workload() {
     ])
     .unwrap();
     assert_eq!(texts(&own), ["10.0.0.7:9902", "shop", "checkout-5d8f-x2", "ledger-db", "expected"]);
+    let of_cron_job =
+        [("pod_controller_kind", "Job"), ("pod_controller_name", "nightly-29414760"), ("pod_container_port_name", "http-envoy-prom")];
+    assert_eq!(texts(&with(&of_cron_job).unwrap())[3], "nightly");
     assert_eq!(with(&[&of_deployment[..], &[("pod_container_port_name", "http")]].concat()), None, "another port");
     assert_eq!(with(&[("pod_annotation_prometheus_io_path", "/metrics"), ("pod_container_port_name", "http")]), None, "an application");
 }
