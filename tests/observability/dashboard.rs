@@ -31,7 +31,6 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
         ("target", format!("({})", TARGETS.join("|"))),
         // Of a scrape_interval of 15 s, it would be this.
         ("__rate_interval", "1m".to_owned()),
-        ("__interval", "1m".to_owned()),
         ("__range", "1h".to_owned()),
     ]
     .into();
