@@ -146,11 +146,18 @@ fn the_scrape_of_a_cluster_finds_sidecars_and_names_their_workload() {
     ])
     .unwrap();
     assert_eq!(texts(&own), ["10.0.0.7:9902", "shop", "checkout-5d8f-x2", "ledger-db", "expected"]);
-    let of_cron_job =
-        [("pod_controller_kind", "Job"), ("pod_controller_name", "nightly-29414760"), ("pod_container_port_name", "http-envoy-prom")];
+    let of_cron_job = [
+        ("pod_controller_kind", "Job"),
+        ("pod_controller_name", "nightly-29414760"),
+        ("pod_container_port_name", "http-envoy-prom"),
+    ];
     assert_eq!(texts(&with(&of_cron_job).unwrap())[3], "nightly");
     assert_eq!(with(&[&of_deployment[..], &[("pod_container_port_name", "http")]].concat()), None, "another port");
-    assert_eq!(with(&[("pod_annotation_prometheus_io_path", "/metrics"), ("pod_container_port_name", "http")]), None, "an application");
+    assert_eq!(
+        with(&[("pod_annotation_prometheus_io_path", "/metrics"), ("pod_container_port_name", "http")]),
+        None,
+        "an application"
+    );
 }
 
 #[test]
@@ -218,14 +225,11 @@ async fn what_goes_wrong_in_an_envoy_raises_the_alerts_for_it_and_no_others() {
     let prometheus = stage.prometheus();
     let pair = |(alert, target): &(&str, &str)| ((*alert).to_owned(), (*target).to_owned());
     // These have no `for`.
-    let firing: BTreeSet<(String, String)> = [
-        ("SidecastUnknownCluster", "nowhere"),
-        ("SidecastDeadLettersLost", "kept"),
-        ("SidecastConfigurationRejected", ""),
-    ]
-    .iter()
-    .map(pair)
-    .collect();
+    let firing: BTreeSet<(String, String)> =
+        [("SidecastUnknownCluster", "nowhere"), ("SidecastDeadLettersLost", "kept"), ("SidecastConfigurationRejected", "")]
+            .iter()
+            .map(pair)
+            .collect();
     let coming: BTreeSet<(String, String)> = [
         ("SidecastBreakerOpen", "down"),
         ("SidecastDeadLetters", "kept"),
@@ -257,7 +261,13 @@ async fn what_goes_wrong_in_an_envoy_raises_the_alerts_for_it_and_no_others() {
     let lasting = ["SidecastBreakerOpen", "SidecastQueueNearLimit", "SidecastInFlightNearLimit"];
     let early: BTreeSet<_> = fired.difference(&firing).filter(|(alert, _)| !lasting.contains(&alert.as_str())).collect();
     assert!(early.is_empty(), "{early:?}");
-    for silent in ["SidecastFilterMissing", "SidecastFilterLost", "SidecastAccountsOpen", "SidecastQueueNearLimit", "SidecastInFlightNearLimit"] {
+    for silent in [
+        "SidecastFilterMissing",
+        "SidecastFilterLost",
+        "SidecastAccountsOpen",
+        "SidecastQueueNearLimit",
+        "SidecastInFlightNearLimit",
+    ] {
         assert!(!active.iter().any(|(alert, _)| alert == silent), "{silent}: {active:?}");
     }
     for (alert, fine) in [("SidecastBreakerOpen", "audit"), ("SidecastComparisonMismatch", "twin"), ("SidecastDropping", "later")]

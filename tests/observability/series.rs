@@ -48,11 +48,16 @@ async fn series(settings: &[Value], stats: Value) -> Vec<usize> {
     };
     let targets: Vec<Value> = settings.iter().enumerate().map(target).collect();
     let setup = Setup::new().cluster("works", ([127, 0, 0, 1], 9).into()).cluster("primary", ([127, 0, 0, 1], 9).into());
-    let envoy = setup.listener("main", Filter::json(&json!({ "targets": targets }))).with("", "stats_config", stats).start().await;
+    let envoy =
+        setup.listener("main", Filter::json(&json!({ "targets": targets }))).with("", "stats_config", stats).start().await;
     let text = eventually(PATIENCE, "the statistics", async || {
         let text = admin::page(envoy.admin, "/stats/prometheus").await?;
         // Histograms come with the next merge.
-        if text.contains("sidecast_latency_ms_count") { Ok(text) } else { Err("not yet".to_owned()) }
+        if text.contains("sidecast_latency_ms_count") {
+            Ok(text)
+        } else {
+            Err("not yet".to_owned())
+        }
     })
     .await;
     let of = |number| text.lines().filter(|line| line.contains(&format!("target=\"t{number}\""))).count();
