@@ -34,6 +34,8 @@ fn has(target: &str, metric: Metric) -> bool {
         Metric::NotTriggered => target == "later",
         Metric::Retries | Metric::Dropped(DropReason::Expired | DropReason::RetryBudget) => target == "retried",
         Metric::DeadLettered => target == "kept",
+        // The others have no breaker.
+        Metric::BreakerOpened | Metric::BreakerState | Metric::Dropped(DropReason::CircuitOpen) => target == "down",
         Metric::BatchItems => target == "bulk",
         Metric::CompareMatch
         | Metric::CompareStatusMismatch
