@@ -161,6 +161,21 @@ fn the_scrape_of_a_cluster_finds_sidecars_and_names_their_workload() {
 }
 
 #[test]
+fn the_operator_relabels_as_the_scrape_of_a_cluster_does() {
+    let by_hand = yaml("envoy/prometheus/kubernetes.yml")["scrape_configs"][0]["relabel_configs"].clone();
+    let operator = yaml("envoy/prometheus/podmonitor.yaml")["spec"]["podMetricsEndpoints"][0]["relabelings"].clone();
+    let made =
+        |rule: &Value, source: &str, target: &str| [source, "regex", target, "replacement"].map(|field| rule[field].clone());
+    let by_hand: Vec<_> = by_hand.as_array().unwrap().iter().map(|rule| made(rule, "source_labels", "target_label")).collect();
+    let operator = operator.as_array().unwrap().iter().filter(|rule| rule["action"].is_null());
+    let operator: Vec<_> = operator.map(|rule| made(rule, "sourceLabels", "targetLabel")).collect();
+    assert_eq!(operator.len(), 3);
+    for rule in operator {
+        assert!(by_hand.contains(&rule), "{rule:?}");
+    }
+}
+
+#[test]
 fn each_alert_is_tested_both_firing_and_silent() {
     let mut tested: BTreeMap<String, (bool, bool)> = BTreeMap::new();
     for file in test_files() {
