@@ -112,8 +112,8 @@ fn an_update_defines_what_is_new_and_every_count_goes_to_its_own_statistic() {
     assert!(worker.configure(targets(&[audit]).to_string()));
     assert_eq!(worker.definitions(), defined + 2);
     worker.exchange(&Request::get("/"));
-    worker.answer_all(&Answer::upstream(404));
-    worker.answer_all(&Answer::upstream(200));
+    worker.call_out().answer(Answer::upstream(404));
+    worker.call_out().answer(Answer::upstream(200));
     let names = ["matched", "dropped.not_retryable", "dead_lettered", "sampled_out", "delivered", "inflight"];
     assert_eq!(names.map(|name| host.stat("audit", name)), [2, 1, 1, 0, 0, 0]);
 }
