@@ -29,25 +29,11 @@ components() {
   rm "$name.cdx.json"
 }
 
-# licences NAME: the licences of all crates, those of the tool included, as dist/NAME.licences.json.
+# licences NAME ARGUMENTS...: the licence of each crate with its text, as dist/NAME.licences.json.
 licences() {
-  # Some crates come without a text. That of the Apache License is the same for all: ours.
   quietly "$tools/bundle-licenses.log" "$tools/bin/cargo-bundle-licenses" bundle-licenses --format json \
     --output "dist/$1.licences.json" "${@:2}" || die "no list of licences"
-  python3 - "dist/$1.licences.json" LICENSE <<'PYTHON'
-import json
-import sys
-
-path, apache = sys.argv[1], open(sys.argv[2], encoding="utf-8").read()
-with open(path, encoding="utf-8") as file:
-    licences = json.load(file)
-for crate in licences["third_party_libraries"]:
-    for licence in crate["licenses"]:
-        if licence["license"] == "Apache-2.0" and licence["text"] == "NOT FOUND":
-            licence["text"] = apache
-with open(path, "w", encoding="utf-8") as file:
-    json.dump(licences, file, indent=1, ensure_ascii=False)
-PYTHON
+  python3 -B scripts/licence-texts.py "dist/$1.licences.json"
 }
 
 # The tool, for this platform. Its strings name source files of crates; they get the same names on every machine.

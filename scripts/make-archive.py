@@ -25,7 +25,7 @@ def main(name, directory, archive):
             content = files[path].read_bytes()
             entry = tarfile.TarInfo(f"{name}/{path}")
             entry.size, entry.mtime = len(content), int(os.environ["SOURCE_DATE_EPOCH"])
-            entry.mode = 0o755 if os.access(files[path], os.X_OK) else 0o644
+            entry.mode = 0o755 if path.startswith("bin/") else 0o644
             tar.addfile(entry, io.BytesIO(content))
     pathlib.Path(archive).write_bytes(gzip.compress(whole.getvalue(), 9, mtime=0))
 
