@@ -56,9 +56,9 @@ impl<H: Host> TargetMetrics<H> {
     /// Others cost series in every scrape and say nothing.
     pub(super) fn of(worker: &Rc<Worker<H>>, config: &Config, target: &Target) -> Result<Self, HostError> {
         let ids = match worker.defined.try_borrow_mut() {
-            Ok(mut defined) => Rc::clone(defined.entry(target.name.clone()).or_insert_with(|| Rc::new(NONE))),
+            Ok(mut defined) => Rc::clone(defined.entry(target.name.clone()).or_insert_with(|| Rc::new(none()))),
             // Nothing holds the table for longer than this.
-            Err(_) => Rc::new(NONE),
+            Err(_) => Rc::new(none()),
         };
         let metrics = Self { worker: Rc::clone(worker), target: target.name.clone(), ids };
         for metric in Metric::ALL.into_iter().filter(|metric| can_move(*metric, target, config)) {
@@ -109,7 +109,9 @@ impl<H: Host> TargetMetrics<H> {
 }
 
 /// No metric is defined.
-const NONE: Ids = [const { Cell::new(None) }; Metric::ALL.len()];
+fn none() -> Ids {
+    std::array::from_fn(|_| Cell::new(None))
+}
 
 /// True if the metric of the target can move in this configuration. The operator sees it from the start then, as 0.
 fn can_move(metric: Metric, target: &Target, config: &Config) -> bool {
