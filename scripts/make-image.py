@@ -3,7 +3,8 @@
 
 DIRECTORY becomes an OCI image layout (https://github.com/opencontainers/image-spec, image-layout.md), and DIRECTORY.tar the same in one file, which
 `docker load` takes, too. It is the "compat" variant of the Wasm artifact image specification (https://github.com/solo-io/wasm, spec/spec-compat.md):
-one layer, a tar.gz with plugin.wasm in it. The same module gives the same bytes: there is no time and no user in it.
+one layer, a tar.gz with plugin.wasm in it. The name leads to an index of an image for each platform; all of them share the layer, because the module
+runs on any. The same module gives the same bytes: there is no time and no user in it.
 """
 
 import gzip
@@ -35,8 +36,13 @@ def text(value):
     return json.dumps(value, separators=(",", ":"), sort_keys=True).encode()
 
 
+# Whoever mounts the image takes that of the node's platform.
+ARCHITECTURES = ("amd64", "arm64")
+INDEX = "application/vnd.oci.image.index.v1+json"
+
+
 def image(module, name, tag):
-    """The files of the layout, by path."""
+    """The files of the layout, by path, and the digest of the index."""
     files = {}
 
     def blob(content, media_type):
@@ -44,28 +50,36 @@ def image(module, name, tag):
         return {"mediaType": media_type, "digest": digest(content), "size": len(content)}
 
     tar = archive([("plugin.wasm", module)])
-    # Kubernetes mounts it as a volume only where the platform is the node's; to the others it does not matter.
-    config = text({"architecture": "amd64", "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(tar)]}})
-    manifest = {
-        "schemaVersion": 2,
-        "mediaType": "application/vnd.oci.image.manifest.v1+json",
-        "config": blob(config, "application/vnd.oci.image.config.v1+json"),
-        "layers": [blob(gzip.compress(tar, 9, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")],
-        "annotations": {"module.wasm.image/variant": "compat", "org.opencontainers.image.title": "sidecast"},
-    }
-    entry = blob(text(manifest), manifest["mediaType"])
-    entry["annotations"] = {"org.opencontainers.image.ref.name": tag}
-    files["index.json"] = text({"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": [entry]})
+    layer = blob(gzip.compress(tar, 9, mtime=0), "application/vnd.oci.image.layer.v1.tar+gzip")
+
+    def manifest(architecture):
+        config = {"architecture": architecture, "os": "linux", "config": {}, "rootfs": {"type": "layers", "diff_ids": [digest(tar)]}}
+        return {
+            "schemaVersion": 2,
+            "mediaType": "application/vnd.oci.image.manifest.v1+json",
+            "config": blob(text(config), "application/vnd.oci.image.config.v1+json"),
+            "layers": [layer],
+            "annotations": {"module.wasm.image/variant": "compat", "org.opencontainers.image.title": "sidecast"},
+        }
+
+    manifests = {architecture: manifest(architecture) for architecture in ARCHITECTURES}
+    entries = [
+        {**blob(text(manifest), manifest["mediaType"]), "platform": {"architecture": architecture, "os": "linux"}}
+        for architecture, manifest in manifests.items()
+    ]
+    index = blob(text({"schemaVersion": 2, "mediaType": INDEX, "manifests": entries}), INDEX)
+    named = {**index, "annotations": {"org.opencontainers.image.ref.name": tag}}
+    files["index.json"] = text({"schemaVersion": 2, "mediaType": INDEX, "manifests": [named]})
     files["oci-layout"] = text({"imageLayoutVersion": "1.0.0"})
-    config_path, layer_path = ("blobs/" + part["digest"].replace(":", "/") for part in (manifest["config"], *manifest["layers"]))
-    # Read by "docker load" only.
+    config_path, layer_path = ("blobs/" + part["digest"].replace(":", "/") for part in (manifests["amd64"]["config"], layer))
+    # Read by "docker load" only, where the engine knows no index.
     files["manifest.json"] = text([{"Config": config_path, "RepoTags": [f"{name}:{tag}"], "Layers": [layer_path]}])
-    return files, entry["digest"]
+    return files, index["digest"]
 
 
 def main(module, directory, reference="sidecast:latest"):
     name, _, tag = reference.rpartition(":")
-    files, of_manifest = image(pathlib.Path(module).read_bytes(), name, tag)
+    files, of_index = image(pathlib.Path(module).read_bytes(), name, tag)
     layout = pathlib.Path(directory)
     shutil.rmtree(layout, ignore_errors=True)
     for name, content in files.items():
@@ -73,7 +87,7 @@ def main(module, directory, reference="sidecast:latest"):
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(content)
     layout.with_suffix(".tar").write_bytes(archive(sorted(files.items())))
-    print(f"{layout}, {layout}.tar: {reference}@{of_manifest}")
+    print(f"{layout}, {layout}.tar: {reference}@{of_index}")
 
 
 if __name__ == "__main__":

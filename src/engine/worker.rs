@@ -1,6 +1,7 @@
 //! State that all configurations of a worker share: the host, the log throttle, and the numbers of the metrics.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 use std::time::Duration;
 
 use rustc_hash::FxHashMap;
@@ -22,8 +23,8 @@ pub(super) const SHORTEST: Duration = Duration::from_millis(1);
 /// How long a level that Envoy does not log is not asked for again.
 const LEVEL_KNOWN_FOR: Duration = Duration::from_millis(100);
 
-/// The numbers of one target's metrics, each at its [`Metric::index`].
-pub(super) type Ids = [u32; Metric::ALL.len()];
+/// The numbers of one target's metrics, each at its [`Metric::index`]. `None` if it is not defined.
+pub(super) type Ids = [Cell<Option<u32>>; Metric::ALL.len()];
 
 /// A worker's side of the host. It counts and logs failures of host calls that should not fail.
 pub struct Worker<H> {
@@ -35,7 +36,7 @@ pub struct Worker<H> {
     silent_until: Cell<Duration>,
     /// The numbers of all defined metrics, by target. Envoy keeps each definition as long as the VM, even a second one of the same name. Successive
     /// configurations must therefore share them.
-    pub(super) defined: RefCell<FxHashMap<String, Ids>>,
+    pub(super) defined: RefCell<FxHashMap<String, Rc<Ids>>>,
     /// The gauge of the version and the counter of unexpected events. They are shared for the same reason.
     pub(super) build_info: Cell<Option<u32>>,
     pub(super) unexpected: Cell<Option<u32>>,

@@ -69,6 +69,11 @@ impl AnswerReads {
         Self { readers, redact }
     }
 
+    /// True if the body of an answer is read.
+    pub fn reads_bodies(&self) -> bool {
+        !self.readers.is_empty()
+    }
+
     /// Opens the bodies. `answer` is the latest answer, and `max_body` the most bytes that a body may decode to. A body that is empty, or of which
     /// there is no answer, is left out: all its values are absent.
     ///

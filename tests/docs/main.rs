@@ -1,5 +1,5 @@
-//! What the documents show is true: each block of `README.md`, `docs/` and `envoy/**/README.md` is run, or read by whoever would read it, and
-//! each link leads somewhere. What a fence says (only its first word shows):
+//! What the documents show is true: each block of the pages at the root, in `docs/` and `envoy/**/README.md` is run, or read by whoever would
+//! read it, and each link leads somewhere. What a fence says (only its first word shows):
 //!
 //! | fence | what is done |
 //! | --- | --- |

@@ -79,9 +79,9 @@ impl Block {
     }
 }
 
-/// All pages: the README, all of `docs/`, and the READMEs in `envoy/`.
+/// All pages: those at the root but the changelog, all of `docs/`, and the READMEs in `envoy/`.
 pub(crate) fn pages() -> Vec<Page> {
-    let mut paths = vec!["README.md".to_owned()];
+    let mut paths: Vec<String> = ["README.md", "CONTRIBUTING.md", "SECURITY.md"].map(ToOwned::to_owned).into();
     find("docs", &|name| name.ends_with(".md"), &mut paths);
     find("envoy", &|name| name == "README.md", &mut paths);
     paths.sort();

@@ -1,10 +1,11 @@
-//! Statistics are defined with the configuration that needs them, and timers run only while something waits.
+//! Statistics are defined with the configuration that can move them, and timers run only while something waits.
 
 use crate::{
-    configurations::{mirroring, target, targets},
+    configurations::{mirroring, target, targets, with},
     host::{Answer, Host, Request, Stat},
 };
-use std::time::Duration;
+use serde_json::json;
+use std::{collections::BTreeSet, time::Duration};
 
 #[test]
 fn without_anything_to_wait_for_no_timer_runs() {
@@ -45,4 +46,74 @@ fn statistics_are_defined_with_the_configuration_and_never_again() {
     assert_eq!(worker.definitions(), defined);
     let kinds = host.stats();
     assert!(kinds.values().any(|stat| matches!(stat, Stat::Histogram(samples) if samples.len() == 1)));
+}
+
+/// The statistics of the target `audit` with these settings, besides those of every target.
+fn of_settings(settings: &serde_json::Value) -> Vec<String> {
+    let names = |settings: &serde_json::Value| -> BTreeSet<String> {
+        let host = Host::new();
+        let _worker = host.worker(&targets(&[settings.clone()]));
+        host.stats().into_keys().filter_map(|name| Some(name.strip_prefix("sidecast.audit.")?.to_owned())).collect()
+    };
+    let mut plain = target("audit");
+    plain["circuit_breaker"] = json!({"mode": "disabled"});
+    let (base, more) = (names(&plain), names(&with(plain, settings)));
+    assert!(base.is_subset(&more));
+    more.difference(&base).cloned().collect()
+}
+
+#[test]
+fn a_target_has_the_statistics_that_its_settings_can_move() {
+    let reading = json!({"body": {"template": {"id": "${body:/id}"}}});
+    for (settings, more) in [
+        (json!({}), &[][..]),
+        (json!({"sample": {"percent": 50}}), &["sampled_out"]),
+        (json!({"after": "response"}), &["not_triggered"]),
+        (json!({"retry": {}}), &["dropped.expired", "dropped.retry_budget", "retries"]),
+        (json!({"dead_letter": {"cluster": "letters"}}), &["dead_lettered"]),
+        (json!({"circuit_breaker": {}}), &["breaker.opened", "breaker.state", "dropped.circuit_open"]),
+        (json!({"circuit_breaker": {"mode": "observe"}}), &["breaker.opened", "breaker.state"]),
+        (json!({"batch": {}}), &["batch_items", "dropped.body_not_json"]),
+        (
+            json!({"compare": {}}),
+            &[
+                "compare.body_mismatch",
+                "compare.match",
+                "compare.not_comparable",
+                "compare.primary_latency_ms",
+                "compare.status_mismatch",
+                "compare.target_latency_ms",
+            ],
+        ),
+        (json!({"limits": {"rate": {"per_second": 1}}}), &["dropped.rate_limited"]),
+        (json!({"match": [{"body": [{"pointer": "/id", "present": true}]}]}), &["dropped.body_not_json"]),
+        (json!({"request": reading}), &["dropped.body_not_json"]),
+        (json!({"request": {"path": "/copies/${header:x-id}"}}), &["dropped.unsafe_path"]),
+        (
+            json!({"after": "response", "request": {"headers": {"set": {"x-id": "${response:body:/id}"}}}}),
+            &["dropped.response_not_json", "dropped.response_too_large", "not_triggered"],
+        ),
+    ] {
+        assert_eq!(of_settings(&settings), more, "{settings}");
+    }
+}
+
+#[test]
+fn an_update_defines_what_is_new_and_every_count_goes_to_its_own_statistic() {
+    let host = Host::new();
+    let mut audit = target("audit");
+    let worker = host.worker(&targets(&[audit.clone()]));
+    worker.exchange(&Request::get("/"));
+    worker.answer_all(&Answer::upstream(404));
+    assert!(!host.stats().contains_key("sidecast.audit.dead_lettered"));
+    let defined = worker.definitions();
+    audit["dead_letter"] = json!({"cluster": "letters"});
+    audit["sample"] = json!({"percent": 100});
+    assert!(worker.configure(targets(&[audit]).to_string()));
+    assert_eq!(worker.definitions(), defined + 2);
+    worker.exchange(&Request::get("/"));
+    worker.call_out().answer(Answer::upstream(404));
+    worker.call_out().answer(Answer::upstream(200));
+    let names = ["matched", "dropped.not_retryable", "dead_lettered", "sampled_out", "delivered", "inflight"];
+    assert_eq!(names.map(|name| host.stat("audit", name)), [2, 1, 1, 0, 0, 0]);
 }

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import json
 import os
 import pathlib
@@ -68,47 +69,74 @@ class Image(unittest.TestCase):
         self.assertEqual(list(files), ["plugin.wasm"])
         self.assertTrue(files["plugin.wasm"] == self.module, "not the bytes of the module")
 
+    def manifests(self):
+        """The manifest of each architecture, through the index that the name leads to."""
+        [named] = json.loads((self.layout / "index.json").read_text())["manifests"]
+        self.assertEqual(named["annotations"], {"org.opencontainers.image.ref.name": "latest"})
+        index = json.loads(self.described(named))
+        self.assertEqual(index["mediaType"], named["mediaType"])
+        manifests = {}
+        for entry in index["manifests"]:
+            self.assertEqual(entry["platform"]["os"], "linux")
+            manifest = json.loads(self.described(entry))
+            self.assertEqual((manifest["mediaType"], manifest["annotations"]["module.wasm.image/variant"]), (entry["mediaType"], "compat"))
+            manifests[entry["platform"]["architecture"]] = manifest
+        return manifests, {named["digest"], *(entry["digest"] for entry in index["manifests"])}
+
     def test_every_digest_and_size_is_right_and_nothing_else_is_there(self):
         self.assertEqual(json.loads((self.layout / "oci-layout").read_text()), {"imageLayoutVersion": "1.0.0"})
-        [entry] = json.loads((self.layout / "index.json").read_text())["manifests"]
-        manifest = json.loads(self.described(entry))
-        self.assertEqual((manifest["mediaType"], manifest["annotations"]["module.wasm.image/variant"]), (entry["mediaType"], "compat"))
-        [layer] = manifest["layers"]
-        packed = self.described(layer)
-        # RFC 1952, 2.3.1: there is no time in it.
-        self.assertEqual(packed[4:8], bytes(4))
-        tar = gzip.decompress(packed)
-        config = json.loads(self.described(manifest["config"]))
-        self.assertEqual(config["rootfs"], {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(tar).hexdigest()]})
-        listed = {entry["digest"], layer["digest"], manifest["config"]["digest"]}
+        manifests, listed = self.manifests()
+        self.assertEqual(set(manifests), {"amd64", "arm64"})
+        for architecture, manifest in manifests.items():
+            [layer] = manifest["layers"]
+            packed = self.described(layer)
+            # RFC 1952, 2.3.1: there is no time in it.
+            self.assertEqual(packed[4:8], bytes(4))
+            tar = gzip.decompress(packed)
+            config = json.loads(self.described(manifest["config"]))
+            self.assertEqual((config["architecture"], config["os"]), (architecture, "linux"))
+            self.assertEqual(config["rootfs"], {"type": "layers", "diff_ids": ["sha256:" + hashlib.sha256(tar).hexdigest()]})
+            listed |= {layer["digest"], manifest["config"]["digest"]}
+        # The module is there once.
+        self.assertEqual(manifests["amd64"]["layers"], manifests["arm64"]["layers"])
         self.assertEqual({"sha256:" + blob.name for blob in (self.layout / "blobs/sha256").iterdir()}, listed)
 
     def test_the_layer_is_the_module_and_nothing_else(self):
-        [entry] = json.loads((self.layout / "index.json").read_text())["manifests"]
-        self.assert_module(module_of(json.loads(self.described(entry)), self.blob))
+        for manifest in self.manifests()[0].values():
+            self.assert_module(module_of(manifest, self.blob))
 
     def test_the_same_module_gives_the_same_bytes(self):
         elsewhere = self.directory / "elsewhere"
         elsewhere.mkdir(mode=0o700)
         again = make(elsewhere, TZ="Pacific/Auckland", SOURCE_DATE_EPOCH="1", HOME="/")
         files = sorted(path.relative_to(self.layout) for path in self.layout.rglob("*") if path.is_file())
-        self.assertEqual(len(files), 6)
+        self.assertEqual(len(files), 9)
         for file in files:
             self.assertTrue((self.layout / file).read_bytes() == (again / file).read_bytes(), file)
         self.assertTrue(self.layout.with_suffix(".tar").read_bytes() == again.with_suffix(".tar").read_bytes())
         with tarfile.open(self.layout.with_suffix(".tar")) as tar:
-            self.assertEqual([(entry.mtime, entry.uid, entry.uname) for entry in tar], [(0, 0, "")] * 6)
+            self.assertEqual([(entry.mtime, entry.uid, entry.uname) for entry in tar], [(0, 0, "")] * 9)
 
     @unittest.skipUnless(shutil.which("skopeo") or "CI" in os.environ, "skopeo is missing")
-    def test_skopeo_copies_it_with_manifests_of_both_kinds(self):
-        for source in (f"oci:{self.layout}:latest", f"oci-archive:{self.layout}.tar:latest"):
+    def test_skopeo_takes_the_image_of_each_platform_with_manifests_of_both_kinds(self):
+        for architecture, source in itertools.product(("amd64", "arm64"), (f"oci:{self.layout}:latest", f"oci-archive:{self.layout}.tar:latest")):
+            platform = ("--override-os", "linux", "--override-arch", architecture)
+            inspected = json.loads(run("skopeo", *platform, "inspect", source))
+            self.assertEqual((inspected["Architecture"], inspected["Os"]), (architecture, "linux"))
             for kind, media_type in zip(("oci", "v2s2"), LAYERS):
                 copy = self.directory / f"copy-{kind}"
-                run("skopeo", "copy", "--insecure-policy", "--format", kind, source, f"dir:{copy}")
+                run("skopeo", *platform, "copy", "--insecure-policy", "--format", kind, source, f"dir:{copy}")
                 manifest = json.loads((copy / "manifest.json").read_text())
                 self.assertEqual(manifest["mediaType"], media_type)
                 files = module_of(manifest, lambda digest, copy=copy: (copy / digest.split(":")[1]).read_bytes())
                 self.assert_module(files)
+
+    @unittest.skipUnless(shutil.which("skopeo") or "CI" in os.environ, "skopeo is missing")
+    def test_skopeo_copies_all_platforms_at_once_and_changes_no_digest(self):
+        [named] = json.loads((self.layout / "index.json").read_text())["manifests"]
+        run("skopeo", "copy", "--all", "--insecure-policy", f"oci:{self.layout}:latest", f"oci:{self.directory / 'copied'}:latest")
+        [copied] = json.loads((self.directory / "copied/index.json").read_text())["manifests"]
+        self.assertEqual(copied["digest"], named["digest"])
 
     def test_docker_loads_it_and_gives_the_module_back(self):
         try:

@@ -24,10 +24,14 @@ fn panels(dashboard: &Value) -> Vec<&Value> {
 fn queries(dashboard: &Value) -> Vec<(String, String)> {
     let values: BTreeMap<&str, String> = [
         ("job", "(envoy)".to_owned()),
+        // The value for All: a scrape may have no such labels.
+        ("namespace", ".*".to_owned()),
+        ("workload", ".*".to_owned()),
         ("instance", "(.+)".to_owned()),
         ("target", format!("({})", TARGETS.join("|"))),
         // Of a scrape_interval of 15 s, it would be this.
         ("__rate_interval", "1m".to_owned()),
+        ("__range", "1h".to_owned()),
     ]
     .into();
     let filled = |query: &Value| {
@@ -44,7 +48,9 @@ fn queries(dashboard: &Value) -> Vec<(String, String)> {
         assert!(!queries.is_empty(), "{title}");
         queries.iter().map(|query| (title.clone(), filled(query))).collect::<Vec<_>>()
     };
-    panels(dashboard).into_iter().flat_map(of_panel).collect()
+    let annotations = dashboard["annotations"]["list"].as_array().unwrap();
+    let annotations = annotations.iter().map(|one| (one["name"].as_str().unwrap().to_owned(), filled(one)));
+    panels(dashboard).into_iter().flat_map(of_panel).chain(annotations).collect()
 }
 
 #[tokio::test]
@@ -109,6 +115,34 @@ fn every_statistic_stands_in_a_panel() {
         let name = format!("sidecast_{name}");
         assert!(named.contains(&name) || named.contains(&format!("{name}_bucket")), "{name}");
     }
+}
+
+#[test]
+fn it_begins_with_single_values_and_shows_small_losses_and_many_series() {
+    let dashboard = dashboard();
+    let panels = panels(&dashboard);
+    let titles = |kind: &str| -> Vec<&str> {
+        let of_kind = panels.iter().filter(|panel| panel["type"] == kind);
+        of_kind.map(|panel| panel["title"].as_str().unwrap()).collect()
+    };
+    let first = ["Targets", "Wanted", "Delivered", "Lost", "Breakers open", "In flight", "Letters"];
+    assert_eq!(titles("stat"), first);
+    assert!(panels[..first.len()].iter().all(|panel| panel["type"] == "stat" && panel["gridPos"]["y"] == 1));
+    let ratio = panels.iter().find(|panel| panel["title"] == "Delivery ratio").unwrap();
+    let defaults = &ratio["fieldConfig"]["defaults"];
+    // Otherwise 99.5 % is no different from 100 %.
+    assert!(defaults["min"].is_null() && defaults["max"] == 1 && defaults["custom"]["axisSoftMin"] == 0.95, "{defaults}");
+    for panel in panels.iter().filter(|panel| panel["type"] == "timeseries") {
+        assert_eq!(panel["options"]["legend"]["displayMode"], "table", "{}", panel["title"]);
+    }
+    let variables = dashboard["templating"]["list"].as_array().unwrap();
+    let names: Vec<&str> = variables.iter().map(|variable| variable["name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["datasource", "job", "namespace", "workload", "instance", "target"]);
+    for variable in &variables[1..] {
+        assert!(variable["includeAll"] == true && variable["multi"] == true, "{variable}");
+    }
+    // What is scraped without these labels is in All as well.
+    assert!(variables[2..4].iter().all(|variable| variable["allValue"] == ".*"));
 }
 
 #[test]

@@ -65,7 +65,7 @@ fn configuration() -> Value {
 /// What the documented command leaves of Envoy's log.
 fn cut(log: &str) -> Vec<Value> {
     let docs = std::fs::read_to_string(in_clone("docs/observability.md")).unwrap();
-    let command = docs.lines().find(|line| line.starts_with("sed ")).unwrap().strip_suffix(" envoy.log").unwrap();
+    let command = docs.lines().find(|line| line.starts_with("sed -n ")).unwrap().strip_suffix(" envoy.log").unwrap();
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), log).unwrap();
     let output = Command::new("sh").arg("-c").arg(format!("{command} {}", file.path().display())).output().unwrap();

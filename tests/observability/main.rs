@@ -12,6 +12,7 @@ mod logs;
 mod prometheus;
 mod promql;
 mod rules;
+mod series;
 mod stage;
 mod traces;
 mod traffic;

@@ -51,14 +51,21 @@ pub(crate) struct Prometheus {
 }
 
 impl Prometheus {
-    /// Starts one that scrapes the admin interface of an Envoy every second, with the shipped rules.
+    /// Starts one that scrapes the admin interface of an Envoy every second, with the shipped rules, all evaluated as often.
     pub(crate) async fn scraping(envoy: SocketAddr) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let mut configuration = yaml("envoy/prometheus/prometheus.yml");
         configuration["global"] = json!({"scrape_interval": "1s", "evaluation_interval": "1s"});
         configuration["scrape_configs"][0]["static_configs"][0]["targets"] = json!([envoy.to_string()]);
         for file in configuration["rule_files"].as_array_mut().unwrap() {
-            *file = json!(in_clone("envoy/prometheus").join(file.as_str().unwrap()));
+            let name = file.as_str().unwrap();
+            let mut rules = yaml(&format!("envoy/prometheus/{name}"));
+            for group in rules["groups"].as_array_mut().unwrap() {
+                group.as_object_mut().unwrap().remove("interval");
+            }
+            let copy = directory.path().join(name);
+            fs::write(&copy, rules.to_string()).unwrap();
+            *file = json!(copy);
         }
         let file = directory.path().join("prometheus.yml");
         fs::write(&file, configuration.to_string()).unwrap();

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
+use sidecast::observe::metrics::Metric;
 
 /// Counters and gauges by name, as the admin interface gave them.
 #[derive(Clone, Debug, Default)]
@@ -34,14 +35,20 @@ impl Stats {
         self.0.iter().filter_map(|(name, value)| Some((name.strip_prefix(prefix)?.to_owned(), *value))).collect()
     }
 
-    /// The value of a statistic of one target. It must exist: the filter defines all of them when it is configured.
+    /// The value of a statistic of one target, 0 if its configuration does not define it. The target and the name must exist.
     /// `attempt_failures` is the sum over all causes.
     pub(crate) fn of(&self, target: &str, name: &str) -> u64 {
         if name == "attempt_failures" {
             return self.causes(target).values().sum();
         }
-        self.find(&format!("wasmcustom.sidecast.{target}.{name}"))
-            .unwrap_or_else(|| panic!("no statistic {name} of {target} among {:?}", self.target(target)))
+        let full = format!("sidecast.{target}.{name}");
+        let is_one = || Metric::ALL.iter().any(|metric| metric.full_name(target) == full);
+        let is_known = || self.find(&format!("wasmcustom.sidecast.{target}.matched")).is_some() && is_one();
+        match self.find(&format!("wasmcustom.{full}")) {
+            Some(value) => value,
+            None if is_known() => 0,
+            None => panic!("no statistic {name} of {target} among {:?}", self.target(target)),
+        }
     }
 
     /// All statistics of one target that are not 0, without their common prefix.

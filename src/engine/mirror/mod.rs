@@ -79,7 +79,7 @@ impl<H: Host> Mirror<H> {
     pub(super) fn try_new(worker: &Rc<Worker<H>>, config: Config) -> Result<Self, CannotRun> {
         let (mut guards, mut all_metrics) = (Vec::new(), Vec::new());
         for target in &config.targets {
-            let metrics = TargetMetrics::of(worker, &target.name)
+            let metrics = TargetMetrics::of(worker, &config, target)
                 .map_err(|error| CannotRun::NoMetrics { target: target.name.clone(), error })?;
             let guard = SharedBreaker::new(worker, &target.name, &target.cluster, target.breaker, &metrics);
             if let Some(call) = guard.refused() {

@@ -150,6 +150,11 @@ impl Rewrite {
         matches!(self.body.content, Content::Primary) || self.templates().any(Template::reads_body)
     }
 
+    /// True if the primary's body is read as JSON, so that a body that is none cannot be copied.
+    pub fn reads_json(&self) -> bool {
+        self.body.redact.is_some() || self.reads_body_as_json()
+    }
+
     /// All templates in these settings.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
         self.head.templates().chain(self.body.templates())

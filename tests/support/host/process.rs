@@ -186,16 +186,19 @@ impl Host {
         parsed.filter(|(_, value)| value["event"] == event).collect()
     }
 
-    /// The counter or gauge of a target; `attempt_failures` is the sum over all causes.
+    /// The counter or gauge of a target, 0 if this configuration does not define it; `attempt_failures` is the sum over all causes.
     pub(crate) fn stat(&self, target: &str, name: &str) -> i64 {
         if name == "attempt_failures" {
             let causes = sidecast::delivery::cause::FailureClass::ALL;
             return causes.iter().map(|cause| self.stat(target, &format!("{name}.{}", cause.name()))).sum();
         }
         let stats = &self.0.borrow().statistics.0;
-        match stats.get(&format!("sidecast.{target}.{name}")) {
+        let full = format!("sidecast.{target}.{name}");
+        let is_one = || sidecast::observe::metrics::Metric::ALL.iter().any(|metric| metric.full_name(target) == full);
+        match stats.get(&full) {
             Some(Stat::Counter(value)) => i64::try_from(*value).unwrap(),
             Some(Stat::Gauge(value)) => *value,
+            None if is_one() && stats.contains_key(&format!("sidecast.{target}.matched")) => 0,
             other => panic!("{target}.{name} is {other:?} among {:#?}", stats.keys()),
         }
     }
