@@ -1,0 +1,107 @@
+//! Files to which lines are added that survive the end of the process, however it ends.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::thread;
+
+use tokio::sync::oneshot;
+
+/// A file that this process alone adds lines to. Lines that come while others are written share one `fsync`.
+pub(super) struct Lines {
+    path: PathBuf,
+    waiting: mpsc::Sender<Line>,
+}
+
+/// A line, and whom to tell that it is on the disk.
+struct Line {
+    text: String,
+    written: oneshot::Sender<Result<(), String>>,
+}
+
+impl Lines {
+    /// Opens the file, or makes it, and reads what is in it.
+    ///
+    /// `is_whole` says whether a last line without a line feed is one. If not, it was torn when a process ended in the middle of it, and is cut off.
+    ///
+    /// # Errors
+    /// Returns an error if the file cannot be used, or another process uses it.
+    pub(super) fn open(path: &Path, is_whole: impl Fn(&str) -> bool) -> Result<(Self, String), String> {
+        let place = |error: std::io::Error| format!("{}: {error}", path.display());
+        let is_new = !path.exists();
+        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(place)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(format!("{}: another `sidecast replay` uses this file", path.display())),
+            Err(TryLockError::Error(error)) => return Err(place(error)),
+        }
+        if is_new {
+            sync_directory(path);
+        }
+        let mut bytes = Vec::new();
+        file.read_to_end(&mut bytes).map_err(place)?;
+        let text = mend(&mut file, bytes, is_whole).map_err(place)?;
+        let (waiting, lines) = mpsc::channel();
+        let name = path.display().to_string();
+        thread::spawn(move || write_all(&file, &name, &lines));
+        Ok((Self { path: path.to_owned(), waiting }, text))
+    }
+
+    /// Adds a line, and waits until it is on the disk.
+    ///
+    /// # Errors
+    /// Returns an error if that failed. Then nothing is added any more.
+    pub(super) async fn add(&self, text: String) -> Result<(), String> {
+        let (written, told) = oneshot::channel();
+        let gone = || format!("{}: the writer is gone", self.path.display());
+        self.waiting.send(Line { text, written }).map_err(|_| gone())?;
+        told.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// A new file is found again after a crash only if its directory is on the disk. Some file systems cannot do that, and need not.
+fn sync_directory(path: &Path) {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    if let Ok(directory) = File::open(parent) {
+        let _ = directory.sync_all();
+    }
+}
+
+/// Ends the last line, or cuts off a torn one. Returns the text of the file.
+fn mend(file: &mut File, bytes: Vec<u8>, is_whole: impl Fn(&str) -> bool) -> std::io::Result<String> {
+    let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text");
+    let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last.saturating_add(1));
+    let (lines, last) = bytes.split_at_checked(complete).unwrap_or_default();
+    let mut text = String::from_utf8(lines.to_vec()).map_err(not_text)?;
+    if last.is_empty() {
+        return Ok(text);
+    }
+    match std::str::from_utf8(last).ok().filter(|last| is_whole(last)) {
+        Some(last) => {
+            text.push_str(last);
+            text.push('\n');
+            file.write_all(b"\n")?;
+        }
+        None => file.set_len(u64::try_from(complete).unwrap_or(u64::MAX))?,
+    }
+    file.seek(SeekFrom::End(0))?;
+    file.sync_data()?;
+    Ok(text)
+}
+
+fn write_all(mut file: &File, name: &str, lines: &mpsc::Receiver<Line>) {
+    let mut broken: Option<String> = None;
+    while let Ok(first) = lines.recv() {
+        let mut batch = vec![first];
+        batch.extend(lines.try_iter());
+        if broken.is_none() {
+            let text: String = batch.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
+            broken =
+                file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).err().map(|error| format!("{name}: {error}"));
+        }
+        for Line { written, .. } in batch {
+            let _ = written.send(broken.clone().map_or(Ok(()), Err));
+        }
+    }
+}
