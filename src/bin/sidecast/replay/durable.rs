@@ -60,6 +60,14 @@ impl Lines {
     }
 }
 
+/// What is no file, such as `/dev/null`, has nothing to put on a disk.
+fn sync(file: &File) -> std::io::Result<()> {
+    if file.metadata()?.is_file() {
+        return file.sync_data();
+    }
+    Ok(())
+}
+
 /// A new file is found again after a crash only if its directory is on the disk. Some file systems cannot do that, and need not.
 fn sync_directory(path: &Path) {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -86,7 +94,7 @@ fn mend(file: &mut File, bytes: Vec<u8>, is_whole: impl Fn(&str) -> bool) -> std
         None => file.set_len(u64::try_from(complete).unwrap_or(u64::MAX))?,
     }
     file.seek(SeekFrom::End(0))?;
-    file.sync_data()?;
+    sync(file)?;
     Ok(text)
 }
 
@@ -98,7 +106,7 @@ fn write_all(mut file: &File, name: &str, lines: &mpsc::Receiver<Line>) {
         if broken.is_none() {
             let text: String = batch.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
             broken =
-                file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).err().map(|error| format!("{name}: {error}"));
+                file.write_all(text.as_bytes()).and_then(|()| sync(file)).err().map(|error| format!("{name}: {error}"));
         }
         for Line { written, .. } in batch {
             let _ = written.send(broken.clone().map_or(Ok(()), Err));

@@ -6,6 +6,8 @@ use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::shown::shown;
+
 /// A dead letter. Fields that this version does not know are kept.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 pub(super) struct Letter {
@@ -64,7 +66,7 @@ impl Letter {
     /// # Errors
     /// Says why the value is none.
     pub(super) fn from_value(value: Value) -> Result<Self, String> {
-        let letter: Self = serde_json::from_value(value).map_err(|error| format!("no letter: {error}"))?;
+        let letter: Self = serde_json::from_value(value).map_err(|error| format!("no letter: {}", shown(&error.to_string())))?;
         if letter.version != 1 {
             return Err(format!("a letter of version {}, of which this tool knows nothing", letter.version));
         }

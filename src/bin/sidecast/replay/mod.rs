@@ -20,6 +20,7 @@ mod shown;
 mod source;
 mod supplied;
 
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -141,7 +142,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Err(error) => Err(error.to_string()),
     };
     ended.unwrap_or_else(|error| {
-        eprintln!("error: {error}");
+        let _ = writeln!(std::io::stderr(), "error: {error}");
         2
     })
 }
@@ -209,6 +210,7 @@ fn stop_signal() -> Result<watch::Receiver<bool>, String> {
             if stop.send_replace(true) {
                 std::process::exit(status);
             }
+            let _ = writeln!(std::io::stderr(), "stopping when what is under way has ended; a second signal ends it at once");
         }
     });
     Ok(stops)
