@@ -182,7 +182,7 @@ fn a_letter_shows_no_variable_of_the_environment() {
         let worker = host.worker(&audit_with(&with(fields, &json!({"dead_letter": {"cluster": "dlq"}}))));
         worker.exchange(&Request::post("/").body("[1]"));
         let call = worker.call_out();
-        assert_eq!(call.header("authorization").is_some(), named != json!([]));
+        assert_eq!(call.header("authorization"), (named != json!([])).then_some("Bearer s3cret"));
         call.answer(Answer::upstream(503));
         let letter = worker.call_out();
         let text = String::from_utf8(letter.body().to_vec()).unwrap();

@@ -233,6 +233,7 @@ pub(crate) struct Message {
 }
 
 impl Queue {
+    /// Its name.
     #[allow(dead_code)] // Not in every test binary.
     pub(crate) fn name(&self) -> &str {
         &self.name

@@ -16,7 +16,8 @@ use crate::support::upstream::Upstream;
 /// What a server does with a path: the first time, and from then on.
 fn behaviour(path: &str, is_first: bool) -> Behaviour {
     let answer = |status| Behaviour::Answer(Answer::status(status));
-    let asking = |seconds: &str| Behaviour::Answer(Answer { headers: vec![("retry-after", seconds.to_owned())], ..Answer::status(429) });
+    let asking =
+        |seconds: &str| Behaviour::Answer(Answer { headers: vec![("retry-after", seconds.to_owned())], ..Answer::status(429) });
     match (path, is_first) {
         ("/once", true) => answer(503),
         ("/asks", true) => asking("1"),
@@ -113,7 +114,8 @@ async fn tls_is_spoken_with_an_authority_and_a_certificate_of_ones_own() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_letter_of_grpc_goes_over_http2_and_its_own_status_counts() {
     let scene = Scene::new().await;
-    let status = |code: &str| Behaviour::Answer(Answer { headers: vec![("grpc-status", code.to_owned())], ..Answer::status(200) });
+    let status =
+        |code: &str| Behaviour::Answer(Answer { headers: vec![("grpc-status", code.to_owned())], ..Answer::status(200) });
     let (well, ill) = (status("0"), status("5"));
     scene.target.behave(Behaviour::by_path("/shop.Orders/Put", well, ill));
     let grpc = |id: &str, path: &str| {

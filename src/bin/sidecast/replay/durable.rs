@@ -105,8 +105,7 @@ fn write_all(mut file: &File, name: &str, lines: &mpsc::Receiver<Line>) {
         batch.extend(lines.try_iter());
         if broken.is_none() {
             let text: String = batch.iter().flat_map(|line| [line.text.as_str(), "\n"]).collect();
-            broken =
-                file.write_all(text.as_bytes()).and_then(|()| sync(file)).err().map(|error| format!("{name}: {error}"));
+            broken = file.write_all(text.as_bytes()).and_then(|()| sync(file)).err().map(|error| format!("{name}: {error}"));
         }
         for Line { written, .. } in batch {
             let _ = written.send(broken.clone().map_or(Ok(()), Err));

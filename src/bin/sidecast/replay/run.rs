@@ -95,9 +95,7 @@ impl Run {
                 None => break,
             }
         }
-        if *self.stop.borrow() {
-            self.count_left();
-        }
+        self.count_left();
         if let Err(error) = self.source.close().await {
             self.report.error(&error);
         }
@@ -107,16 +105,21 @@ impl Run {
         self.report.sum_up()
     }
 
+    /// Counts what was not even looked at, because the replay was stopped or an error ended it.
     fn count_left(&mut self) {
-        if let Source::Files(items) = &self.source {
-            self.report.left(items.len());
+        match &self.source {
+            Source::Files(items) if !self.has_enough() => self.report.left(items.len()),
+            _ => {}
         }
+    }
+
+    fn has_enough(&self) -> bool {
+        self.plan.limit.is_some_and(|limit| self.begun >= limit)
     }
 
     /// Takes the next letter. Returns false if there is none, or no more are wanted.
     async fn take(&mut self) -> bool {
-        let is_enough = self.plan.limit.is_some_and(|limit| self.begun >= limit);
-        if is_enough || *self.stop.borrow() {
+        if self.has_enough() || *self.stop.borrow() {
             return false;
         }
         let Item { place, found, tag } = match self.source.next().await {

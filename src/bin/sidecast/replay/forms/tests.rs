@@ -37,7 +37,13 @@ fn letters_are_found_in_whatever_queues_and_their_tools_put_around_them() {
     ] {
         assert_eq!(ids(&form), ["a"], "{form}");
     }
-    let several = format!("{}\n\n{:#}{}\r\n{}", letter("a"), letter("b"), letter("c"), Base64::encode_string(letter("d").to_string().as_bytes()));
+    let several = format!(
+        "{}\n\n{:#}{}\r\n{}",
+        letter("a"),
+        letter("b"),
+        letter("c"),
+        Base64::encode_string(letter("d").to_string().as_bytes())
+    );
     assert_eq!(ids(&several), ["a", "b", "c", "d"]);
     assert!(ids(" \n").is_empty() && ids("[]").is_empty());
 }

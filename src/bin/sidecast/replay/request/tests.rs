@@ -83,9 +83,19 @@ fn a_path_does_not_lead_out_of_that_of_the_url() {
 #[test]
 fn headers_of_one_connection_are_left_out_and_sidecasts_own_are_not() {
     let fields = json!([
-        ["connection", "x-a"], ["host", "evil"], ["content-length", "7"], ["transfer-encoding", "chunked"], ["te", "trailers"],
-        ["x-envoy-retry-on", "5xx"], ["x_envoy_a", "1"], ["expect", "100-continue"], ["proxy-connection", "close"],
-        ["x-sidecast-loop", "i-1"], ["x-sidecast-target", "audit"], ["X-A", "1"], ["idempotency-key", "k"],
+        ["connection", "x-a"],
+        ["host", "evil"],
+        ["content-length", "7"],
+        ["transfer-encoding", "chunked"],
+        ["te", "trailers"],
+        ["x-envoy-retry-on", "5xx"],
+        ["x_envoy_a", "1"],
+        ["expect", "100-continue"],
+        ["proxy-connection", "close"],
+        ["x-sidecast-loop", "i-1"],
+        ["x-sidecast-target", "audit"],
+        ["X-A", "1"],
+        ["idempotency-key", "k"],
     ]);
     let prepared = prepared(&json!({ "headers": fields })).unwrap();
     let names: Vec<&str> = prepared.headers.keys().map(HeaderName::as_str).collect();
@@ -105,12 +115,10 @@ fn the_key_is_the_delivery_id_if_the_letter_has_none() {
 
 #[test]
 fn a_secret_that_is_missing_is_told_by_its_place() {
-    let missing = |changes: Value, rules: &Rules| {
-        match Prepared::new(&letter(&changes), &destination("http://h"), rules) {
-            Err(Missing(text)) => Some(text),
-            Ok(_) => None,
-            other => panic!("{other:?}"),
-        }
+    let missing = |changes: Value, rules: &Rules| match Prepared::new(&letter(&changes), &destination("http://h"), rules) {
+        Err(Missing(text)) => Some(text),
+        Ok(_) => None,
+        other => panic!("{other:?}"),
     };
     let none = rules(&[]);
     let listed = json!({"headers": [["authorization", "Bearer [redacted]"]], "redacted": ["authorization", ":body"]});
