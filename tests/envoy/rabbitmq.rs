@@ -173,7 +173,7 @@ async fn a_thousand_given_up_requests_are_in_a_queue_of_rabbitmq_each_once_and_w
 async fn replayed(
     rabbit: &RabbitMq,
     queue: &crate::support::rabbitmq::Queue,
-    scene: &Scene,
+    scene: &Scene<1>,
     messages: Vec<Message>,
     last_attempts: &BTreeMap<String, Recorded>,
 ) {

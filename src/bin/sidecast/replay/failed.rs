@@ -1,36 +1,34 @@
 //! The file of letters that failed again.
 
 use std::collections::HashSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::{json, Value};
 use sha2::{Digest, Sha256};
+use tokio::sync::Mutex;
 
 use super::durable::Lines;
 use super::forms::NoLetter;
 
-/// A file with one letter a line. It begins with the first letter that fails.
+/// A file with one letter a line.
 pub(super) struct Failed {
-    path: PathBuf,
-    opened: tokio::sync::Mutex<Option<Opened>>,
-    has_grown: AtomicBool,
-}
-
-struct Opened {
     lines: Lines,
     /// A letter that is in the file is not added again: a replay of the file itself leaves there what fails again.
-    known: HashSet<[u8; 32]>,
+    known: Mutex<HashSet<[u8; 32]>>,
+    has_letters: AtomicBool,
 }
 
 impl Failed {
-    /// Opens the file if it is there, to see that it can be used.
+    /// Opens the file, or makes it. Whoever takes letters out of a queue must know before that they can be put somewhere.
     ///
     /// # Errors
     /// Returns an error if the file is in use, or cannot be written.
-    pub(super) fn new(path: &Path) -> Result<Self, String> {
-        let opened = if path.exists() { Some(Opened::new(path)?) } else { None };
-        Ok(Self { path: path.to_owned(), opened: tokio::sync::Mutex::new(opened), has_grown: AtomicBool::new(false) })
+    pub(super) fn open(path: &Path) -> Result<Self, String> {
+        let is_whole = |line: &str| serde_json::from_str::<Value>(line).is_ok();
+        let (lines, text) = Lines::open(path, is_whole)?;
+        let known = Mutex::new(text.lines().map(mark).collect());
+        Ok(Self { lines, known, has_letters: AtomicBool::new(false) })
     }
 
     /// Adds a letter. It is on the disk when this returns.
@@ -38,36 +36,25 @@ impl Failed {
     /// # Errors
     /// Returns an error if it could not be written.
     pub(super) async fn add(&self, line: String) -> Result<(), String> {
-        self.has_grown.store(true, Ordering::Relaxed);
-        let mut guard = self.opened.lock().await;
-        let opened = match &mut *guard {
-            Some(opened) => opened,
-            empty => empty.insert(Opened::new(&self.path)?),
-        };
         let mark = mark(&line);
-        if opened.known.contains(&mark) {
-            return Ok(());
+        let mut known = self.known.lock().await;
+        if !known.contains(&mark) {
+            self.lines.add(line).await?;
+            known.insert(mark);
         }
-        opened.lines.add(line).await?;
-        opened.known.insert(mark);
+        self.has_letters.store(true, Ordering::Relaxed);
         Ok(())
     }
 
-    /// True if it got a letter, which may have been in it before.
-    pub(super) fn has_grown(&self) -> bool {
-        self.has_grown.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn path(&self) -> &Path {
-        &self.path
-    }
-}
-
-impl Opened {
-    fn new(path: &Path) -> Result<Self, String> {
-        let is_whole = |line: &str| serde_json::from_str::<Value>(line).is_ok();
-        let (lines, text) = Lines::open(path, is_whole)?;
-        Ok(Self { known: text.lines().map(mark).collect(), lines })
+    /// Says where letters are that failed in this replay. A file that this replay made, and nothing came into, is taken away again.
+    pub(super) fn close(&self) -> Option<&Path> {
+        if self.has_letters.load(Ordering::Relaxed) {
+            return Some(self.lines.path());
+        }
+        if self.lines.is_new {
+            let _ = std::fs::remove_file(self.lines.path());
+        }
+        None
     }
 }
 

@@ -36,7 +36,7 @@ pub(super) fn of_text(bytes: &[u8]) -> Vec<(usize, Found)> {
             }
             Some(Err(error)) => {
                 let length = broken(rest);
-                let text = rest.get(..length).unwrap_or_default();
+                let text = rest.get(..length).unwrap_or_default().trim_ascii_end();
                 found.extend(of_line(text, &error).into_iter().map(|one| (line, one)));
                 start.saturating_add(length)
             }

@@ -156,12 +156,7 @@ async fn replay(arguments: &Arguments) -> Result<u8, String> {
     };
     let is_amqps = address.as_ref().is_some_and(|address| address.has_tls);
     let tls = arguments.tls.config_if(is_amqps || destinations.has_tls())?;
-    let failed = match (&arguments.failed, &address) {
-        _ if arguments.dry_run => None,
-        (Some(path), _) => Some(Failed::new(path)?),
-        (None, None) => Some(Failed::new(FAILED.as_ref())?),
-        (None, Some(_)) => None,
-    };
+    let is_queue = address.is_some();
     let source = match address {
         Some(address) => Source::Queue(Box::new(Queue::open(address, is_amqps.then(|| tls.clone())).await?)),
         None => Source::read(&arguments.files)?,
@@ -169,6 +164,12 @@ async fn replay(arguments: &Arguments) -> Result<u8, String> {
     let journal = match arguments.dry_run {
         true => Journal::read(&arguments.journal)?,
         false => Journal::open(&arguments.journal).await?,
+    };
+    let failed = match &arguments.failed {
+        _ if arguments.dry_run => None,
+        Some(path) => Some(Failed::open(path)?),
+        None if is_queue => None,
+        None => Some(Failed::open(FAILED.as_ref())?),
     };
     let client = |only_http2, server: &hyper::Uri| {
         let connect_to = Some(server.clone());

@@ -99,8 +99,8 @@ impl Run {
         if let Err(error) = self.source.close().await {
             self.report.error(&error);
         }
-        if let Some(failed) = self.plan.failed.as_ref().filter(|failed| failed.has_grown()) {
-            self.report.warn(&format!("what failed is in {}", failed.path().display()));
+        if let Some(path) = self.plan.failed.as_ref().and_then(Failed::close) {
+            self.report.warn(&format!("what failed is in {}", path.display()));
         }
         self.report.sum_up()
     }
