@@ -27,6 +27,9 @@ async fn letters_of_all_forms_arrive_byte_for_byte_the_oldest_first() {
     let files = ["odd", "lines", "pretty", "base64", "rabbitmq", "kafka", "pubsub", "sqs"];
     let ran = scene.replay(&[&["--concurrency", "1"], &files[..]].concat());
     assert_eq!((ran.status, ran.out.as_str(), ran.err.as_str()), (0, "10 sent\n", ""));
+    // Letters hold personal data.
+    let journal = std::fs::metadata(scene.path().join("sidecast-replay.journal")).unwrap();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&journal.permissions()) & 0o777, 0o600);
     let mut received = scene.target.take(10).await;
     assert_eq!(keys(&received), (0..10).map(|number| format!("i{number}")).collect::<Vec<_>>());
     let odd = received.pop().unwrap();

@@ -2,13 +2,14 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
 
 use tokio::sync::oneshot;
 
-/// A file that this process alone adds lines to. Lines that come while others are written share one `fsync`.
+/// A file that this process alone adds lines to, and that its user alone may read: letters hold personal data. Lines that come while others are written share one `fsync`.
 pub(super) struct Lines {
     path: PathBuf,
     /// True if it was not there before.
@@ -32,16 +33,9 @@ impl Lines {
     pub(super) fn open(path: &Path, is_whole: impl Fn(&str) -> bool) -> Result<(Self, String), String> {
         let place = |error: std::io::Error| format!("{}: {error}", path.display());
         let is_new = !path.exists();
-        let mut file = OpenOptions::new().read(true).append(true).create(true).open(path).map_err(place)?;
-        match file.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => {
-                return Err(format!(
-                    "{}: another `sidecast replay` uses this file, or this one does as its journal",
-                    path.display()
-                ))
-            }
-            Err(TryLockError::Error(error)) => return Err(place(error)),
+        let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(place)?;
+        if file.metadata().map_err(place)?.is_file() {
+            lock(&file, path)?;
         }
         if is_new {
             sync_directory(path);
@@ -70,6 +64,15 @@ impl Lines {
         self.waiting.send(Line { text, written }).map_err(|_| gone())?;
         told.await.unwrap_or_else(|_| Err(gone()))
     }
+}
+
+fn lock(file: &File, path: &Path) -> Result<(), String> {
+    file.try_lock().map_err(|error| match error {
+        TryLockError::WouldBlock => {
+            format!("{}: another `sidecast replay` uses this file, or this one does as its journal", path.display())
+        }
+        TryLockError::Error(error) => format!("{}: {error}", path.display()),
+    })
 }
 
 /// What is no file, such as `/dev/null`, has nothing to put on a disk.

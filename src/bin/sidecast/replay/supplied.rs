@@ -38,7 +38,7 @@ impl Headers {
         self.0.iter().filter(is_of).map(|header| (&header.name, &header.value))
     }
 
-    /// The targets that are named.
+    /// True if a target gets a header of this name.
     pub(super) fn is_set(&self, target: &str, name: &str) -> bool {
         self.of(target).any(|(set, _)| set.as_str() == name)
     }
