@@ -4,6 +4,7 @@ use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
 use serde_json::json;
 
 use super::envelope::Key;
@@ -164,21 +165,37 @@ impl Report {
     }
 }
 
+/// What programs are told of a letter.
+#[derive(Serialize)]
+struct Told<'a> {
+    place: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    target: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    id: Option<&'a str>,
+    result: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    outcome: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    attempts: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
 fn as_json(place: &str, key: Option<&Key>, word: &str, fate: &Fate) -> String {
-    let mut object = json!({"place": place, "result": word});
-    if let Some(Key { target, id }) = key {
-        object["target"] = json!(target);
-        object["id"] = json!(id);
-    }
-    match fate {
-        Fate::Sent { outcome, attempts } | Fate::Failed { outcome, attempts, .. } => {
-            object["outcome"] = json!(outcome);
-            object["attempts"] = json!(attempts);
-        }
-        _ => {}
-    }
-    if let Some(detail) = fate.detail() {
-        object["detail"] = json!(detail);
-    }
-    object.to_string()
+    let (outcome, attempts) = match fate {
+        Fate::Sent { outcome, attempts } | Fate::Failed { outcome, attempts, .. } => (Some(outcome.as_str()), Some(*attempts)),
+        _ => (None, None),
+    };
+    let told = Told {
+        place,
+        target: key.map(|key| key.target.as_str()),
+        id: key.map(|key| key.id.as_str()),
+        result: word,
+        outcome,
+        attempts,
+        detail: fate.detail(),
+    };
+    // Text and numbers always serialize.
+    serde_json::to_string(&told).unwrap_or_default()
 }
