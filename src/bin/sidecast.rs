@@ -14,12 +14,16 @@
 
 #[path = "sidecast/check/mod.rs"]
 mod check;
+#[path = "sidecast/client.rs"]
+mod client;
 #[path = "sidecast/explain.rs"]
 mod explain;
 #[path = "sidecast/generated.rs"]
 mod generated;
 #[path = "sidecast/render.rs"]
 mod render;
+#[path = "sidecast/replay/mod.rs"]
+mod replay;
 
 use std::process::ExitCode;
 
@@ -38,6 +42,7 @@ enum Command {
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
     Render(render::Arguments),
+    Replay(Box<replay::Arguments>),
     #[command(flatten)]
     Generated(generated::Command),
 }
@@ -47,6 +52,7 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
         Command::Render(arguments) => ExitCode::from(render::run(&arguments)),
+        Command::Replay(arguments) => ExitCode::from(replay::run(&arguments)),
         Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),
     }
 }

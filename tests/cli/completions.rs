@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::tool::sidecast;
 
-const COMMANDS: [&str; 6] = ["check", "explain", "render", "schema", "completions", "man"];
+const COMMANDS: [&str; 7] = ["check", "explain", "render", "replay", "schema", "completions", "man"];
 
 #[test]
 fn bash_takes_the_completions_and_they_name_every_command() {

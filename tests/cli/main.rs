@@ -7,6 +7,10 @@ mod choices;
 #[path = "../fuzz/documents.rs"]
 mod documents;
 
+#[path = "../support/mod.rs"]
+#[allow(dead_code)] // Shared with other tests; these use a part.
+mod support;
+
 mod broken;
 mod chains;
 mod completions;
@@ -19,6 +23,7 @@ mod kinds;
 mod output;
 mod reference;
 mod render;
+mod replay;
 mod schema;
 mod schema_rules;
 mod shipped;

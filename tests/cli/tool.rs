@@ -1,7 +1,8 @@
 //! Runs the tool.
 
 use std::io::Write;
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
 
 use serde_json::Value;
 
@@ -29,21 +30,31 @@ pub(crate) fn sidecast_reading(arguments: &[&str], input: &str) -> Ran {
 }
 
 fn run(arguments: &[&str], variables: &[(&str, &str)], input: &str) -> Ran {
-    let mut child = Command::new(env!("CARGO_BIN_EXE_sidecast"))
+    let mut child = start(Path::new(env!("CARGO_MANIFEST_DIR")), arguments, variables);
+    // A run that does not read its input may be over before.
+    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+    ended(child)
+}
+
+/// Starts the tool in a directory, with variables in its environment.
+pub(crate) fn start(directory: &Path, arguments: &[&str], variables: &[(&str, &str)]) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_sidecast"))
         .args(arguments)
-        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .current_dir(directory)
         .env_remove("CLICOLOR_FORCE")
         .envs(variables.iter().copied())
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .unwrap();
-    // A run that does not read its input may be over before.
-    let _ = child.stdin.take().unwrap().write_all(input.as_bytes());
+        .unwrap()
+}
+
+/// Waits for its end.
+pub(crate) fn ended(child: Child) -> Ran {
     let output = child.wait_with_output().unwrap();
     let text = |bytes| String::from_utf8(bytes).unwrap();
-    Ran { status: output.status.code().unwrap(), out: text(output.stdout), err: text(output.stderr) }
+    Ran { status: output.status.code().unwrap_or(-1), out: text(output.stdout), err: text(output.stderr) }
 }
 
 impl Ran {

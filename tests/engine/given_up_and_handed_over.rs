@@ -35,8 +35,10 @@ fn a_request_that_is_given_up_becomes_a_letter_with_all_that_is_known_of_it() {
     assert_eq!(asked, [Some("POST"), Some("/dead-letters"), Some("dlq"), Some("application/json"), mark]);
     assert_eq!(letter.timeout(), Duration::from_secs(3));
     let envelope: Value = serde_json::from_slice(letter.body()).unwrap();
-    let fields = ["version", "target", "reason", "attempts", "last_outcome", "correlation_id"].map(|name| &envelope[name]);
-    let wanted = [json!(1), json!("audit"), json!("retries_exhausted"), json!(1), json!("status_503"), json!("c0ffee")];
+    let fields = ["version", "target", "cluster", "reason", "attempts", "last_outcome", "correlation_id"];
+    let fields = fields.map(|name| &envelope[name]);
+    let wanted =
+        [json!(1), json!("audit"), json!("audit"), json!("retries_exhausted"), json!(1), json!("status_503"), json!("c0ffee")];
     assert_eq!(fields.map(Value::clone), wanted);
     assert_eq!(envelope["id"].as_str(), attempt.header("idempotency-key"));
     let request = &envelope["request"];
@@ -170,17 +172,23 @@ fn a_letter_shows_no_variable_of_the_environment() {
     let mut written = set.clone();
     written["body"] = json!({"template": {"key": "${env:KEY}", "method": "${method}"}});
     let batch = json!({"request": set, "batch": {"max_items": 1}});
-    for (fields, shown) in [(json!({ "request": written }), "[redacted]"), (batch, "x-plain")] {
+    for (fields, shown, named) in [
+        (json!({ "request": written }), "[redacted]", json!(["authorization", ":body"])),
+        (batch, "x-plain", json!(["authorization"])),
+        (json!({"request": {"body": {"template": "[redacted]"}}}), "[redacted]", json!([])),
+    ] {
         let host = Host::new();
         host.set_env("KEY", "s3cret");
         let worker = host.worker(&audit_with(&with(fields, &json!({"dead_letter": {"cluster": "dlq"}}))));
         worker.exchange(&Request::post("/").body("[1]"));
         let call = worker.call_out();
-        assert_eq!(call.header("authorization"), Some("Bearer s3cret"));
+        assert_eq!(call.header("authorization"), (named != json!([])).then_some("Bearer s3cret"));
         call.answer(Answer::upstream(503));
         let letter = worker.call_out();
         let text = String::from_utf8(letter.body().to_vec()).unwrap();
         assert!(!text.contains("s3cret") && text.contains(shown), "{text}");
+        let envelope: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(envelope["request"]["redacted"], named, "{text}");
         letter.answer(Answer::upstream(200));
         assert_balanced(&host, "audit");
     }

@@ -20,6 +20,7 @@ impl Letter {
             "version",
             "id",
             "target",
+            "cluster",
             "reason",
             "attempts",
             "last_outcome",
@@ -33,7 +34,7 @@ impl Letter {
             assert!(known.contains(&name.as_str()), "{name} in {letter}");
         }
         for name in letter["request"].as_object().unwrap().keys() {
-            let known = ["method", "path", "authority", "headers", "body", "body_base64"];
+            let known = ["method", "path", "authority", "headers", "headers_base64", "redacted", "body", "body_base64"];
             assert!(known.contains(&name.as_str()), "request.{name} in {letter}");
         }
         Self(letter)

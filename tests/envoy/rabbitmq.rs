@@ -152,10 +152,11 @@ async fn a_thousand_given_up_requests_are_in_a_queue_of_rabbitmq_each_once_and_w
         }
     }
     let (mut ids, mut orders) = (BTreeSet::new(), BTreeSet::new());
-    for Message { properties, payload } in queue.take().await {
+    let messages = queue.take().await;
+    for Message { properties, payload } in &messages {
         assert_eq!(properties.delivery_mode(), Some(2));
         assert_eq!(properties.content_type().unwrap(), "application/json");
-        let letter = Letter::parse(&payload);
+        let letter = Letter::parse(payload);
         assert_eq!(properties.message_id().unwrap(), letter.id());
         let number = values(&letter.headers(), "x-number").remove(0);
         Order(number.parse().unwrap()).check(&letter, &last_attempts[&number], started);
@@ -163,4 +164,47 @@ async fn a_thousand_given_up_requests_are_in_a_queue_of_rabbitmq_each_once_and_w
         orders.insert(number);
     }
     assert_eq!((ids.len(), orders.len()), (COUNT, COUNT));
+    #[cfg(feature = "cli")]
+    replayed(&rabbit, &queue, &scene, messages.into_iter().take(30).collect(), &last_attempts).await;
+}
+
+/// The target is back, and `sidecast replay` sends it what the letters hold: its copies as they would have come.
+#[cfg(feature = "cli")]
+async fn replayed(
+    rabbit: &RabbitMq,
+    queue: &crate::support::rabbitmq::Queue,
+    scene: &Scene<1>,
+    messages: Vec<Message>,
+    last_attempts: &BTreeMap<String, Recorded>,
+) {
+    let count = messages.len();
+    for message in messages {
+        queue.put(message.payload).await;
+    }
+    eventually(Duration::from_secs(20), "the queue to have them", async || {
+        let length = queue.length().await;
+        if length == count {
+            Ok(())
+        } else {
+            Err(length.to_string())
+        }
+    })
+    .await;
+    scene.target().behave(Behaviour::Answer(Answer::status(200)));
+    let directory = tempfile::tempdir().unwrap();
+    let (from, to) = (format!("amqp://guest:guest@{}", rabbit.amqp()), format!("http://{}", scene.target().address()));
+    let ran = tokio::process::Command::new(env!("CARGO_BIN_EXE_sidecast"))
+        .args(["replay", "--from", &from, "--queue", queue.name(), "--to", &to])
+        .current_dir(directory.path())
+        .output()
+        .await
+        .unwrap();
+    assert_eq!(String::from_utf8_lossy(&ran.stdout), format!("{count} sent\n"), "{}", ran.stderr.escape_ascii());
+    assert_eq!(queue.length().await, 0);
+    for copy in scene.target().take(count).await {
+        let attempt = &last_attempts[&copy.only("x-number")];
+        let line = |copy: &Recorded| (copy.method.clone(), copy.path.clone(), copy.authority.clone(), copy.body());
+        assert_eq!(line(&copy), line(attempt));
+        assert_eq!(own(copy.headers), own(attempt.headers.clone()));
+    }
 }

@@ -7,13 +7,14 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use amqprs::channel::{BasicGetArguments, Channel, QueueDeclareArguments};
+use amqprs::channel::{BasicGetArguments, BasicPublishArguments, Channel, QueueDeclareArguments};
 use amqprs::connection::{Connection, OpenConnectionArguments};
 use amqprs::BasicProperties;
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
 use crate::support::eventually::eventually;
+use crate::support::tls::Authority;
 
 /// The script itself, not the wrapper in the path: that one insists on the user and the directories of the system's service.
 const SCRIPT: &str = "/usr/lib/rabbitmq/bin/rabbitmq-server";
@@ -31,6 +32,7 @@ pub(crate) struct RabbitMq {
     epmd: Child,
     directory: TempDir,
     amqp: SocketAddr,
+    amqps: SocketAddr,
     management: SocketAddr,
 }
 
@@ -45,13 +47,14 @@ impl RabbitMq {
             return None;
         }
         let directory = tempfile::tempdir().unwrap();
-        let [epmd_port, distribution, amqp, management] = free_ports();
+        let [epmd_port, distribution, amqp, amqps, management] = free_ports();
         let epmd = start_epmd(&directory, epmd_port);
         // Else the node might come first.
         eventually(START, "epmd to listen", async || connect(epmd_port).await).await;
-        let node = start_node(&directory, epmd_port, distribution, amqp, management);
-        let [amqp, management] = [amqp, management].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
-        let mut rabbit = Self { node, epmd, directory, amqp, management };
+        write_identities(&directory);
+        let node = start_node(&directory, epmd_port, distribution, [amqp, amqps, management]);
+        let [amqp, amqps, management] = [amqp, amqps, management].map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port)));
+        let mut rabbit = Self { node, epmd, directory, amqp, amqps, management };
         eventually(START, "RabbitMQ to be ready", async || {
             if let Some(status) = rabbit.node.try_wait().unwrap() {
                 panic!("RabbitMQ ended with {status}");
@@ -67,6 +70,24 @@ impl RabbitMq {
     /// Where its management plugin serves HTTP.
     pub(crate) fn management(&self) -> SocketAddr {
         self.management
+    }
+
+    /// Where it speaks AMQP.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn amqp(&self) -> SocketAddr {
+        self.amqp
+    }
+
+    /// The port at which it speaks AMQP over TLS, to whom has a certificate.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn amqps_port(&self) -> u16 {
+        self.amqps.port()
+    }
+
+    /// A file of its TLS: `ca.pem`, and `cert.pem` and `key.pem`, which fit both sides.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn file(&self, name: &str) -> String {
+        self.directory.path().join(name).display().to_string()
     }
 
     /// Declares a durable queue.
@@ -134,10 +155,24 @@ fn start_epmd(directory: &TempDir, port: u16) -> Child {
         .unwrap()
 }
 
-fn start_node(directory: &TempDir, epmd: u16, distribution: u16, amqp: u16, management: u16) -> Child {
+fn write_identities(directory: &TempDir) {
+    let authority = Authority::new();
+    let identity = authority.issue("localhost");
+    for (name, pem) in [("ca.pem", &authority.pem), ("cert.pem", &identity.pem), ("key.pem", &identity.key)] {
+        fs::write(directory.path().join(name), pem).unwrap();
+    }
+}
+
+fn start_node(directory: &TempDir, epmd: u16, distribution: u16, [amqp, amqps, management]: [u16; 3]) -> Child {
     let path = |name: &str| directory.path().join(name);
+    let tls = [("cacertfile", "ca.pem"), ("certfile", "cert.pem"), ("keyfile", "key.pem")];
+    let tls = tls.map(|(option, name)| format!("ssl_options.{option} = {}\n", path(name).display())).concat();
     let configuration = format!(
         "listeners.tcp.1 = 127.0.0.1:{amqp}\n\
+         listeners.ssl.1 = 127.0.0.1:{amqps}\n\
+         {tls}\
+         ssl_options.verify = verify_peer\n\
+         ssl_options.fail_if_no_peer_cert = true\n\
          management.tcp.ip = 127.0.0.1\n\
          management.tcp.port = {management}\n"
     );
@@ -198,12 +233,25 @@ pub(crate) struct Message {
 }
 
 impl Queue {
+    /// Its name.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// How many messages it holds.
     pub(crate) async fn length(&self) -> usize {
         // A second declaration tells about the queue that is there.
         let arguments = QueueDeclareArguments::durable_client_named(&self.name);
         let (_, messages, _) = self.channel.queue_declare(arguments).await.unwrap().unwrap();
         usize::try_from(messages).unwrap()
+    }
+
+    /// Puts a message into it.
+    #[allow(dead_code)] // Not in every test binary.
+    pub(crate) async fn put(&self, payload: Vec<u8>) {
+        let properties = BasicProperties::default().with_persistence(true).finish();
+        self.channel.basic_publish(properties, payload, BasicPublishArguments::new("", &self.name)).await.unwrap();
     }
 
     /// Takes all that it holds.

@@ -26,6 +26,7 @@ fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
     let letter = Letter {
         id: uuid::Uuid::nil(),
         target: "t",
+        cluster: "c",
         reason: DropReason::Expired,
         attempts: 2,
         last_outcome: None,
@@ -34,6 +35,7 @@ fn call(dead_letter: &DeadLetter) -> (Vec<(String, String)>, String) {
         correlation_id: "c",
         headers: &HeaderMap::default(),
         body: b"",
+        redacted: &[],
         answer: None,
         properties: &[],
     };

@@ -52,6 +52,8 @@ pub struct Letter<'a> {
     pub id: Uuid,
     /// The name of the target.
     pub target: &'a str,
+    /// The target's Envoy cluster.
+    pub cluster: &'a str,
     /// Why the request was given up.
     pub reason: DropReason,
     /// The number of attempts made.
@@ -68,6 +70,9 @@ pub struct Letter<'a> {
     pub headers: &'a HeaderMap,
     /// The body that the target would have received.
     pub body: &'a [u8],
+    /// What holds values of environment variables, which a letter does not show, or is left out for them: names of headers, `:path`, `:authority`
+    /// and `:body`.
+    pub redacted: &'a [&'a str],
     /// The latest of the answers that the request had. `None` if the target does not wait for any.
     pub answer: Option<&'a Answer>,
     /// The properties that templates name.
@@ -180,6 +185,7 @@ impl Letter<'_> {
             version: 1,
             id: self.id.to_string(),
             target: self.target,
+            cluster: self.cluster,
             reason: self.reason.name(),
             attempts: self.attempts,
             last_outcome: self.last_outcome.map(Cause::label),
@@ -191,13 +197,20 @@ impl Letter<'_> {
                 method: header(b":method"),
                 path: header(b":path"),
                 authority: header(b":authority"),
-                headers: Fields(self.headers),
+                headers: Fields(self.headers, text_of),
+                headers_base64: self.holds_bytes().then_some(Fields(self.headers, in_base64)),
+                redacted: self.redacted,
                 body,
                 body_base64,
             },
         };
         // Text and numbers always serialize.
         serde_json::to_vec(&envelope).unwrap_or_default()
+    }
+
+    /// True if a value is not UTF-8. As ISO-8859-1 it looks as if it were.
+    fn holds_bytes(&self) -> bool {
+        self.headers.iter().any(|(_, value)| std::str::from_utf8(value).is_err())
     }
 }
 
@@ -206,6 +219,7 @@ struct Envelope<'a> {
     version: u32,
     id: String,
     target: &'a str,
+    cluster: &'a str,
     reason: &'a str,
     attempts: u32,
     last_outcome: Option<Cow<'a, str>>,
@@ -223,19 +237,26 @@ struct Request<'a> {
     authority: Option<Cow<'a, str>>,
     headers: Fields<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    headers_base64: Option<Fields<'a>>,
+    redacted: &'a [&'a str],
+    #[serde(skip_serializing_if = "Option::is_none")]
     body: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     body_base64: Option<String>,
 }
 
-/// Headers as a list of names and values, in order and without pseudo-headers.
-struct Fields<'a>(&'a HeaderMap);
+/// Headers as a list of names and values, in order and without pseudo-headers. Values are written by the function.
+struct Fields<'a>(&'a HeaderMap, fn(&[u8]) -> Cow<'_, str>);
 
 impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fields = self.0.iter().filter(|(name, _)| !name.starts_with(b":"));
-        serializer.collect_seq(fields.map(|(name, value)| (text_of(name), text_of(value))))
+        serializer.collect_seq(fields.map(|(name, value)| (text_of(name), self.1(value))))
     }
+}
+
+fn in_base64(bytes: &[u8]) -> Cow<'_, str> {
+    Base64::encode_string(bytes).into()
 }
 
 #[cfg(test)]

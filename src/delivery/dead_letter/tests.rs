@@ -31,6 +31,7 @@ fn letter<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Letter<'a> {
     Letter {
         id: Uuid::from_bytes([0x11; 16]),
         target: "audit",
+        cluster: "audit.example",
         reason: DropReason::RetriesExhausted,
         attempts: 3,
         last_outcome: Some(Cause::Status(503)),
@@ -39,6 +40,7 @@ fn letter<'a>(headers: &'a HeaderMap, body: &'a [u8]) -> Letter<'a> {
         correlation_id: "c-1",
         headers,
         body,
+        redacted: &["x-a", ":body"],
         answer: None,
         properties: &[],
     }
@@ -84,6 +86,7 @@ fn the_envelope_holds_the_request_and_what_became_of_it() {
             "version": 1,
             "id": "11111111-1111-1111-1111-111111111111",
             "target": "audit",
+            "cluster": "audit.example",
             "reason": "retries_exhausted",
             "attempts": 3,
             "last_outcome": "status_503",
@@ -102,6 +105,14 @@ fn the_envelope_holds_the_request_and_what_became_of_it() {
                     ["x-a", "\"2\""],
                     ["x-sidecast-loop", "11111111-1111-1111-1111-111111111111.mac"],
                 ],
+                "headers_base64": [
+                    ["x-a", "MQ=="],
+                    ["traceparent", BASE64.encode(TRACE)],
+                    ["x-latin", "SvZyZw=="],
+                    ["x-a", "IjIi"],
+                    ["x-sidecast-loop", BASE64.encode(b"11111111-1111-1111-1111-111111111111.mac")],
+                ],
+                "redacted": ["x-a", ":body"],
                 "body": "{\"n\":1}\r\n",
             },
         })
@@ -111,13 +122,17 @@ fn the_envelope_holds_the_request_and_what_became_of_it() {
 #[test]
 fn what_there_is_not_is_null() {
     let headers = HeaderMap::default();
-    let letter = Letter { last_outcome: None, attempts: 0, reason: DropReason::QueueFull, ..letter(&headers, b"") };
+    let letter =
+        Letter { last_outcome: None, attempts: 0, reason: DropReason::QueueFull, redacted: &[], ..letter(&headers, b"") };
     let envelope: Value = serde_json::from_slice(&letter.envelope()).unwrap();
     assert_eq!(
         (&envelope["last_outcome"], &envelope["traceparent"], &envelope["attempts"], &envelope["reason"]),
         (&Value::Null, &Value::Null, &json!(0), &json!("queue_full"))
     );
-    assert_eq!(envelope["request"], json!({"method": null, "path": null, "authority": null, "headers": [], "body": ""}));
+    assert_eq!(
+        envelope["request"],
+        json!({"method": null, "path": null, "authority": null, "headers": [], "redacted": [], "body": ""})
+    );
 }
 
 #[test]
@@ -233,8 +248,17 @@ proptest! {
         let headers = HeaderMap::from(&Pairs::from_iter(pairs.clone()));
         let letter = letter(&headers, b"");
         let envelope: Value = serde_json::from_slice(&letter.envelope()).unwrap();
-        let fields = pairs.iter().filter(|(name, _)| !name.starts_with(b":")).count();
-        prop_assert_eq!(envelope["request"]["headers"].as_array().unwrap().len(), fields);
+        let values: Vec<_> = pairs.iter().filter(|(name, _)| !name.starts_with(b":")).map(|(_, value)| value.clone()).collect();
+        let request = &envelope["request"];
+        let values_in = |field: &str| -> Option<Vec<&str>> {
+            Some(request[field].as_array()?.iter().map(|pair| pair[1].as_str().unwrap()).collect())
+        };
+        prop_assert_eq!(values_in("headers").unwrap().len(), values.len());
+        let back: Vec<Vec<u8>> = match values_in("headers_base64") {
+            Some(values) => values.iter().map(|value| BASE64.decode(value.as_bytes()).unwrap()).collect(),
+            None => values_in("headers").unwrap().iter().map(|value| value.as_bytes().to_vec()).collect(),
+        };
+        prop_assert_eq!(back, values);
         prop_assert_eq!(headers_of(&dead_letter().call(&letter, &terms(), &Work::unbounded()).unwrap()).len(), 4);
     }
 }

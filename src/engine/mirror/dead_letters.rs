@@ -184,9 +184,11 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
         Load::One(one) => (one.head.correlation_id(), one.answer.as_deref(), one.head.properties()),
         Load::Batch(batch) => (batch.items.first().map_or("", |item| &*item.correlation_id), None, &[][..]),
     };
+    let redacted: Vec<&str> = target.shape.variable_places().collect();
     let letter = Letter {
         id: delivery.id,
         target: &target.name,
+        cluster: &target.cluster,
         reason: given_up.reason,
         attempts: given_up.attempts,
         last_outcome: delivery.last_outcome,
@@ -195,6 +197,7 @@ fn letter<H: Host>(common: &mut Common<H>, given_up: &GivenUp) -> Result<Call, C
         correlation_id,
         headers: &HeaderMap::new(request.headers),
         body: &request.body,
+        redacted: &redacted,
         answer,
         properties,
     };

@@ -70,6 +70,14 @@ impl HeadRewrite {
         self.set.iter().any(|(other, value)| other.as_bytes() == name && value.holds_variable())
     }
 
+    /// Where values of environment variables stand: names of headers, and pseudo-headers.
+    pub(super) fn variable_places(&self) -> impl Iterator<Item = &str> {
+        let path = self.path.template().map(|path| (":path", path));
+        let line = path.into_iter().chain(self.authority.as_ref().map(|authority| (":authority", authority)));
+        let places = line.chain(self.set.iter().map(|(name, value)| (name.as_str(), value)));
+        places.filter(|(_, value)| value.holds_variable()).map(|(name, _)| name)
+    }
+
     /// How many names each header of the request is held against.
     pub(super) fn named(&self) -> usize {
         let forwarded = match &self.forward {

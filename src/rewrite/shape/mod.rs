@@ -160,6 +160,12 @@ impl Rewrite {
         self.head.templates().chain(self.body.templates())
     }
 
+    /// Where values of environment variables stand: names of headers, `:path`, `:authority` and `:body`.
+    pub fn variable_places(&self) -> impl Iterator<Item = &str> {
+        let is_in_body = self.body.templates().any(Template::holds_variable);
+        self.head.variable_places().chain(is_in_body.then_some(":body"))
+    }
+
     /// True if the time of an attempt must be known, because it is signed.
     pub fn signs_time(&self) -> bool {
         self.head.sign.as_ref().is_some_and(Signing::is_dated)

@@ -97,6 +97,7 @@ fn a_variable_does_not_stand_in_what_is_shown_in_a_letter() {
     let (shown, body) = of(true);
     assert_eq!((value(&shown, "authorization"), body.as_str()), (Some("Bearer [redacted]"), r#"{"key":"[redacted]"}"#));
     assert_eq!(value(&shown, ":path"), Some("/hook/%5Bredacted%5D"));
+    assert_eq!(config.targets[0].shape.variable_places().collect::<Vec<_>>(), [":path", "authorization", ":body"]);
 }
 
 #[test]
