@@ -14,6 +14,9 @@
 
 #[path = "sidecast/check/mod.rs"]
 mod check;
+#[path = "sidecast/client.rs"]
+#[allow(dead_code)]
+mod client;
 #[path = "sidecast/diff/mod.rs"]
 mod diff;
 #[path = "sidecast/explain.rs"]
