@@ -23,8 +23,12 @@ mod diff;
 mod explain;
 #[path = "sidecast/generated.rs"]
 mod generated;
+#[path = "sidecast/init/mod.rs"]
+mod init;
 #[path = "sidecast/render.rs"]
 mod render;
+#[path = "sidecast/status/mod.rs"]
+mod status;
 
 use std::process::ExitCode;
 
@@ -43,7 +47,9 @@ enum Command {
     Check(check::Arguments),
     Diff(diff::Arguments),
     Explain(Box<explain::Arguments>),
+    Init(init::Arguments),
     Render(render::Arguments),
+    Status(status::Arguments),
     #[command(flatten)]
     Generated(generated::Command),
 }
@@ -53,6 +59,8 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Diff(arguments) => ExitCode::from(diff::run(&arguments)),
         Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
+        Command::Init(arguments) => ExitCode::from(init::run(&arguments)),
+        Command::Status(arguments) => ExitCode::from(status::run(&arguments)),
         Command::Render(arguments) => ExitCode::from(render::run(&arguments)),
         Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),
     }

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use crate::tool::sidecast;
 
-const COMMANDS: [&str; 6] = ["check", "explain", "render", "schema", "completions", "man"];
+const COMMANDS: [&str; 9] = ["check", "diff", "explain", "init", "render", "status", "schema", "completions", "man"];
 
 #[test]
 fn bash_takes_the_completions_and_they_name_every_command() {

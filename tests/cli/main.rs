@@ -6,15 +6,21 @@
 mod choices;
 #[path = "../fuzz/documents.rs"]
 mod documents;
+#[path = "../support/mod.rs"]
+#[allow(dead_code)] // Shared with other tests; a part is used here.
+mod support;
 
+mod admin;
 mod broken;
 mod chains;
 mod completions;
+mod diff;
 mod envoy;
 mod explain;
 mod explain_chains;
 mod found;
 mod http2;
+mod init;
 mod kinds;
 mod output;
 mod reference;
@@ -22,6 +28,8 @@ mod render;
 mod schema;
 mod schema_rules;
 mod shipped;
+mod status;
+mod status_envoy;
 mod tool;
 mod warnings;
 
