@@ -7,7 +7,7 @@ mod choices;
 #[path = "../fuzz/documents.rs"]
 mod documents;
 #[path = "../support/mod.rs"]
-#[allow(dead_code)] // Shared with other tests; a part is used here.
+#[allow(dead_code)] // Shared with other tests; these use a part.
 mod support;
 
 mod admin;

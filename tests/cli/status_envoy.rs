@@ -65,7 +65,8 @@ impl Scraped {
         for line in self.0.iter().flat_map(|page| page.lines()) {
             let name = line.split('{').next().unwrap();
             if name == names[1] || (name == names[0] && line.contains(&labelled)) {
-                let bound: f64 = line.split("le=\"").nth(1).unwrap().split('"').next().unwrap().replace("+Inf", "1e9").parse().unwrap();
+                let bound: f64 =
+                    line.split("le=\"").nth(1).unwrap().split('"').next().unwrap().replace("+Inf", "1e9").parse().unwrap();
                 *sums.entry((bound * 10.0) as u64).or_default() += line.rsplit(' ').next().unwrap().parse::<u64>().unwrap();
             }
         }
@@ -98,7 +99,8 @@ async fn the_numbers_are_those_of_the_admin_interfaces_added_up() {
         envoys.push(start(&upstream, other, number).await);
     }
     let addresses: Vec<String> = envoys.iter().map(|envoy| envoy.admin.to_string()).collect();
-    let with = |options: &[&str]| addresses.iter().cloned().chain(options.iter().map(|option| (*option).to_owned())).collect::<Vec<_>>();
+    let with =
+        |options: &[&str]| addresses.iter().cloned().chain(options.iter().map(|option| (*option).to_owned())).collect::<Vec<_>>();
     let quiet = status(with(&[])).await;
     assert_eq!((quiet.status, quiet.err.as_str()), (0, ""), "{}", quiet.out);
 
@@ -123,7 +125,11 @@ async fn the_numbers_are_those_of_the_admin_interfaces_added_up() {
     let scraped = eventually(PATIENCE, "all latencies", async || {
         let scraped = Scraped::of(&envoys).await;
         let seen = TARGETS.map(|target| (scraped.sum(target, "latency_ms_count"), scraped.sum(target, "attempts")));
-        if seen.iter().all(|(latencies, attempts)| latencies == attempts) { Ok(scraped) } else { Err(format!("{seen:?}")) }
+        if seen.iter().all(|(latencies, attempts)| latencies == attempts) {
+            Ok(scraped)
+        } else {
+            Err(format!("{seen:?}"))
+        }
     })
     .await;
 
@@ -131,7 +137,9 @@ async fn the_numbers_are_those_of_the_admin_interfaces_added_up() {
     let value: Value = serde_json::from_str(&told.out).unwrap();
     for row in value["targets"].as_array().unwrap() {
         let target = row["target"].as_str().unwrap();
-        for statistic in ["matched", "delivered", "attempts", "retries", "inflight", "queued", "dead_lettered", "not_triggered", "sampled_out"] {
+        for statistic in
+            ["matched", "delivered", "attempts", "retries", "inflight", "queued", "dead_lettered", "not_triggered", "sampled_out"]
+        {
             assert_eq!(row[statistic], scraped.sum(target, statistic), "{statistic} of {target}: {row:#}");
         }
         assert_eq!(row["lost"], scraped.sum(target, "dropped"), "{row:#}");
@@ -149,7 +157,8 @@ async fn the_numbers_are_those_of_the_admin_interfaces_added_up() {
     }
     assert_eq!(value["targets"][0]["breaker"], json!({"closed": 2, "half_open": 0, "open": 1}));
     assert_eq!(value["targets"][1]["breaker"], json!({"closed": 3, "half_open": 0, "open": 0}));
-    let of_second = value["per_envoy"].as_array().unwrap().iter().find(|row| row["target"] == "a_b-c" && row["envoy"] == addresses[1]);
+    let of_second =
+        value["per_envoy"].as_array().unwrap().iter().find(|row| row["target"] == "a_b-c" && row["envoy"] == addresses[1]);
     assert_eq!((&of_second.unwrap()["matched"], &of_second.unwrap()["delivered"]), (&json!(60), &json!(0)));
     assert_eq!(told.status, 1);
     let breaker = format!("a_b-c: the circuit breaker is not closed (open 1, closed 2): {}\n", addresses[1]);

@@ -27,9 +27,9 @@ pub(super) struct Update {
 
 /// What the update does to a target that comes.
 pub(super) fn of_new(target: &Value) -> Vec<String> {
-    let mut effects = vec![
-        "Its statistics begin at 0. If this Envoy has had a target of this name since it started, they go on from there.".to_owned(),
-    ];
+    let mut effects =
+        vec!["Its statistics begin at 0. If this Envoy has had a target of this name since it started, they go on from there."
+            .to_owned()];
     if has_breaker(target) {
         effects.push("Its circuit breaker begins closed.".to_owned());
     }
@@ -155,13 +155,18 @@ fn of_drain(drain_timeout: &str, new: &Value) -> Vec<String> {
         ),
         "Limits, rates and retry budgets begin anew, so a target may have up to twice its `max_in_flight` during the drain.".to_owned(),
     ];
-    let has_order = new.get("targets").and_then(Value::as_array).into_iter().flatten().any(|target| target.get("order").is_some());
+    let has_order =
+        new.get("targets").and_then(Value::as_array).into_iter().flatten().any(|target| target.get("order").is_some());
     if has_order {
-        effects.push("`order` is not kept across the update: the old configuration goes on with what it holds while the new one begins.".to_owned());
+        effects.push(
+            "`order` is not kept across the update: the old configuration goes on with what it holds while the new one begins."
+                .to_owned(),
+        );
     }
     effects
 }
 
 /// What an update of the VM does.
-const OF_VM: &str = "`vm_config` differs, so Envoy ends the old VM with everything in it: what is in flight, queued or waits is lost \
+const OF_VM: &str =
+    "`vm_config` differs, so Envoy ends the old VM with everything in it: what is in flight, queued or waits is lost \
      and not counted. `inflight` and `queued` keep the share of what was lost.";

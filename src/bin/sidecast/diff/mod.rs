@@ -17,6 +17,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sidecast::config::problem::Problems;
 use sidecast::config::raw::Document;
+use sidecast::config::schema::schema;
 
 use self::changes::{changes, Change};
 use self::effects::Update;
@@ -115,8 +116,11 @@ fn compare_files(old: &Path, new: &Path) -> Result<Difference, Vec<String>> {
             new.display()
         )]);
     }
-    let configurations: Option<Vec<Compared>> = before.iter().zip(&after).map(|(before, after)| compare(before, after)).collect();
-    let configurations = configurations.ok_or_else(|| vec!["a configuration was taken by `check` and cannot be read here".to_owned()])?;
+    let schema = schema();
+    let configurations: Option<Vec<Compared>> =
+        before.iter().zip(&after).map(|(before, after)| compare(before, after, &schema)).collect();
+    let configurations =
+        configurations.ok_or_else(|| vec!["a configuration was taken by `check` and cannot be read here".to_owned()])?;
     Ok(Difference { differs: configurations.iter().any(|compared| compared.differs), configurations })
 }
 
@@ -128,10 +132,10 @@ struct Side {
 }
 
 impl Side {
-    fn new(text: &str) -> Option<Self> {
+    fn new(text: &str, schema: &Value) -> Option<Self> {
         let document = serde_json::from_str::<Value>(text).ok()?;
         let document = deserialize::<Document, Value, Problems>(document).ok()?;
-        Some(Self { normal: normal::normal(text), document })
+        Some(Self { normal: normal::normal(text, schema), document })
     }
 
     /// The settings that are not of a target.
@@ -148,9 +152,9 @@ impl Side {
     }
 }
 
-fn compare(old: &Loaded, new: &Loaded) -> Option<Compared> {
+fn compare(old: &Loaded, new: &Loaded, schema: &Value) -> Option<Compared> {
     let vm_differs = vm_config(old.place.as_ref()) != vm_config(new.place.as_ref()) && old.place.is_some() && new.place.is_some();
-    let (old, new) = (Side::new(&old.text)?, Side::new(&new.text)?);
+    let (old, new) = (Side::new(&old.text, schema)?, Side::new(&new.text, schema)?);
     let update = Update { drain_timeout: old.drain_timeout(), vm_differs };
     let targets = targets::compare(&old, &new, &update);
     let order_differs = targets::order_differs(&old, &new);

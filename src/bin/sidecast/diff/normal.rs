@@ -7,7 +7,6 @@ use serde::Serialize;
 use serde_json::{json, Map, Number, Value};
 use sidecast::config::problem::Problems;
 use sidecast::config::scalar::{Millis, Percent, Rate, Size, Whole};
-use sidecast::config::schema::schema;
 use sidecast::delivery::dead_letter::DeadLetter;
 use sidecast::json::canonical;
 
@@ -26,10 +25,10 @@ const SETS: [&str; 2] = ["targets.[].request.headers.set", "targets.[].dead_lett
 /// The longest time that a breaker is open by default, in milliseconds.
 const MAX_OPEN_FOR: u64 = 60_000;
 
-/// Brings a valid configuration into its normal form.
-pub(super) fn normal(text: &str) -> Value {
+/// Brings a valid configuration into its normal form. `schema` is that of configurations.
+pub(super) fn normal(text: &str, schema: &Value) -> Value {
     let document = serde_json::from_str(text).unwrap_or_default();
-    let mut document = section(document, &schema(), "");
+    let mut document = section(document, schema, "");
     let work = document.pointer("/limits/max_body_bytes").and_then(|size| number::<Size<0, { u64::MAX }>>(size));
     if let (Some(Value::Object(limits)), Some(body)) = (document.get_mut("limits"), work) {
         let work = body.saturating_mul(8).clamp(8 << 20, 64 << 20);

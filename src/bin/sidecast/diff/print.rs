@@ -54,7 +54,11 @@ fn configuration(text: &mut String, compared: &Compared) {
         line(text, 0, &format!("Unchanged targets: {}\n", same.join(", ")));
     }
     if compared.order_differs {
-        line(text, 0, "The targets stand in another order: the work of `limits.max_work_bytes` is given to them in this order.\n");
+        line(
+            text,
+            0,
+            "The targets stand in another order: the work of `limits.max_work_bytes` is given to them in this order.\n",
+        );
     }
     if !compared.changes.is_empty() {
         line(text, 0, "All targets:");
@@ -67,12 +71,16 @@ fn configuration(text: &mut String, compared: &Compared) {
 
 fn of_target(text: &mut String, target: &Target) {
     let Target { name, path, cluster, .. } = target;
-    line(text, 0, &match target.fate {
-        Fate::Added => format!("{name} ({path}): comes; its copies go to the cluster {cluster}"),
-        Fate::Removed => format!("{name} ({path} of the old configuration): goes; its copies went to the cluster {cluster}"),
-        Fate::Changed => format!("{name} ({path}): changes"),
-        Fate::Same => format!("{name} ({path}): has the same settings"),
-    });
+    line(
+        text,
+        0,
+        &match target.fate {
+            Fate::Added => format!("{name} ({path}): comes; its copies go to the cluster {cluster}"),
+            Fate::Removed => format!("{name} ({path} of the old configuration): goes; its copies went to the cluster {cluster}"),
+            Fate::Changed => format!("{name} ({path}): changes"),
+            Fate::Same => format!("{name} ({path}): has the same settings"),
+        },
+    );
     if let Some(old) = &target.renamed_from {
         line(text, 2, &format!("It has the settings of {old}, which goes: a target with another name is another target."));
     }
@@ -80,7 +88,11 @@ fn of_target(text: &mut String, target: &Target) {
         line(text, 2, requests(target.requests.unwrap_or_default()));
     }
     if let Some(leader) = &target.follows_changed {
-        line(text, 2, &format!("It follows {leader}, whose requests or outcomes change, so it may get more, fewer or other requests."));
+        line(
+            text,
+            2,
+            &format!("It follows {leader}, whose requests or outcomes change, so it may get more, fewer or other requests."),
+        );
     }
     for (heading, sections) in HEADINGS {
         let mut changes = target.changes.iter().filter(|change| sections.iter().any(|section| change.is_in(section))).peekable();

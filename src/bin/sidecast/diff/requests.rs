@@ -76,9 +76,7 @@ pub(super) fn of_after(old: &Value, new: &Value) -> Relation {
     let leader = |after: Option<&Value>| after.and_then(|after| after.get("target")).cloned();
     let is = |after: Option<&Value>, word: &str| after.is_some_and(|after| after == word);
     match () {
-        () if is(before, "response") && is(after, "response") => {
-            of_ends(&ends(old.get("statuses")), &ends(new.get("statuses")))
-        }
+        () if is(before, "response") && is(after, "response") => of_ends(&ends(old.get("statuses")), &ends(new.get("statuses"))),
         () if before == after => Relation::Same,
         () if is(before, "request") => Relation::Fewer,
         () if is(after, "request") => Relation::More,

@@ -18,9 +18,7 @@ pub(super) fn without_secrets(path: &str, value: &Value) -> (Value, bool) {
 
 /// True for the name of a header, parameter or member that holds a credential.
 fn is_name_of_secret(name: &str) -> bool {
-    let name = name.replace('_', "-");
-    // Fields of the configuration that are about credentials and hold none.
-    !matches!(name.as_str(), "sensitive") && is_secret(&name, "")
+    is_secret(&name.replace('_', "-"), "")
 }
 
 fn hide(value: &mut Value, is_secret_here: bool) -> bool {

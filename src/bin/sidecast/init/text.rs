@@ -30,8 +30,7 @@ const REST: &str = "
 ";
 
 /// What the first target has besides.
-const SETTINGS: &str = "\
-  # Requests that are not copied, whatever `match` says. Without it: no exceptions.
+const SETTINGS: &str = "  # Requests that are not copied, whatever `match` says. Without it: no exceptions.
   #except:
   #- path: {prefix: /health}
   # What the target receives. Without it: the primary's request, but for credentials such as `authorization` and `cookie`.
@@ -45,8 +44,7 @@ const SETTINGS: &str = "\
   #timeout: 2s
 ";
 
-const RETRY: &str = "\
-  # When a copy that failed is attempted again, with back-off and a budget, so that a target that is down gets no flood. Without it: one attempt.
+const RETRY: &str = "  # When a copy that failed is attempted again, with back-off and a budget, so that a target that is down gets no flood. Without it: one attempt.
   # The attempts, the first included. The wait before the second is up to `base`, then doubles, up to `max`. A copy older than `expire_after` is given up.
   #retry:
   #  max_attempts: 3
@@ -54,8 +52,7 @@ const RETRY: &str = "\
   #  expire_after: 60s
 ";
 
-const RETRIES: &str = "\
-  # A copy that failed is attempted again. The target may get a request twice, if a response was lost: the header `idempotency-key` tells it so.
+const RETRIES: &str = "  # A copy that failed is attempted again. The target may get a request twice, if a response was lost: the header `idempotency-key` tells it so.
   # The attempts, the first included. Default of `max_attempts`: 3, at most 100.
   retry:
     max_attempts: 5
@@ -65,20 +62,18 @@ const RETRIES: &str = "\
     #expire_after: 60s
 ";
 
-const PROTECTION: &str = "\
-  # The circuit breaker: a target that fails is spared for a while. It opens after so many failures in a row, over all workers. Default: 5 failures, 5s.
+const PROTECTION: &str = "  # The circuit breaker: a target that fails is spared for a while. It opens after so many failures in a row, over all workers. Default: 5 failures, 5s.
   #circuit_breaker: {consecutive_failures: 5, open_for: 5s}
   # How many calls may be under way, and how many copies may wait for one, in each worker. What is over counts as `queue_full`. Default: 256 and 1024.
   #limits: {max_in_flight: 256, max_queued: 1024}
 ";
 
-const LETTERS: &str = "\
-  # A cluster that gets what is given up, as a JSON envelope. It should not be the one that failed. Without it: what is given up is lost, and counted.
+const LETTERS: &str = "  # A cluster that gets what is given up, as a JSON envelope. It should not be the one that failed. Without it: what is given up is lost, and counted.
   #dead_letter: {cluster: dead-letters, path: /letters}
 ";
 
-const MIRROR: &str = "\
-  # Which requests are copied: any rule holds if all of its conditions hold. Without `match`: every request.
+const MIRROR: &str =
+    "  # Which requests are copied: any rule holds if all of its conditions hold. Without `match`: every request.
   match:
   - path: {prefix: /}
   # Which part of them. Without it: all.
@@ -87,8 +82,8 @@ const MIRROR: &str = "\
   #after: request
 ";
 
-const CHANGES: &str = "\
-  # Which requests are copied: any rule holds if all of its conditions hold. Without `match`: every request.
+const CHANGES: &str =
+    "  # Which requests are copied: any rule holds if all of its conditions hold. Without `match`: every request.
   match:
   - methods: [POST, PUT, PATCH, DELETE]
   # The copy waits until the primary has accepted the request. Without it, the copy is sent at once, whatever the primary says.
@@ -97,14 +92,14 @@ const CHANGES: &str = "\
   #statuses: [2xx]
 ";
 
-const SHADOW: &str = "\
-  # Which requests are copied: any rule holds if all of its conditions hold. Requests that change something would change it twice, if both versions share
+const SHADOW: &str = "  # Which requests are copied: any rule holds if all of its conditions hold. Requests that change something would change it twice, if both versions share
   # a database.
   match:
   - methods: [GET, HEAD]
-  # Which part of them, in percent. With a key, requests with the same value of this header are always in or always out.
+  # Which part of them, in percent.
   sample:
     percent: 10
+    # Requests with the same value of this header are always in or always out. Without it: chance decides.
     #key: {header: x-user-id}
   # The target's responses are held against the primary's. What differs is counted, and named in the log. Credentials are not copied, so a response
   # that depends on them differs.
@@ -117,14 +112,12 @@ const SHADOW: &str = "\
     #body: json
 ";
 
-const ORDERED: &str = "\
-  # Copies with the same key go one after the other, in each worker: here the value of a header. `{body: /account/id}` is a value of a JSON body.
+const ORDERED: &str = "  # Copies with the same key go one after the other, in each worker: here the value of a header. `{body: /account/id}` is a value of a JSON body.
   order:
     key: {header: x-account-id}
 ";
 
-const OTHERS: &str = "\
-  # All settings of the first target can stand here, too.
+const OTHERS: &str = "  # All settings of the first target can stand here, too.
 ";
 
 pub(super) fn configuration(purpose: Purpose, targets: &[Target]) -> String {

@@ -6,7 +6,6 @@ use serde_json::{json, Value};
 
 use super::latency::Latency;
 use super::overview::{Envoy, Overview, Problem, Row};
-use super::reading::Filter;
 
 pub(super) fn json(overview: &Overview, per_envoy: bool, problems: &[Problem]) -> Value {
     let mut all = json!({
@@ -25,7 +24,7 @@ fn envoy(envoy: &Envoy) -> Value {
     json!({
         "envoy": envoy.name,
         "error": envoy.said.as_ref().err(),
-        "filter": reading.map(|reading| reading.filter == Filter::Runs),
+        "filter": reading.map(|reading| reading.has_filter),
         "versions": reading.map(|reading| &reading.versions),
         "update_rejected": reading.and_then(|reading| reading.rejected),
         "unexpected": reading.map(|reading| reading.unexpected),

@@ -10,6 +10,7 @@ mod table;
 
 use std::collections::BTreeMap;
 use std::io::{IsTerminal, Write};
+use std::str::FromStr;
 use std::time::{Duration, Instant};
 
 use clap::builder::PossibleValuesParser;
@@ -41,7 +42,7 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 pub(crate) struct Arguments {
     /// Admin interfaces, such as localhost:9901 or https://10.0.0.7:9901; files with what `/stats` said; `-` is the standard input
     #[arg(required = true, value_name = "ADMIN")]
-    sources: Vec<Source>,
+    sources: Vec<String>,
     /// A second table with the targets of each Envoy
     #[arg(long)]
     per_envoy: bool,
@@ -97,30 +98,31 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
 
 impl Arguments {
     fn run(&self) -> Result<u8, String> {
-        let mut names: Vec<String> = self.sources.iter().map(Source::name).collect();
+        let sources = self.sources.iter().map(|text| Source::from_str(text)).collect::<Result<Vec<_>, _>>()?;
+        let mut names: Vec<String> = sources.iter().map(Source::name).collect();
         names.sort_unstable();
         if let Some(name) = names.windows(2).find_map(|pair| pair.first().filter(|name| Some(*name) == pair.last())) {
             return Err(format!("expected each Envoy once, found {name} twice"));
         }
-        if self.watch.is_some() && self.sources.contains(&Source::Stdin) {
+        if self.watch.is_some() && sources.contains(&Source::Stdin) {
             return Err("expected no `-` with --watch: the standard input can be read once".to_owned());
         }
-        let tls = self.tls.config_if(self.sources.iter().any(Source::is_tls))?;
+        let tls = self.tls.config_if(sources.iter().any(Source::is_tls))?;
         let client = Client::new(tls, Terms { timeout: self.timeout, max_body: MAX_ANSWER, ..Terms::default() });
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build();
         let runtime = runtime.map_err(|error| error.to_string())?;
-        let status = runtime.block_on(self.watch(&client));
+        let status = runtime.block_on(self.watch(&sources, &client));
         // A name that is being looked up cannot be given up, and need not be waited for.
         runtime.shutdown_background();
         Ok(status)
     }
 
-    async fn watch(&self, client: &Client) -> u8 {
+    async fn watch(&self, sources: &[Source], client: &Client) -> u8 {
         let mut last: BTreeMap<String, (Instant, Reading)> = BTreeMap::new();
         let mut number = 0_u64;
         loop {
             number = number.saturating_add(1);
-            let overview = self.read(client, &mut last).await;
+            let overview = read(sources, client, &mut last).await;
             let problems = overview.problems(&self.allow);
             let is_last = self.watch.is_none() || self.times.is_some_and(|times| number >= times);
             let written = self.write(&overview, &problems, number);
@@ -133,21 +135,6 @@ impl Arguments {
             }
             tokio::time::sleep(self.watch.unwrap_or_default()).await;
         }
-    }
-
-    /// Reads all Envoys at once. `last` is what each said when it was last read.
-    async fn read(&self, client: &Client, last: &mut BTreeMap<String, (Instant, Reading)>) -> Overview {
-        let tasks: Vec<_> = self.sources.iter().map(|source| tokio::spawn(source.clone().read(client.clone()))).collect();
-        let mut envoys = Vec::new();
-        for (source, task) in self.sources.iter().zip(tasks) {
-            let name = source.name();
-            let (time, said) = task.await.unwrap_or_else(|error| (Instant::now(), Err(error.to_string())));
-            match said {
-                Ok(pages) => envoys.extend(of_pages(&name, pages, time, last)),
-                Err(error) => envoys.push(Envoy { name, said: Err(error), since: None }),
-            }
-        }
-        Overview { envoys }
     }
 
     /// Writes the overview. Fails if nobody reads it.
@@ -171,6 +158,21 @@ impl Arguments {
         out.write_all(text.as_bytes())?;
         out.flush()
     }
+}
+
+/// Reads all Envoys at once. `last` is what each said when it was last read.
+async fn read(sources: &[Source], client: &Client, last: &mut BTreeMap<String, (Instant, Reading)>) -> Overview {
+    let tasks: Vec<_> = sources.iter().map(|source| tokio::spawn(source.clone().read(client.clone()))).collect();
+    let mut envoys = Vec::new();
+    for (source, task) in sources.iter().zip(tasks) {
+        let name = source.name();
+        let (time, said) = task.await.unwrap_or_else(|error| (Instant::now(), Err(error.to_string())));
+        match said {
+            Ok(pages) => envoys.extend(of_pages(&name, pages, time, last)),
+            Err(error) => envoys.push(Envoy { name, said: Err(error), since: None }),
+        }
+    }
+    Overview { envoys }
 }
 
 fn of_pages(name: &str, pages: Vec<Page>, time: Instant, last: &mut BTreeMap<String, (Instant, Reading)>) -> Vec<Envoy> {

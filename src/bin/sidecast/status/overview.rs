@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Serialize;
 
-use super::reading::{Filter, Reading, Target, REJECTED};
+use super::reading::{Reading, Target, REJECTED};
 
 /// One Envoy, or one that should be there.
 #[derive(Debug)]
@@ -189,17 +189,18 @@ fn of_envoy(envoy: &Envoy) -> Vec<Problem> {
         Err(error) => return vec![problem(Kind::Unreachable, error.clone())],
     };
     let mut problems = Vec::new();
-    match reading.filter {
-        Filter::Runs => {}
-        Filter::Never => problems.push(problem(Kind::NoFilter, "this Envoy has no statistics of Sidecast: it has no such filter".to_owned())),
-        Filter::Ended => problems.push(problem(Kind::NoFilter, "no configuration with Sidecast is in force any more".to_owned())),
+    if !reading.has_filter {
+        problems.push(problem(Kind::NoFilter, "this Envoy has no statistics of Sidecast: it has no such filter".to_owned()));
     }
     let Some(judged) = envoy.judged() else { return problems };
     if let Some(count) = judged.rejected.filter(|count| *count > 0) {
         problems.push(problem(Kind::Rejected, format!("refused {} of its listeners ({REJECTED})", counted(count, "update"))));
     }
     if judged.unexpected > 0 {
-        let message = format!("{} (sidecast_unexpected): its log lines `unexpected` say what", counted(judged.unexpected, "unexpected event"));
+        let message = format!(
+            "{} (sidecast_unexpected): its log lines `unexpected` say what",
+            counted(judged.unexpected, "unexpected event")
+        );
         problems.push(problem(Kind::Unexpected, message));
     }
     problems

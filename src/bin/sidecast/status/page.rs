@@ -23,7 +23,10 @@ pub(super) fn pages(text: &str) -> Result<Vec<Page>, String> {
         return Err("is empty: expected what `/stats` of an Envoy says".to_owned());
     }
     if text.starts_with('{') {
-        return serde_json::Deserializer::from_str(text).into_iter::<Json>().map(|page| of_json(page.map_err(not_json)?)).collect();
+        return serde_json::Deserializer::from_str(text)
+            .into_iter::<Json>()
+            .map(|page| of_json(page.map_err(not_json)?))
+            .collect();
     }
     Ok(vec![of_text(text)?])
 }

@@ -18,22 +18,12 @@ pub(super) struct Reading {
     pub(super) targets: BTreeMap<String, Target>,
     /// The versions of the filter that run in it.
     pub(super) versions: Vec<String>,
-    pub(super) filter: Filter,
+    /// True if there are statistics of the filter.
+    pub(super) has_filter: bool,
     /// Updates of listeners that it refused. `None` if it gets none by LDS.
     pub(super) rejected: Option<u64>,
     /// Events of the filter that should be impossible.
     pub(super) unexpected: u64,
-}
-
-/// Whether an Envoy has the filter.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Filter {
-    /// It has no statistic of it.
-    #[default]
-    Never,
-    /// It has statistics of it, and no configuration with it is in force.
-    Ended,
-    Runs,
 }
 
 /// What one or more Envoys say about a target.
@@ -59,20 +49,20 @@ pub(super) struct Breaker {
 impl Reading {
     pub(super) fn new(page: Page) -> Self {
         let mut reading = Self::default();
-        let mut knows_version = false;
+        let mut versions = Vec::new();
         for (name, number) in page.numbers {
             if name == REJECTED {
                 reading.rejected = Some(number);
             }
             let name = without_prefix(&name);
             if let Some(version) = name.strip_prefix(BUILD_INFO).and_then(|rest| rest.strip_prefix('.')) {
-                knows_version = true;
-                reading.versions.extend((number > 0).then(|| version.to_owned()));
+                reading.has_filter = true;
+                versions.push((version.to_owned(), number));
             } else if name == UNEXPECTED {
                 reading.unexpected = number;
-                reading.filter = Filter::Runs;
+                reading.has_filter = true;
             } else if let Some((target, statistic)) = parts(name) {
-                reading.filter = Filter::Runs;
+                reading.has_filter = true;
                 let target = reading.targets.entry(target.to_owned()).or_default();
                 target.envoys = 1;
                 if statistic == BREAKER {
@@ -87,10 +77,10 @@ impl Reading {
                 reading.targets.entry(target.to_owned()).or_default().latency = latency;
             }
         }
-        // A filter that may not change gauges refuses its configuration, so each one that runs counts itself.
-        if knows_version && reading.versions.is_empty() {
-            reading.filter = Filter::Ended;
-        }
+        // A filter counts itself from its first request on. Before that, no version is counted.
+        let is_counted = versions.iter().any(|(_, number)| *number > 0);
+        reading.versions =
+            versions.into_iter().filter(|(_, number)| *number > 0 || !is_counted).map(|(version, _)| version).collect();
         reading
     }
 
@@ -101,9 +91,8 @@ impl Reading {
             before.is_some_and(|before| before.counters().any(|(statistic, number)| target.get(statistic) < number))
         };
         self.targets.iter().any(|(name, target)| is_less(name, target))
-            || before.targets.keys().any(|name| !self.targets.contains_key(name))
             || self.unexpected < before.unexpected
-            || self.rejected < before.rejected
+            || self.rejected.unwrap_or_default() < before.rejected.unwrap_or_default()
     }
 
     /// What was counted since an earlier reading. All of it, if this Envoy was started anew.

@@ -29,33 +29,41 @@ impl FromStr for Source {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if text == "-" {
-            return Ok(Self::Stdin);
-        }
-        if let Some((scheme, _)) = text.split_once("://") {
-            if !matches!(scheme, "http" | "https") {
-                return Err(format!("expected http:// or https://, found {scheme}://"));
-            }
-            return admin(text);
-        }
-        let path = Path::new(text);
-        if path.exists() {
-            return Ok(Self::File(path.to_owned()));
-        }
-        let port = text.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse::<u16>().ok());
-        if port.is_none() {
-            return Err("expected an admin interface such as localhost:9901, `-`, or a file, and there is no such file".to_owned());
-        }
-        admin(&format!("http://{text}"))
+        // A password is not shown.
+        let shown = if text.contains('@') { "an address" } else { text };
+        source(text).map_err(|error| format!("{}: {error}", beginning(shown)))
+    }
+}
+
+fn source(text: &str) -> Result<Source, String> {
+    if text == "-" {
+        return Ok(Source::Stdin);
+    }
+    if let Some((scheme, _)) = text.split_once("://") {
+        return match scheme {
+            "http" | "https" => admin(text),
+            _ => Err("expected http:// or https://".to_owned()),
+        };
+    }
+    let path = Path::new(text);
+    if path.exists() {
+        return Ok(Source::File(path.to_owned()));
+    }
+    let port = text.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse::<u16>().ok());
+    match port {
+        Some(_) => admin(&format!("http://{text}")),
+        None => Err("expected an admin interface such as localhost:9901, `-`, or a file, and there is no such file".to_owned()),
     }
 }
 
 fn admin(address: &str) -> Result<Source, String> {
+    if address.contains('@') {
+        return Err("expected no name and password: Envoy's admin interface knows none".to_owned());
+    }
     let address = address.trim_end_matches('/');
     let uri: Uri = address.parse().map_err(|error| format!("expected an address such as http://localhost:9901: {error}"))?;
-    let authority = uri.authority().ok_or("expected an address such as http://localhost:9901")?;
-    if authority.as_str().contains('@') {
-        return Err("expected no name and password in the address: Envoy's admin interface knows none".to_owned());
+    if uri.authority().is_none() {
+        return Err("expected an address such as http://localhost:9901".to_owned());
     }
     if uri.query().is_some() {
         return Err("expected an address without a query".to_owned());

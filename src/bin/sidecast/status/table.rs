@@ -3,7 +3,7 @@
 use comfy_table::{presets, CellAlignment, Table};
 
 use super::overview::{reasons, Overview, Problem, Row};
-use super::reading::{Filter, Target};
+use super::reading::Target;
 
 /// A column, and what it shows of a row.
 struct Column {
@@ -62,7 +62,8 @@ pub(super) fn text(overview: &Overview, per_envoy: bool, problems: &[Problem]) -
         text.push('\n');
         text.push_str(&table(&overview.rows_per_envoy(), true));
     }
-    let lost: Vec<(&str, &Target)> = sums.iter().map(|row| (row.target, &row.total)).filter(|(_, total)| total.lost_in_all() > 0).collect();
+    let lost: Vec<(&str, &Target)> =
+        sums.iter().map(|row| (row.target, &row.total)).filter(|(_, total)| total.lost_in_all() > 0).collect();
     if !lost.is_empty() {
         text.push_str("\nLost since these Envoys started, by reason:\n");
         for (name, total) in lost {
@@ -88,7 +89,7 @@ pub(super) fn line(problem: &Problem) -> String {
 fn head(overview: &Overview) -> String {
     let readings = || overview.envoys.iter().filter_map(|envoy| envoy.reading());
     let count = |number: usize, what: &str| (number > 0).then(|| format!("{number} {what}"));
-    let without = readings().filter(|reading| reading.filter != Filter::Runs).count();
+    let without = readings().filter(|reading| !reading.has_filter).count();
     let restarted = overview.envoys.iter().filter(|envoy| envoy.since.as_ref().is_some_and(|since| since.is_restarted)).count();
     let silent = overview.envoys.len().saturating_sub(readings().count());
     let mut versions: Vec<&str> = readings().flat_map(|reading| &reading.versions).map(String::as_str).collect();

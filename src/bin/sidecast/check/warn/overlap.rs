@@ -330,7 +330,12 @@ mod tests {
         let raw: Document = deserr::deserialize::<_, _, Problems>(document).unwrap();
         let wanted: Vec<Wanted> = raw.targets.0.iter().map(Wanted::new).collect();
         let within = wanted[0].is_within(&wanted[1]);
-        Pair { config, overlap: wanted[0].overlaps(&wanted[1]), within, possible: [wanted[0].is_possible(), wanted[1].is_possible()] }
+        Pair {
+            config,
+            overlap: wanted[0].overlaps(&wanted[1]),
+            within,
+            possible: [wanted[0].is_possible(), wanted[1].is_possible()],
+        }
     }
 
     /// Which of the two targets want a request, by the filter's own matcher.
