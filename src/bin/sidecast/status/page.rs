@@ -128,7 +128,8 @@ fn latencies(histograms: Named) -> Vec<(String, Latency)> {
 }
 
 fn of_percentiles(p50: Option<f64>, p99: Option<f64>) -> Latency {
-    match (p50, p99) {
+    // In text, a percentile that is not known is "nan".
+    match (p50.filter(|value| value.is_finite()), p99.filter(|value| value.is_finite())) {
         (Some(p50), Some(p99)) => Latency::Percentiles { p50, p99 },
         _ => Latency::None,
     }
