@@ -29,7 +29,7 @@ const MAX_OPEN_FOR: u64 = 60_000;
 pub(super) fn normal(text: &str, schema: &Value) -> Value {
     let document = serde_json::from_str(text).unwrap_or_default();
     let mut document = section(document, schema, "");
-    let work = document.pointer("/limits/max_body_bytes").and_then(|size| number::<Size<0, { u64::MAX }>>(size));
+    let work = document.pointer("/limits/max_body_bytes").and_then(number::<Size<0, { u64::MAX }>>);
     if let (Some(Value::Object(limits)), Some(body)) = (document.get_mut("limits"), work) {
         let work = body.saturating_mul(8).clamp(8 << 20, 64 << 20);
         limits.entry("max_work_bytes").or_insert_with(|| json!(Size::<0, { u64::MAX }>(work)));
@@ -49,7 +49,7 @@ fn derived(target: &mut Value) {
     if after.is_object() && after.get("statuses").is_none() {
         fill(target, "/after", "outcome", || json!("delivered"));
     }
-    let open_for = target.pointer("/circuit_breaker/open_for").and_then(|time| number::<Millis<0, { u64::MAX }>>(time));
+    let open_for = target.pointer("/circuit_breaker/open_for").and_then(number::<Millis<0, { u64::MAX }>>);
     let longest = open_for.unwrap_or_default().max(MAX_OPEN_FOR);
     fill(target, "/circuit_breaker", "max_open_for", || json!(Millis::<0, { u64::MAX }>(longest)));
     let rate = target.pointer("/limits/rate/per_second").and_then(Value::as_f64).unwrap_or_default();

@@ -28,7 +28,8 @@ fn hide(value: &mut Value, is_secret_here: bool) -> bool {
             *value = HIDDEN.into();
             true
         }
-        Value::Array(items) => items.iter_mut().fold(false, |hidden, item| hide(item, is_secret_here) || hidden),
+        // All of them are hidden, not only the first.
+        Value::Array(items) => items.iter_mut().filter_map(|item| hide(item, is_secret_here).then_some(())).count() > 0,
         Value::Object(fields) => {
             // A condition names its subject in a field beside the value.
             let subject = ["name", "pointer"].iter().filter_map(|field| fields.get(*field)?.as_str());
