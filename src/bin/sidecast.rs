@@ -1,4 +1,4 @@
-//! The command-line tool: predicts what the filter says about a configuration, and what it does with a request, without an Envoy.
+//! The command-line tool: writes, checks and explains configurations without an Envoy, shows how running Envoys are, and sends dead letters again.
 
 // Nothing that ships may panic. Tests and benchmarks may.
 #![deny(
@@ -16,20 +16,26 @@
 mod check;
 #[path = "sidecast/client.rs"]
 mod client;
+#[path = "sidecast/diff/mod.rs"]
+mod diff;
 #[path = "sidecast/explain.rs"]
 mod explain;
 #[path = "sidecast/generated.rs"]
 mod generated;
+#[path = "sidecast/init/mod.rs"]
+mod init;
 #[path = "sidecast/render.rs"]
 mod render;
 #[path = "sidecast/replay/mod.rs"]
 mod replay;
+#[path = "sidecast/status/mod.rs"]
+mod status;
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
-/// Tools for configurations of the Sidecast filter.
+/// The command-line tool of Sidecast, the filter that mirrors requests in Envoy
 #[derive(Parser)]
 #[command(name = "sidecast", version)]
 struct Arguments {
@@ -39,9 +45,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Command {
+    Init(init::Arguments),
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
+    Diff(diff::Arguments),
     Render(render::Arguments),
+    Status(status::Arguments),
     Replay(Box<replay::Arguments>),
     #[command(flatten)]
     Generated(generated::Command),
@@ -49,8 +58,11 @@ enum Command {
 
 fn main() -> ExitCode {
     match Arguments::parse().command {
+        Command::Init(arguments) => ExitCode::from(init::run(&arguments)),
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
+        Command::Diff(arguments) => ExitCode::from(diff::run(&arguments)),
+        Command::Status(arguments) => ExitCode::from(status::run(&arguments)),
         Command::Render(arguments) => ExitCode::from(render::run(&arguments)),
         Command::Replay(arguments) => ExitCode::from(replay::run(&arguments)),
         Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),

@@ -6,19 +6,21 @@
 mod choices;
 #[path = "../fuzz/documents.rs"]
 mod documents;
-
 #[path = "../support/mod.rs"]
 #[allow(dead_code)] // Shared with other tests; these use a part.
 mod support;
 
+mod admin;
 mod broken;
 mod chains;
 mod completions;
+mod diff;
 mod envoy;
 mod explain;
 mod explain_chains;
 mod found;
 mod http2;
+mod init;
 mod kinds;
 mod output;
 mod reference;
@@ -27,6 +29,8 @@ mod replay;
 mod schema;
 mod schema_rules;
 mod shipped;
+mod status;
+mod status_envoy;
 mod tool;
 mod warnings;
 

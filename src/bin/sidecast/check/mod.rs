@@ -22,6 +22,7 @@ pub(crate) use self::files::{Loaded, Place};
 use self::report::{Finding, Format, Severity};
 use self::tree::Node;
 use self::warn::Code;
+pub(crate) use self::warn::{is_secret, Wanted};
 
 /// Tells every problem of the configurations in files, with its line, and what is unwise about them
 ///
@@ -100,6 +101,27 @@ pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
         Some(error) if loaded.is_empty() => Err(error.message),
         _ => Ok(loaded),
     }
+}
+
+/// Loads the configurations in a file, all of which the filter would take.
+///
+/// # Errors
+/// Returns every error as `check` tells it, or why the file cannot be read.
+pub(crate) fn load_valid(file: &Path) -> Result<Vec<Loaded>, Vec<String>> {
+    let name = file.display().to_string();
+    let bytes = read(file).map_err(|error| vec![format!("{name}: {error}")])?;
+    let Checked { mut findings, loaded, .. } = files::check(&name, &bytes);
+    findings.retain(|finding| finding.severity == Severity::Error);
+    if findings.is_empty() {
+        return Ok(loaded);
+    }
+    let lines = findings.iter().map(|finding| {
+        let mut line = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = finding.write(Format::Text, &mut anstream::StripStream::new(&mut line));
+        String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
+    });
+    Err(lines.collect())
 }
 
 fn read(file: &Path) -> io::Result<Vec<u8>> {

@@ -17,6 +17,8 @@ use sidecast::template::{Expression, Template};
 use std::str::FromStr;
 
 pub(super) use self::http2::Http2;
+pub(crate) use self::overlap::Wanted;
+pub(crate) use self::secret::is_secret;
 use super::find::Carrier;
 use super::report::Severity;
 use super::tree::Node;

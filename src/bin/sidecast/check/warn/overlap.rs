@@ -10,7 +10,7 @@ use sidecast::select::pattern::Pattern;
 const MAX_PAIRS: usize = 100_000;
 
 /// The requests that a target wants.
-pub(super) struct Wanted {
+pub(crate) struct Wanted {
     /// The claims of each rule. A target without rules has a single one without claims.
     rules: Vec<Vec<Claim>>,
     except: Vec<Vec<Claim>>,
@@ -48,7 +48,7 @@ enum Test {
 }
 
 impl Wanted {
-    pub(super) fn new(target: &raw::Target) -> Self {
+    pub(crate) fn new(target: &raw::Target) -> Self {
         let all = |rules: &[Rule]| rules.iter().map(|rule| claims(Conditions::from(rule.clone()))).collect();
         Self {
             rules: target.rules.as_ref().map_or_else(|| vec![Vec::new()], |rules| all(&rules.0)),
@@ -62,13 +62,35 @@ impl Wanted {
     }
 
     /// False if no request is wanted by both targets.
-    pub(super) fn overlaps(&self, other: &Self) -> bool {
+    pub(crate) fn overlaps(&self, other: &Self) -> bool {
         if self.rules.len().saturating_mul(other.rules.len()) > MAX_PAIRS {
             return true;
         }
         let pairs = self.rules.iter().flat_map(|rule| other.rules.iter().map(move |other| [rule.as_slice(), other].concat()));
         let mut pairs = pairs.filter(|claims| !is_contradictory(claims));
-        pairs.any(|claims| !self.except.iter().chain(&other.except).any(|except| is_implied(except, &claims)))
+        pairs.any(|claims| !self.makes_exception_of(&claims) && !other.makes_exception_of(&claims))
+    }
+
+    /// True if the other target wants every request that this one wants. False also if that cannot be told.
+    pub(crate) fn is_within(&self, other: &Self) -> bool {
+        let exceptions = self.except.len().saturating_add(1).saturating_mul(other.except.len());
+        if self.rules.len().saturating_mul(other.rules.len().saturating_add(exceptions)) > MAX_PAIRS {
+            return false;
+        }
+        self.rules.iter().filter(|rule| !is_contradictory(rule) && !self.makes_exception_of(rule)).all(|rule| {
+            let is_wanted = other.rules.iter().any(|wider| is_implied(wider, rule));
+            is_wanted && other.except.iter().all(|except| self.leaves_out(rule, except))
+        })
+    }
+
+    /// True if this target wants no request for which both the rule and the exception hold.
+    fn leaves_out(&self, rule: &[Claim], except: &[Claim]) -> bool {
+        let both = [rule, except].concat();
+        is_contradictory(&both) || self.makes_exception_of(&both)
+    }
+
+    fn makes_exception_of(&self, claims: &[Claim]) -> bool {
+        self.except.iter().any(|except| is_implied(except, claims))
     }
 }
 
@@ -297,6 +319,8 @@ mod tests {
     struct Pair {
         config: Config,
         overlap: bool,
+        /// Whether the second target wants all that the first one wants.
+        within: bool,
         possible: [bool; 2],
     }
 
@@ -305,7 +329,13 @@ mod tests {
         let config = Config::parse(document.to_string().as_bytes(), &|_| None).unwrap();
         let raw: Document = deserr::deserialize::<_, _, Problems>(document).unwrap();
         let wanted: Vec<Wanted> = raw.targets.0.iter().map(Wanted::new).collect();
-        Pair { config, overlap: wanted[0].overlaps(&wanted[1]), possible: [wanted[0].is_possible(), wanted[1].is_possible()] }
+        let within = wanted[0].is_within(&wanted[1]);
+        Pair {
+            config,
+            overlap: wanted[0].overlaps(&wanted[1]),
+            within,
+            possible: [wanted[0].is_possible(), wanted[1].is_possible()],
+        }
     }
 
     /// Which of the two targets want a request, by the filter's own matcher.
@@ -325,13 +355,14 @@ mod tests {
         #![proptest_config(ProptestConfig { cases: 4_096, ..ProptestConfig::default() })]
 
         #[test]
-        fn what_counts_as_contradictory_is_never_wanted(
+        fn what_is_told_of_two_targets_holds_for_every_request(
             first in target(), second in target(), requests in prop::collection::vec(asked(), 40),
         ) {
             let pair = pair(&first, &second);
             for request in requests {
                 let wants = wants(&pair.config, &request);
                 prop_assert!(pair.overlap || wants != [true, true], "{:?}", request);
+                prop_assert!(!pair.within || wants != [true, false], "{:?}", request);
                 for (possible, wants) in pair.possible.into_iter().zip(wants) {
                     prop_assert!(possible || !wants, "{:?}", request);
                 }
@@ -342,14 +373,15 @@ mod tests {
     #[test]
     fn the_targets_and_requests_of_the_property_agree_and_contradict_often_enough() {
         let mut runner = TestRunner::deterministic();
-        let (mut contradictory, mut wanted) = (0, 0);
+        let (mut contradictory, mut within, mut wanted) = (0, 0, 0);
         for _ in 0..1_000 {
             let mut target = || target().new_tree(&mut runner).unwrap().current();
             let pair = pair(&target(), &target());
             let request = asked().new_tree(&mut runner).unwrap().current();
             contradictory += usize::from(!pair.overlap);
+            within += usize::from(pair.within);
             wanted += usize::from(wants(&pair.config, &request) == [true, true]);
         }
-        assert!((200..800).contains(&contradictory) && wanted > 20, "{contradictory}, {wanted}");
+        assert!((200..800).contains(&contradictory) && within > 50 && wanted > 20, "{contradictory}, {within}, {wanted}");
     }
 }

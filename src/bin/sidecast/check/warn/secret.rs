@@ -16,7 +16,8 @@ const SCHEMES: [&str; 2] = ["basic ", "bearer "];
 
 const ADVICE: &str = "a credential that whoever sees this file can read, and Envoy's config_dump shows";
 
-fn is_secret(name: &str, value: &str) -> bool {
+/// True if a header of this name and value holds a credential.
+pub(crate) fn is_secret(name: &str, value: &str) -> bool {
     let (name, value) = (name.to_ascii_lowercase(), value.to_ascii_lowercase());
     NAMES.iter().any(|part| name.contains(part)) || SCHEMES.iter().any(|scheme| value.starts_with(scheme))
 }
