@@ -17,6 +17,7 @@ mod found;
 mod http2;
 mod kinds;
 mod output;
+mod places;
 mod reference;
 mod render;
 mod schema;

@@ -16,6 +16,11 @@ pub(super) fn similar<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) 
     alike.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, other)| other)
 }
 
+/// The word that is almost the same as `word`.
+pub(super) fn almost<'w>(word: &str, words: impl IntoIterator<Item = &'w str>) -> Option<&'w str> {
+    similar(word, words).filter(|other| strsim::jaro(word, other) >= ALMOST_THE_SAME)
+}
+
 /// A hint for a mistake in the filter's configuration. `key` is the last one of its path.
 pub(super) fn for_mistake(mistake: &Mistake, key: Option<&str>) -> Option<String> {
     match mistake {
@@ -42,7 +47,7 @@ fn for_field<'w>(field: &str, known: impl Iterator<Item = &'w str>) -> Option<St
     }
 }
 
-fn did_you_mean(meant: &str) -> String {
+pub(super) fn did_you_mean(meant: &str) -> String {
     format!("did you mean `{meant}`?")
 }
 

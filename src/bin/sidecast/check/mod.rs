@@ -58,10 +58,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
         let name = file.display().to_string();
         match read(file) {
             Ok(bytes) => {
-                let Checked { mut findings, configurations, is_unrelated, .. } = files::check(&name, &bytes);
-                if is_unrelated && arguments.skip_unrelated {
-                    continue;
-                }
+                let Checked { mut findings, configurations, none, .. } = files::check(&name, &bytes);
+                findings.extend(none.filter(|_| !arguments.skip_unrelated));
                 findings.retain(|finding| arguments.allow.iter().all(|code| finding.code != Some(code.name())));
                 totals.configurations += configurations;
                 totals.add(&findings);
@@ -95,8 +93,8 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 /// Returns an error if the file cannot be read, or contains no configuration.
 pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
     let bytes = read(file).map_err(|error| error.to_string())?;
-    let Checked { findings, loaded, .. } = files::check(&file.display().to_string(), &bytes);
-    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+    let Checked { findings, none, loaded, .. } = files::check(&file.display().to_string(), &bytes);
+    match findings.into_iter().chain(none).find(|finding| finding.severity == Severity::Error) {
         Some(error) if loaded.is_empty() => Err(error.message),
         _ => Ok(loaded),
     }

@@ -1,29 +1,46 @@
 //! Warnings about legal but unwise settings.
 
+mod cancel;
 mod capabilities;
+mod carrier;
 mod cluster;
 mod http2;
+mod names;
 mod never;
 mod overlap;
 mod plugin;
+mod regex;
 mod route;
+mod rules;
 mod secret;
 mod stats;
 mod target;
 
 use clap::ValueEnum;
-use sidecast::config::problem::child_path;
+use sidecast::config::problem::{child_path, Problems};
+use sidecast::config::raw::Document;
 use sidecast::template::{Expression, Template};
 use std::str::FromStr;
 
-pub(super) use self::http2::Http2;
-use super::find::Carrier;
+use self::http2::Http2;
+use self::names::Names;
+use super::find::{Carrier, Unknown};
 use super::report::Severity;
 use super::tree::Node;
 
 /// The kinds of warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Code {
+    /// What looks like a configuration of Sidecast stands in a place that is not known
+    UnknownPlace,
+    /// A field beside the configuration that nobody reads
+    UnknownField,
+    /// Rules of Higress, with which the filter refuses its configuration
+    HigressRules,
+    /// The requests that the application sends are copied, too
+    OutboundToo,
+    /// Requests are copied before Istio knows whether they are allowed
+    BeforeAuthorization,
     /// If the module fails, requests fail with it
     FailClosed,
     /// `failure_policy` in place of `fail_open`: requests in flight fail
@@ -36,6 +53,12 @@ pub(super) enum Code {
     PlainSecret,
     /// A cluster that a bootstrap without CDS does not have
     UnknownCluster,
+    /// No name of a cluster of this proxy
+    ClusterName,
+    /// A target behind TLS that is asked for by the client's host
+    MissingAuthority,
+    /// The client's credentials are sent to a host outside
+    CredentialsOutside,
     /// A target that gets the same requests by a route
     OwnCluster,
     /// A target over HTTP/2, which can end Envoy if it breaks the protocol
@@ -50,8 +73,16 @@ pub(super) enum Code {
     NoCircuitBreaker,
     /// `statuses` without `after: response`
     UnusedStatuses,
+    /// A condition or a rule that no request can meet
+    NeverMatches,
+    /// A condition that hardly any request meets
+    UnlikelyMatch,
     /// No request can ever lead to a copy for the target
     NeverSent,
+    /// Most copies get too old before their last attempt
+    RetryExpires,
+    /// A setting that another one cancels
+    UnusedSetting,
     /// A `failure_statuses` of the circuit breaker that `success` names
     UnusedFailureStatus,
     /// An `idempotency-key` that does not tell requests apart, or attempts
@@ -94,18 +125,39 @@ impl Warning {
     }
 }
 
+/// What else stands in the file of a configuration.
+#[derive(Debug)]
+pub(super) struct Around<'t> {
+    http2: Http2<'t>,
+    names: Names<'t>,
+}
+
+impl<'t> Around<'t> {
+    pub(super) fn of(documents: &'t [Node]) -> Self {
+        Self { http2: Http2::of(documents), names: Names::of(documents) }
+    }
+}
+
+/// The warning about what looks like a configuration and was not found as one.
+pub(super) fn of_unknown(unknown: &Unknown<'_>) -> Warning {
+    let (message, hint) = (unknown.message().to_owned(), unknown.hint());
+    Warning { at: unknown.at, code: Code::UnknownPlace, path: String::new(), message, hint }
+}
+
 /// Returns the warnings about a configuration. `text` is its source. The configuration may have problems, too: unreadable parts are skipped.
-pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Http2<'_>) -> Vec<Warning> {
+pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, around: &Around<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let names =
-        carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
+    let variables = carrier.plugin.and_then(plugin::variables);
+    let names = variables.map(|variables| variables.into_iter().map(|variable| variable.name).collect::<Vec<_>>());
     let targets = config.get("targets").map_or(&[][..], Node::items);
     for (index, target) in targets.iter().enumerate() {
         let path = format!("targets[{index}]");
         let chain = chain(target, targets);
         target::check(target, &path, &mut warnings);
+        rules::check(target, &path, config.at(&["loop_guard", "secret"]).is_some(), &mut warnings);
         cluster::check(&chain, &path, carrier, &mut warnings);
-        http2.check(target, &path, &mut warnings);
+        around.http2.check(target, &path, &mut warnings);
+        around.names.check(target, &path, carrier, &mut warnings);
         route::check(&chain, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         secret::check_signing(target, &path, &mut warnings);
@@ -113,7 +165,10 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
             target::check_keys(target, &path, text, &mut warnings);
         }
     }
-    never::check(config, &mut warnings);
+    if let Some(document) = document(config) {
+        never::check(config, &document, &mut warnings);
+        cancel::check(config, &document, &mut warnings);
+    }
     secret::check_loop_guard(config, &mut warnings);
     if let Some(names) = names {
         plugin::check_variables(config, &names, &mut warnings);
@@ -124,7 +179,9 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
 /// Returns the warnings about the surroundings of a configuration. `config` is the configuration, if it is readable.
 pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = carrier.bootstrap.and_then(stats::check).into_iter().collect();
+    carrier::check_istio(carrier, &mut warnings);
     if let Some(plugin) = carrier.plugin {
+        carrier::check_fields(plugin, &mut warnings);
         warnings.extend(plugin::fails(plugin));
         if let Some(config) = config {
             warnings.extend(capabilities::check(config, plugin));
@@ -132,6 +189,12 @@ pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Wa
         }
     }
     warnings
+}
+
+/// What the grammar makes of a configuration. `None` if it cannot be read.
+fn document(config: &Node) -> Option<Document> {
+    let document = serde_json::from_str::<serde_json::Value>(&config.to_json()).ok()?;
+    deserr::deserialize::<Document, _, Problems>(document).ok()
 }
 
 /// A target, the target that it follows, and so on, up to the first one of the chain. Never empty.
