@@ -5,14 +5,13 @@ use std::rc::Rc;
 
 use serde_json::Value;
 use sidecast::config::problem::{Mistake, Problem};
-use sidecast::config::{signing, Config};
 
 use super::find::{find, find_unknown, Carrier, Found, Inside, Missing, Origin, Part, Written};
 use super::report::{Finding, Severity};
 use super::text::Text;
 use super::tree::{self, Member, Node};
 use super::warn::Warning;
-use super::{documents, hint, locate, warn, yaml};
+use super::{documents, fix, locate, warn, yaml};
 
 const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
 
@@ -80,6 +79,23 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     Checked { findings: checker.findings, configurations: checker.configurations, none, loaded: checker.loaded }
 }
 
+/// The same for a file that was found in a directory. If it cannot be read and says nothing of Sidecast, or is a template of Helm, that is only noted.
+pub(super) fn check_found(name: &str, bytes: &[u8]) -> Checked {
+    let mut checked = check(name, bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let is_ours = text.to_ascii_lowercase().contains("sidecast") || text.contains("targets") && text.contains("cluster");
+    let is_readable = std::str::from_utf8(bytes).is_ok_and(|text| read(text, name).is_ok());
+    let is_template = text.contains("{{");
+    if !is_readable && (is_template || !is_ours) {
+        let code = warn::Code::UnreadableFile;
+        for finding in &mut checked.findings {
+            finding.severity = code.severity();
+            finding.code = Some(code.name());
+        }
+    }
+    checked
+}
+
 /// Parses a text as JSON if its name says so, otherwise as JSON or YAML.
 fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     let is_json = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
@@ -138,6 +154,8 @@ fn is_told_of(part: Part, problem: &Problem) -> bool {
 }
 
 const MISSING: &str = "missing, but required";
+/// Each hint is tried on the whole configuration.
+const MOST_HINTS: usize = 50;
 
 struct Checker<'f> {
     file: &'f str,
@@ -248,12 +266,12 @@ impl Checker<'_> {
 
     /// Adds the problems that the filter would report. The values of variables are unknown here.
     fn problems(&mut self, config: &Node, json: &str, text: &Rc<Text>, part: Part) {
-        let env = signing::stand_in(json.as_bytes(), |name| format!("${{env:{name}}}"));
-        let Err(problems) = Config::parse(json.as_bytes(), &env) else { return };
-        for problem in problems.into_iter().filter(|problem| is_told_of(part, problem)) {
+        let problems = fix::problems(json);
+        let is_json = tree::from_json(&text.text).is_some();
+        for (index, problem) in problems.iter().enumerate().filter(|(_, problem)| is_told_of(part, problem)) {
             let place = locate::locate(config, &problem.path);
             let is_about_key = matches!(problem.mistake, Mistake::UnknownField { .. } | Mistake::Repeated);
-            let hint = hint::for_mistake(&problem.mistake, place.key.map(|(key, _)| key));
+            let hint = (index < MOST_HINTS).then(|| fix::hint(problem, &place, config, is_json)).flatten();
             self.error(text, place.at(is_about_key), &problem.path, &problem.mistake.to_string(), hint);
         }
     }

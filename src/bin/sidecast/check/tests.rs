@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::files::{check, Checked};
 use super::report::Finding;
 
-const KINDS: [&str; 8] = [
+const KINDS: [&str; 13] = [
     include_str!("../../../../tests/cli/kinds/plain.json"),
     include_str!("../../../../tests/cli/kinds/bootstrap.json"),
     include_str!("../../../../tests/cli/kinds/bootstrap_string_double_quoted.yaml"),
@@ -13,6 +13,11 @@ const KINDS: [&str; 8] = [
     include_str!("../../../../tests/cli/kinds/config_map.yaml"),
     include_str!("../../../../tests/cli/kinds/aliases.yaml"),
     include_str!("../../../../tests/cli/kinds/envoy_extension_policy.yaml"),
+    include_str!("../../../../tests/cli/kinds/traffic_extension.yaml"),
+    include_str!("../../../../tests/cli/kinds/kustomization_merge.yaml"),
+    include_str!("../../../../tests/cli/kinds/kustomization_json6902.yaml"),
+    include_str!("../../../../tests/cli/kinds/gloo_gateway.yaml"),
+    include_str!("../../../../tests/cli/kinds/mesh_proxy_patch.yaml"),
     include_str!("../../../../envoy/examples/orders/envoy.yaml"),
 ];
 
@@ -73,6 +78,11 @@ fn change() -> impl Strategy<Value = (prop::sample::Index, usize, String)> {
         "1e999",
         "null",
         "%YAML 1.2\n",
+        "${body.id}",
+        "*",
+        "/orders",
+        "outbound|",
+        "{{",
     ]);
     (any::<prop::sample::Index>(), 0_usize..12, pieces.prop_map(str::to_owned))
 }

@@ -207,8 +207,8 @@ fn walk<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
                 scope.carrier.behind = None;
             }
             // The dump tells of a listener's old configuration, which drains, and has those of the bootstrap twice.
-            "draining_state" => {}
-            "static_resources" if scope.is_dump => {}
+            "draining_state" => findings.claimed.push(&member.value),
+            "static_resources" if scope.is_dump => findings.claimed.push(&member.value),
             _ => walk(&member.value, &scope, findings),
         }
     }

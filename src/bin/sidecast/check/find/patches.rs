@@ -3,7 +3,9 @@
 use std::borrow::Cow;
 
 use super::unknown::{is_own_target, is_own_targets};
-use super::{add, envoy, has_targets, in_place, walk, Candidate, Findings, Found, Inside, Istio, Node, Origin, Part, Scope, Written};
+use super::{
+    add, envoy, has_targets, in_place, walk, Candidate, Findings, Found, Inside, Istio, Node, Origin, Part, Scope, Written,
+};
 use crate::check::tree::{Kind, Member};
 
 /// Collects the inline patches of a file of kustomize. Returns true if nothing else needs to look into it.

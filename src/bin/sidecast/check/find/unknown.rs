@@ -25,8 +25,24 @@ pub(in super::super) enum Sign {
 
 /// The fields of a target.
 pub(super) const FIELDS: [&str; 18] = [
-    "name", "cluster", "match", "except", "sample", "after", "statuses", "order", "request", "response", "success", "timeout",
-    "retry", "circuit_breaker", "limits", "batch", "dead_letter", "compare",
+    "name",
+    "cluster",
+    "match",
+    "except",
+    "sample",
+    "after",
+    "statuses",
+    "order",
+    "request",
+    "response",
+    "success",
+    "timeout",
+    "retry",
+    "circuit_breaker",
+    "limits",
+    "batch",
+    "dead_letter",
+    "compare",
 ];
 /// The fields in which a proxy's plugin has its configuration.
 const CARRIERS: [&str; 5] = ["pluginConfig", "defaultConfig", "configuration", "config", "value"];
@@ -38,8 +54,20 @@ const MODULE: [&str; 9] = ["url", "uri", "image", "file", "filename", "filePath"
 const REPEATED: &str = "kubectl.kubernetes.io/last-applied-configuration";
 /// Groups of objects that load no Wasm module, besides those of Kubernetes.
 const OTHER_GROUPS: [&str; 14] = [
-    "monitoring.coreos.com", "monitoring.googleapis.com", "argoproj.io", "cert-manager.io", "external-secrets.io", "fluxcd.io",
-    "grafana.integreatly.org", "keda.sh", "knative.dev", "tekton.dev", "coreos.com", "crossplane.io", "cattle.io", "openshift.io",
+    "monitoring.coreos.com",
+    "monitoring.googleapis.com",
+    "argoproj.io",
+    "cert-manager.io",
+    "external-secrets.io",
+    "fluxcd.io",
+    "grafana.integreatly.org",
+    "keda.sh",
+    "knative.dev",
+    "tekton.dev",
+    "coreos.com",
+    "crossplane.io",
+    "cattle.io",
+    "openshift.io",
 ];
 
 impl Unknown<'_> {
@@ -52,7 +80,8 @@ impl Unknown<'_> {
 
     pub(in super::super) fn hint(&self) -> Option<String> {
         let written = self.keys.last()?;
-        let meant = CARRIERS.into_iter().find(|key| key.eq_ignore_ascii_case(written)).or_else(|| hint::almost(written, CARRIERS))?;
+        let meant =
+            CARRIERS.into_iter().find(|key| key.eq_ignore_ascii_case(written)).or_else(|| hint::almost(written, CARRIERS))?;
         (meant != *written).then(|| hint::did_you_mean(meant))
     }
 }
@@ -137,7 +166,8 @@ const LONGEST: usize = 1 << 20;
 
 /// True for a text in which a configuration may be.
 fn may_hold_one(text: &str) -> bool {
-    const OF_PROXIES: [&str; 6] = ["typed_config", "typedConfig", "pluginConfig", "defaultConfig", "vm_config", "static_resources"];
+    const OF_PROXIES: [&str; 6] =
+        ["typed_config", "typedConfig", "pluginConfig", "defaultConfig", "vm_config", "static_resources"];
     text.contains("targets") && text.contains("cluster")
         || text.contains("sidecast") && OF_PROXIES.iter().any(|field| text.contains(field))
 }
@@ -147,7 +177,9 @@ fn named(node: &Node, is_wasm: bool) -> Option<&Node> {
     let of_member = |member: &'_ Member| -> bool {
         let key = member.key.as_str();
         member.value.text().filter(|text| is_ours(text)).is_some_and(|text| {
-            PLUGIN.contains(&key) || MODULE.contains(&key) && is_module(text) || is_wasm && (key == "name" || MODULE.contains(&key))
+            PLUGIN.contains(&key)
+                || MODULE.contains(&key) && is_module(text)
+                || is_wasm && (key == "name" || MODULE.contains(&key))
         })
     };
     let members = || node.members().iter().filter(|member| member.key != "metadata");
@@ -169,9 +201,10 @@ fn is_wasm_filter(config: &Node) -> bool {
     ["@type", "type_url"].iter().any(|field| config.text_of(field).is_some_and(|name| name.contains(".wasm.")))
 }
 
-/// True for an object whose kind is about Wasm.
+/// True for an object whose kind is about Wasm. A plugin without a module is a patch, which need not have a configuration.
 fn is_of_wasm(object: &Node) -> bool {
-    object.text_of("kind").is_some_and(is_about_wasm)
+    let is_patch = object.text_of("kind") == Some("WasmPlugin") && object.at(&["spec", "url"]).is_none();
+    !is_patch && object.text_of("kind").is_some_and(is_about_wasm)
 }
 
 fn is_list(object: &Node) -> bool {
@@ -220,10 +253,13 @@ fn is_field(key: &str) -> bool {
 
 /// True for a value of `targets` that is certainly not Sidecast's: many tools have a field of this name.
 pub(super) fn are_of_others(value: &Node) -> bool {
-    let has_no_field = |node: &Node| !node.members().is_empty() && !node.members().iter().any(|member| is_field(&member.key));
+    let is_other = |node: &Node| {
+        let own = node.members().iter().filter(|member| is_field(&member.key)).count();
+        node.text().is_some() || own.saturating_mul(2) < node.members().len()
+    };
     match &value.kind {
-        Kind::List(items) => !items.is_empty() && items.iter().all(|item| item.text().is_some() || has_no_field(item)),
-        Kind::Object(members) => has_no_field(value) && !members.iter().any(|member| member.value.get("cluster").is_some()),
+        Kind::List(items) => !items.is_empty() && items.iter().all(is_other),
+        Kind::Object(members) => is_other(value) && !members.iter().any(|member| member.value.get("cluster").is_some()),
         Kind::Null => false,
         _ => true,
     }

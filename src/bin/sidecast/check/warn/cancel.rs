@@ -66,17 +66,16 @@ impl Check<'_> {
         if most < 2 {
             return;
         }
-        let reached = reached(retry);
-        if reached < most {
+        if let Some((attempt, wait)) = too_long(retry) {
             let message = format!(
-                "half of the copies are given up as too old (`expire_after`, {}) before attempt {}: on average the waits between the {most} \
-                 attempts take longer",
+                "after attempt {attempt} the wait is up to {}, and a copy lives {} (`expire_after`): later attempts hardly ever come",
+                duration_text(wait),
                 duration_text(expire_after),
-                reached.saturating_add(1),
             );
             self.warn(Code::RetryExpires, "retry.max_attempts", message);
         } else if self.has("retry.backoff.max") && retry.backoff.max.0 > expire_after {
-            let message = format!("a copy that waits that long is given up as too old (`expire_after`, {})", duration_text(expire_after));
+            let message =
+                format!("a copy that waits that long is given up as too old (`expire_after`, {})", duration_text(expire_after));
             self.warn(Code::RetryExpires, "retry.backoff.max", message);
         }
         let retries_timeouts = retry.on.0.iter().any(|on| matches!(on, RetryOn::Timeout));
@@ -153,9 +152,13 @@ impl Check<'_> {
         });
         if asked > possible {
             let is_all = breaker.consecutive_failures.0 == 0;
-            let end = if is_all { "so the breaker never opens" } else { "so shares of failures or slow calls never open the breaker" };
+            let end =
+                if is_all { "so the breaker never opens" } else { "so shares of failures or slow calls never open the breaker" };
             let window = duration_text(breaker.failure_rate.window.0);
-            self.unused("circuit_breaker.failure_rate.min_requests", format!("there are not that many attempts in {window}, {end}"));
+            self.unused(
+                "circuit_breaker.failure_rate.min_requests",
+                format!("there are not that many attempts in {window}, {end}"),
+            );
         }
     }
 
@@ -176,8 +179,13 @@ impl Check<'_> {
 
     fn shape(&mut self, target: &Target) {
         let headers = target.request.as_ref().and_then(|request| request.headers.as_ref());
-        if headers.is_some_and(|headers| !matches!(headers.forward, Forward::All)) && self.is("request.headers.sensitive", "forward") {
-            self.unused("request.headers.sensitive", "credentials are sent by `forward: all` alone, or if the list in `forward` names them");
+        if headers.is_some_and(|headers| !matches!(headers.forward, Forward::All))
+            && self.is("request.headers.sensitive", "forward")
+        {
+            self.unused(
+                "request.headers.sensitive",
+                "credentials are sent by `forward: all` alone, or if the list in `forward` names them",
+            );
         }
         let no_body = self.is("compare.body", "none");
         let no_status = self.node.at(&["compare", "status"]).is_some_and(|status| !status.is_true());
@@ -202,7 +210,10 @@ impl Check<'_> {
     fn batch(&mut self, target: &Target, limits: &WorkerLimits) {
         let Some(batch) = target.batch.as_ref().filter(|_| self.has("batch.max_bytes")) else { return };
         if batch.max_bytes.0 > limits.max_buffered_bytes.0 {
-            let message = format!("a batch never gets that long: a worker holds {} bytes at most (`limits.max_buffered_bytes`)", limits.max_buffered_bytes.0);
+            let message = format!(
+                "a batch never gets that long: a worker holds {} bytes at most (`limits.max_buffered_bytes`)",
+                limits.max_buffered_bytes.0
+            );
             self.unused("batch.max_bytes", message);
         }
     }
@@ -236,30 +247,20 @@ impl Check<'_> {
     }
 }
 
-/// The last attempt that half of the copies come to, if none takes any time itself.
-fn reached(retry: &Retry) -> u64 {
+/// The first attempt after which the wait can be longer than a copy lives, and the bound of that wait in milliseconds.
+fn too_long(retry: &Retry) -> Option<(u32, u64)> {
     let millis = Duration::from_millis;
-    let Ok(backoff) = Backoff::try_new(millis(retry.backoff.base.0), millis(retry.backoff.max.0)) else { return u64::MAX };
-    let mut waited = Duration::ZERO;
-    let mut attempt = 1_u32;
-    while u64::from(attempt) < retry.max_attempts.0 {
-        // The wait is drawn evenly from nothing to the bound.
-        waited = waited.saturating_add(backoff.bound(attempt) / 2);
-        if waited >= millis(retry.expire_after.0) {
-            break;
-        }
-        attempt = attempt.saturating_add(1);
-    }
-    u64::from(attempt)
+    let backoff = Backoff::try_new(millis(retry.backoff.base.0), millis(retry.backoff.max.0)).ok()?;
+    let last = u32::try_from(retry.max_attempts.0).unwrap_or(u32::MAX);
+    let mut waits = (1..last).map(|attempt| (attempt, u64::try_from(backoff.bound(attempt).as_millis()).unwrap_or(u64::MAX)));
+    waits.find(|(_, wait)| *wait >= retry.expire_after.0)
 }
 
 fn is_covered(pattern: StatusPattern, success: &[StatusPattern]) -> bool {
     (100..600).filter(|status| pattern.covers(*status)).all(|status| success.iter().any(|success| success.covers(status)))
 }
 
-/// A length of time as it would be written.
+/// A length of time as people write it.
 fn duration_text(millis: u64) -> String {
-    let units = [("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-    let unit = units.iter().find(|(_, unit)| millis > 0 && millis % unit == 0);
-    unit.map_or_else(|| format!("{millis}ms"), |(name, unit)| format!("{}{name}", millis / unit))
+    humantime::format_duration(Duration::from_millis(millis)).to_string()
 }

@@ -42,7 +42,8 @@ const GATEWAY: [&str; 6] = ["name", "rootID", "code", "config", "failOpen", "env
 const GATEWAY_VARIABLES: [&str; 1] = ["hostKeys"];
 const GLOO: [&str; 7] = ["name", "image", "filePath", "config", "rootId", "vmType", "failOpen"];
 /// How the proxies call one and the same.
-const SAME: [&[&str]; 2] = [&["fail_open", "failOpen", "failStrategy", "failure_policy"], &["pluginConfig", "defaultConfig", "config"]];
+const SAME: [&[&str]; 2] =
+    [&["fail_open", "failOpen", "failStrategy", "failure_policy"], &["pluginConfig", "defaultConfig", "config"]];
 
 /// Warns about fields that the object does not have, if they are like those that it has. Proxies may get more fields than these.
 pub(super) fn check_fields(plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
@@ -74,7 +75,8 @@ pub(super) fn check_fields(plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
     }
     if let Plugin::Higress(plugin) = plugin {
         if let Some(rules) = plugin.get("matchRules").filter(|rules| rules.items().iter().any(is_on)) {
-            let message = "Higress hands these to the module as a field `_rules_`, with which the filter refuses its configuration; \
+            let message =
+                "Higress hands these to the module as a field `_rules_`, with which the filter refuses its configuration; \
                            say in `match` which requests a target wants";
             warnings.push(Warning::new(rules, Code::HigressRules, "", message));
         }
@@ -93,7 +95,11 @@ fn meant(key: &str, known: &[&'static str]) -> Option<&'static str> {
     }
     let same = SAME.iter().filter(|same| same.contains(&key)).flat_map(|same| same.iter());
     let same = same.copied().find(|same| known.contains(same));
-    let in_case = || known.iter().copied().find(|known| known.eq_ignore_ascii_case(key) || camel_case(known).eq_ignore_ascii_case(key));
+    let in_case = || {
+        known.iter().copied().find(|known| {
+            known.eq_ignore_ascii_case(key) || camel_case(known).eq_ignore_ascii_case(key) || camel_case(key) == *known
+        })
+    };
     same.or_else(in_case).or_else(|| hint::almost(key, known.iter().copied()))
 }
 
@@ -108,7 +114,8 @@ pub(super) fn check_istio(carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
                 warnings.push(Warning { hint, ..warning });
             }
             if let Some(phase) = spec.get("phase").filter(|phase| matches!(phase.text(), Some("AUTHN" | "AUTHZ"))) {
-                let message = "requests are copied before it is known whether they are allowed, and their copies go to targets all the \
+                let message =
+                    "requests are copied before it is known whether they are allowed, and their copies go to targets all the \
                                same; `phase: STATS` comes after that";
                 warnings.push(Warning::new(phase, Code::BeforeAuthorization, "", message));
             }

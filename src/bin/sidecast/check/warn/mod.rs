@@ -89,6 +89,8 @@ pub(super) enum Code {
     IdempotencyKey,
     /// A key `on` that tools of Kubernetes take for `true`
     BareOn,
+    /// A note: a file of a walked directory, such as a template of Helm, cannot be read
+    UnreadableFile,
     /// A note: POST or PATCH is attempted again, so the target must know repetitions
     RetryPost,
 }
@@ -99,10 +101,20 @@ impl Code {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// All codes with what they mean, for the help.
+    pub(super) fn list() -> String {
+        let values = Self::value_variants().iter().filter_map(Self::to_possible_value);
+        let lines = values.map(|value| {
+            let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+            format!("  {:<22} {help}", value.get_name())
+        });
+        format!("Codes of warnings:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    }
+
     /// Retries of POST are only a note, or every good configuration with retries would have a warning.
     pub(super) fn severity(self) -> Severity {
         match self {
-            Self::RetryPost => Severity::Note,
+            Self::RetryPost | Self::UnreadableFile => Severity::Note,
             _ => Severity::Warning,
         }
     }

@@ -106,7 +106,9 @@ impl<'t> Names<'t> {
         }
         // Gateways that pass TLS on have the same names with other separators.
         let parts: Vec<&str> = match cluster.strip_prefix("outbound_.") {
-            Some(rest) => std::iter::once("outbound").chain(rest.splitn(3, "_.")).map(|part| part.trim_end_matches('_')).collect(),
+            Some(rest) => {
+                std::iter::once("outbound").chain(rest.splitn(3, "_.")).map(|part| part.trim_end_matches('_')).collect()
+            }
             None => cluster.split('|').collect(),
         };
         match parts.as_slice() {
@@ -165,7 +167,8 @@ impl<'t> Names<'t> {
     fn check_credentials(&self, target: &Node, path: &str, warnings: &mut Vec<Warning>) {
         let Some(headers) = target.at(&["request", "headers"]) else { return };
         let forward = headers.get("forward");
-        let is_credential = |name: &&Node| name.text().is_some_and(|name| CREDENTIALS.contains(&name.to_ascii_lowercase().as_str()));
+        let is_credential =
+            |name: &&Node| name.text().is_some_and(|name| CREDENTIALS.contains(&name.to_ascii_lowercase().as_str()));
         let removed = headers.get("remove").map_or(&[][..], Node::items);
         let is_kept = |name: &&Node| !removed.iter().any(|removed| removed.text() == name.text());
         let listed = forward.and_then(|forward| forward.items().iter().filter(is_credential).find(is_kept));
@@ -200,5 +203,8 @@ fn is_port(text: &str) -> bool {
 /// True for a host that can be public.
 fn is_public(host: &str) -> bool {
     let is_inside = |end: &str| host == end || host.strip_suffix(end).is_some_and(|rest| rest.ends_with('.'));
-    host.contains('.') && !host.contains(".svc.") && !INSIDE.into_iter().any(is_inside) && host.parse::<std::net::IpAddr>().is_err()
+    host.contains('.')
+        && !host.contains(".svc.")
+        && !INSIDE.into_iter().any(is_inside)
+        && host.parse::<std::net::IpAddr>().is_err()
 }

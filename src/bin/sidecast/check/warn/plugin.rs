@@ -63,13 +63,15 @@ pub(super) fn fails(plugin: Plugin<'_>) -> Option<Warning> {
         Plugin::Gateway(plugin) | Plugin::Gloo(plugin) => ("failOpen", "true", plugin),
     };
     let written = node.get(field);
-    if written.is_some_and(|written| written.is_true() || written.text() == Some(open)) {
+    let is_open = |written: &Node| if open == "true" { written.is_true() } else { written.text() == Some(open) };
+    if written.is_some_and(is_open) {
         return None;
     }
     let policy = node.get("failure_policy").filter(|_| field == "fail_open");
     let message = format!("if the module fails, requests fail with it; `{field}: {open}` lets them pass");
     let Some(policy) = policy else {
-        let hint = written.and_then(Node::text).and_then(|written| hint::almost(written, [open])).map(hint::did_you_mean);
+        let is_meant = |written: &str| written.eq_ignore_ascii_case(open) || hint::almost(written, [open]).is_some();
+        let hint = written.and_then(Node::text).filter(|written| is_meant(written)).map(|_| hint::did_you_mean(open));
         return Some(Warning { hint, ..Warning::new(written.unwrap_or(node), Code::FailClosed, "", message) });
     };
     if policy.text() == Some("FAIL_CLOSED") {

@@ -229,7 +229,8 @@ fn with_placeholders(field: &str, text: &str) -> Option<String> {
     if !text.split('/').any(in_braces) || text.contains('\'') {
         return None;
     }
-    let segments = text.split('/').map(|segment| if in_braces(segment) { "[^/]+".to_owned() } else { regex_lite::escape(segment) });
+    let segments =
+        text.split('/').map(|segment| if in_braces(segment) { "[^/]+".to_owned() } else { regex_lite::escape(segment) });
     let end = if field == "prefix" { ".*" } else { "" };
     Some(segments.collect::<Vec<_>>().join("/") + end)
 }
