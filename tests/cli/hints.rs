@@ -63,6 +63,9 @@ fn an_expression_of_others_is_told_as_it_is_written_here() {
         let text = yaml(&format!("after: response\n  request: {{body: {{template: {{a: '{wrong}'}}}}}}"));
         assert_eq!(applied(&text, wrong), right, "{wrong}");
     }
+    // Each expression of a text for itself.
+    let findings = check(&yaml("request: {path: '/${body.id}/${header.x-user}'}"));
+    assert_eq!(findings[0]["hint"], "did you mean `${body:/id}`?", "{findings:?}");
     let text = yaml("after: {target: first}\n  request: {path: '/${target.first.body.id}'}");
     assert_eq!(applied(&text, "${target.first.body.id}"), "${target:first:body:/id}");
 }
@@ -86,6 +89,7 @@ fn a_value_in_place_of_a_section_is_told_as_the_section() {
         ("match: WRONG", "{methods: [POST]}", "[{methods: [POST]}]"),
         ("match: [{path: {exact: WRONG}}]", "orders", "/orders"),
         ("match: [{path: {exact: WRONG}}]", "/orders?page=1", "/orders"),
+        ("match: [{path: {prefix: WRONG}}]", "orders/*", "/orders"),
         ("match: [{body: [{pointer: WRONG, exact: 1}]}]", "card.number", "/card/number"),
         ("retry: WRONG", "3", "{max_attempts: 3}"),
         ("retry: WRONG", "true", "{}"),
@@ -162,6 +166,8 @@ fn a_misspelt_field_is_told_as_it_is_written_right() {
     ] {
         assert_eq!(applied(&yaml(field), wrong), right, "{field}");
     }
+    let findings = check(&yaml("fail_open: true"));
+    assert_eq!(findings[0]["hint"], "`fail_open` belongs beside the configuration, not in it", "{findings:?}");
     // The other key is there already.
     let findings = check(&yaml("retry: {max_attempts: 2, max_atempts: 3}"));
     assert_eq!(
@@ -189,7 +195,7 @@ fn a_configuration_that_stands_one_level_too_deep_is_told() {
     assert_eq!(check(&plugin("pluginConfig", config)), [] as [serde_json::Value; 0]);
     let findings = check(&plugin("pluginConfg", config));
     let errors: Vec<_> = findings.iter().filter(|finding| finding["severity"] == "error").collect();
-    assert_eq!(errors[0]["hint"], "did you mean `pluginConfig` by `pluginConfg`?", "{findings:?}");
+    assert_eq!(errors[0]["hint"], "did you mean `pluginConfig`?", "{findings:?}");
 }
 
 #[test]

@@ -234,7 +234,7 @@ fn in_field<'t>(beside: &'t Node, field: &str, may_miss: bool) -> Option<Written
         return None;
     }
     let message = format!("`{field}` is missing, but required");
-    let hint = similar.map(|similar| format!("did you mean `{field}` by `{}`?", similar.key));
+    let hint = similar.map(|_| hint::did_you_mean(field));
     Some(Written::Not(Missing { at: similar.map_or(beside.span.start, |similar| similar.key_at), message, hint }))
 }
 

@@ -55,7 +55,10 @@ const ALIASES: [(&str, &str); 17] = [
 
 /// Guesses for the first expression in a text that is none.
 pub(super) fn guesses(text: &str) -> Vec<Guess> {
-    let Some(found) = first_wrong(text) else { return Vec::new() };
+    let wrong = wrong(text);
+    let Some((found, others)) = wrong.split_first() else { return Vec::new() };
+    // The others have problems of their own.
+    let text = others.iter().fold(text.to_owned(), |text, other| text.replace(&format!("${{{other}}}"), "x"));
     let written = format!("${{{found}}}");
     let meant = meant(found).into_iter().filter(|meant| meant != found);
     let guess = |meant: String| {
@@ -65,17 +68,18 @@ pub(super) fn guesses(text: &str) -> Vec<Guess> {
     meant.map(guess).collect()
 }
 
-/// What stands between `${` and `}`, if it is no expression.
-fn first_wrong(text: &str) -> Option<&str> {
+/// What stands between each `${` and `}`, if it is no expression.
+fn wrong(text: &str) -> Vec<&str> {
+    let mut wrong = Vec::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once("${") {
-        let (inner, end) = after.split_once('}')?;
+        let Some((inner, end)) = after.split_once('}') else { break };
         if !before.ends_with('$') && Expression::from_str(inner).is_err() {
-            return Some(inner);
+            wrong.push(inner);
         }
         rest = end;
     }
-    None
+    wrong
 }
 
 /// The expressions that may be meant, the likeliest first.
@@ -83,6 +87,9 @@ fn meant(found: &str) -> Vec<String> {
     let found = found.trim();
     let parts = parts(found);
     let mut meant = Vec::new();
+    if parts.iter().map(String::as_str).eq(["request", "id"]) {
+        meant.push("correlation_id".to_owned());
+    }
     // `request.` before it says nothing.
     let parts = match parts.as_slice() {
         [first, rest @ ..] if matches!(first.as_str(), "request" | "req") && !rest.is_empty() => rest,
@@ -191,6 +198,6 @@ mod tests {
         }
         assert!(guesses("a").is_empty());
         assert!(guesses("${path} $${paht} ${query}").is_empty());
-        assert_eq!(guesses("/${path}/${body.id}")[0].text, "/${path}/${body:/id}");
+        assert_eq!(guesses("/${path}/${body.id}/${x}")[0].text, "/${path}/${body:/id}/x");
     }
 }

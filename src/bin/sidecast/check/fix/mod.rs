@@ -57,6 +57,9 @@ impl Guess<'_> {
         if let Some(higher) = self.one_level_higher(key) {
             return Some(higher);
         }
+        if OF_PLUGIN.contains(&key) {
+            return Some(format!("`{key}` belongs beside the configuration, not in it"));
+        }
         let words = known.iter().copied();
         let meant = ALIASES.iter().find(|(alias, meant)| *alias == key && known.contains(meant)).map(|(_, meant)| *meant);
         let is_right = |meant: &&str| {
@@ -110,6 +113,19 @@ impl Guess<'_> {
 }
 
 const MOST_GUESSES: usize = 20;
+
+/// Fields of what carries the configuration.
+const OF_PLUGIN: [&str; 9] = [
+    "fail_open",
+    "failOpen",
+    "failStrategy",
+    "failure_policy",
+    "vm_config",
+    "vmConfig",
+    "root_id",
+    "pluginName",
+    "capability_restriction_config",
+];
 
 /// Words of others for fields.
 const ALIASES: [(&str, &str); 16] = [

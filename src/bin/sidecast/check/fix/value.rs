@@ -48,6 +48,9 @@ pub(super) fn meant(place: &Place<'_>, path: &str) -> Vec<Value> {
     }
     let mut meant: Vec<Value> =
         written.as_str().filter(|_| POINTERS.iter().any(|field| path.contains(field))).map(pointer).into_iter().collect();
+    // Stars are no pattern there.
+    let beginning = written.as_str().filter(|text| path.ends_with(".prefix") && text.ends_with('*'));
+    meant.extend(beginning.map(|text| json!(format!("/{}", text.trim_matches(['/', '*'])))));
     meant.extend(scalars(place.value, &written));
     meant.extend(written.as_str().filter(|_| path.ends_with(".name") || path.ends_with(".target")).map(name));
     let fields = MEANT.iter().find(|(section, _)| *section == key).map_or(&[][..], |(_, fields)| fields);
@@ -66,9 +69,9 @@ pub(super) fn meant(place: &Place<'_>, path: &str) -> Vec<Value> {
         scalar => {
             let own = std::iter::once(scalar.clone()).chain(scalars(place.value, scalar));
             let own: Vec<Value> = own.collect();
-            for field in fields {
-                meant.extend(own.iter().map(|value| json!({*field: value})));
-                meant.extend(own.iter().map(|value| json!({*field: [value]})));
+            for value in &own {
+                meant.extend(fields.iter().map(|field| json!({*field: value})));
+                meant.extend(fields.iter().map(|field| json!({*field: [value]})));
             }
             if key == "order" {
                 meant.extend(["body", "header"].map(|of| json!({"key": {of: scalar}})));

@@ -31,67 +31,67 @@ use super::tree::Node;
 /// The kinds of warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Code {
-    /// What looks like a configuration of Sidecast stands in a place that is not known
+    /// Something looks like a Sidecast configuration, but stands where none is expected
     UnknownPlace,
-    /// A field beside the configuration that nobody reads
+    /// The object around the configuration has no such field
     UnknownField,
-    /// Rules of Higress, with which the filter refuses its configuration
+    /// The filter refuses its configuration because of Higress' `matchRules`
     HigressRules,
-    /// The requests that the application sends are copied, too
+    /// Requests that the application sends are copied too, not only those it receives
     OutboundToo,
-    /// Requests are copied before Istio knows whether they are allowed
+    /// Requests are copied before Istio checks whether they are allowed
     BeforeAuthorization,
-    /// If the module fails, requests fail with it
+    /// If the module fails, requests fail too
     FailClosed,
-    /// `failure_policy` in place of `fail_open`: requests in flight fail
+    /// If the module fails, requests in flight fail; `fail_open` lets them pass
     FailurePolicy,
-    /// Envoy does not let the module do, or hear of, what the configuration needs
+    /// The capability list leaves out something that the configuration needs
     MissingCapability,
-    /// A variable in `${env:...}` that the plugin is not given
+    /// `${env:...}` names a variable that the plugin does not get
     UnpassedVariable,
-    /// A credential that can be read in the file
+    /// The file shows a credential
     PlainSecret,
-    /// A cluster that a bootstrap without CDS does not have
+    /// This Envoy has no such cluster
     UnknownCluster,
-    /// No name of a cluster of this proxy
+    /// The proxy cannot have a cluster of this name
     ClusterName,
-    /// A target behind TLS that is asked for by the client's host
+    /// TLS asks for one host, and the request for another
     MissingAuthority,
-    /// The client's credentials are sent to a host outside
+    /// The client's credentials go to a public host
     CredentialsOutside,
-    /// A target that gets the same requests by a route
+    /// The target gets the same requests from a route as well
     OwnCluster,
-    /// A target over HTTP/2, which can end Envoy if it breaks the protocol
+    /// The target speaks HTTP/2, and can crash Envoy if it breaks the protocol
     Http2Target,
-    /// Envoy answers requests of a target by itself before their body is there
+    /// Envoy answers before the request body has arrived, so copies are lost
     AnsweredEarly,
-    /// A bootstrap that makes no labels of Sidecast's statistics
+    /// Sidecast's metrics get no labels, so the shipped alerts find nothing
     NoStatsTags,
-    /// Dead letters go to the cluster that failed
+    /// Dead letters go to the cluster that has just failed
     DeadLetterCluster,
-    /// Neither a circuit breaker nor a limit of calls of its own
+    /// Nothing limits the calls to a target that hangs
     NoCircuitBreaker,
-    /// `statuses` without `after: response`
+    /// `statuses` has no effect without `after: response`
     UnusedStatuses,
-    /// A condition or a rule that no request can meet
+    /// No request can meet this condition or rule
     NeverMatches,
-    /// A condition that hardly any request meets
+    /// This condition most likely means something else
     UnlikelyMatch,
-    /// No request can ever lead to a copy for the target
+    /// The target never gets a copy
     NeverSent,
-    /// Most copies get too old before their last attempt
+    /// Copies get too old (`expire_after`) before they can be retried
     RetryExpires,
-    /// A setting that another one cancels
+    /// Another setting cancels this one
     UnusedSetting,
-    /// A `failure_statuses` of the circuit breaker that `success` names
+    /// `failure_statuses` names a status that counts as success
     UnusedFailureStatus,
-    /// An `idempotency-key` that does not tell requests apart, or attempts
+    /// The `idempotency-key` does not identify the request
     IdempotencyKey,
-    /// A key `on` that tools of Kubernetes take for `true`
+    /// Kubernetes tools read the bare key `on` as `true`
     BareOn,
-    /// A note: a file of a walked directory, such as a template of Helm, cannot be read
+    /// A note: a file in a directory cannot be read, for example a Helm template
     UnreadableFile,
-    /// A note: POST or PATCH is attempted again, so the target must know repetitions
+    /// A note: POST or PATCH is retried, so the target must recognise repetitions
     RetryPost,
 }
 
