@@ -140,7 +140,7 @@ fn a_value_in_place_of_a_section_is_told_as_the_section() {
     }
     assert_eq!(applied("targets: [{name: Audit Log, cluster: c}]", "Audit Log"), "audit-log");
     assert_eq!(applied("targets: [{name: a, cluster: c}]\ndrain_timeout: 45\n", "45"), "45s");
-    assert_eq!(applied("targets: [{name: a, cluster: c}]\nlimits: {max_body_bytes: 2 Mb}\n", "2 Mb"), "2MB");
+    assert_eq!(applied("targets: [{name: a, cluster: c}]\nlimits: {max_body_bytes: {MiB: 2}}\n", "{MiB: 2}"), "2MiB");
 }
 
 #[test]
@@ -191,6 +191,9 @@ fn a_configuration_that_stands_one_level_too_deep_is_told() {
         let hints: Vec<_> = findings.iter().filter_map(|finding| finding["hint"].as_str()).collect();
         assert_eq!(hints, [format!("what is in `{key}` should stand in its place, one level higher")], "{findings:?}");
     }
+    let text = "|\n    targets: [{name: a, cluster: 'outbound|80||a.b'}]";
+    let findings = check(&plugin("pluginConfig", text));
+    assert_eq!(findings[0]["hint"], "this is text: without `|` and quotes it is an object", "{findings:?}");
     // What the hint says.
     assert_eq!(check(&plugin("pluginConfig", config)), [] as [serde_json::Value; 0]);
     let findings = check(&plugin("pluginConfg", config));

@@ -94,6 +94,7 @@ fn what_only_has_the_name_or_a_field_of_this_name_is_passed_over() {
         "{\"name\": \"app\", \"targets\": {\"build\": {\"executor\": \"@nx/js:tsc\", \"options\": {\"cluster\": 1}}, \"test\": {\"executor\": \"x\"}}}".to_owned(),
         "targets: [all, check]\n".to_owned(),
         "target: es2022\n".to_owned(),
+        "limits: {cpu: 100m, memory: 64Mi}\n".to_owned(),
         "targets: {App: {type: application, platform: iOS}}\n".to_owned(),
         "targets:\n- {refId: A, expr: up, legendFormat: x}\n".to_owned(),
         "environments: {prod: {targets: [{name: eu, cluster: eu-1, namespace: shop}]}}\n".to_owned(),

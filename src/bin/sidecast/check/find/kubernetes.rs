@@ -15,9 +15,7 @@ pub(super) fn object<'t>(node: &'t Node, scope: &mut Scope<'t>, findings: &mut F
     let name = node.at(&["metadata", "name"]).and_then(Node::text).or(scope.filter);
     match (node.text_of("kind"), node.get("spec")) {
         (Some("WasmPlugin"), Some(spec)) if group == "extensions.higress.io" => higress(spec, name, scope, findings),
-        (Some("WasmPlugin"), Some(spec)) if group != "networkservices.cnrm.cloud.google.com" => {
-            istio(spec, spec, name, scope, findings);
-        }
+        (Some("WasmPlugin"), Some(spec)) => istio(spec, spec, name, scope, findings),
         (Some("TrafficExtension"), Some(spec)) if group == "extensions.istio.io" => match spec.get("wasm") {
             Some(wasm) => istio(wasm, spec, name, scope, findings),
             None => return false,
@@ -106,15 +104,13 @@ pub(super) fn gloo<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Finding
     let Some(filters) = node.at(&["wasm", "filters"]).filter(|_| scope.carrier.is_kubernetes) else { return false };
     for filter in filters.items() {
         let names = ["name", "rootId", "image", "filePath"].map(|field| filter.text_of(field)).to_vec();
-        let Some(config) = filter.get("config") else {
-            if let Some(written) = in_field(filter, "config", scope.is_patch) {
-                let carrier = Carrier { plugin: Some(Plugin::Gloo(filter)), ..scope.carrier.clone() };
-                add(Candidate { names, written, beside: filter, carrier, part: Part::Whole }, findings);
-            }
-            continue;
+        let written = match filter.get("config") {
+            Some(config) => Some(envoy::unwrapped(config)),
+            None => in_field(filter, "config", scope.is_patch),
         };
+        let Some(written) = written else { continue };
         let carrier = Carrier { plugin: Some(Plugin::Gloo(filter)), ..scope.carrier.clone() };
-        add(Candidate { names, written: envoy::unwrapped(config), beside: filter, carrier, part: Part::Whole }, findings);
+        add(Candidate { names, written, beside: filter, carrier, part: Part::Whole }, findings);
     }
     // What else stands beside the option is no filter.
     true

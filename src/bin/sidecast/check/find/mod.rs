@@ -280,8 +280,15 @@ fn has_targets(node: &Node) -> bool {
 /// True for a document that is itself a configuration: it has `targets`, a similar key, or only the other sections.
 fn is_plain(document: &Node) -> bool {
     const OTHERS: [&str; 4] = ["limits", "drain_timeout", "correlation", "loop_guard"];
+    const INSIDE: [&str; 6] = ["max_body_bytes", "max_buffered_bytes", "max_work_bytes", "header", "traceparent", "secret"];
     let members = document.members();
-    let is_sections = !members.is_empty() && members.iter().all(|member| OTHERS.contains(&member.key.as_str()));
+    // Many tools have a section `limits`.
+    let is_own = |member: &Member| {
+        let inside = member.value.members();
+        inside.is_empty() || inside.iter().any(|member| hint::almost(&member.key, INSIDE).is_some())
+    };
+    let is_section = |member: &Member| OTHERS.contains(&member.key.as_str()) && is_own(member);
+    let is_sections = !members.is_empty() && members.iter().all(is_section);
     // Similar enough to be a typing error, which excludes `target_port`.
     let targets = || members.iter().filter(|member| strsim::jaro(&member.key, "targets") >= 0.9);
     is_sections || targets().any(|member| !unknown::are_of_others(&member.value)) && document.get("apiVersion").is_none()

@@ -37,6 +37,11 @@ pub(super) fn hint(problem: &Problem, place: &Place<'_>, config: &Node, is_json:
             let known: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
             guess.field(&known)
         }
+        Mistake::Invalid(Invalid::Expected(_)) if problem.path.is_empty() => {
+            let inside = super::documents(config.text()?).ok()?;
+            let is_whole = inside.iter().any(|inside| inside.get("targets").is_some());
+            is_whole.then(|| "this is text: without `|` and quotes it is an object".to_owned())
+        }
         Mistake::Invalid(Invalid::Expected(_)) => {
             guess.expression().or_else(|| guess.value(value::meant(place, &problem.path), is_json))
         }
@@ -149,7 +154,7 @@ const ALIASES: [(&str, &str); 16] = [
 
 /// True for a path that is this one, or leads further.
 fn is_at(path: &str, place: &str) -> bool {
-    path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    place.is_empty() || path.strip_prefix(place).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
 }
 
 /// A value in YAML, on one line.

@@ -51,8 +51,8 @@ pub(super) fn meant(place: &Place<'_>, path: &str) -> Vec<Value> {
     // Stars are no pattern there.
     let beginning = written.as_str().filter(|text| path.ends_with(".prefix") && text.ends_with('*'));
     meant.extend(beginning.map(|text| json!(format!("/{}", text.trim_matches(['/', '*'])))));
-    meant.extend(scalars(place.value, &written));
     meant.extend(written.as_str().filter(|_| path.ends_with(".name") || path.ends_with(".target")).map(name));
+    meant.extend(scalars(place.value, &written));
     let fields = MEANT.iter().find(|(section, _)| *section == key).map_or(&[][..], |(_, fields)| fields);
     match &written {
         Value::Object(fields) => {

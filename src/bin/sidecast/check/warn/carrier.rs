@@ -45,12 +45,18 @@ const GLOO: [&str; 7] = ["name", "image", "filePath", "config", "rootId", "vmTyp
 const SAME: [&[&str]; 2] =
     [&["fail_open", "failOpen", "failStrategy", "failure_policy"], &["pluginConfig", "defaultConfig", "config"]];
 
+const CONFIGURATIONS: [&str; 4] = ["pluginConfig", "defaultConfig", "config", "configuration"];
+
 /// Warns about fields that the object does not have, if they are like those that it has. Proxies may get more fields than these.
 pub(super) fn check_fields(plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
     let mut check = |node: Option<&Node>, known: &[&'static str]| {
         let Some(node) = node else { return };
         warnings.extend(node.members().iter().filter_map(|member| {
             let meant = meant(&member.key, known)?;
+            // A configuration that is missing is an error, which says this.
+            if CONFIGURATIONS.contains(&meant) && node.get(meant).is_none() {
+                return None;
+            }
             let message = format!("there is no field `{}` here: it would be refused, or dropped in silence", member.key);
             let warning = Warning::new(&member.value, Code::UnknownField, "", message);
             Some(Warning { at: member.key_at, hint: Some(hint::did_you_mean(meant)), ..warning })

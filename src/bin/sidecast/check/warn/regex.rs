@@ -114,7 +114,32 @@ fn ends_with_slashes(hir: &Hir) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+    use sidecast::select::pattern::Pattern;
+    use std::str::FromStr;
+
     use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 2_048, ..ProptestConfig::default() })]
+
+        /// Asked of the matcher that the filter has.
+        #[test]
+        fn what_counts_as_never_matching_never_matches(
+            pattern in r"[/ab^$|()*?+.\\\[\]-]{1,8}", paths in prop::collection::vec("/[ab/]{0,4}", 20),
+        ) {
+            let Ok(compiled) = Pattern::from_str(&pattern) else { return Ok(()) };
+            let is_never = matches!(of_path(&pattern), Some(Fault::Beginning | Fault::Query | Fault::Nothing));
+            for path in paths.iter().filter(|_| is_never) {
+                prop_assert!(!compiled.0.is_match(path), "{pattern}: {path}");
+            }
+            if of_text(&pattern) == Some(Fault::Nothing) {
+                for text in ["", "a", "b", "ab", "/"] {
+                    prop_assert!(!compiled.0.is_match(text), "{pattern}: {text}");
+                }
+            }
+        }
+    }
 
     #[test]
     fn what_no_path_matches_is_known() {
