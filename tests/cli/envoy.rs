@@ -1,8 +1,11 @@
 //! What the tool says is what the filter says in a real Envoy, which reads YAML in its own way.
 
 use std::collections::BTreeSet;
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command};
+use std::time::{Duration, Instant};
 
 use super::check;
 
@@ -126,4 +129,84 @@ fn a_number_that_envoy_takes_for_text_is_a_number_all_the_same() {
     let findings = check(&text.replace("PERCENT", "120.5"));
     assert_eq!(findings.len(), 1, "{findings:?}");
     assert_eq!(findings[0]["message"], "expected a number above 0 and up to 100, found the number 120.5");
+}
+
+/// Tells in its answers which headers are left of a request when filters see it.
+const SHOWS_HEADERS: &str = "static_resources:
+  listeners:
+  - address: {pipe: {path: SOCKET}}
+    filter_chains:
+    - filters:
+      - name: http
+        typed_config:
+          '@type': type.googleapis.com/envoy.extensions.filters.network.http_connection_manager.v3.HttpConnectionManager
+          stat_prefix: http
+          upgrade_configs: [{upgrade_type: websocket}]
+          route_config:
+            virtual_hosts:
+            - name: all
+              domains: ['*']
+              routes: [{match: {prefix: /}, direct_response: {status: 200}}]
+              response_headers_to_add:
+              - {header: {key: x-seen, value: '[%REQ(TRANSFER-ENCODING)%] [%REQ(KEEP-ALIVE)%] [%REQ(PROXY-CONNECTION)%] [%REQ(CONNECTION)%] [%REQ(UPGRADE)%]'}}
+          http_filters:
+          - name: router
+            typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.router.v3.Router}
+";
+
+/// An Envoy that ends with the test.
+struct Running(Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// `never-matches` and `unlikely-match` rest on this.
+#[test]
+fn envoy_refuses_requests_and_takes_headers_away_as_the_warnings_say() {
+    let directory = tempfile::tempdir().unwrap();
+    let (file, socket) = (directory.path().join("envoy.yaml"), directory.path().join("socket"));
+    std::fs::write(&file, SHOWS_HEADERS.replace("SOCKET", socket.to_str().unwrap())).unwrap();
+    let envoy = Command::new(path("ENVOY", "target/envoy/1.40.0/envoy"))
+        .args(["--disable-hot-restart", "--concurrency", "1", "--log-level", "critical", "-c"])
+        .arg(&file)
+        .spawn()
+        .unwrap_or_else(|error| panic!("no Envoy, run \"make envoy\": {error}"));
+    let _running = Running(envoy);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let connected = || loop {
+        match UnixStream::connect(&socket) {
+            Ok(stream) => return stream,
+            Err(error) => assert!(Instant::now() < deadline, "{error}"),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let answer = |line: &str, headers: &str| {
+        let mut stream = connected();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream.write_all(format!("{line} HTTP/1.1\r\n{headers}\r\n").as_bytes()).unwrap();
+        let mut answer = Vec::new();
+        while !answer.windows(4).any(|end| end == b"\r\n\r\n") {
+            let mut byte = [0];
+            assert_eq!(stream.read(&mut byte).unwrap(), 1, "{line}");
+            answer.push(byte[0]);
+        }
+        String::from_utf8(answer).unwrap()
+    };
+    let seen = |headers: &str| {
+        let answer = answer("GET /a", &format!("host: a\r\n{headers}"));
+        answer.lines().find_map(|line| line.strip_prefix("x-seen: ")).unwrap_or_else(|| panic!("{answer}")).to_owned()
+    };
+    let hop_by_hop = "keep-alive: 5\r\nproxy-connection: keep-alive\r\n";
+    assert_eq!(seen(&format!("connection: keep-alive\r\nupgrade: websocket\r\n{hop_by_hop}")), "[] [] [] [] []");
+    assert_eq!(seen(&format!("connection: Upgrade\r\nupgrade: websocket\r\n{hop_by_hop}")), "[] [] [] [Upgrade] [websocket]");
+    assert!(answer("POST /a", "host: a\r\ntransfer-encoding: chunked\r\n\r\n0\r\n").contains("x-seen: [] [] [] [] []"));
+    // Neither gets to a filter, nor to the route.
+    for (line, host) in [("GET orders", "a"), ("GET /a b", "a"), ("OPTIONS *", "a"), ("GET /a", "a/b"), ("GET /a", "https://a")] {
+        let answer = answer(line, &format!("host: {host}\r\n"));
+        assert!(answer.starts_with("HTTP/1.1 40") && !answer.contains("x-seen"), "{line} {host}: {answer}");
+    }
 }

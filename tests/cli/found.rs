@@ -49,7 +49,7 @@ pub(crate) fn configurations() -> Vec<(String, Value)> {
     found
 }
 
-fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
+pub(crate) fn walk(directory: &Path, files: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -3,7 +3,7 @@
 use super::{check, position, position_of};
 
 /// What makes labels of the statistics.
-const LABELS: &str = r"stats_config:
+pub(crate) const LABELS: &str = r"stats_config:
   stats_tags:
   - {tag_name: target, regex: '^wasmcustom\.sidecast\.(([^.]+)\.)'}
   - {tag_name: reason, regex: '^wasmcustom\.sidecast\.[^.]+\.dropped(\.([a-z_]+))$'}
@@ -359,21 +359,23 @@ const ISTIO: &str = "apiVersion: extensions.istio.io/v1alpha1
 kind: WasmPlugin
 metadata: {name: sidecast}
 spec:
+  url: oci://registry.example/sidecast:0.1.0
+  match: [{mode: SERVER}]
   failStrategy: FAIL_OPEN
   vmConfig: {env: [{name: A, valueFrom: HOST}, {name: B, value: hunter2}]}
   pluginConfig:
     targets:
     - name: a
-      cluster: c
+      cluster: outbound|80||c.example
       request: {path: '/${env:A}${env:B}'}
-      dead_letter: {cluster: d, \"on\": [expired]}
+      dead_letter: {cluster: outbound|80||d.example, \"on\": [queue_full]}
 ";
 
 #[test]
 fn a_wasm_plugin_of_istio_is_looked_at() {
     assert_eq!(codes(ISTIO), [] as [&str; 0]);
     assert_eq!(codes(&ISTIO.replace("failStrategy: FAIL_OPEN", "failStrategy: FAIL_CLOSE")), ["fail-closed"]);
-    assert_eq!(codes(&ISTIO.replace("failStrategy", "phase")), ["fail-closed"]);
+    assert_eq!(codes(&ISTIO.replace("failStrategy: FAIL_OPEN", "phase: STATS")), ["fail-closed"]);
     assert_eq!(codes(&ISTIO.replace("{name: A, valueFrom: HOST}, ", "")), ["unpassed-variable"]);
     assert_eq!(codes(&(ISTIO.to_owned() + "    loop_guard: {secret: '${env:B}'}")), ["plain-secret"]);
     let signing = "request: {sign: {hmac_sha256: {header: x-a, secrets: ['${env:A}', '${env:B}']}}, path";
@@ -385,7 +387,7 @@ fn a_bare_on_is_told_to_whom_kubernetes_tools_read_it() {
     let bare = ISTIO.replace("\"on\"", "on");
     assert_eq!(codes(&bare), ["bare-on"]);
     assert_eq!(position_of(&check(&bare)[0]), position(&bare, bare.find("on: [").unwrap()));
-    assert_eq!(codes(&plain("{name: a, cluster: c, dead_letter: {cluster: d, on: [expired]}}")), [] as [&str; 0]);
+    assert_eq!(codes(&plain("{name: a, cluster: c, dead_letter: {cluster: d, on: [queue_full]}}")), [] as [&str; 0]);
 }
 
 const GATEWAY: &str = "apiVersion: gateway.envoyproxy.io/v1alpha1

@@ -4,15 +4,14 @@ use std::path::Path;
 use std::rc::Rc;
 
 use serde_json::Value;
-use sidecast::config::problem::Mistake;
-use sidecast::config::{signing, Config};
+use sidecast::config::problem::{Mistake, Problem};
 
-use super::find::{find, Carrier, Found, Written};
+use super::find::{find, find_unknown, Carrier, Found, Inside, Missing, Origin, Part, Written};
 use super::report::{Finding, Severity};
 use super::text::Text;
 use super::tree::{self, Member, Node};
 use super::warn::Warning;
-use super::{documents, hint, locate, warn, yaml};
+use super::{documents, fix, locate, warn, yaml};
 
 const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
 
@@ -22,8 +21,8 @@ pub(super) struct Checked {
     pub(super) findings: Vec<Finding>,
     /// The number of configurations in the file.
     pub(super) configurations: usize,
-    /// True if the file was read and contains no configuration, which is the only finding then.
-    pub(super) is_unrelated: bool,
+    /// The finding that the file was read and contains no configuration.
+    pub(super) none: Option<Finding>,
     /// The readable configurations.
     pub(super) loaded: Vec<Loaded>,
 }
@@ -50,17 +49,17 @@ pub(crate) struct Place {
 
 /// Finds the configurations in a file, and their problems.
 pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
-    let mut is_unrelated = false;
+    let mut none = None;
     let mut checker = Checker { file: name, findings: Vec::new(), configurations: 0, loaded: Vec::new() };
     match std::str::from_utf8(bytes) {
         Ok(text) => {
             let text = Rc::new(Text::of_file(text.to_owned()));
             match read(&text.text, name) {
                 Ok(documents) => {
-                    checker.documents(&documents, &text, true);
-                    is_unrelated = checker.configurations == 0 && checker.findings.is_empty();
-                    if is_unrelated {
-                        checker.error(&text, 0, "", NONE, None);
+                    checker.documents(&documents, &text, Origin::File(name), true);
+                    let has_errors = checker.findings.iter().any(|finding| finding.severity == Severity::Error);
+                    if checker.configurations == 0 && !has_errors {
+                        none = Some(checker.problem(&text, 0, "", NONE, None));
                     }
                 }
                 Err(syntax) => checker.syntax(&text, syntax),
@@ -77,7 +76,24 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
     checker.findings.sort_by_cached_key(order);
     // An alias can make one configuration appear in several places.
     checker.findings.dedup();
-    Checked { findings: checker.findings, configurations: checker.configurations, is_unrelated, loaded: checker.loaded }
+    Checked { findings: checker.findings, configurations: checker.configurations, none, loaded: checker.loaded }
+}
+
+/// The same for a file that was found in a directory. If it cannot be read and says nothing of Sidecast, or is a template of Helm, that is only noted.
+pub(super) fn check_found(name: &str, bytes: &[u8]) -> Checked {
+    let mut checked = check(name, bytes);
+    let text = String::from_utf8_lossy(bytes);
+    let is_ours = text.to_ascii_lowercase().contains("sidecast") || text.contains("targets") && text.contains("cluster");
+    let is_readable = std::str::from_utf8(bytes).is_ok_and(|text| read(text, name).is_ok());
+    let is_template = text.contains("{{");
+    if !is_readable && (is_template || !is_ours) {
+        let code = warn::Code::UnreadableFile;
+        for finding in &mut checked.findings {
+            finding.severity = code.severity();
+            finding.code = Some(code.name());
+        }
+    }
+    checked
 }
 
 /// Parses a text as JSON if its name says so, otherwise as JSON or YAML.
@@ -114,6 +130,33 @@ fn not_json(text: &str) -> (usize, String) {
     }
 }
 
+/// True for a text that is a problem if it cannot be read: nobody knows whether there is a configuration in it.
+fn must_be_readable(origin: Origin<'_>, value: &str) -> bool {
+    match origin {
+        // A script may name Sidecast.
+        Origin::File(name) => {
+            let extension = Path::new(name).extension().and_then(|extension| extension.to_str());
+            value.contains("sidecast") && matches!(extension, None | Some("yaml" | "yml" | "json"))
+        }
+        Origin::Patch(_) => value.contains("sidecast") || value.contains("targets"),
+        Origin::Text => false,
+    }
+}
+
+/// False for a problem that a part of a configuration has for lack of the rest.
+fn is_told_of(part: Part, problem: &Problem) -> bool {
+    let is_missing = || problem.mistake.to_string() == MISSING;
+    match part {
+        Part::Whole => true,
+        Part::Patch => problem.path != "targets" || !is_missing(),
+        Part::Target => !problem.path.ends_with(".after.target") && !problem.mistake.to_string().contains("${target:"),
+    }
+}
+
+const MISSING: &str = "missing, but required";
+/// Each hint is tried on the whole configuration.
+const MOST_HINTS: usize = 50;
+
 struct Checker<'f> {
     file: &'f str,
     findings: Vec<Finding>,
@@ -122,29 +165,31 @@ struct Checker<'f> {
 }
 
 impl Checker<'_> {
-    fn documents(&mut self, documents: &[Node], text: &Rc<Text>, is_outermost: bool) {
+    fn documents(&mut self, documents: &[Node], text: &Rc<Text>, origin: Origin<'_>, is_outermost: bool) {
         let is_yaml = tree::from_json(&text.text).is_none();
-        let http2 = warn::Http2::of(documents);
+        let around = warn::Around::of(documents);
         for document in documents {
-            let found = find(document);
+            let mut found = find(document, origin);
             for configuration in &found.configurations {
                 self.configurations += 1;
                 let place = place(document, &configuration.carrier, is_yaml, &text.text);
-                self.configuration(configuration, place, text, is_yaml, &http2);
+                self.configuration(configuration, place, text, is_yaml, &around);
             }
-            for (name, file) in found.files.iter().filter(|_| is_outermost) {
-                self.file_inside(name, file, text);
-            }
+            let unknown = find_unknown(document, &mut found);
+            self.warnings(text, unknown.iter().map(warn::of_unknown).collect());
+            // A text in a text in a text is nobody's.
+            found.texts.iter().filter(|_| is_outermost).for_each(|inside| self.text_inside(inside, text));
         }
     }
 
-    /// Checks a file inside a ConfigMap. Most of them are unrelated.
-    fn file_inside(&mut self, name: &str, file: &Node, text: &Rc<Text>) {
-        let Some(value) = file.text() else { return };
-        let inner = Rc::new(Text::of_scalar(text, &file.span, value));
+    /// Checks a text inside a document. Most of them are unrelated.
+    fn text_inside(&mut self, inside: &Inside<'_>, text: &Rc<Text>) {
+        let Some(value) = inside.text.text() else { return };
+        let inner = Rc::new(Text::of_scalar(text, &inside.text.span, value));
+        let name = if let Origin::File(name) = inside.origin { name } else { "" };
         match read(value, name) {
-            Ok(documents) => self.documents(&documents, &inner, false),
-            Err(syntax) if value.contains("sidecast") => self.syntax(&inner, syntax),
+            Ok(documents) => self.documents(&documents, &inner, inside.origin, false),
+            Err(syntax) if must_be_readable(inside.origin, value) => self.syntax(&inner, syntax),
             Err(_) => {}
         }
     }
@@ -155,11 +200,12 @@ impl Checker<'_> {
         place: Option<Place>,
         text: &Rc<Text>,
         is_yaml: bool,
-        http2: &warn::Http2<'_>,
+        around: &warn::Around<'_>,
     ) {
         let before = self.findings.len();
-        match found.written {
+        match &found.written {
             Written::Tree(config) => {
+                let config: &Node = config;
                 let read;
                 let config = if is_yaml && found.carrier.is_read_by_envoy() {
                     read = yaml::as_envoy_reads(config, &text.text);
@@ -168,9 +214,9 @@ impl Checker<'_> {
                     config
                 };
                 let json = config.to_json();
-                self.problems(config, &json, text);
+                self.problems(config, &json, text, found.part);
                 self.loaded.push(Loaded { text: json, place });
-                self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier, http2));
+                self.warnings(text, warn::of_configuration(config, &text.text, &found.carrier, around));
                 self.warnings(text, warn::of_carrier(Some(config), &found.carrier));
             }
             Written::Text(scalar) => {
@@ -179,8 +225,8 @@ impl Checker<'_> {
                 let config = tree::from_json(value);
                 match &config {
                     Some(config) => {
-                        self.problems(config, value, &inner);
-                        self.warnings(&inner, warn::of_configuration(config, value, &found.carrier, http2));
+                        self.problems(config, value, &inner, found.part);
+                        self.warnings(&inner, warn::of_configuration(config, value, &found.carrier, around));
                     }
                     None => self.not_json_inside(value, &inner),
                 }
@@ -191,8 +237,8 @@ impl Checker<'_> {
                 self.empty(field, text);
                 self.warnings(text, warn::of_carrier(None, &found.carrier));
             }
-            Written::Not(node, message) => {
-                self.error(text, node.span.start, "", message, None);
+            Written::Not(Missing { at, message, hint }) => {
+                self.error(text, *at, "", message, hint.clone());
                 self.warnings(text, warn::of_carrier(None, &found.carrier));
             }
         }
@@ -219,13 +265,13 @@ impl Checker<'_> {
     }
 
     /// Adds the problems that the filter would report. The values of variables are unknown here.
-    fn problems(&mut self, config: &Node, json: &str, text: &Rc<Text>) {
-        let env = signing::stand_in(json.as_bytes(), |name| format!("${{env:{name}}}"));
-        let Err(problems) = Config::parse(json.as_bytes(), &env) else { return };
-        for problem in problems {
+    fn problems(&mut self, config: &Node, json: &str, text: &Rc<Text>, part: Part) {
+        let problems = fix::problems(json);
+        let is_json = tree::from_json(&text.text).is_some();
+        for (index, problem) in problems.iter().enumerate().filter(|(_, problem)| is_told_of(part, problem)) {
             let place = locate::locate(config, &problem.path);
             let is_about_key = matches!(problem.mistake, Mistake::UnknownField { .. } | Mistake::Repeated);
-            let hint = hint::for_mistake(&problem.mistake, place.key.map(|(key, _)| key));
+            let hint = (index < MOST_HINTS).then(|| fix::hint(problem, &place, config, is_json)).flatten();
             self.error(text, place.at(is_about_key), &problem.path, &problem.mistake.to_string(), hint);
         }
     }
@@ -239,8 +285,13 @@ impl Checker<'_> {
     }
 
     fn error(&mut self, text: &Rc<Text>, at: usize, path: &str, message: &str, hint: Option<String>) {
+        let problem = self.problem(text, at, path, message, hint);
+        self.findings.push(problem);
+    }
+
+    fn problem(&self, text: &Rc<Text>, at: usize, path: &str, message: &str, hint: Option<String>) -> Finding {
         let position = text.position(at);
-        self.findings.push(Finding {
+        Finding {
             file: self.file.to_owned(),
             line: position.line,
             column: position.column,
@@ -249,7 +300,7 @@ impl Checker<'_> {
             path: path.to_owned(),
             message: message.to_owned(),
             hint,
-        });
+        }
     }
 
     fn warnings(&mut self, text: &Rc<Text>, warnings: Vec<Warning>) {

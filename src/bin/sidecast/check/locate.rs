@@ -14,6 +14,11 @@ pub(super) struct Place<'n> {
 }
 
 impl Place<'_> {
+    /// True if the path leads to this value, and no further.
+    pub(super) fn is_exact(&self) -> bool {
+        self.left == 0
+    }
+
     /// The position to report: that of a key that should not exist, or that of a value that should be different. For a list or object it is the
     /// position of the key, because the value may begin on the next line.
     pub(super) fn at(&self, is_about_key: bool) -> usize {

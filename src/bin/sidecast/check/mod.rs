@@ -4,12 +4,14 @@
 
 mod files;
 mod find;
+mod fix;
 mod hint;
 mod level;
 mod locate;
 mod report;
 mod text;
 mod tree;
+mod walk;
 mod warn;
 mod yaml;
 
@@ -24,62 +26,46 @@ use self::tree::Node;
 use self::warn::Code;
 pub(crate) use self::warn::{is_secret, Wanted};
 
-/// Tells every problem of the configurations in files, with its line, and what is unwise about them
+/// Check configuration files for mistakes
 ///
-/// A file is YAML (one document or several) or JSON: a configuration by itself; Envoy's bootstrap, a listener or a part of one; Istio's WasmPlugin or
-/// EnvoyFilter; Envoy Gateway's EnvoyExtensionPolicy; or a ConfigMap that holds such files. A Wasm filter is taken for Sidecast if a name, an id or
-/// the module's address has "sidecast" in it, or if its configuration has `targets` with a `cluster`. A file without any is a problem, unless
-/// --skip-unrelated is given.
+/// Prints what the filter would refuse, and what it accepts but probably nobody wants, with file, line and column. It needs no Envoy and no network.
 ///
-/// Exit status: 0 no problem, 1 problems (or warnings, with --deny-warnings), 2 a file cannot be read, or wrong arguments.
+/// A file is YAML or JSON: a Sidecast configuration by itself, an Envoy bootstrap or a part of one, the config_dump of an admin interface, or an
+/// object of Kubernetes that carries the configuration (Istio, Envoy Gateway, Gloo, Higress, a ConfigMap, a patch of kustomize). A Wasm filter counts
+/// as Sidecast if one of its names or its module's address contains "sidecast", or if its configuration has `targets` with a `cluster`.
+///
+/// Of a directory, all *.yaml, *.yml and *.json files are checked, also in the directories below. Files without Sidecast are skipped there.
+///
+/// Exit status: 0 no errors, 1 errors (with --deny-warnings also warnings), 2 a file cannot be read or an argument is wrong.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "`sidecast check --help` lists the codes of all warnings.", after_long_help = Code::list())]
 pub(crate) struct Arguments {
-    /// Files to check; `-` is the standard input
+    /// Files and directories to check; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// Warnings are as bad as problems; notes are not
+    /// Exit 1 on warnings too
     #[arg(long)]
     deny_warnings: bool,
-    /// Says nothing of this kind; may be given several times
-    #[arg(long, value_name = "CODE", value_enum)]
+    /// Hide the warnings with this code; can be repeated
+    #[arg(long, value_name = "CODE", value_enum, hide_possible_values = true)]
     allow: Vec<Code>,
-    /// Passes over files that can be read and have no configuration of Sidecast
+    /// Skip files that have nothing to do with Sidecast; without this they are errors
     #[arg(long)]
     skip_unrelated: bool,
-    /// How findings are told, on the standard output
+    /// Output format
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
 }
 
 /// Checks the files. Returns the exit status.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let mut out = anstream::stdout();
-    let mut totals = Totals::default();
-    for file in &arguments.files {
-        let name = file.display().to_string();
-        match read(file) {
-            Ok(bytes) => {
-                let Checked { mut findings, configurations, is_unrelated, .. } = files::check(&name, &bytes);
-                if is_unrelated && arguments.skip_unrelated {
-                    continue;
-                }
-                findings.retain(|finding| arguments.allow.iter().all(|code| finding.code != Some(code.name())));
-                totals.configurations += configurations;
-                totals.add(&findings);
-                // A reader that stops early, such as `head`, has what it wants.
-                if findings.iter().try_for_each(|finding| finding.write(arguments.format, &mut out)).is_err() {
-                    break;
-                }
-            }
-            Err(error) => {
-                totals.unreadable += 1;
-                eprintln!("{name}: {error}");
-            }
-        }
-    }
-    let _ = out.flush();
+    let mut run = Run { arguments, out: anstream::stdout(), totals: Totals::default() };
+    // A reader that stops early, such as `head`, has what it wants.
+    let _ = arguments.files.iter().try_for_each(|file| if file.is_dir() { run.directory(file) } else { run.file(file, false) });
+    let _ = run.out.flush();
+    let totals = run.totals;
     // If no file could be read, there is nothing to sum up.
-    if arguments.format == Format::Text && totals.unreadable < arguments.files.len() {
+    if arguments.format == Format::Text && totals.read > 0 {
         eprintln!("{}", totals.summary());
     }
     ExitCode::from(match totals {
@@ -90,14 +76,66 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     })
 }
 
+/// A run over all files.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    out: anstream::AutoStream<io::Stdout>,
+    totals: Totals,
+}
+
+impl Run<'_> {
+    /// Checks a file. One that was found in a directory may be unrelated.
+    fn file(&mut self, file: &Path, is_found: bool) -> io::Result<()> {
+        let name = file.display().to_string();
+        let bytes = match read(file) {
+            Ok(bytes) => bytes,
+            Err(error) => {
+                self.unreadable(file, &error);
+                return Ok(());
+            }
+        };
+        let Checked { mut findings, configurations, none, .. } =
+            if is_found { files::check_found(&name, &bytes) } else { files::check(&name, &bytes) };
+        findings.extend(none.filter(|_| !is_found && !self.arguments.skip_unrelated));
+        self.totals.read += 1;
+        self.totals.configurations += configurations;
+        self.tell(findings)
+    }
+
+    fn directory(&mut self, directory: &Path) -> io::Result<()> {
+        let walked = walk::walk(directory);
+        walked.unreadable.iter().for_each(|(path, error)| self.unreadable(path, error));
+        let (configurations, errors) = (self.totals.configurations, self.totals.errors);
+        walked.files.iter().try_for_each(|file| self.file(file, true))?;
+        let has_none = self.totals.configurations == configurations && self.totals.errors == errors;
+        if has_none && walked.unreadable.is_empty() && !self.arguments.skip_unrelated {
+            self.totals.read += 1;
+            let message = format!("no Sidecast configuration found in {} files", walked.files.len());
+            return self.tell(vec![Finding::error(&directory.display().to_string(), &message)]);
+        }
+        Ok(())
+    }
+
+    fn unreadable(&mut self, path: &Path, error: &io::Error) {
+        self.totals.unreadable += 1;
+        eprintln!("{}: {error}", path.display());
+    }
+
+    fn tell(&mut self, mut findings: Vec<Finding>) -> io::Result<()> {
+        findings.retain(|finding| self.arguments.allow.iter().all(|code| finding.code != Some(code.name())));
+        self.totals.add(&findings);
+        findings.iter().try_for_each(|finding| finding.write(self.arguments.format, &mut self.out))
+    }
+}
+
 /// Loads the configurations in a file.
 ///
 /// # Errors
 /// Returns an error if the file cannot be read, or contains no configuration.
 pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
     let bytes = read(file).map_err(|error| error.to_string())?;
-    let Checked { findings, loaded, .. } = files::check(&file.display().to_string(), &bytes);
-    match findings.into_iter().find(|finding| finding.severity == Severity::Error) {
+    let Checked { findings, none, loaded, .. } = files::check(&file.display().to_string(), &bytes);
+    match findings.into_iter().chain(none).find(|finding| finding.severity == Severity::Error) {
         Some(error) if loaded.is_empty() => Err(error.message),
         _ => Ok(loaded),
     }
@@ -144,6 +182,8 @@ fn documents(text: &str) -> Result<Vec<Node>, (usize, String)> {
 /// The totals of a run.
 #[derive(Debug, Default)]
 struct Totals {
+    /// Files that were read.
+    read: usize,
     configurations: usize,
     errors: usize,
     warnings: usize,

@@ -36,13 +36,19 @@ pub(super) enum Severity {
 /// The forms of the output.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
-    /// A line for each finding: `FILE:LINE:COLUMN: severity: PATH: MESSAGE [CODE]`, and a hint below it
+    /// For people: `FILE:LINE:COLUMN: severity: PATH: MESSAGE [CODE]`, and a hint on the next line
     Text,
-    /// A JSON object on a line for each finding, with `file`, `line`, `column`, `severity`, `code`, `path`, `message`, `hint`
+    /// For programs: one JSON object per line with `file`, `line`, `column`, `severity`, `code`, `path`, `message`, `hint`
     Json,
 }
 
 impl Finding {
+    /// An error about a whole file or directory.
+    pub(super) fn error(file: &str, message: &str) -> Self {
+        let (path, severity) = (String::new(), Severity::Error);
+        Self { file: file.to_owned(), line: 1, column: 1, severity, code: None, path, message: message.to_owned(), hint: None }
+    }
+
     /// Writes the finding. The writer removes the styles if it does not show them.
     pub(super) fn write(&self, format: Format, out: &mut impl Write) -> io::Result<()> {
         if format == Format::Json {

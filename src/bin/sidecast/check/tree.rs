@@ -6,7 +6,7 @@ use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::Number;
 
 /// A value.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node {
     /// The position in the text. The end is only known for scalars.
     pub(super) span: Range<usize>,
@@ -14,7 +14,7 @@ pub(super) struct Node {
 }
 
 /// The type of a value, with its content.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Kind {
     Null,
     Bool(bool),
@@ -25,7 +25,7 @@ pub(super) enum Kind {
 }
 
 /// A field of an object.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Member {
     pub(super) key: String,
     pub(super) key_at: usize,
@@ -98,7 +98,7 @@ pub(super) fn pointer(document: &Node, wanted: &Node) -> Option<String> {
     items.chain(members).find_map(|(key, node)| Some(format!("/{key}{}", pointer(node, wanted)?)))
 }
 
-fn camel_case(name: &str) -> String {
+pub(super) fn camel_case(name: &str) -> String {
     let mut upper = false;
     let mut camel = String::with_capacity(name.len());
     for char in name.chars() {

@@ -29,16 +29,31 @@ pub(super) fn check(chain: &[&Node], path: &str, carrier: &Carrier<'_>, warnings
     }
     // A target with a path of its own is another resource of the same service.
     if let (Some(own), Some(routes), None) = (own, carrier.routes, target.at(&["request", "path"])) {
-        if let Some(name) = own.text().filter(|name| is_routed(chain, routes, name)) {
-            let message = format!("a route of this listener sends these requests to {name:?}: it would get each one twice");
+        let sent = own.text().and_then(|name| sent(chain, routes, name).map(|by| (name, by)));
+        if let Some((name, by)) = sent {
+            let message = format!("a route of this listener {by} these requests to {name:?}: it would get each one twice");
             warnings.push(Warning::new(own, Code::OwnCluster, format!("{path}.cluster"), message));
         }
     }
 }
 
-/// True if a route sends requests that the target and all of its leaders want to this cluster.
-fn is_routed(chain: &[&Node], routes: &Node, cluster: &str) -> bool {
-    reached(chain, routes).into_iter().any(|route| leads_to(route, cluster))
+/// How a route sends requests that the target and all of its leaders want to this cluster.
+fn sent(chain: &[&Node], routes: &Node, cluster: &str) -> Option<&'static str> {
+    let reached = reached(chain, routes);
+    if reached.iter().any(|route| leads_to(route, cluster)) {
+        return Some("sends");
+    }
+    reached.iter().any(|route| mirrors_to(route, routes, cluster)).then_some("mirrors")
+}
+
+/// True if Envoy itself mirrors the requests of a route to this cluster. What a route says replaces what its virtual host or all routes say.
+fn mirrors_to(route: &Node, routes: &Node, cluster: &str) -> bool {
+    let hosts = routes.get("virtual_hosts").map_or(&[][..], Node::items);
+    let is_of = |host: &&Node| host.get("routes").is_some_and(|of| of.items().iter().any(|other| std::ptr::eq(other, route)));
+    let own = route.at(&["route", "request_mirror_policies"]);
+    let of_host = || hosts.iter().find(is_of).and_then(|host| host.get("request_mirror_policies"));
+    let policies = own.or_else(of_host).or_else(|| routes.get("request_mirror_policies"));
+    policies.map_or(&[][..], Node::items).iter().any(|policy| policy.text_of("cluster") == Some(cluster))
 }
 
 fn leads_to(route: &Node, cluster: &str) -> bool {

@@ -1,66 +1,99 @@
 //! Warnings about legal but unwise settings.
 
+mod cancel;
 mod capabilities;
+mod carrier;
 mod cluster;
 mod http2;
+mod names;
 mod never;
 mod overlap;
 mod plugin;
+mod regex;
 mod route;
+mod rules;
 mod secret;
 mod stats;
 mod target;
 
 use clap::ValueEnum;
-use sidecast::config::problem::child_path;
+use sidecast::config::problem::{child_path, Problems};
+use sidecast::config::raw::Document;
 use sidecast::template::{Expression, Template};
 use std::str::FromStr;
 
-pub(super) use self::http2::Http2;
+use self::http2::Http2;
+use self::names::Names;
 pub(crate) use self::overlap::Wanted;
 pub(crate) use self::secret::is_secret;
-use super::find::Carrier;
+use super::find::{Carrier, Unknown};
 use super::report::Severity;
 use super::tree::Node;
 
 /// The kinds of warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Code {
-    /// If the module fails, requests fail with it
+    /// Something looks like a Sidecast configuration, but stands where none is expected
+    UnknownPlace,
+    /// The object around the configuration has no such field
+    UnknownField,
+    /// The filter refuses its configuration because of Higress' `matchRules`
+    HigressRules,
+    /// Requests that the application sends are copied too, not only those it receives
+    OutboundToo,
+    /// Requests are copied before Istio checks whether they are allowed
+    BeforeAuthorization,
+    /// If the module fails, requests fail too
     FailClosed,
-    /// `failure_policy` in place of `fail_open`: requests in flight fail
+    /// If the module fails, requests in flight fail; `fail_open` lets them pass
     FailurePolicy,
-    /// Envoy does not let the module do, or hear of, what the configuration needs
+    /// The capability list leaves out something that the configuration needs
     MissingCapability,
-    /// A variable in `${env:...}` that the plugin is not given
+    /// `${env:...}` names a variable that the plugin does not get
     UnpassedVariable,
-    /// A credential that can be read in the file
+    /// The file shows a credential
     PlainSecret,
-    /// A cluster that a bootstrap without CDS does not have
+    /// This Envoy has no such cluster
     UnknownCluster,
-    /// A target that gets the same requests by a route
+    /// The proxy cannot have a cluster of this name
+    ClusterName,
+    /// TLS asks for one host, and the request for another
+    MissingAuthority,
+    /// The client's credentials go to a public host
+    CredentialsOutside,
+    /// The target gets the same requests from a route as well
     OwnCluster,
-    /// A target over HTTP/2, which can end Envoy if it breaks the protocol
+    /// The target speaks HTTP/2, and can crash Envoy if it breaks the protocol
     Http2Target,
-    /// Envoy answers requests of a target by itself before their body is there
+    /// Envoy answers before the request body has arrived, so copies are lost
     AnsweredEarly,
-    /// A bootstrap that makes no labels of Sidecast's statistics
+    /// Sidecast's metrics get no labels, so the shipped alerts find nothing
     NoStatsTags,
-    /// Dead letters go to the cluster that failed
+    /// Dead letters go to the cluster that has just failed
     DeadLetterCluster,
-    /// Neither a circuit breaker nor a limit of calls of its own
+    /// Nothing limits the calls to a target that hangs
     NoCircuitBreaker,
-    /// `statuses` without `after: response`
+    /// `statuses` has no effect without `after: response`
     UnusedStatuses,
-    /// No request can ever lead to a copy for the target
+    /// No request can meet this condition or rule
+    NeverMatches,
+    /// This condition most likely means something else
+    UnlikelyMatch,
+    /// The target never gets a copy
     NeverSent,
-    /// A `failure_statuses` of the circuit breaker that `success` names
+    /// Copies get too old (`expire_after`) before they can be retried
+    RetryExpires,
+    /// Another setting cancels this one
+    UnusedSetting,
+    /// `failure_statuses` names a status that counts as success
     UnusedFailureStatus,
-    /// An `idempotency-key` that does not tell requests apart, or attempts
+    /// The `idempotency-key` does not identify the request
     IdempotencyKey,
-    /// A key `on` that tools of Kubernetes take for `true`
+    /// Kubernetes tools read the bare key `on` as `true`
     BareOn,
-    /// A note: POST or PATCH is attempted again, so the target must know repetitions
+    /// A note: a file in a directory cannot be read, for example a Helm template
+    UnreadableFile,
+    /// A note: POST or PATCH is retried, so the target must recognise repetitions
     RetryPost,
 }
 
@@ -70,10 +103,20 @@ impl Code {
         self.to_possible_value().map(|value| value.get_name().to_owned()).unwrap_or_default()
     }
 
+    /// All codes with what they mean, for the help.
+    pub(super) fn list() -> String {
+        let values = Self::value_variants().iter().filter_map(Self::to_possible_value);
+        let lines = values.map(|value| {
+            let help = value.get_help().map(ToString::to_string).unwrap_or_default();
+            format!("  {:<22} {help}", value.get_name())
+        });
+        format!("Codes of warnings:\n{}", lines.collect::<Vec<_>>().join("\n"))
+    }
+
     /// Retries of POST are only a note, or every good configuration with retries would have a warning.
     pub(super) fn severity(self) -> Severity {
         match self {
-            Self::RetryPost => Severity::Note,
+            Self::RetryPost | Self::UnreadableFile => Severity::Note,
             _ => Severity::Warning,
         }
     }
@@ -96,18 +139,39 @@ impl Warning {
     }
 }
 
+/// What else stands in the file of a configuration.
+#[derive(Debug)]
+pub(super) struct Around<'t> {
+    http2: Http2<'t>,
+    names: Names<'t>,
+}
+
+impl<'t> Around<'t> {
+    pub(super) fn of(documents: &'t [Node]) -> Self {
+        Self { http2: Http2::of(documents), names: Names::of(documents) }
+    }
+}
+
+/// The warning about what looks like a configuration and was not found as one.
+pub(super) fn of_unknown(unknown: &Unknown<'_>) -> Warning {
+    let (message, hint) = (unknown.message().to_owned(), unknown.hint());
+    Warning { at: unknown.at, code: Code::UnknownPlace, path: String::new(), message, hint }
+}
+
 /// Returns the warnings about a configuration. `text` is its source. The configuration may have problems, too: unreadable parts are skipped.
-pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, http2: &Http2<'_>) -> Vec<Warning> {
+pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>, around: &Around<'_>) -> Vec<Warning> {
     let mut warnings = Vec::new();
-    let names =
-        carrier.plugin.map(|plugin| plugin::variables(plugin).into_iter().map(|variable| variable.name).collect::<Vec<_>>());
+    let variables = carrier.plugin.and_then(plugin::variables);
+    let names = variables.map(|variables| variables.into_iter().map(|variable| variable.name).collect::<Vec<_>>());
     let targets = config.get("targets").map_or(&[][..], Node::items);
     for (index, target) in targets.iter().enumerate() {
         let path = format!("targets[{index}]");
         let chain = chain(target, targets);
         target::check(target, &path, &mut warnings);
+        rules::check(target, &path, config.at(&["loop_guard", "secret"]).is_some(), &mut warnings);
         cluster::check(&chain, &path, carrier, &mut warnings);
-        http2.check(target, &path, &mut warnings);
+        around.http2.check(target, &path, &mut warnings);
+        around.names.check(target, &path, carrier, &mut warnings);
         route::check(&chain, &path, carrier, &mut warnings);
         secret::check_headers(target, &path, &mut warnings);
         secret::check_signing(target, &path, &mut warnings);
@@ -115,7 +179,10 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
             target::check_keys(target, &path, text, &mut warnings);
         }
     }
-    never::check(config, &mut warnings);
+    if let Some(document) = document(config) {
+        never::check(config, &document, &mut warnings);
+        cancel::check(config, &document, &mut warnings);
+    }
     secret::check_loop_guard(config, &mut warnings);
     if let Some(names) = names {
         plugin::check_variables(config, &names, &mut warnings);
@@ -126,7 +193,9 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
 /// Returns the warnings about the surroundings of a configuration. `config` is the configuration, if it is readable.
 pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = carrier.bootstrap.and_then(stats::check).into_iter().collect();
+    carrier::check_istio(carrier, &mut warnings);
     if let Some(plugin) = carrier.plugin {
+        carrier::check_fields(plugin, &mut warnings);
         warnings.extend(plugin::fails(plugin));
         if let Some(config) = config {
             warnings.extend(capabilities::check(config, plugin));
@@ -134,6 +203,12 @@ pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Wa
         }
     }
     warnings
+}
+
+/// What the grammar makes of a configuration. `None` if it cannot be read.
+fn document(config: &Node) -> Option<Document> {
+    let document = serde_json::from_str::<serde_json::Value>(&config.to_json()).ok()?;
+    deserr::deserialize::<Document, _, Problems>(document).ok()
 }
 
 /// A target, the target that it follows, and so on, up to the first one of the chain. Never empty.

@@ -1,7 +1,5 @@
 //! Finds targets that no request ever leads to: targets whose rules contradict each other, those of their leaders, or whose cause never comes true.
 
-use serde_json::Value;
-use sidecast::config::problem::Problems;
 use sidecast::config::raw::{Document, Target};
 use sidecast::config::raw_after::{After, AfterTarget, OutcomeName};
 use sidecast::delivery::trigger::EndPattern;
@@ -11,18 +9,22 @@ use super::super::tree::Node;
 use super::overlap::Wanted;
 use super::{Code, Warning};
 
-/// Warns about targets that never get a copy. Says nothing about a configuration that cannot be read.
-pub(super) fn check(config: &Node, warnings: &mut Vec<Warning>) {
-    let Ok(document) = serde_json::from_str::<Value>(&config.to_json()) else { return };
-    let Ok(document) = deserr::deserialize::<Document, _, Problems>(document) else { return };
-    let targets = document.targets.0;
+/// Warns about targets that never get a copy, and about rules that no request satisfies.
+pub(super) fn check(config: &Node, document: &Document, warnings: &mut Vec<Warning>) {
+    let targets = &document.targets.0;
     let wanted = targets.iter().map(Wanted::new).collect();
-    let chains = Chains { targets: &targets, wanted };
+    let chains = Chains { targets, wanted };
     for (index, node) in config.get("targets").map_or(&[][..], Node::items).iter().enumerate() {
-        let Some(Never { field, message }) = chains.never(index) else { continue };
-        let at = field.iter().find_map(|field| node.at(&field.split('.').collect::<Vec<_>>()).map(|node| (field, node)));
-        let Some((field, at)) = at else { continue };
-        warnings.push(Warning::new(at, Code::NeverSent, format!("targets[{index}].{field}"), message));
+        let never = chains.never(index).and_then(|Never { field, message }| {
+            let at = field.iter().find_map(|field| node.at(&field.split('.').collect::<Vec<_>>()).map(|node| (field, node)))?;
+            Some((at, message))
+        });
+        match never {
+            Some(((field, at), message)) => {
+                warnings.push(Warning::new(at, Code::NeverSent, format!("targets[{index}].{field}"), message));
+            }
+            None => chains.impossible_rules(index, node, warnings),
+        }
     }
 }
 
@@ -39,6 +41,18 @@ struct Chains<'t> {
 }
 
 impl Chains<'_> {
+    /// Warns about single rules that contradict themselves.
+    fn impossible_rules(&self, index: usize, target: &Node, warnings: &mut Vec<Warning>) {
+        let Some(wanted) = self.wanted.get(index) else { return };
+        for (field, places) in ["match", "except"].into_iter().zip(wanted.impossible()) {
+            for place in places {
+                let Some(rule) = target.get(field).and_then(|rules| rules.items().get(place)) else { continue };
+                let message = "never matches: its conditions contradict each other";
+                warnings.push(Warning::new(rule, Code::NeverMatches, format!("targets[{index}].{field}[{place}]"), message));
+            }
+        }
+    }
+
     fn never(&self, index: usize) -> Option<Never> {
         self.never_within(index, self.targets.len())
     }

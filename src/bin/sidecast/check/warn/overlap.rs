@@ -61,6 +61,14 @@ impl Wanted {
         self.overlaps(&Self { rules: vec![Vec::new()], except: Vec::new() })
     }
 
+    /// The places of rules that no request satisfies: those of `match` and those of `except`.
+    pub(super) fn impossible(&self) -> [Vec<usize>; 2] {
+        [&self.rules, &self.except].map(|rules| {
+            let rules = rules.iter().enumerate().filter(|(_, claims)| is_contradictory(claims));
+            rules.map(|(index, _)| index).collect()
+        })
+    }
+
     /// False if no request is wanted by both targets.
     pub(crate) fn overlaps(&self, other: &Self) -> bool {
         if self.rules.len().saturating_mul(other.rules.len()) > MAX_PAIRS {

@@ -1,6 +1,7 @@
 //! Checks the variables of a plugin, and what happens if it fails.
 
 use super::super::find::Plugin;
+use super::super::hint;
 use super::super::tree::Node;
 use super::{signing_secrets, templates, variables_in, Code, Warning};
 
@@ -11,8 +12,9 @@ pub(super) struct Variable<'t> {
     pub(super) value: Option<&'t Node>,
 }
 
-pub(super) fn variables(plugin: Plugin<'_>) -> Vec<Variable<'_>> {
-    match plugin {
+/// The environment variables of a plugin. `None` if they do not stand in the file.
+pub(super) fn variables(plugin: Plugin<'_>) -> Option<Vec<Variable<'_>>> {
+    Some(match plugin {
         Plugin::Envoy(plugin) => {
             let variables = plugin.at(&["vm_config", "environment_variables"]);
             let mut all = of_host(variables.and_then(|variables| variables.get("host_env_keys")));
@@ -20,13 +22,14 @@ pub(super) fn variables(plugin: Plugin<'_>) -> Vec<Variable<'_>> {
             all.extend(written.iter().map(|member| Variable { name: &member.key, value: Some(&member.value) }));
             all
         }
-        Plugin::Istio(spec) => {
+        Plugin::Istio(spec) | Plugin::Higress(spec) => {
             let variables = spec.at(&["vmConfig", "env"]).map_or(&[][..], Node::items);
             let named = variables.iter().filter_map(|variable| Some((variable.text_of("name")?, variable.get("value"))));
             named.map(|(name, value)| Variable { name, value }).collect()
         }
         Plugin::Gateway(plugin) => of_host(plugin.at(&["env", "hostKeys"])),
-    }
+        Plugin::Gloo(_) => return None,
+    })
 }
 
 fn of_host(names: Option<&Node>) -> Vec<Variable<'_>> {
@@ -54,32 +57,26 @@ pub(super) fn check_variables(config: &Node, given: &[&str], warnings: &mut Vec<
 
 /// Warns if requests do not pass when the module fails.
 pub(super) fn fails(plugin: Plugin<'_>) -> Option<Warning> {
-    let (asked, wanted) = match plugin {
-        Plugin::Envoy(plugin) => {
-            if plugin.get("fail_open").is_some_and(Node::is_true) {
-                return None;
-            }
-            if let Some(policy) = plugin.get("failure_policy").filter(|policy| policy.text() != Some("FAIL_CLOSED")) {
-                let message = "if the module fails, this answers requests in flight with 503; `fail_open: true` lets them pass";
-                return Some(Warning::new(policy, Code::FailurePolicy, "failure_policy", message));
-            }
-            (plugin.get("failure_policy").or_else(|| plugin.get("fail_open")).unwrap_or(plugin), "fail_open: true")
-        }
-        Plugin::Istio(spec) => {
-            let strategy = spec.get("failStrategy");
-            if strategy.is_some_and(|strategy| strategy.text() == Some("FAIL_OPEN")) {
-                return None;
-            }
-            (strategy.unwrap_or(spec), "failStrategy: FAIL_OPEN")
-        }
-        Plugin::Gateway(plugin) => {
-            let open = plugin.get("failOpen");
-            if open.is_some_and(Node::is_true) {
-                return None;
-            }
-            (open.unwrap_or(plugin), "failOpen: true")
-        }
+    let (field, open, node) = match plugin {
+        Plugin::Envoy(plugin) => ("fail_open", "true", plugin),
+        Plugin::Istio(plugin) | Plugin::Higress(plugin) => ("failStrategy", "FAIL_OPEN", plugin),
+        Plugin::Gateway(plugin) | Plugin::Gloo(plugin) => ("failOpen", "true", plugin),
     };
-    let message = format!("if the module fails, requests fail with it; `{wanted}` lets them pass");
-    Some(Warning::new(asked, Code::FailClosed, "", message))
+    let written = node.get(field);
+    let is_open = |written: &Node| if open == "true" { written.is_true() } else { written.text() == Some(open) };
+    if written.is_some_and(is_open) {
+        return None;
+    }
+    let policy = node.get("failure_policy").filter(|_| field == "fail_open");
+    let message = format!("if the module fails, requests fail with it; `{field}: {open}` lets them pass");
+    let Some(policy) = policy else {
+        let is_meant = |written: &str| written.eq_ignore_ascii_case(open) || hint::almost(written, [open]).is_some();
+        let hint = written.and_then(Node::text).filter(|written| is_meant(written)).map(|_| hint::did_you_mean(open));
+        return Some(Warning { hint, ..Warning::new(written.unwrap_or(node), Code::FailClosed, "", message) });
+    };
+    if policy.text() == Some("FAIL_CLOSED") {
+        return Some(Warning::new(policy, Code::FailClosed, "", message));
+    }
+    let message = "if the module fails, this answers requests in flight with 503; `fail_open: true` lets them pass";
+    Some(Warning::new(policy, Code::FailurePolicy, "failure_policy", message))
 }

@@ -67,7 +67,8 @@ pub(super) fn check_variables(config: &Node, plugin: Plugin<'_>, warnings: &mut 
             secrets.extend(secret.flat_map(|header| variables_in(&header.value)));
         }
     }
-    for variable in variables(plugin).iter().filter(|variable| secrets.iter().any(|secret| secret == variable.name)) {
+    let variables = variables(plugin).unwrap_or_default();
+    for variable in variables.iter().filter(|variable| secrets.iter().any(|secret| secret == variable.name)) {
         if let Some(value) = variable.value {
             let message =
                 format!("the value of the variable {} is {ADVICE}; take it from the environment of Envoy", variable.name);
