@@ -14,6 +14,8 @@
 
 #[path = "sidecast/check/mod.rs"]
 mod check;
+#[path = "sidecast/convert/mod.rs"]
+mod convert;
 #[path = "sidecast/explain.rs"]
 mod explain;
 #[path = "sidecast/generated.rs"]
@@ -36,6 +38,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     Check(check::Arguments),
+    Convert(convert::Arguments),
     Explain(Box<explain::Arguments>),
     Render(render::Arguments),
     #[command(flatten)]
@@ -45,6 +48,7 @@ enum Command {
 fn main() -> ExitCode {
     match Arguments::parse().command {
         Command::Check(arguments) => check::run(&arguments),
+        Command::Convert(arguments) => ExitCode::from(convert::run(&arguments)),
         Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
         Command::Render(arguments) => ExitCode::from(render::run(&arguments)),
         Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),

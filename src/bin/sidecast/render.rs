@@ -32,7 +32,7 @@ mod rules;
 #[path = "render/tests.rs"]
 mod tests;
 #[path = "render/yaml.rs"]
-mod yaml;
+pub(crate) mod yaml;
 
 /// Writes configuration of Envoy with which requests that no target wants do not enter the module.
 ///

@@ -8,8 +8,8 @@ mod hint;
 mod level;
 mod locate;
 mod report;
-mod text;
-mod tree;
+pub(crate) mod text;
+pub(crate) mod tree;
 mod warn;
 mod yaml;
 
@@ -18,7 +18,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::files::Checked;
-pub(crate) use self::files::{Loaded, Place};
+pub(crate) use self::files::{read as parse, Loaded, Place};
+pub(crate) use self::report::visible;
 use self::report::{Finding, Format, Severity};
 use self::tree::Node;
 use self::warn::Code;
@@ -102,7 +103,8 @@ pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
     }
 }
 
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+/// Reads a file; `-` is the standard input.
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes)?;
