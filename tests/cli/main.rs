@@ -10,6 +10,7 @@ mod documents;
 mod broken;
 mod chains;
 mod completions;
+mod convert;
 mod envoy;
 mod explain;
 mod explain_chains;

@@ -22,6 +22,7 @@ pub(crate) use self::files::{read as parse, Loaded, Place};
 pub(crate) use self::report::visible;
 use self::report::{Finding, Format, Severity};
 use self::tree::Node;
+pub(crate) use self::warn::capabilities::least as least_capabilities;
 use self::warn::Code;
 
 /// Tells every problem of the configurations in files, with its line, and what is unwise about them

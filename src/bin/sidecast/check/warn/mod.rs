@@ -1,6 +1,6 @@
 //! Warnings about legal but unwise settings.
 
-mod capabilities;
+pub(super) mod capabilities;
 mod cluster;
 mod http2;
 mod never;
