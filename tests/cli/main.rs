@@ -20,6 +20,7 @@ mod kinds;
 mod output;
 mod reference;
 mod render;
+mod render_whole;
 mod schema;
 mod schema_rules;
 mod shipped;

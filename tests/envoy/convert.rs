@@ -44,9 +44,9 @@ fn text() -> BoxedStrategy<Value> {
     let not_empty = || one_of(&VALUES[1..]);
     prop_oneof![
         3 => one_of(VALUES).prop_map(|text| json!({"exact": text})),
-        not_empty().prop_map(|text| json!({"prefix": text})),
-        not_empty().prop_map(|text| json!({"suffix": text})),
-        not_empty().prop_map(|text| json!({"contains": text})),
+        1 => not_empty().prop_map(|text| json!({"prefix": text})),
+        1 => not_empty().prop_map(|text| json!({"suffix": text})),
+        1 => not_empty().prop_map(|text| json!({"contains": text})),
         1 => Just(json!({"safe_regex": {"regex": "[a-z]+|7?"}})),
     ]
     .prop_flat_map(|text| {
@@ -68,8 +68,8 @@ fn header() -> impl Strategy<Value = Value> {
     ];
     let condition = prop_oneof![
         5 => text().prop_map(|text| json!({"string_match": text})),
-        any::<bool>().prop_map(|present| json!({"present_match": present})),
-        (-10_i64..20, 0_i64..200).prop_map(|(start, more)| json!({"range_match": {"start": start, "end": start + more}})),
+        1 => any::<bool>().prop_map(|present| json!({"present_match": present})),
+        1 => (-10_i64..20, 0_i64..200).prop_map(|(start, more)| json!({"range_match": {"start": start, "end": start + more}})),
     ];
     let named = (one_of(NAMES), condition).prop_map(|(name, mut condition)| {
         condition["name"] = name.into();
@@ -263,7 +263,8 @@ fn copies(targets: &[(&'static str, Vec<Recorded>)], of_filter: bool) -> Copies 
     let mut copies = Copies::new();
     for (name, received) in targets {
         for copy in received.iter().filter(|copy| copy.has("x-sidecast-target") == of_filter) {
-            let authority = copy.authority.to_ascii_lowercase().replacen("-shadow", "", usize::from(!of_filter));
+            // What cannot stand in a host, the filter leaves out of what a header says.
+            let authority = copy.authority.to_ascii_lowercase().replacen("-shadow", "", usize::from(!of_filter)).replace('/', "");
             let shown = format!("{} {} of {authority}, x-set {}, x-b {}", copy.method, copy.path, copy.has("x-set"), copy.has("x-b"));
             copies.entry((copy.only("x-n").parse().unwrap(), *name)).or_default().push(shown);
         }

@@ -10,6 +10,9 @@ use crate::check::tree::Node;
 /// The field of the mirrors.
 pub(super) const POLICIES: &str = "request_mirror_policies";
 
+/// The field of the mirror in Envoy's old API.
+const OLD_POLICY: &str = "request_mirror_policy";
+
 /// What stands around routes.
 #[derive(Clone, Copy, Default)]
 pub(super) struct Around<'n> {
@@ -20,7 +23,7 @@ pub(super) struct Around<'n> {
 /// True if a route or what is in it has mirrors.
 pub(super) fn has_mirrors(node: &Node) -> bool {
     let own = node.get(POLICIES).is_some_and(|policies| !policies.items().is_empty());
-    own || node.items().iter().any(has_mirrors) || node.members().iter().any(|member| has_mirrors(&member.value))
+    own || node.get(OLD_POLICY).is_some() || node.items().iter().any(has_mirrors) || node.members().iter().any(|member| has_mirrors(&member.value))
 }
 
 /// Reads a route configuration.
@@ -74,16 +77,31 @@ fn entry(node: &Node, around: Around<'_>, source: &Source, remarks: &mut Remarks
     let lists = [route, around.host, around.config];
     let found = lists.into_iter().flatten().map(policies).find(|policies| !policies.is_empty()).unwrap_or_default();
     let mut mirrors = Vec::new();
+    elsewhere(node, source, remarks);
     if let Some(route) = route.filter(|_| !found.is_empty()) {
         let mut said = std::mem::take(&mut read.remarks);
         let mut request = Request::default();
         rewrite(route, read.matched.as_ref(), &mut request, &mut said, &mut read.lost);
         headers(node, route, around, &mut request, &mut said);
-        let timeout = shape::timeout(route.text_of("timeout"), shape::of_envoy(), &mut said);
+        let timeout = shape::timeout(route.get("timeout").map(|timeout| timeout.text().unwrap_or("?")), shape::of_envoy(), &mut said);
         let shape = Shape { timeout, request };
         mirrors.extend(found.iter().filter_map(|policy| mirror(policy, &shape, &said, source, remarks)));
     }
     Entry { origin, terms: read.terms, lost: read.lost, percent: read.percent, mirrors }
+}
+
+/// Tells of mirrors in a route that stand where Envoy has none.
+fn elsewhere(node: &Node, source: &Source, remarks: &mut Remarks) {
+    let route = node.get("route");
+    let of_route = route.map_or(&[][..], Node::members).iter().filter(|member| snake(&member.key) != POLICIES);
+    let beside = node.members().iter().filter(|member| member.key != "route");
+    for member in of_route.chain(beside) {
+        let is_old = snake(&member.key) == OLD_POLICY;
+        if is_old || has_mirrors(&member.value) || snake(&member.key) == POLICIES {
+            let key = &member.key;
+            remarks.remark(&source.origin(&member.value), format!("not converted: Envoy 1.36 to 1.40 know no mirrors in `{key}` of a route"));
+        }
+    }
 }
 
 fn mirror(policy: &Node, shape: &Shape, said: &[String], source: &Source, remarks: &mut Remarks) -> Option<Mirror> {
@@ -120,7 +138,7 @@ fn mirror(policy: &Node, shape: &Shape, said: &[String], source: &Source, remark
         let why = if policy.get("cluster_header").is_some() {
             "not converted: the cluster is named by a header, so a client could choose where copies go; write a target for each cluster, with a rule on the header"
         } else {
-            "not converted: no `cluster`"
+            "not converted: no `cluster` that is text"
         };
         remarks.remark(&origin, why);
         return None;

@@ -282,7 +282,7 @@ fn said(route: &Node, matched: Option<&Matched>) -> Said {
     if route.get("fault").is_some() {
         remarks.push("`fault`: requests that it aborts are not mirrored; the filter copies them, unless it stands behind the fault".to_owned());
     }
-    let timeout = shape::timeout(Some(route.text_of("timeout").unwrap_or("0s")), shape::of_envoy(), &mut remarks);
+    let timeout = shape::timeout(Some(route.get("timeout").map_or("0s", |timeout| timeout.text().unwrap_or("?"))), shape::of_envoy(), &mut remarks);
     // That Istio has no timeout is said once, with what is always different.
     remarks.retain(|remark| route.get("timeout").is_some() || !remark.starts_with("the source waits"));
     Said { shape: Shape { timeout, request }, remarks, lost }

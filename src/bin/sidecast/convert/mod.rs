@@ -134,7 +134,7 @@ fn yaml(all: &[Converted], remarks: &[Remark]) -> Result<String, String> {
         remarks.iter().filter(|remark| !(remark.message.starts_with("target ") && told.contains(&&remark.origin))).collect();
     let mut documents = Vec::new();
     for (index, one) in all.iter().enumerate() {
-        documents.push(one.yaml(if index == 0 { &rest } else { &[] })?);
+        documents.push(one.yaml((index == 0).then_some(rest.as_slice()))?);
     }
     Ok(documents.join("---\n"))
 }

@@ -150,7 +150,13 @@ fn stronger(one: &Option<Text>, two: &Option<Text>) -> Option<Option<Text>> {
 }
 
 fn all(one: &[Named], two: &[Named]) -> Vec<Named> {
-    let mut all = one.to_vec();
-    all.extend(two.iter().filter(|named| !one.contains(named)).cloned());
+    let mut all: Vec<Named> = Vec::new();
+    for named in one.iter().chain(two) {
+        let is_said = |kept: &Named, named: &Named| kept.name == named.name && kept.text.implies(&named.text);
+        if !all.iter().any(|kept| is_said(kept, named)) {
+            all.retain(|kept| !is_said(named, kept));
+            all.push(named.clone());
+        }
+    }
     all
 }

@@ -6,7 +6,7 @@
 use super::remark::{Origin, Remarks};
 use super::rule::Rule;
 use super::shape::Shape;
-use super::term::{without, Term};
+use super::term::{Left, Term};
 use super::text::{Domain, Text};
 
 /// The routes of a listener, a mesh or a gateway.
@@ -72,19 +72,20 @@ impl Table {
         let mut targets = Targets::default();
         let mut domains: Vec<(&Domain, &Host)> =
             self.hosts.iter().flat_map(|host| host.domains.iter().map(move |domain| (domain, host))).collect();
+        for host in self.hosts.iter().filter(|host| host.domains.is_empty()) {
+            if let Some(entry) = host.entries.iter().find(|entry| !entry.mirrors.is_empty()) {
+                remarks.remark(&entry.origin, "not converted: there are no hosts whose requests it takes");
+            }
+        }
         domains.sort_by_key(|(domain, _)| domain.rank());
+        let domains: Vec<(&Domain, &Host)> =
+            domains.iter().enumerate().filter(|(index, _)| !is_redundant(*index, &domains)).map(|(_, domain)| *domain).collect();
         for (index, (domain, host)) in domains.iter().enumerate() {
             let own = rule_of(domain, host);
-            let mut whole = vec![Term::of(own.clone())];
-            let mut is_lost = false;
-            for (domain, host) in domains.iter().take(index) {
-                match without(&whole, &Term::of(rule_of(domain, host))) {
-                    Ok(left) => whole = left,
-                    Err(_) => is_lost = true,
-                }
-            }
-            if let Some(entry) = host.entries.iter().find(|entry| is_lost && !entry.mirrors.is_empty()) {
-                remarks.remark(&entry.origin, "no rule can say which hosts other virtual hosts take; not converted, so there are too few copies");
+            let earlier = domains.iter().take(index);
+            let whole = earlier.fold(Left::of(Term::of(own.clone())), |left, (domain, host)| left.without(&Term::of(rule_of(domain, host))));
+            if let Some(entry) = host.entries.iter().find(|entry| whole.parts.is_empty() && !entry.mirrors.is_empty()) {
+                remarks.remark(&entry.origin, "an earlier virtual host or route has the same host; mirrors of this one are not converted for it, so there may be too few copies");
                 continue;
             }
             // With one virtual host, its name need not be said in exceptions.
@@ -95,6 +96,21 @@ impl Table {
     }
 }
 
+/// True if a later domain of the same host has all hosts of a domain, and no other host takes some of them in between.
+fn is_redundant(index: usize, domains: &[(&Domain, &Host)]) -> bool {
+    let mut later = domains.iter().skip(index);
+    let Some((domain, host)) = later.next() else { return false };
+    for (other, other_host) in later {
+        if std::ptr::eq(*host, *other_host) && domain.implies(other) {
+            return true;
+        }
+        if !std::ptr::eq(*host, *other_host) && !domain.is_disjoint(other) {
+            return false;
+        }
+    }
+    false
+}
+
 fn rule_of(domain: &Domain, host: &Host) -> Rule {
     match domain {
         Domain::Any => Rule::default(),
@@ -103,7 +119,7 @@ fn rule_of(domain: &Domain, host: &Host) -> Rule {
 }
 
 impl Host {
-    fn add_to(&self, targets: &mut Targets, whole: &[Term], scope: &Term, remarks: &mut Remarks) {
+    fn add_to(&self, targets: &mut Targets, whole: &Left, scope: &Term, remarks: &mut Remarks) {
         for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| !entry.mirrors.is_empty()) {
             if !entry.lost.is_empty() {
                 let why = format!("no rule can say it: {}; its mirrors are not converted, so there are too few copies", entry.lost.join("; "));
@@ -111,14 +127,14 @@ impl Host {
                 continue;
             }
             let mut more = Vec::new();
+            let mut homes = Vec::new();
             for (number, term) in entry.terms.iter().enumerate() {
-                let earlier = self.entries.iter().take(index);
-                match left_of(entry, term, number, earlier, whole, scope, &mut more) {
-                    Some(parts) => targets.place(&parts, entry, &more),
-                    None => remarks.remark(
-                        &entry.origin,
-                        "no rule can say which of its requests earlier routes take; its mirrors are not converted, so there are too few copies",
-                    ),
+                let parts = left_of(term, self.entries.iter().take(index), whole, scope, &mut more);
+                // Alternatives of one route may overlap; each request is copied once.
+                let apart = entry.terms.iter().take(number).fold(parts.clone(), |left, taken| left.without(taken));
+                let is_whole = targets.place([&parts, &apart], entry, &more, &mut homes);
+                if !is_whole {
+                    push_new(&mut more, "too few copies: no rule can say which of the requests earlier routes leave to it".to_owned());
                 }
             }
             for remark in more {
@@ -128,24 +144,15 @@ impl Host {
     }
 }
 
-/// What earlier routes leave of a term of a route, in parts of which no two share a request. `None` if it cannot be told.
-fn left_of<'e>(
-    entry: &Entry,
-    term: &Term,
-    number: usize,
-    earlier: impl Iterator<Item = &'e Entry>,
-    whole: &[Term],
-    scope: &Term,
-    remarks: &mut Vec<String>,
-) -> Option<Vec<Term>> {
-    let mut parts = Vec::new();
-    for one in whole {
-        parts.extend(one.and(term).ok()?);
-    }
+/// What earlier routes leave of a term of a route.
+fn left_of<'e>(term: &Term, earlier: impl Iterator<Item = &'e Entry>, whole: &Left, scope: &Term, remarks: &mut Vec<String>) -> Left {
+    let mut left = whole.and(term);
     for other in earlier {
         for taken in &other.terms {
-            let taken = scope.and(taken).ok()?;
-            let Some(taken) = taken.filter(|taken| parts.iter().any(|part| part.may_meet(taken))) else { continue };
+            let Ok(Some(taken)) = scope.and(taken) else { continue };
+            if !left.may_meet(&taken) {
+                continue;
+            }
             let line = other.origin.line;
             if !other.lost.is_empty() {
                 let why = other.lost.join("; ");
@@ -153,14 +160,10 @@ fn left_of<'e>(
             } else if other.percent < 100.0 {
                 push_new(remarks, format!("too few copies: an earlier route, of line {line}, takes a part of these requests by chance, here all of them"));
             }
-            parts = without(&parts, &taken).ok()?;
+            left = left.without(&taken);
         }
     }
-    // Alternatives of one route may overlap; each request is copied once.
-    for taken in entry.terms.iter().take(number) {
-        parts = without(&parts, taken).ok()?;
-    }
-    Some(parts)
+    left
 }
 
 #[derive(Debug, Default)]
@@ -169,28 +172,51 @@ struct Targets {
 }
 
 impl Targets {
-    /// Adds the mirrors of an entry, which takes these parts.
-    fn place(&mut self, parts: &[Term], entry: &Entry, remarks: &[String]) {
-        for (index, mirror) in entry.mirrors.iter().enumerate() {
+    /// Adds the mirrors of an entry, for one of its terms. `homes` are the targets that all terms so far went to, one for each mirror.
+    ///
+    /// The first of the parts may share requests with the terms before, which does no harm in the same target. The others share none. Returns false if
+    /// some requests of the term are left out.
+    fn place(&mut self, [together, apart]: [&Left; 2], entry: &Entry, remarks: &[String], homes: &mut Vec<Home>) -> bool {
+        let mut is_whole = true;
+        homes.resize(entry.mirrors.len(), homes.first().map_or(Home::None, |_| Home::Several));
+        for (index, (mirror, home)) in entry.mirrors.iter().zip(homes).enumerate() {
             let twin = entry.mirrors.iter().take(index).filter(|other| other.cluster == mirror.cluster).count();
-            for part in parts {
-                let percent = mirror.percent * entry.percent / 100.0;
-                let target = match self.all.iter_mut().find(|target| target.takes(mirror, percent, twin, part)) {
-                    Some(target) => target,
-                    None => {
-                        self.all.push(Target::of(mirror, percent, twin));
-                        let Some(target) = self.all.last_mut() else { continue };
-                        target
-                    }
-                };
+            let percent = mirror.percent * entry.percent / 100.0;
+            let known = match home {
+                Home::One(index) => self.all.get(*index).filter(|target| together.parts.iter().all(|part| target.takes(mirror, percent, twin, part))).map(|_| *index),
+                _ => None,
+            };
+            let left = if known.is_some() { together } else { apart };
+            is_whole &= left.is_whole;
+            for part in &left.parts {
+                let found = known.or_else(|| self.all.iter().position(|target| target.takes(mirror, percent, twin, part)));
+                let place = found.unwrap_or(self.all.len());
+                if found.is_none() {
+                    self.all.push(Target::of(mirror, percent, twin));
+                }
+                let Some(target) = self.all.get_mut(place) else { continue };
                 target.add(part);
                 if !target.origins.contains(&mirror.origin) {
                     target.origins.push(mirror.origin.clone());
                 }
                 mirror.remarks.iter().chain(remarks).for_each(|remark| push_new(&mut target.remarks, remark.clone()));
+                *home = match home {
+                    Home::None => Home::One(place),
+                    Home::One(other) if *other == place => Home::One(place),
+                    _ => Home::Several,
+                };
             }
         }
+        is_whole
     }
+}
+
+/// The target of all parts of a mirror so far.
+#[derive(Clone, Copy, Debug)]
+enum Home {
+    None,
+    One(usize),
+    Several,
 }
 
 impl Target {

@@ -63,27 +63,77 @@ impl Term {
     }
 
     /// True if some request may hold both.
-    pub(super) fn may_meet(&self, other: &Self) -> bool {
+    fn may_meet(&self, other: &Self) -> bool {
         !matches!(self.and(other), Ok(None))
     }
 
     /// What is left of the term without the requests of another one, in parts of which no two share a request.
-    pub(super) fn without(&self, other: &Self) -> Result<Vec<Self>, Inexpressible> {
-        let mut parts: Vec<Self> = self.except(&other.holds).into_iter().collect();
+    fn without(&self, other: &Self) -> Left {
+        let mut left = Left { parts: self.except(&other.holds).into_iter().collect(), is_whole: true };
         if other.fails.is_empty() {
-            return Ok(parts);
+            return left;
         }
-        let Some(mut rest) = self.and(&Self::of(other.holds.clone()))? else { return Ok(parts) };
+        let mut rest = match self.and(&Self::of(other.holds.clone())) {
+            Ok(Some(rest)) => rest,
+            Ok(None) => return left,
+            Err(Inexpressible) => return Left { is_whole: false, ..left },
+        };
         for rule in &other.fails {
-            if let Some(part) = rest.and(&Self::of(rule.clone()))? {
-                parts.push(part);
+            match rest.and(&Self::of(rule.clone())) {
+                Ok(part) => left.parts.extend(part),
+                Err(Inexpressible) => left.is_whole = false,
             }
             match rest.except(rule) {
                 Some(next) => rest = next,
                 None => break,
             }
         }
-        Ok(parts)
+        left
+    }
+}
+
+/// What is left of terms, in parts of which no two share a request.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left {
+    pub(super) parts: Vec<Term>,
+    /// False if some requests are left that no rule can say.
+    pub(super) is_whole: bool,
+}
+
+impl Left {
+    pub(super) fn of(term: Term) -> Self {
+        Self { parts: vec![term], is_whole: true }
+    }
+
+    /// The requests that a term takes, too.
+    pub(super) fn and(&self, term: &Term) -> Self {
+        let mut left = Self { parts: Vec::new(), ..*self };
+        for part in &self.parts {
+            match part.and(term) {
+                Ok(part) => left.parts.extend(part),
+                Err(Inexpressible) => left.is_whole = false,
+            }
+        }
+        left
+    }
+
+    /// The requests that a term does not take.
+    pub(super) fn without(&self, term: &Term) -> Self {
+        let mut left = Self { parts: Vec::new(), ..*self };
+        for part in &self.parts {
+            let Left { parts, is_whole } = part.without(term);
+            left.parts.extend(parts);
+            left.is_whole &= is_whole;
+        }
+        if left.parts.len() > MOST_PARTS {
+            left.parts.truncate(MOST_PARTS);
+            left.is_whole = false;
+        }
+        left
+    }
+
+    pub(super) fn may_meet(&self, term: &Term) -> bool {
+        self.parts.iter().any(|part| part.may_meet(term))
     }
 }
 
@@ -103,16 +153,4 @@ pub(super) fn every(conditions: &[Vec<Term>]) -> Result<Vec<Term>, Inexpressible
         all = next;
     }
     Ok(all)
-}
-
-/// What is left of these parts without the requests of a term.
-pub(super) fn without(parts: &[Term], term: &Term) -> Result<Vec<Term>, Inexpressible> {
-    let mut left = Vec::new();
-    for part in parts {
-        left.extend(part.without(term)?);
-    }
-    if left.len() > MOST_PARTS {
-        return Err(Inexpressible);
-    }
-    Ok(left)
 }

@@ -84,7 +84,7 @@ impl Domain {
         }
     }
 
-    fn implies(&self, other: &Self) -> bool {
+    pub(super) fn implies(&self, other: &Self) -> bool {
         match (self, other) {
             (_, Self::Any) => true,
             (Self::Suffix(one), Self::Suffix(two)) => one.ends_with(two.as_str()),
@@ -132,7 +132,19 @@ impl Text {
             (Self::Exact(text), other) | (other, Self::Exact(text)) => other.holds(text) == Some(false),
             (Self::Prefix(one), Self::Prefix(two)) => !one.starts_with(two.as_str()) && !two.starts_with(one.as_str()),
             (Self::Suffix(one), Self::Suffix(two)) => !one.ends_with(two.as_str()) && !two.ends_with(one.as_str()),
-            _ => false,
+            (one, two) => match (one.beginning(), two.beginning()) {
+                (Some(one), Some(two)) => !one.may_be_of(&two),
+                _ => false,
+            },
+        }
+    }
+
+    /// How every text begins that holds the condition.
+    fn beginning(&self) -> Option<Beginning> {
+        match self {
+            Self::Prefix(text) => Some(Beginning { text: text.clone(), ignores_case: false, rest: ".*".to_owned() }),
+            Self::Regex(pattern) => Some(Beginning::of(pattern)),
+            _ => None,
         }
     }
 
@@ -146,6 +158,9 @@ impl Text {
             (Self::Exact(text), other) => other.holds(text) == Some(true),
             (Self::Prefix(one), Self::Prefix(two)) => one.starts_with(two.as_str()),
             (Self::Suffix(one), Self::Suffix(two)) => one.ends_with(two.as_str()),
+            (one @ (Self::Prefix(_) | Self::Regex(_)), two @ (Self::Prefix(_) | Self::Regex(_))) => {
+                matches!((one.beginning(), two.beginning()), (Some(one), Some(two)) if one.implies(&two))
+            }
             _ => false,
         }
     }
@@ -163,6 +178,81 @@ impl Text {
             Self::Host(domain, true) => ("regex", format!("{}(:[0-9]+)?", domain.pattern())),
         }
     }
+}
+
+/// The text with which a pattern begins, and the rest of the pattern.
+#[derive(Debug)]
+struct Beginning {
+    text: String,
+    ignores_case: bool,
+    rest: String,
+}
+
+impl Beginning {
+    fn of(pattern: &str) -> Self {
+        let nothing = || Self { text: String::new(), ignores_case: false, rest: pattern.to_owned() };
+        let flags = pattern.strip_prefix("(?").and_then(|rest| rest.split_once(')')).filter(|(flags, _)| matches!(*flags, "i" | "s" | "is"));
+        let (flags, inner) = flags.unwrap_or(("", pattern));
+        let inner = inner.strip_prefix('^').unwrap_or(inner);
+        // Alternatives begin in ways of their own, unless they stand in a group.
+        if has_alternatives(inner) {
+            return nothing();
+        }
+        let mut text = String::new();
+        let mut rest = inner;
+        loop {
+            let mut chars = rest.chars();
+            let (literal, after) = match chars.next() {
+                Some('\\') => match chars.next() {
+                    Some(char) if char.is_ascii_punctuation() => (char, chars.as_str()),
+                    _ => break,
+                },
+                Some(char) if !".+*?()|[]{}^$".contains(char) => (char, chars.as_str()),
+                _ => break,
+            };
+            // What may be left out or repeated is no beginning.
+            if after.starts_with(['*', '?', '{', '+']) {
+                break;
+            }
+            text.push(literal);
+            rest = after;
+        }
+        let rest = if flags.contains('s') || rest != ".*" { rest } else { "." };
+        Self { text, ignores_case: flags.contains('i'), rest: rest.to_owned() }
+    }
+
+    fn may_be_of(&self, other: &Self) -> bool {
+        if self.ignores_case || other.ignores_case {
+            let (one, two) = (self.text.to_ascii_lowercase(), other.text.to_ascii_lowercase());
+            return one.starts_with(&two) || two.starts_with(&one);
+        }
+        self.text.starts_with(&other.text) || other.text.starts_with(&self.text)
+    }
+
+    /// True if the other one is nothing but a beginning, and this one has it.
+    fn implies(&self, other: &Self) -> bool {
+        let has_it = if other.ignores_case {
+            self.text.to_ascii_lowercase().starts_with(&other.text.to_ascii_lowercase())
+        } else {
+            !self.ignores_case && self.text.starts_with(&other.text)
+        };
+        other.rest == ".*" && has_it
+    }
+}
+
+fn has_alternatives(pattern: &str) -> bool {
+    let mut depth = 0_usize;
+    let mut chars = pattern.chars();
+    while let Some(char) = chars.next() {
+        match char {
+            '\\' => drop(chars.next()),
+            '(' => depth = depth.saturating_add(1),
+            ')' => depth = depth.saturating_sub(1),
+            '|' if depth == 0 => return true,
+            _ => {}
+        }
+    }
+    false
 }
 
 impl Serialize for Text {
@@ -185,4 +275,47 @@ pub(super) fn escaped(text: &str) -> String {
         pattern.push(char);
     }
     pattern
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn regex(pattern: &str) -> Text {
+        Text::Regex(pattern.to_owned())
+    }
+
+    fn prefix(text: &str) -> Text {
+        Text::Prefix(text.to_owned())
+    }
+
+    #[test]
+    fn patterns_that_begin_in_other_ways_share_no_text() {
+        for (pattern, text) in [("/users/[0-9]+", "/orders"), ("(?i)/Users", "/orders"), (r"/a\.b.*", "/ab"), ("^/x(a|b)", "/y"), ("(?is)/A.*", "/b")] {
+            assert!(regex(pattern).is_disjoint(&prefix(text)) && prefix(text).is_disjoint(&regex(pattern)), "{pattern} {text}");
+        }
+        for (pattern, text) in [("/a|/orders", "/orders"), ("(?i)/ORDERS", "/orders"), ("/a?orders", "/orders"), ("/[a-z]+", "/orders"), (".*", "/a"), ("/ab{0}c", "/ac"), ("(?x)/ a", "/a")] {
+            assert!(!regex(pattern).is_disjoint(&prefix(text)), "{pattern} {text}");
+        }
+    }
+
+    #[test]
+    fn a_beginning_is_implied_by_longer_ones() {
+        assert!(prefix("/orders").implies(&regex("(?is)/Orders.*")));
+        assert!(regex("/orders/[0-9]+").implies(&prefix("/orders")));
+        assert!(!regex("(?i)/orders/x").implies(&prefix("/orders")));
+        assert!(!prefix("/orders").implies(&regex("/orders.*")), "a line break is no dot");
+        assert!(!prefix("/orders").implies(&regex("(?s)/orders.+")));
+    }
+
+    #[test]
+    fn hosts_are_told_apart() {
+        let host = |written| Text::Host(Domain::of(written), false);
+        assert!(host("a.example").is_disjoint(&host("*.test")) && !host("a.example").is_disjoint(&host("*.example")));
+        assert!(host("*.a.example").implies(&host("*.example")) && !host("*.example").implies(&host("*.a.example")));
+        assert!(host(".example").is_disjoint(&host("*.example")));
+        assert!(!host("shop.*").is_disjoint(&host("*.example")) && host("shop.*").implies(&host("*")));
+        assert!(host("a.example").is_disjoint(&Text::Exact("a.example:80".to_owned())));
+        assert!(!Text::Host(Domain::of("a.example"), true).is_disjoint(&Text::Exact("A.example:80".to_owned())));
+    }
 }

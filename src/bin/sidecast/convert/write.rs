@@ -66,6 +66,13 @@ fn is_none(rules: &[Rule]) -> bool {
     rules.is_empty()
 }
 
+impl Target {
+    /// True if both are of one mirror.
+    fn is_part_of(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.origins.iter().any(|origin| other.origins.contains(origin))
+    }
+}
+
 impl Sample {
     fn of(percent: f64) -> Option<Self> {
         // What comes of a division has more digits than anybody means.
@@ -106,20 +113,27 @@ impl Converted {
     ///
     /// # Errors
     /// Returns an error if it cannot be written.
-    pub(super) fn yaml(&self, remarks: &[&Remark]) -> Result<String, String> {
+    pub(super) fn yaml(&self, remarks: Option<&[&Remark]>) -> Result<String, String> {
         let mut text = String::new();
         let mut comment = |line: &str| comment(&mut text, "# ", line);
         comment(&format!("Converted from the mirrors of {}. The filter belongs {}.", self.name, self.advice));
-        comment("Whatever is converted, this is not the same (docs/migrating.md):");
-        DIFFERENCES.iter().for_each(|difference| comment(&format!("- {difference}")));
-        if !remarks.is_empty() {
-            comment("And of these sources:");
-            remarks.iter().for_each(|remark| comment(&format!("- {}", remark.line())));
+        if let Some(remarks) = remarks {
+            comment("Whatever is converted, this is not the same (docs/migrating.md):");
+            DIFFERENCES.iter().for_each(|difference| comment(&format!("- {difference}")));
+            if !remarks.is_empty() {
+                comment("And of these sources:");
+                remarks.iter().for_each(|remark| comment(&format!("- {}", remark.line())));
+            }
         }
         text.push_str("targets:\n");
-        for target in &self.targets {
+        for (index, target) in self.targets.iter().enumerate() {
             let places: Vec<String> = target.origins.iter().map(|Origin { file, line, .. }| format!("{file}:{line}")).collect();
             self::comment(&mut text, "# ", &format!("From {}.", places.join(", ")));
+            let before = self.targets.iter().take(index);
+            if let Some(other) = before.filter(|other| other.is_part_of(target)).last() {
+                let name = &other.name;
+                self::comment(&mut text, "# ", &format!("Apart from {name}, because the exceptions of one target hold for all of its rules. No request meets both."));
+            }
             target.remarks.iter().for_each(|remark| self::comment(&mut text, "# ", &format!("Not the same: {remark}.")));
             text.push_str(&yaml::write(&[written(target)])?);
         }

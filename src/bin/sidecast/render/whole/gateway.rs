@@ -29,18 +29,18 @@ pub(super) fn policies(whole: &Whole<'_>) -> Result<String, String> {
         .collect();
     Ok(format!(
         "# A policy for a Gateway holds for all its routes. For one route, put `kind: HTTPRoute` and its name in its place.\n{open}apiVersion: gateway.envoyproxy.io/v1alpha1\n\
-         kind: EnvoyExtensionPolicy\nmetadata:\n{}spec:\n  targetRefs:\n  -\n{}  wasm:\n  - name: sidecast\n    \
+         kind: EnvoyExtensionPolicy\nmetadata:\n{}spec:\n  targetRefs:\n{}  wasm:\n  - name: sidecast\n    \
          # Gives Envoy's fail_open: requests pass without the filter if it is refused or fails, those in flight, too.\n    failOpen: true\n    code:\n      type: Image\n{}      \
          image:\n        url: {}\n{digest}      pullPolicy: IfNotPresent\n{environment}    config:\n{}---\n\
          # The clusters of the targets. Envoy Gateway makes clusters of routes only; it must allow this by extensionApis: {{enableEnvoyPatchPolicy: true}}.\n\
          # Fill in: the addresses and ports of the targets.\n{open}apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata:\n{}spec:\n  targetRef:\n{}  \
          type: JSONPatch\n  jsonPatches:\n{}",
         options.metadata(),
-        target("    "),
+        target("    ").replacen("    ", "  - ", 1),
         options.image_is_open("      "),
         scalar(options.image()),
         whole.configuration(6)?,
-        options.metadata().replacen("  name: ", "  # Beside the policy above.\n  name: ", 1),
+        options.metadata(),
         target("    "),
         block(&patches, 2)?,
     ))
