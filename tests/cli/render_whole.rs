@@ -37,7 +37,11 @@ fn found(text: &str) -> BTreeSet<(String, String)> {
     let run = sidecast_reading(&["check", "--format", "json", "-"], text);
     let findings = run.findings();
     let text = |finding: &Value, name: &str| finding[name].as_str().unwrap_or_default().to_owned();
-    findings.iter().filter(|finding| finding["severity"] != "note").map(|finding| (text(finding, "code"), text(finding, "path"))).collect()
+    findings
+        .iter()
+        .filter(|finding| finding["severity"] != "note")
+        .map(|finding| (text(finding, "code"), text(finding, "path")))
+        .collect()
 }
 
 #[test]
@@ -47,7 +51,9 @@ fn check_finds_in_what_is_rendered_what_it_finds_in_the_configuration_and_no_mor
     files.push("tests/cli/render.yaml".into());
     assert!(files.len() > 5, "{files:?}");
     for file in files.iter().map(|file| file.to_str().unwrap()) {
-        if !sidecast(&["explain", file, "--request", "GET /", "--format", "json"]).out.starts_with('[') || file.ends_with("gateway.yaml") {
+        if !sidecast(&["explain", file, "--request", "GET /", "--format", "json"]).out.starts_with('[')
+            || file.ends_with("gateway.yaml")
+        {
             continue;
         }
         let values: Value = serde_saphyr::from_str(&sidecast(&["render", file, "--as", "values"]).out).unwrap();
@@ -112,7 +118,12 @@ fn a_filter_may_do_no_more_than_its_configuration_needs() {
 fn numbers_of_a_template_stay_numbers_where_envoy_reads_the_yaml() {
     let input = "{targets: [{name: a, cluster: c, request: {body: {template: {price: 1.5}}}}]}";
     let run = sidecast_reading(&["render", "--as", "envoy", "-"], input);
-    assert!(run.out.contains("google.protobuf.StringValue") && run.out.contains(r#""price":1.5"#) || run.out.contains(r#"\"price\":1.5"#), "{}", run.out);
+    assert!(
+        run.out.contains("google.protobuf.StringValue") && run.out.contains(r#""price":1.5"#)
+            || run.out.contains(r#"\"price\":1.5"#),
+        "{}",
+        run.out
+    );
     assert!(found(&run.out).is_empty(), "{}", run.out);
 }
 
@@ -127,5 +138,13 @@ fn each_cluster_is_there_once_with_its_address() {
         format!("{} {}:{}", cluster["name"].as_str().unwrap(), address["address"].as_str().unwrap(), address["port_value"])
     };
     let all: Vec<String> = clusters.iter().map(address).collect();
-    assert_eq!(all, ["primary 127.0.0.1:8081", "outbound|8080||audit.shop.svc.cluster.local audit.shop.svc.cluster.local:8080", "dlq dlq:80", "A b/é A-b:80"]);
+    assert_eq!(
+        all,
+        [
+            "primary 127.0.0.1:8081",
+            "outbound|8080||audit.shop.svc.cluster.local audit.shop.svc.cluster.local:8080",
+            "dlq dlq:80",
+            "A b/é A-b:80"
+        ]
+    );
 }

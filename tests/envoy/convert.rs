@@ -32,9 +32,35 @@ const PREFIXES: &[&str] = &["/", "", "/a", "/a/", "/A", "/b", "/a/b", "b"];
 const PATTERNS: &[&str] = &["/a.*", "/[a-z]+", "/b/[0-9]+", "/(a|b)/.*", "/a", "(?i)/A/b", "/b/\\d{1,2}(/.*)?", "/\\pL+"];
 const QUERIES: &[&str] = &["", "", "?q=1", "?q=2&q=1", "?r=1&q=1", "?q", "?q=", "?Q=1"];
 const NAMES: &[&str] = &["x-a", "x-b", "content-type"];
-const VALUES: &[&str] = &["", "v", "V", "vw", "w", "7", "-3", "+12", "007", "120", "application/grpc", "application/grpc+proto", "application/grpc-web", "application/grpcx"];
-const HOSTS: &[&str] = &["shop.example", "SHOP.example", "shop.example:80", "a.shop.example", "b.a.shop.example", ".shop.example", "admin.test", "admin.", "x"];
-const DOMAINS: &[&str] = &["shop.example", "a.shop.example", "*.shop.example", "*.example", "*.a.shop.example", "admin.*", "shop.example:80"];
+const VALUES: &[&str] = &[
+    "",
+    "v",
+    "V",
+    "vw",
+    "w",
+    "7",
+    "-3",
+    "+12",
+    "007",
+    "120",
+    "application/grpc",
+    "application/grpc+proto",
+    "application/grpc-web",
+    "application/grpcx",
+];
+const HOSTS: &[&str] = &[
+    "shop.example",
+    "SHOP.example",
+    "shop.example:80",
+    "a.shop.example",
+    "b.a.shop.example",
+    ".shop.example",
+    "admin.test",
+    "admin.",
+    "x",
+];
+const DOMAINS: &[&str] =
+    &["shop.example", "a.shop.example", "*.shop.example", "*.example", "*.a.shop.example", "admin.*", "shop.example:80"];
 
 fn one_of(texts: &'static [&'static str]) -> impl Strategy<Value = String> + Clone {
     prop::sample::select(texts).prop_map(str::to_owned)
@@ -162,34 +188,35 @@ fn route() -> impl Strategy<Value = Value> {
 /// A route configuration. Of its hosts, no two have the same domain.
 fn table() -> impl Strategy<Value = Value> {
     let routes = || prop::collection::vec(route(), 1..6);
-    let hosts = prop::sample::subsequence(DOMAINS, 0..4).prop_flat_map(move |domains| {
-        (Just(domains.clone()), prop::collection::vec(routes(), domains.len()), any::<bool>())
-    });
+    let hosts = prop::sample::subsequence(DOMAINS, 0..4)
+        .prop_flat_map(move |domains| (Just(domains.clone()), prop::collection::vec(routes(), domains.len()), any::<bool>()));
     let list = |weight| prop::option::weighted(weight, policies());
-    (hosts, routes(), list(0.15), list(0.1), any::<bool>()).prop_map(|((domains, tables, joined), rest, of_host, of_config, any_port)| {
-        let mut hosts = Vec::new();
-        let mut add = |domains: Vec<&str>, routes: Vec<Value>| {
-            let mut host = json!({"name": format!("h{}", hosts.len()), "domains": domains, "routes": routes});
-            if let Some(policies) = &of_host {
-                host["request_mirror_policies"] = policies.clone().into();
+    (hosts, routes(), list(0.15), list(0.1), any::<bool>()).prop_map(
+        |((domains, tables, joined), rest, of_host, of_config, any_port)| {
+            let mut hosts = Vec::new();
+            let mut add = |domains: Vec<&str>, routes: Vec<Value>| {
+                let mut host = json!({"name": format!("h{}", hosts.len()), "domains": domains, "routes": routes});
+                if let Some(policies) = &of_host {
+                    host["request_mirror_policies"] = policies.clone().into();
+                }
+                hosts.push(host);
+            };
+            match tables.into_iter().next() {
+                Some(routes) if joined => add(domains, routes),
+                Some(routes) => domains.into_iter().for_each(|domain| add(vec![domain], routes.clone())),
+                None => {}
             }
-            hosts.push(host);
-        };
-        match tables.into_iter().next() {
-            Some(routes) if joined => add(domains, routes),
-            Some(routes) => domains.into_iter().for_each(|domain| add(vec![domain], routes.clone())),
-            None => {}
-        }
-        add(vec!["*"], rest);
-        let mut config = json!({"virtual_hosts": hosts});
-        if any_port && !config.to_string().contains("shop.example:80") {
-            config["ignore_port_in_host_matching"] = true.into();
-        }
-        if let Some(policies) = of_config {
-            config["request_mirror_policies"] = policies.into();
-        }
-        config
-    })
+            add(vec!["*"], rest);
+            let mut config = json!({"virtual_hosts": hosts});
+            if any_port && !config.to_string().contains("shop.example:80") {
+                config["ignore_port_in_host_matching"] = true.into();
+            }
+            if let Some(policies) = of_config {
+                config["request_mirror_policies"] = policies.into();
+            }
+            config
+        },
+    )
 }
 
 #[derive(Clone, Debug)]
@@ -265,7 +292,8 @@ fn copies(targets: &[(&'static str, Vec<Recorded>)], of_filter: bool) -> Copies 
         for copy in received.iter().filter(|copy| copy.has("x-sidecast-target") == of_filter) {
             // What cannot stand in a host, the filter leaves out of what a header says.
             let authority = copy.authority.to_ascii_lowercase().replacen("-shadow", "", usize::from(!of_filter)).replace('/', "");
-            let shown = format!("{} {} of {authority}, x-set {}, x-b {}", copy.method, copy.path, copy.has("x-set"), copy.has("x-b"));
+            let shown =
+                format!("{} {} of {authority}, x-set {}, x-b {}", copy.method, copy.path, copy.has("x-set"), copy.has("x-b"));
             copies.entry((copy.only("x-n").parse().unwrap(), *name)).or_default().push(shown);
         }
     }
@@ -306,7 +334,8 @@ async fn the_filter_wants_what_envoy_mirrors() {
     for (index, case) in cases.iter().enumerate() {
         let client = Client::http1(envoy.address(&format!("t{index}")));
         for (number, sent) in case.requests.iter().enumerate() {
-            let mut request = client.request(&sent.method, &format!("http://x{}", sent.path)).header("x-n", index * STEP + number);
+            let mut request =
+                client.request(&sent.method, &format!("http://x{}", sent.path)).header("x-n", index * STEP + number);
             request = request.header("host", &sent.host);
             for (name, value) in &sent.headers {
                 request = request.header(HeaderName::from_bytes(name.as_bytes()).unwrap(), HeaderValue::from_str(value).unwrap());
@@ -347,7 +376,8 @@ async fn the_filter_wants_what_envoy_mirrors() {
             for mirror in MIRRORS {
                 let key = (index * STEP + number, mirror);
                 let (native, own) = (of_envoy.get(&key), of_filter.get(&key));
-                let told = || format!("{sent:?} to {mirror}\n{:#}\nbecame\n{:#}\n{:?}", case.table, case.configuration, case.remarks);
+                let told =
+                    || format!("{sent:?} to {mirror}\n{:#}\nbecame\n{:#}\n{:?}", case.table, case.configuration, case.remarks);
                 if is_exact || own.is_some() {
                     assert_eq!(own, native, "{}", told());
                 }

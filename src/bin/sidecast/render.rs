@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{json, Value};
 use sidecast::config::problem::Problems;
 use sidecast::config::raw::Document;
-use sidecast::config::Config;
+use sidecast::config::{signing, Config};
 
 use self::predicate::Predicate;
 use self::rules::Wanted;
@@ -57,7 +57,6 @@ pub(crate) struct Arguments {
         long,
         value_name = "HOW",
         value_enum,
-        required_unless_present = "form",
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "matcher"
@@ -168,13 +167,14 @@ fn written(file: impl Display, text: Result<String, String>) -> u8 {
 /// Parses a configuration. Returns what the user wrote, and the names of the environment variables in it.
 fn parse(text: &str) -> Result<(Document, BTreeSet<String>), Problems> {
     let variables = RefCell::new(BTreeSet::new());
-    let env = |name: &str| {
+    let env = signing::stand_in(text.as_bytes(), |name| {
         variables.borrow_mut().insert(name.to_owned());
-        Some(format!("${{env:{name}}}"))
-    };
+        format!("${{env:{name}}}")
+    });
     Config::parse(text.as_bytes(), &env)?;
     let written = serde_json::from_str::<Value>(text).unwrap_or_default();
     let document = deserr::deserialize::<_, _, Problems>(written)?;
+    drop(env);
     Ok((document, variables.into_inner()))
 }
 

@@ -92,6 +92,27 @@ pub(super) fn path(compared: &Compared, ignores_case: bool) -> Terms {
     }
 }
 
+/// A path, or more: where no rule can say a pattern, the text that it begins with. Says why, then.
+pub(super) fn path_or_more(compared: &Compared, ignores_case: bool) -> (Vec<Term>, Option<String>) {
+    let why = match path(compared, ignores_case) {
+        Ok(terms) => return (terms, None),
+        Err(why) => why,
+    };
+    let beginning = match compared {
+        Compared::Regex(pattern) => path(&beginning_of(pattern), false).ok(),
+        _ => None,
+    };
+    (beginning.unwrap_or_else(|| vec![Term::default()]), Some(why))
+}
+
+fn beginning_of(pattern: &str) -> Compared {
+    match super::text::beginning(pattern) {
+        (text, true) => Compared::Regex(format!("(?is){}.*", escaped(&text))),
+        (text, false) if text.starts_with('/') => Compared::Prefix(text),
+        _ => Compared::Prefix(String::new()),
+    }
+}
+
 /// A path with whole segments at its beginning.
 pub(super) fn segments(text: &str, ignores_case: bool) -> Terms {
     let mut all = path(&Compared::Exact(text.to_owned()), ignores_case)?;
@@ -179,7 +200,10 @@ fn alternatives(pattern: &str) -> Option<Vec<String>> {
     let inner = pattern.strip_prefix('(').and_then(|rest| rest.strip_suffix(')')).unwrap_or(pattern);
     let inner = inner.strip_prefix("?:").unwrap_or(inner);
     let words: Vec<String> = inner.split('|').map(str::to_owned).collect();
-    words.iter().all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-')).then_some(words)
+    words
+        .iter()
+        .all(|word| !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'-'))
+        .then_some(words)
 }
 
 /// A parameter of the query. Envoy compares it as it is sent, the filter decodes it.

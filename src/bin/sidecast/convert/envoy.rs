@@ -23,7 +23,9 @@ pub(super) struct Around<'n> {
 /// True if a route or what is in it has mirrors.
 pub(super) fn has_mirrors(node: &Node) -> bool {
     let own = node.get(POLICIES).is_some_and(|policies| !policies.items().is_empty());
-    own || node.get(OLD_POLICY).is_some() || node.items().iter().any(has_mirrors) || node.members().iter().any(|member| has_mirrors(&member.value))
+    own || node.get(OLD_POLICY).is_some()
+        || node.items().iter().any(has_mirrors)
+        || node.members().iter().any(|member| has_mirrors(&member.value))
 }
 
 /// Reads a route configuration.
@@ -70,7 +72,13 @@ fn entry(node: &Node, around: Around<'_>, source: &Source, remarks: &mut Remarks
     let origin = source.origin(node);
     let mut read = match node.get("match") {
         Some(matched) => envoy_match::read(matched),
-        None => Match { terms: vec![Default::default()], lost: vec!["the route has no `match`".to_owned()], percent: 100.0, matched: None, remarks: Vec::new() },
+        None => Match {
+            terms: vec![Default::default()],
+            lost: vec!["the route has no `match`".to_owned()],
+            percent: 100.0,
+            matched: None,
+            remarks: Vec::new(),
+        },
     };
     let route = node.get("route");
     // Of the lists of mirrors, the nearest that is not empty counts.
@@ -83,7 +91,8 @@ fn entry(node: &Node, around: Around<'_>, source: &Source, remarks: &mut Remarks
         let mut request = Request::default();
         rewrite(route, read.matched.as_ref(), &mut request, &mut said, &mut read.lost);
         headers(node, route, around, &mut request, &mut said);
-        let timeout = shape::timeout(route.get("timeout").map(|timeout| timeout.text().unwrap_or("?")), shape::of_envoy(), &mut said);
+        let timeout =
+            shape::timeout(route.get("timeout").map(|timeout| timeout.text().unwrap_or("?")), shape::of_envoy(), &mut said);
         let shape = Shape { timeout, request };
         mirrors.extend(found.iter().filter_map(|policy| mirror(policy, &shape, &said, source, remarks)));
     }
@@ -99,7 +108,10 @@ fn elsewhere(node: &Node, source: &Source, remarks: &mut Remarks) {
         let is_old = snake(&member.key) == OLD_POLICY;
         if is_old || has_mirrors(&member.value) || snake(&member.key) == POLICIES {
             let key = &member.key;
-            remarks.remark(&source.origin(&member.value), format!("not converted: Envoy 1.36 to 1.40 know no mirrors in `{key}` of a route"));
+            remarks.remark(
+                &source.origin(&member.value),
+                format!("not converted: Envoy 1.36 to 1.40 know no mirrors in `{key}` of a route"),
+            );
         }
     }
 }
@@ -126,7 +138,9 @@ fn mirror(policy: &Node, shape: &Shape, said: &[String], source: &Source, remark
                     return None;
                 }
             },
-            "trace_sampled" => said.push("`trace_sampled`: the filter makes no span; `traceparent` is passed on as a child".to_owned()),
+            "trace_sampled" => {
+                said.push("`trace_sampled`: the filter makes no span; `traceparent` is passed on as a child".to_owned())
+            }
             "disable_shadow_host_suffix_append" => {}
             "host_rewrite_literal" if text.is_empty() => {}
             "host_rewrite_literal" => shape.request.host(&literal(text), &mut said),
@@ -169,11 +183,17 @@ fn rewrite(route: &Node, matched: Option<&Matched>, request: &mut Request, said:
             "host_rewrite_literal" if text.is_empty() => {}
             "host_rewrite_literal" => request.host(&literal(text), said),
             "host_rewrite_header" => request.host(&format!("${{header:{text}}}"), said),
-            other @ ("path_rewrite_policy" | "path_rewrite") => lost.push(format!("`{other}`: the copy would go to another path")),
-            other @ ("host_rewrite_path_regex" | "host_rewrite") => said.push(format!("`{other}`: the copy has the host of the client")),
+            other @ ("path_rewrite_policy" | "path_rewrite") => {
+                lost.push(format!("`{other}`: the copy would go to another path"))
+            }
+            other @ ("host_rewrite_path_regex" | "host_rewrite") => {
+                said.push(format!("`{other}`: the copy has the host of the client"))
+            }
             // The mirror of Envoy has the host of the client, too.
             "auto_host_rewrite" | "auto_host_rewrite_header" => {}
-            "append_x_forwarded_host" if value.is_true() => said.push("`append_x_forwarded_host`: the copy has no x-forwarded-host of Envoy".to_owned()),
+            "append_x_forwarded_host" if value.is_true() => {
+                said.push("`append_x_forwarded_host`: the copy has no x-forwarded-host of Envoy".to_owned())
+            }
             _ => {}
         }
     }
@@ -187,7 +207,9 @@ fn rewrite(route: &Node, matched: Option<&Matched>, request: &mut Request, said:
 fn headers(node: &Node, route: &Node, around: Around<'_>, request: &mut Request, said: &mut Vec<String>) {
     let clusters = route.at(&["weighted_clusters", "clusters"]).map_or(&[][..], Node::items);
     let changes = |cluster: &&Node| {
-        ["request_headers_to_add", "request_headers_to_remove", "host_rewrite_literal"].iter().any(|field| cluster.get(field).is_some())
+        ["request_headers_to_add", "request_headers_to_remove", "host_rewrite_literal"]
+            .iter()
+            .any(|field| cluster.get(field).is_some())
     };
     match clusters {
         [only] => {
@@ -218,7 +240,9 @@ fn change(node: &Node, request: &mut Request, said: &mut Vec<String>) {
 fn put(option: &Node, request: &mut Request, said: &mut Vec<String>) {
     let header = |name| option.at(&["header", name]).and_then(Node::text);
     let Some(key) = header("key") else { return said.push("a header without a `key` is not added".to_owned()) };
-    let Some(value) = header("value") else { return said.push(format!("the header {key} has no `value` that is text, and is not added")) };
+    let Some(value) = header("value") else {
+        return said.push(format!("the header {key} has no `value` that is text, and is not added"));
+    };
     let how = match (option.text_of("append_action"), option.get("append")) {
         (Some("OVERWRITE_IF_EXISTS_OR_ADD"), _) => Put::Instead,
         (Some("ADD_IF_ABSENT"), _) => Put::IfAbsent,

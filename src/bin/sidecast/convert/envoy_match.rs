@@ -48,7 +48,9 @@ pub(super) fn read(node: &Node) -> Match {
             }
             "safe_regex" | "regex" => {
                 let pattern = value.text_of("regex").unwrap_or(text);
-                add(condition::path(&Compared::Regex(pattern.to_owned()), false));
+                let (terms, why) = condition::path_or_more(&Compared::Regex(pattern.to_owned()), false);
+                conditions.push(terms);
+                lost.extend(why);
                 matched = Some(Matched::Whole);
             }
             "path_match_policy" => add(template(value)),
@@ -111,7 +113,9 @@ pub(super) fn fraction(node: &Node) -> Result<(f64, Option<String>), String> {
         None | Some((Some("HUNDRED"), _)) => Some(100.0),
         Some((Some("TEN_THOUSAND"), _)) => Some(10_000.0),
         Some((Some("MILLION"), _)) => Some(1_000_000.0),
-        Some((_, Some(index))) => [100.0, 10_000.0, 1_000_000.0].into_iter().zip([0.0, 1.0, 2.0]).find(|(_, at)| *at == index).map(|(of, _)| of),
+        Some((_, Some(index))) => {
+            [100.0, 10_000.0, 1_000_000.0].into_iter().zip([0.0, 1.0, 2.0]).find(|(_, at)| *at == index).map(|(of, _)| of)
+        }
         Some(_) => None,
     };
     match (numerator, denominator) {
@@ -204,7 +208,9 @@ fn parameter_terms(node: &Node) -> Terms {
         match snake(&member.key).as_str() {
             "name" => {}
             "present_match" if member.value.is_true() => {}
-            "string_match" => compared = string(&member.value).ok_or_else(|| format!("the parameter {name} by `string_match`"))?,
+            "string_match" => {
+                compared = string(&member.value).ok_or_else(|| format!("the parameter {name} by `string_match`"))?
+            }
             other => return Err(format!("the parameter {name} by `{other}`")),
         }
     }

@@ -119,7 +119,11 @@ pub(super) fn hosts(routes: &[Route<'_>], clusters: Clusters, namespace: &str, r
     }
     let patterns = |entries: &[(Order, Entry)]| entries.iter().filter(|(order, _)| order.kind == 1).count();
     let count: usize = all.iter().map(|(_, entries)| entries.len()).sum();
-    if let Some((_, entry)) = all.iter().filter(|(_, entries)| count > 1 && patterns(entries) > 0).find_map(|(_, entries)| entries.iter().find(|(order, _)| order.kind == 1)) {
+    if let Some((_, entry)) = all
+        .iter()
+        .filter(|(_, entries)| count > 1 && patterns(entries) > 0)
+        .find_map(|(_, entries)| entries.iter().find(|(order, _)| order.kind == 1))
+    {
         remarks.remark(&entry.origin, "the Gateway API does not say whether a RegularExpression comes before other matches; here it comes after Exact and before PathPrefix, as in Envoy Gateway");
     }
     let of = |name: &&str| {
@@ -155,11 +159,11 @@ impl Reader<'_> {
         let origin = self.route.source.origin(matched.unwrap_or(rule));
         let (mut all, mut lost, mut path) = (Vec::new(), Vec::new(), "/".to_owned());
         let mut is_prefix = true;
-        let mut add = |terms: Terms| match terms {
-            Ok(terms) => all.push(terms),
-            Err(why) => lost.push(why),
-        };
         for member in matched.map_or(&[][..], Node::members) {
+            let mut add = |terms: Terms| match terms {
+                Ok(terms) => all.push(terms),
+                Err(why) => lost.push(why),
+            };
             let value = &member.value;
             let text = value.text().unwrap_or_default();
             match snake(&member.key).as_str() {
@@ -167,11 +171,20 @@ impl Reader<'_> {
                     path = value.text_of("value").unwrap_or("/").to_owned();
                     let kind = value.text_of("type").unwrap_or("PathPrefix");
                     is_prefix = kind == "PathPrefix";
-                    add(path_terms(kind, &path));
+                    if kind == "RegularExpression" {
+                        let (terms, why) = condition::path_or_more(&Compared::Regex(path.clone()), false);
+                        all.push(terms);
+                        lost.extend(why);
+                    } else {
+                        add(path_terms(kind, &path));
+                    }
                 }
                 "method" if self.route.is_grpc => add(grpc_method(value)),
                 "method" => add(header(":method", Compared::Exact(text.to_owned())).terms()),
-                "headers" => value.items().iter().for_each(|one| add(named(one).and_then(|(name, compared)| header(&name, compared).terms()))),
+                "headers" => value
+                    .items()
+                    .iter()
+                    .for_each(|one| add(named(one).and_then(|(name, compared)| header(&name, compared).terms()))),
                 "query_params" => value.items().iter().for_each(|one| {
                     add(named(one).and_then(|(name, compared)| condition::parameter(&name, &compared, false)));
                 }),
@@ -200,11 +213,16 @@ impl Reader<'_> {
     }
 
     fn mirrors(&self, rule: &Node, remarks: &mut Remarks) -> Vec<Mirror> {
-        let is_forwarded = !rule.get("filters").map_or(&[][..], Node::items).iter().any(|filter| filter.text_of("type") == Some("RequestRedirect"));
+        let is_forwarded = !rule
+            .get("filters")
+            .map_or(&[][..], Node::items)
+            .iter()
+            .any(|filter| filter.text_of("type") == Some("RequestRedirect"));
         if !is_forwarded {
             return Vec::new();
         }
-        let mut all: Vec<Mirror> = mirrors_of(rule).into_iter().filter_map(|filter| self.mirror(filter, 100.0, remarks)).collect();
+        let mut all: Vec<Mirror> =
+            mirrors_of(rule).into_iter().filter_map(|filter| self.mirror(filter, 100.0, remarks)).collect();
         let backends = rule.get("backend_refs").map_or(&[][..], Node::items);
         let weight = |backend: &Node| backend.get("weight").map_or(Some(1.0), number).unwrap_or(1.0);
         let total: f64 = backends.iter().map(weight).sum();
@@ -273,7 +291,6 @@ fn header(name: &str, compared: Compared) -> Header {
 fn path_terms(kind: &str, value: &str) -> Terms {
     match kind {
         "Exact" => condition::path(&Compared::Exact(value.to_owned()), false),
-        "RegularExpression" => condition::path(&Compared::Regex(value.to_owned()), false),
         "PathPrefix" => match value.trim_end_matches('/') {
             "" => Ok(vec![Term::default()]),
             prefix => condition::segments(prefix, false),
@@ -284,7 +301,8 @@ fn path_terms(kind: &str, value: &str) -> Terms {
 
 /// A header or a parameter.
 fn named(node: &Node) -> Result<(String, Compared), String> {
-    let text = |field| node.text_of(field).map(str::to_owned).ok_or_else(|| format!("a condition without `{field}` that is text"));
+    let text =
+        |field| node.text_of(field).map(str::to_owned).ok_or_else(|| format!("a condition without `{field}` that is text"));
     let (name, value) = (text("name")?, text("value")?);
     match node.text_of("type").unwrap_or("Exact") {
         "Exact" => Ok((name, Compared::Exact(value))),
@@ -301,7 +319,12 @@ fn grpc_method(node: &Node) -> Terms {
         (Some(service), Some(method)) if !is_pattern => condition::path(&Compared::Exact(format!("/{service}/{method}")), false),
         (Some(service), None) if !is_pattern => condition::path(&Compared::Prefix(format!("/{service}/")), false),
         (service, method) => {
-            let part = |text: Option<&str>| text.map_or("[^/]+".to_owned(), |text| if is_pattern { format!("(?:{text})") } else { super::text::escaped(text) });
+            let part = |text: Option<&str>| {
+                text.map_or(
+                    "[^/]+".to_owned(),
+                    |text| if is_pattern { format!("(?:{text})") } else { super::text::escaped(text) },
+                )
+            };
             condition::path(&Compared::Regex(format!("/{}/{}", part(service), part(method))), false)
         }
     }
@@ -334,7 +357,9 @@ fn changes(rule: &Node, prefix: Option<&str>, said: &mut Vec<String>, lost: &mut
         filters.iter().any(|filter| matches!(filter.text_of("type"), Some("RequestHeaderModifier" | "URLRewrite")))
     };
     if backends.iter().any(is_changed) {
-        said.push("filters of `backendRefs` change the request of the primary and of the mirror, the copy has none of it".to_owned());
+        said.push(
+            "filters of `backendRefs` change the request of the primary and of the mirror, the copy has none of it".to_owned(),
+        );
     }
     request
 }

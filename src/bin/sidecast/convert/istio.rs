@@ -79,7 +79,9 @@ fn domain(host: &str, namespace: &str) -> Domain {
         return Domain::Service(host.to_ascii_lowercase(), namespace.to_ascii_lowercase());
     }
     match host.strip_suffix(".svc.cluster.local").and_then(|rest| rest.split_once('.')) {
-        Some((name, namespace)) if !namespace.contains('.') => Domain::Service(name.to_ascii_lowercase(), namespace.to_ascii_lowercase()),
+        Some((name, namespace)) if !namespace.contains('.') => {
+            Domain::Service(name.to_ascii_lowercase(), namespace.to_ascii_lowercase())
+        }
         _ => Domain::of(host),
     }
 }
@@ -105,7 +107,10 @@ impl Reader<'_> {
         let is_forwarded = route.get("redirect").is_none() && route.get("direct_response").is_none();
         let mirrors = if is_forwarded { self.mirrors(route, remarks) } else { Vec::new() };
         if let (Some(delegate), true) = (route.get("delegate"), is_forwarded) {
-            remarks.remark(&self.source.origin(delegate), "`delegate`: the routes of the other virtual service are not brought in; put them here, and convert again");
+            remarks.remark(
+                &self.source.origin(delegate),
+                "`delegate`: the routes of the other virtual service are not brought in; put them here, and convert again",
+            );
         }
         let entry = |one: Option<&Node>| {
             let (terms, mut lost, matched) = one.map_or((vec![Term::default()], Vec::new(), None), |one| self.conditions(one));
@@ -132,7 +137,10 @@ impl Reader<'_> {
             gateways.is_empty() || gateways.iter().any(|gateway| gateway.text() == Some(self.place))
         };
         for other in matches.iter().filter(|one| !holds(one) && !mirrors.is_empty()) {
-            remarks.note(&self.source.origin(other), format!("left out: it is for gateways other than {:?}, for which this is converted", self.place));
+            remarks.note(
+                &self.source.origin(other),
+                format!("left out: it is for gateways other than {:?}, for which this is converted", self.place),
+            );
         }
         matches.iter().filter(holds).map(|one| entry(Some(one))).collect()
     }
@@ -141,25 +149,29 @@ impl Reader<'_> {
     fn conditions(&self, node: &Node) -> (Vec<Term>, Vec<String>, Option<Matched>) {
         let ignores_case = node.get("ignore_uri_case").is_some_and(Node::is_true);
         let (mut all, mut lost, mut matched) = (Vec::new(), Vec::new(), None);
-        let mut add = |terms: Terms| match terms {
-            Ok(terms) => all.push(terms),
-            Err(why) => lost.push(why),
-        };
         let header = |name: &str, compared: Compared, is_inverted: bool| {
             // Since Istio 1.23 an absent header is without the value, too.
             Header { name: name.to_owned(), compared, ignores_case: false, is_inverted, absent_is_empty: is_inverted }.terms()
         };
         for member in node.members() {
             let value = &member.value;
+            let mut add = |terms: Terms| match terms {
+                Ok(terms) => all.push(terms),
+                Err(why) => lost.push(why),
+            };
             match snake(&member.key).as_str() {
                 "uri" => match string(value) {
                     Ok(compared) => {
                         matched = match &compared {
-                            Compared::Exact(text) | Compared::Prefix(text) => Some(Matched::Text { text: text.clone(), ignores_case }),
+                            Compared::Exact(text) | Compared::Prefix(text) => {
+                                Some(Matched::Text { text: text.clone(), ignores_case })
+                            }
                             _ => Some(Matched::Whole),
                         };
                         let is_pattern = matches!(compared, Compared::Regex(_));
-                        add(condition::path(&compared, ignores_case && !is_pattern));
+                        let (terms, why) = condition::path_or_more(&compared, ignores_case && !is_pattern);
+                        all.push(terms);
+                        lost.extend(why);
                     }
                     Err(why) => add(Err(why)),
                 },
@@ -274,15 +286,25 @@ fn said(route: &Node, matched: Option<&Matched>) -> Said {
     match destinations {
         [only] => change(only.get("headers"), &mut request, &mut remarks),
         several if several.iter().any(|one| one.at(&["headers", "request"]).is_some()) => {
-            remarks.push("the mirror gets the headers of the destination that the primary's request goes to, the copy gets none of them".to_owned());
+            remarks.push(
+                "the mirror gets the headers of the destination that the primary's request goes to, the copy gets none of them"
+                    .to_owned(),
+            );
         }
         _ => {}
     }
     change(route.get("headers"), &mut request, &mut remarks);
     if route.get("fault").is_some() {
-        remarks.push("`fault`: requests that it aborts are not mirrored; the filter copies them, unless it stands behind the fault".to_owned());
+        remarks.push(
+            "`fault`: requests that it aborts are not mirrored; the filter copies them, unless it stands behind the fault"
+                .to_owned(),
+        );
     }
-    let timeout = shape::timeout(Some(route.get("timeout").map_or("0s", |timeout| timeout.text().unwrap_or("?"))), shape::of_envoy(), &mut remarks);
+    let timeout = shape::timeout(
+        Some(route.get("timeout").map_or("0s", |timeout| timeout.text().unwrap_or("?"))),
+        shape::of_envoy(),
+        &mut remarks,
+    );
     // That Istio has no timeout is said once, with what is always different.
     remarks.retain(|remark| route.get("timeout").is_some() || !remark.starts_with("the source waits"));
     Said { shape: Shape { timeout, request }, remarks, lost }

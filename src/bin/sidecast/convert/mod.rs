@@ -82,16 +82,24 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         }
     }
     for target in all.iter().flat_map(|converted| &converted.targets) {
-        for (origin, remark) in target.origins.iter().take(1).flat_map(|origin| target.remarks.iter().map(move |remark| (origin, remark))) {
+        for (origin, remark) in
+            target.origins.iter().take(1).flat_map(|origin| target.remarks.iter().map(move |remark| (origin, remark)))
+        {
             remarks.remark(origin, format!("target {}: {remark}", target.name));
         }
     }
     if !all.is_empty() {
         for leftover in &found.leftovers {
-            remarks.note(leftover, "remove this when the filter is in place: as long as both are there, the target gets each copy twice");
+            remarks.note(
+                leftover,
+                "remove this when the filter is in place: as long as both are there, the target gets each copy twice",
+            );
         }
     }
-    let problems: Vec<String> = all.iter().flat_map(|converted| converted.problems().into_iter().map(move |problem| format!("{}: {problem}", converted.name))).collect();
+    let problems: Vec<String> = all
+        .iter()
+        .flat_map(|converted| converted.problems().into_iter().map(move |problem| format!("{}: {problem}", converted.name)))
+        .collect();
     if !problems.is_empty() {
         tell(&remarks.all);
         return fail(&problems);

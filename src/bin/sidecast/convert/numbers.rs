@@ -58,7 +58,9 @@ mod tests {
 
     #[test]
     fn a_range_has_its_numbers_and_no_others() {
-        for (start, end) in [(-5, 10), (0, 1), (-3, -1), (7, 7), (95, 1_234), (-120, -7), (100, 200), (-1, 1), (i64::MIN, i64::MAX)] {
+        for (start, end) in
+            [(-5, 10), (0, 1), (-3, -1), (7, 7), (95, 1_234), (-120, -7), (100, 200), (-1, 1), (i64::MIN, i64::MAX)]
+        {
             let pattern = pattern(start, end).map(|pattern| regex_lite::Regex::new(&format!("^(?:{pattern})$")).unwrap());
             for number in -1_300..1_300_i64 {
                 let holds = |text: &str| pattern.as_ref().is_some_and(|pattern| pattern.is_match(text));

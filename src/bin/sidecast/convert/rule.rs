@@ -78,7 +78,8 @@ impl Rule {
         let named = |one: &[Named], two: &[Named]| {
             one.iter().any(|one| two.iter().any(|two| one.name == two.name && one.text.is_disjoint(&two.text)))
         };
-        let methods = matches!((&self.methods, &other.methods), (Some(one), Some(two)) if !one.iter().any(|method| two.contains(method)));
+        let methods =
+            matches!((&self.methods, &other.methods), (Some(one), Some(two)) if !one.iter().any(|method| two.contains(method)));
         methods
             || texts(&self.path, &other.path)
             || texts(&self.authority, &other.authority)
@@ -112,14 +113,21 @@ impl Rule {
         if self.is_disjoint(other) {
             return Both::Nothing;
         }
-        let (Some(path), Some(authority)) = (stronger(&self.path, &other.path), stronger(&self.authority, &other.authority)) else {
+        let (Some(path), Some(authority)) = (stronger(&self.path, &other.path), stronger(&self.authority, &other.authority))
+        else {
             return Both::Unknown;
         };
         let methods = match (&self.methods, &other.methods) {
             (Some(one), Some(two)) => Some(one.iter().filter(|method| two.contains(method)).cloned().collect()),
             (one, two) => one.clone().or_else(|| two.clone()),
         };
-        Both::Rule(Self { authority, methods, path, headers: all(&self.headers, &other.headers), query: all(&self.query, &other.query) })
+        Both::Rule(Self {
+            authority,
+            methods,
+            path,
+            headers: all(&self.headers, &other.headers),
+            query: all(&self.query, &other.query),
+        })
     }
 
     /// The rule that holds where this one does not, if there is one.

@@ -99,14 +99,17 @@ impl Request {
             (Put::IfPresent, None) if is_absent => return,
             (Put::Beside | Put::IfAbsent, None) if is_absent => value,
             (Put::Beside, None) => {
-                remarks.push(format!("the header {name} is added; one that the request has already is replaced, where the source keeps both"));
+                remarks.push(format!(
+                    "the header {name} is added; one that the request has already is replaced, where the source keeps both"
+                ));
                 value
             }
             (Put::IfAbsent, None) => {
                 return remarks.push(format!("the header {name} is not added: the filter cannot add it only where it is absent"));
             }
             (Put::IfPresent, None) => {
-                return remarks.push(format!("the header {name} is not replaced: the filter cannot set it only where it is present"));
+                return remarks
+                    .push(format!("the header {name} is not replaced: the filter cannot set it only where it is present"));
             }
         };
         self.headers.set.insert(name, value);

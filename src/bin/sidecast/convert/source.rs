@@ -63,7 +63,9 @@ impl Document {
             let value = entry.value.text().filter(|value| value.contains("mirror") || value.contains("Mirror"))?;
             let text = Rc::new(Text::of_scalar(&self.source.text, &entry.value.span, value));
             let name = &self.source.file;
-            parsed(&entry.key, text).ok().map(|document| Self { source: Source { file: Rc::clone(name), ..document.source }, ..document })
+            parsed(&entry.key, text)
+                .ok()
+                .map(|document| Self { source: Source { file: Rc::clone(name), ..document.source }, ..document })
         });
         inner.collect()
     }
@@ -73,7 +75,9 @@ impl Document {
 fn of_kind<'n>(node: &'n Node, kind: &str, found: &mut Vec<&'n Node>) {
     match node.text_of("kind") {
         Some(own) if own == kind => found.push(node),
-        Some(own) if own.ends_with("List") => node.get("items").map_or(&[][..], Node::items).iter().for_each(|item| of_kind(item, kind, found)),
+        Some(own) if own.ends_with("List") => {
+            node.get("items").map_or(&[][..], Node::items).iter().for_each(|item| of_kind(item, kind, found))
+        }
         _ => node.items().iter().for_each(|item| of_kind(item, kind, found)),
     }
 }
@@ -175,7 +179,9 @@ fn find_routes(documents: &[Document], asked: &Asked<'_>, is_grpc: bool, found: 
         if !routes.iter().any(Route::has_mirrors) {
             continue;
         }
-        found.leftovers.extend(routes.iter().flat_map(Route::leftovers).filter(|origin| !found.leftovers.contains(origin)).collect::<Vec<_>>());
+        found.leftovers.extend(
+            routes.iter().flat_map(Route::leftovers).filter(|origin| !found.leftovers.contains(origin)).collect::<Vec<_>>(),
+        );
         let hosts = gateway::hosts(&routes, asked.clusters, asked.namespace, remarks);
         let of = if place.is_empty() { String::new() } else { format!(" of the gateway {place}") };
         let advice = match asked.clusters {
@@ -218,14 +224,20 @@ impl Walk<'_> {
             [] => {}
             items if items.iter().all(is_host) => return self.hosts(node, items, name),
             items if items.iter().all(is_route) => {
-                self.remarks.remark(&self.source.origin(node), "routes by themselves: what their virtual host is, is not known; so there may be too many copies");
+                self.remarks.remark(
+                    &self.source.origin(node),
+                    "routes by themselves: what their virtual host is, is not known; so there may be too many copies",
+                );
                 return self.routes(node, items, "the routes");
             }
             items => items.iter().for_each(|item| self.node(item, name)),
         }
         for member in node.members() {
             if member.key == POLICIES || super::envoy_match::snake(&member.key) == POLICIES {
-                self.remarks.remark(&self.source.origin(&member.value), "not converted: these mirrors stand in no route, so which requests they get is not known");
+                self.remarks.remark(
+                    &self.source.origin(&member.value),
+                    "not converted: these mirrors stand in no route, so which requests they get is not known",
+                );
                 self.leave(node);
             } else {
                 self.node(&member.value, name);

@@ -51,6 +51,18 @@ pub(super) struct Mirror {
     pub(super) remarks: Vec<String>,
 }
 
+impl Mirror {
+    /// True if both send the same copies of a request.
+    fn is_like(&self, other: &Self) -> bool {
+        self.cluster == other.cluster && self.shape == other.shape && is_same(self.percent, other.percent)
+    }
+}
+
+/// Percentages that come of divisions.
+fn is_same(one: f64, other: f64) -> bool {
+    (one - other).abs() < 1e-9
+}
+
 /// A target of the filter.
 #[derive(Debug)]
 pub(super) struct Target {
@@ -83,7 +95,8 @@ impl Table {
         for (index, (domain, host)) in domains.iter().enumerate() {
             let own = rule_of(domain, host);
             let earlier = domains.iter().take(index);
-            let whole = earlier.fold(Left::of(Term::of(own.clone())), |left, (domain, host)| left.without(&Term::of(rule_of(domain, host))));
+            let whole = earlier
+                .fold(Left::of(Term::of(own.clone())), |left, (domain, host)| left.without(&Term::of(rule_of(domain, host))));
             if let Some(entry) = host.entries.iter().find(|entry| whole.parts.is_empty() && !entry.mirrors.is_empty()) {
                 remarks.remark(&entry.origin, "an earlier virtual host or route has the same host; mirrors of this one are not converted for it, so there may be too few copies");
                 continue;
@@ -122,19 +135,25 @@ impl Host {
     fn add_to(&self, targets: &mut Targets, whole: &Left, scope: &Term, remarks: &mut Remarks) {
         for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| !entry.mirrors.is_empty()) {
             if !entry.lost.is_empty() {
-                let why = format!("no rule can say it: {}; its mirrors are not converted, so there are too few copies", entry.lost.join("; "));
+                let why = format!(
+                    "no rule can say it: {}; its mirrors are not converted, so there are too few copies",
+                    entry.lost.join("; ")
+                );
                 remarks.remark(&entry.origin, why);
                 continue;
             }
             let mut more = Vec::new();
             let mut homes = Vec::new();
             for (number, term) in entry.terms.iter().enumerate() {
-                let parts = left_of(term, self.entries.iter().take(index), whole, scope, &mut more);
+                let parts = left_of((entry, term), self.entries.iter().take(index), whole, scope, &mut more);
                 // Alternatives of one route may overlap; each request is copied once.
                 let apart = entry.terms.iter().take(number).fold(parts.clone(), |left, taken| left.without(taken));
                 let is_whole = targets.place([&parts, &apart], entry, &more, &mut homes);
                 if !is_whole {
-                    push_new(&mut more, "too few copies: no rule can say which of the requests earlier routes leave to it".to_owned());
+                    push_new(
+                        &mut more,
+                        "too few copies: no rule can say which of the requests earlier routes leave to it".to_owned(),
+                    );
                 }
             }
             for remark in more {
@@ -144,10 +163,25 @@ impl Host {
     }
 }
 
+impl Entry {
+    /// True if its mirrors are not converted, and the other route has the same: what both take is mirrored in the same way.
+    fn is_stood_in_for_by(&self, other: &Self) -> bool {
+        let mut pairs = self.mirrors.iter().zip(&other.mirrors);
+        let has_same = self.mirrors.len() == other.mirrors.len() && pairs.all(|(one, two)| one.is_like(two));
+        !self.lost.is_empty() && self.percent >= 100.0 && has_same
+    }
+}
+
 /// What earlier routes leave of a term of a route.
-fn left_of<'e>(term: &Term, earlier: impl Iterator<Item = &'e Entry>, whole: &Left, scope: &Term, remarks: &mut Vec<String>) -> Left {
+fn left_of<'e>(
+    (entry, term): (&Entry, &Term),
+    earlier: impl Iterator<Item = &'e Entry>,
+    whole: &Left,
+    scope: &Term,
+    remarks: &mut Vec<String>,
+) -> Left {
     let mut left = whole.and(term);
-    for other in earlier {
+    for other in earlier.filter(|other| !other.is_stood_in_for_by(entry)) {
         for taken in &other.terms {
             let Ok(Some(taken)) = scope.and(taken) else { continue };
             if !left.may_meet(&taken) {
@@ -156,7 +190,10 @@ fn left_of<'e>(term: &Term, earlier: impl Iterator<Item = &'e Entry>, whole: &Le
             let line = other.origin.line;
             if !other.lost.is_empty() {
                 let why = other.lost.join("; ");
-                push_new(remarks, format!("too few copies: an earlier route, of line {line}, takes less than is left to it here ({why})"));
+                push_new(
+                    remarks,
+                    format!("too few copies: an earlier route, of line {line}, takes less than is left to it here ({why})"),
+                );
             } else if other.percent < 100.0 {
                 push_new(remarks, format!("too few copies: an earlier route, of line {line}, takes a part of these requests by chance, here all of them"));
             }
@@ -183,7 +220,11 @@ impl Targets {
             let twin = entry.mirrors.iter().take(index).filter(|other| other.cluster == mirror.cluster).count();
             let percent = mirror.percent * entry.percent / 100.0;
             let known = match home {
-                Home::One(index) => self.all.get(*index).filter(|target| together.parts.iter().all(|part| target.takes(mirror, percent, twin, part))).map(|_| *index),
+                Home::One(index) => self
+                    .all
+                    .get(*index)
+                    .filter(|target| together.parts.iter().all(|part| target.takes(mirror, percent, twin, part)))
+                    .map(|_| *index),
                 _ => None,
             };
             let left = if known.is_some() { together } else { apart };
@@ -223,17 +264,26 @@ impl Target {
     fn of(mirror: &Mirror, percent: f64, twin: usize) -> Self {
         let Mirror { cluster, shape, .. } = mirror.clone();
         let lists = (Vec::new(), Vec::new());
-        Self { name: String::new(), cluster, percent, shape, rules: lists.0, except: lists.1, origins: Vec::new(), remarks: Vec::new(), twin }
+        Self {
+            name: String::new(),
+            cluster,
+            percent,
+            shape,
+            rules: lists.0,
+            except: lists.1,
+            origins: Vec::new(),
+            remarks: Vec::new(),
+            twin,
+        }
     }
 
     /// True if the part can be added without a change of what the target wants besides.
     fn takes(&self, mirror: &Mirror, percent: f64, twin: usize, part: &Term) -> bool {
-        let is_same = self.cluster == mirror.cluster && self.shape == mirror.shape && self.twin == twin;
+        let is_like = self.cluster == mirror.cluster && self.shape == mirror.shape && self.twin == twin;
         let is_known = |rule: &Rule| self.except.contains(rule) || self.rules.contains(rule);
         let is_apart = |rule: &Rule| is_known(rule) || self.rules.iter().all(|own| own.is_disjoint(rule));
         let is_free = |rule: &Rule| part.fails.iter().any(|fails| rule.implies(fails)) || part.holds.is_disjoint(rule);
-        let is_same = is_same && (self.percent - percent).abs() < f64::EPSILON;
-        is_same && part.fails.iter().all(is_apart) && self.except.iter().all(is_free)
+        is_like && is_same(self.percent, percent) && part.fails.iter().all(is_apart) && self.except.iter().all(is_free)
     }
 
     fn add(&mut self, part: &Term) {

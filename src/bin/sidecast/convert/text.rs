@@ -56,7 +56,12 @@ impl Domain {
         match self {
             Self::Exact(host) => Some(vec![host.clone()]),
             Self::Service(name, namespace) => {
-                let ends = ["".to_owned(), format!(".{namespace}"), format!(".{namespace}.svc"), format!(".{namespace}.svc.cluster.local")];
+                let ends = [
+                    "".to_owned(),
+                    format!(".{namespace}"),
+                    format!(".{namespace}.svc"),
+                    format!(".{namespace}.svc.cluster.local"),
+                ];
                 Some(ends.iter().map(|end| format!("{name}{end}")).collect())
             }
             _ => None,
@@ -154,7 +159,9 @@ impl Text {
             (one, two) if one == two => true,
             (Self::Present(false), _) => false,
             (_, Self::Present(present)) => *present,
-            (Self::Host(one, one_port), Self::Host(two, two_port)) => (!one_port || *two_port || *two == Domain::Any) && one.implies(two),
+            (Self::Host(one, one_port), Self::Host(two, two_port)) => {
+                (!one_port || *two_port || *two == Domain::Any) && one.implies(two)
+            }
             (Self::Exact(text), other) => other.holds(text) == Some(true),
             (Self::Prefix(one), Self::Prefix(two)) => one.starts_with(two.as_str()),
             (Self::Suffix(one), Self::Suffix(two)) => one.ends_with(two.as_str()),
@@ -191,7 +198,10 @@ struct Beginning {
 impl Beginning {
     fn of(pattern: &str) -> Self {
         let nothing = || Self { text: String::new(), ignores_case: false, rest: pattern.to_owned() };
-        let flags = pattern.strip_prefix("(?").and_then(|rest| rest.split_once(')')).filter(|(flags, _)| matches!(*flags, "i" | "s" | "is"));
+        let flags = pattern
+            .strip_prefix("(?")
+            .and_then(|rest| rest.split_once(')'))
+            .filter(|(flags, _)| matches!(*flags, "i" | "s" | "is"));
         let (flags, inner) = flags.unwrap_or(("", pattern));
         let inner = inner.strip_prefix('^').unwrap_or(inner);
         // Alternatives begin in ways of their own, unless they stand in a group.
@@ -238,6 +248,12 @@ impl Beginning {
         };
         other.rest == ".*" && has_it
     }
+}
+
+/// The text with which a pattern begins, and whether its case does not matter.
+pub(super) fn beginning(pattern: &str) -> (String, bool) {
+    let Beginning { text, ignores_case, .. } = Beginning::of(pattern);
+    (text, ignores_case)
 }
 
 fn has_alternatives(pattern: &str) -> bool {
@@ -291,10 +307,24 @@ mod tests {
 
     #[test]
     fn patterns_that_begin_in_other_ways_share_no_text() {
-        for (pattern, text) in [("/users/[0-9]+", "/orders"), ("(?i)/Users", "/orders"), (r"/a\.b.*", "/ab"), ("^/x(a|b)", "/y"), ("(?is)/A.*", "/b")] {
+        for (pattern, text) in [
+            ("/users/[0-9]+", "/orders"),
+            ("(?i)/Users", "/orders"),
+            (r"/a\.b.*", "/ab"),
+            ("^/x(a|b)", "/y"),
+            ("(?is)/A.*", "/b"),
+        ] {
             assert!(regex(pattern).is_disjoint(&prefix(text)) && prefix(text).is_disjoint(&regex(pattern)), "{pattern} {text}");
         }
-        for (pattern, text) in [("/a|/orders", "/orders"), ("(?i)/ORDERS", "/orders"), ("/a?orders", "/orders"), ("/[a-z]+", "/orders"), (".*", "/a"), ("/ab{0}c", "/ac"), ("(?x)/ a", "/a")] {
+        for (pattern, text) in [
+            ("/a|/orders", "/orders"),
+            ("(?i)/ORDERS", "/orders"),
+            ("/a?orders", "/orders"),
+            ("/[a-z]+", "/orders"),
+            (".*", "/a"),
+            ("/ab{0}c", "/ac"),
+            ("(?x)/ a", "/a"),
+        ] {
             assert!(!regex(pattern).is_disjoint(&prefix(text)), "{pattern} {text}");
         }
     }

@@ -27,7 +27,7 @@ const DIFFERENCES: [&str; 9] = [
     "Percentages are left to chance for each target by itself. By `sample.key` the same users are always in.",
     "Of a header that is sent more than once, any value may meet a rule; Envoy compares all of them with commas between. Parameters of the query are decoded first. A value that is not UTF-8 meets no pattern.",
     "A target over HTTP/2 that breaks the protocol can end Envoy, as a mirror can: docs/security.md.",
-    "Rules see requests as the filters before this one leave them, and so does Envoy's router after all filters.",
+    "Rules see requests as the filters before this one leave them, Envoy's router as all filters do: so let it stand last.",
 ];
 
 /// A configuration that came of a table.

@@ -71,13 +71,17 @@ fn object_name(text: &str) -> Result<String, String> {
     let legal = |char: char| char.is_ascii_lowercase() || char.is_ascii_digit() || matches!(char, '-' | '.');
     let ends = |char: Option<char>| char.is_some_and(|char| char.is_ascii_alphanumeric());
     let is_name = text.len() <= 253 && text.chars().all(legal) && ends(text.chars().next()) && ends(text.chars().last());
-    is_name.then(|| text.to_owned()).ok_or_else(|| "expected a name of Kubernetes: lower case letters, digits, `-` and `.`".to_owned())
+    is_name
+        .then(|| text.to_owned())
+        .ok_or_else(|| "expected a name of Kubernetes: lower case letters, digits, `-` and `.`".to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').ok_or("expected KEY=VALUE")?;
     let is_value = |text: &str| text.len() <= 63 && text.chars().all(|char| char.is_ascii_alphanumeric() || "-_.".contains(char));
-    let is_key = !key.is_empty() && key.split('/').count() <= 2 && key.split('/').all(|part| !part.is_empty() && part.len() <= 253)
+    let is_key = !key.is_empty()
+        && key.split('/').count() <= 2
+        && key.split('/').all(|part| !part.is_empty() && part.len() <= 253)
         && key.chars().all(|char| char.is_ascii_alphanumeric() || "-_./".contains(char));
     if is_key && is_value(value) {
         Ok((key.to_owned(), value.to_owned()))
@@ -124,7 +128,13 @@ impl Options {
 
     pub(super) fn are_given(&self) -> bool {
         // Of use to no form at all.
-        let is_given = [self.namespace.is_some(), !self.selector.is_empty(), self.image.is_some(), self.sha256.is_some(), self.gateway.is_some()];
+        let is_given = [
+            self.namespace.is_some(),
+            !self.selector.is_empty(),
+            self.image.is_some(),
+            self.sha256.is_some(),
+            self.gateway.is_some(),
+        ];
         is_given.contains(&true) || self.listener_port.is_some() || self.primary.is_some() || self.name != "sidecast"
     }
 
@@ -211,8 +221,13 @@ impl Whole<'_> {
             json!({"@type": STRUCT, "value": "<configuration>"})
         };
         let variables: Vec<&String> = self.variables.iter().collect();
-        let environment = if variables.is_empty() { String::new() } else { format!("        environment_variables: {{host_env_keys: [{}]}}\n", names(&variables)) };
-        let capabilities: Vec<String> = least_capabilities(&self.configuration).iter().map(|name| format!("{name}: {{}}")).collect();
+        let environment = if variables.is_empty() {
+            String::new()
+        } else {
+            format!("        environment_variables: {{host_env_keys: [{}]}}\n", names(&variables))
+        };
+        let capabilities: Vec<String> =
+            least_capabilities(&self.configuration).iter().map(|name| format!("{name}: {{}}")).collect();
         let mut text = format!(
             "- name: sidecast\n  typed_config:\n    \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    config:\n      name: sidecast\n      \
              # Not failure_policy: FAIL_OPEN, which gives a 503 to the requests that are in flight when the module fails.\n      fail_open: true\n      vm_config:\n        \

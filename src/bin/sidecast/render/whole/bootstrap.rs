@@ -26,7 +26,9 @@ pub(super) fn render(whole: &Whole<'_>) -> Result<String, String> {
     let port = whole.options.listener_port.unwrap_or(10_000);
     let head = head.replacen(PORT, &format!("port_value: {port}"), 1);
     // The node's name stands in statistics and logs.
-    let mut text = "# A whole bootstrap, after envoy/envoy.yaml. Paths are relative to the directory in which Envoy is started.\n".to_owned();
+    let mut text =
+        "# A whole bootstrap, after envoy/envoy.yaml. Paths are relative to the directory in which Envoy is started.\n"
+            .to_owned();
     if whole.module.is_none() {
         text.push_str("# The module is dist/sidecast.wasm; --module says another.\n");
     }

@@ -7,7 +7,8 @@ pub(super) fn policies(whole: &Whole<'_>) -> Result<String, String> {
     let options = whole.options;
     let open = if options.gateway.is_none() { "# Fill in (--gateway): the Gateway whose Envoys get the filter.\n" } else { "" };
     let gateway = scalar(options.gateway.as_deref().unwrap_or("fill-in"));
-    let target = |indent: &str| format!("{indent}group: gateway.networking.k8s.io\n{indent}kind: Gateway\n{indent}name: {gateway}\n");
+    let target =
+        |indent: &str| format!("{indent}group: gateway.networking.k8s.io\n{indent}kind: Gateway\n{indent}name: {gateway}\n");
     let digest = options.sha256.as_ref().map_or(String::new(), |digest| format!("        sha256: {digest:?}\n"));
     let environment = if whole.variables.is_empty() {
         String::new()

@@ -45,7 +45,9 @@ pub(super) fn envoy_filter(whole: &Whole<'_>) -> Result<String, String> {
     } else {
         "# Variables are those of the container istio-proxy, which must have them.\n".to_owned()
     };
-    let port = options.listener_port.map_or("        # --listener-port leaves only one of the ports.\n".to_owned(), |port| format!("        portNumber: {port}\n"));
+    let port = options.listener_port.map_or("        # --listener-port leaves only one of the ports.\n".to_owned(), |port| {
+        format!("        portNumber: {port}\n")
+    });
     Ok(format!(
         "{module}{environment}apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata:\n{}spec:\n{}  workloadSelector:\n    labels: {}\n  \
          # After what Istio itself puts there.\n  priority: 10\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match:\n      \
@@ -61,5 +63,7 @@ pub(super) fn envoy_filter(whole: &Whole<'_>) -> Result<String, String> {
 
 /// The only entry of a list, as a value by itself.
 fn entry(list: &str) -> String {
-    list.lines().map(|line| format!("{}\n", line.strip_prefix("- ").or_else(|| line.strip_prefix("  ")).unwrap_or(line))).collect()
+    list.lines()
+        .map(|line| format!("{}\n", line.strip_prefix("- ").or_else(|| line.strip_prefix("  ")).unwrap_or(line)))
+        .collect()
 }
