@@ -201,10 +201,10 @@ fn table() -> impl Strategy<Value = Value> {
                 }
                 hosts.push(host);
             };
-            match tables.into_iter().next() {
-                Some(routes) if joined => add(domains, routes),
-                Some(routes) => domains.into_iter().for_each(|domain| add(vec![domain], routes.clone())),
-                None => {}
+            if joined {
+                tables.into_iter().take(1).for_each(|routes| add(domains.clone(), routes));
+            } else {
+                domains.into_iter().zip(tables).for_each(|(domain, routes)| add(vec![domain], routes));
             }
             add(vec!["*"], rest);
             let mut config = json!({"virtual_hosts": hosts});
