@@ -69,6 +69,7 @@ fn nothing_of_a_policy_is_dropped_in_silence() {
     for (policy, said) in [
         (json!({"cluster": "m", "cluster_of_tomorrow": 1}), "`cluster_of_tomorrow`"),
         (json!({"cluster": "m", "trace_sampled": true}), "`trace_sampled`"),
+        (json!({"cluster": "m", "host_rewrite_literal": "a b"}), "host"),
         (json!({"cluster": "m", "request_headers_mutations": [{"remove_on_match": {}}]}), "`remove_on_match`"),
         (json!({"cluster": "m", "request_headers_mutations": [{"remove": "x-envoy-a"}]}), "x-envoy-a"),
         (json!({"cluster": "m", "runtime_fraction": {"default_value": {"numerator": 1}, "runtime_key": "k"}}), "\"k\""),
@@ -175,4 +176,14 @@ fn mirrors_where_envoy_and_istio_have_none_are_told() {
         let run = sidecast_reading(&["convert", "-"], &input);
         assert!(run.status == 2 && run.err.contains(said), "{said}: {run:?}");
     }
+}
+
+#[test]
+fn a_cluster_that_the_filter_refuses_costs_only_itself() {
+    let (status, targets, remarks) = converted(&routes(json!([
+        mirrored(json!({"prefix": "/a"}), json!({"cluster": "m\u{1b}"})),
+        mirrored(json!({"prefix": "/b"}), json!({"cluster": "m"})),
+    ])));
+    assert_eq!((status, targets.as_array().unwrap().len()), (1, 1), "{targets}");
+    assert!(remarks.iter().any(|remark| remark.contains("the name of a cluster")), "{remarks:?}");
 }

@@ -3,9 +3,11 @@
 //! The first route that takes a request decides about its mirrors. Rules of a target have no order: so what an earlier route takes is left out of the
 //! rules of a later one. Where that cannot be told exactly, the target wants too little: a copy that Envoy would not have sent may do harm.
 
+use serde_json::json;
+
 use super::remark::{Origin, Remarks};
 use super::rule::Rule;
-use super::shape::Shape;
+use super::shape::{refused, Shape};
 use super::term::{Left, Term};
 use super::text::{Domain, Text};
 
@@ -105,6 +107,13 @@ impl Table {
             let scope = Term::of(if self.hosts.len() > 1 { own } else { Rule::default() });
             host.add_to(&mut targets, &whole, &scope, remarks);
         }
+        targets.all.retain(|target| match (refused(&json!({"cluster": target.cluster})), target.origins.first()) {
+            (Some(problem), Some(origin)) => {
+                remarks.remark(origin, format!("not converted: {problem}"));
+                false
+            }
+            _ => true,
+        });
         targets.all
     }
 }
