@@ -187,3 +187,15 @@ fn a_cluster_that_the_filter_refuses_costs_only_itself() {
     assert_eq!((status, targets.as_array().unwrap().len()), (1, 1), "{targets}");
     assert!(remarks.iter().any(|remark| remark.contains("the name of a cluster")), "{remarks:?}");
 }
+
+#[test]
+fn the_most_specific_host_takes_a_request() {
+    let host = |domain: &str, routes: Value| json!({"name": domain, "domains": [domain], "routes": routes});
+    let plain = || json!([{"match": {"prefix": "/"}, "route": {"cluster": "p"}}]);
+    let wild = |domain| host(domain, json!([mirrored(json!({"prefix": "/"}), json!({"cluster": "m"}))]));
+    let hosts = json!([wild("*.example"), host("*.shop.example", plain()), host("a.example", plain()), host("shop.*", plain())]);
+    let (status, targets, _) = converted(&json!({ "virtual_hosts": hosts }).to_string());
+    let except = json!([{"authority": {"exact": "a.example"}}, {"authority": {"regex": r".+\.shop\.example"}}]);
+    assert_eq!((status, targets[0]["match"].clone()), (0, json!([{"authority": {"regex": r".+\.example"}}])), "{targets}");
+    assert_eq!(targets[0]["except"], except, "`shop.*` comes behind `*.example`");
+}

@@ -100,6 +100,9 @@ impl<'n> Route<'n> {
     }
 }
 
+/// Entries, and what they are ordered by.
+type Entries = Vec<(Order, Entry)>;
+
 fn mirrors_of(node: &Node) -> Vec<&Node> {
     let filters = node.get("filters").map_or(&[][..], Node::items).iter();
     filters.filter(|filter| filter.text_of("type") == Some("RequestMirror") || filter.get("request_mirror").is_some()).collect()
@@ -110,7 +113,7 @@ pub(super) fn hosts(routes: &[Route<'_>], clusters: Clusters, namespace: &str, r
     let mut names: Vec<&str> = routes.iter().flat_map(Route::hostnames).collect();
     names.sort_unstable();
     names.dedup();
-    let mut all: Vec<(Vec<&str>, Vec<(Order, Entry)>)> = Vec::new();
+    let mut all: Vec<(Vec<&str>, Entries)> = Vec::new();
     for route in routes {
         let namespace = route.namespace(namespace);
         let reader = Reader { route, clusters, namespace };

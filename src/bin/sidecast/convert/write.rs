@@ -129,8 +129,8 @@ impl Converted {
         for (index, target) in self.targets.iter().enumerate() {
             let places: Vec<String> = target.origins.iter().map(|Origin { file, line, .. }| format!("{file}:{line}")).collect();
             self::comment(&mut text, "# ", &format!("From {}.", places.join(", ")));
-            let before = self.targets.iter().take(index);
-            if let Some(other) = before.filter(|other| other.is_part_of(target)).last() {
+            let mut before = self.targets.iter().take(index).rev();
+            if let Some(other) = before.find(|other| other.is_part_of(target)) {
                 let name = &other.name;
                 self::comment(&mut text, "# ", &format!("Apart from {name}, because the exceptions of one target hold for all of its rules. No request meets both."));
             }
