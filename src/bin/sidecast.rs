@@ -18,6 +18,8 @@ mod check;
 mod client;
 #[path = "sidecast/diff/mod.rs"]
 mod diff;
+#[path = "sidecast/convert/mod.rs"]
+mod convert;
 #[path = "sidecast/explain.rs"]
 mod explain;
 #[path = "sidecast/generated.rs"]
@@ -49,6 +51,7 @@ enum Command {
     Check(check::Arguments),
     Explain(Box<explain::Arguments>),
     Diff(diff::Arguments),
+    Convert(convert::Arguments),
     Render(render::Arguments),
     Status(status::Arguments),
     Replay(Box<replay::Arguments>),
@@ -62,8 +65,9 @@ fn main() -> ExitCode {
         Command::Check(arguments) => check::run(&arguments),
         Command::Explain(arguments) => ExitCode::from(explain::run(&arguments)),
         Command::Diff(arguments) => ExitCode::from(diff::run(&arguments)),
-        Command::Status(arguments) => ExitCode::from(status::run(&arguments)),
+        Command::Convert(arguments) => ExitCode::from(convert::run(&arguments)),
         Command::Render(arguments) => ExitCode::from(render::run(&arguments)),
+        Command::Status(arguments) => ExitCode::from(status::run(&arguments)),
         Command::Replay(arguments) => ExitCode::from(replay::run(&arguments)),
         Command::Generated(command) => ExitCode::from(generated::run::<Arguments>(&command)),
     }

@@ -5,8 +5,8 @@ use std::process::{Command, Stdio};
 
 use crate::tool::sidecast;
 
-const COMMANDS: [&str; 10] =
-    ["init", "check", "explain", "diff", "render", "status", "replay", "schema", "completions", "man"];
+const COMMANDS: [&str; 11] =
+    ["init", "check", "explain", "diff", "convert", "render", "status", "replay", "schema", "completions", "man"];
 
 #[test]
 fn bash_takes_the_completions_and_they_name_every_command() {

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use super::tool::sidecast;
 
 /// Every file that holds a plugin of Envoy, Istio or Envoy Gateway.
-fn files_with_plugins(directory: &Path, found: &mut Vec<PathBuf>) {
+pub(crate) fn files_with_plugins(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
         if path.is_dir() {

@@ -11,6 +11,8 @@ mod capabilities;
 mod claims;
 mod compare;
 mod configuration;
+#[cfg(feature = "cli")]
+mod convert;
 mod dead_letters;
 mod drain;
 #[cfg(feature = "cli")]

@@ -163,3 +163,10 @@ def named_clusters(configuration):
         yield target["cluster"]
         if "dead_letter" in target:
             yield target["dead_letter"]["cluster"]
+
+
+def rendered(form, *arguments):
+    """What the tool renders of tests/cli/render.yaml for a platform."""
+    command = [ROOT / "dist/sidecast", "render", "tests/cli/render.yaml", "--as", form, *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
+    return list(yaml.safe_load_all(done.stdout))

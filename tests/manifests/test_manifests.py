@@ -6,8 +6,12 @@ import unittest
 
 import yaml
 
-from manifests import (MODULE, ROOT, bootstrap, checked, documents, named_clusters, one, patched, problems, refusal, text_configuration, tool_says,
-                       unlabelled, vm, wasm_filter)
+from manifests import (MODULE, ROOT, bootstrap, checked, documents, named_clusters, one, patched, problems, refusal, rendered, text_configuration,
+                       tool_says, unlabelled, vm, wasm_filter)
+
+
+def static_cluster(name):
+    return {"name": name, "load_assignment": {"cluster_name": name}}
 
 
 def pod(found):
@@ -147,6 +151,35 @@ class Kubernetes(unittest.TestCase):
         self.assertEqual(after["spec"]["template"]["metadata"]["annotations"].pop("sidecast/bootstrap"), "2")
         before["spec"]["template"]["metadata"]["annotations"].pop("sidecast/bootstrap")
         self.assertEqual(after, before)
+
+
+class Rendered(unittest.TestCase):
+    """What "sidecast render --as" writes, with placeholders and without."""
+
+    given = ("--namespace", "shop", "--selector", "app=orders", "--selector", "example.com/tier=web", "--listener-port", "8080")
+    image = ("--image", "oci://registry.example/sidecast:1.0.0", "--sha256", "0" * 64)
+
+    def test_every_document_is_valid(self):
+        for form, arguments in (("wasmplugin", self.given + self.image), ("envoyfilter", self.given), ("wasmplugin", ()), ("envoyfilter", ())):
+            self.assertEqual([problem for document in rendered(form, *arguments) for problem in problems(document)], [], form)
+
+    def test_policies_have_the_fields_of_those_that_are_shipped(self):
+        shipped = documents("envoy-gateway")
+        for document in rendered("envoy-gateway", "--gateway", "public", *self.image):
+            like = one(shipped, document["kind"])
+            self.assertEqual((document["apiVersion"], document["spec"].keys()), (like["apiVersion"], like["spec"].keys()))
+            if document["kind"] == "EnvoyExtensionPolicy":
+                self.assertEqual(document["spec"]["wasm"][0].keys(), like["spec"]["wasm"][0].keys())
+            else:
+                clusters = [patch["operation"]["value"] for patch in document["spec"]["jsonPatches"]]
+                self.assertEqual(clusters[0].keys(), like["spec"]["jsonPatches"][0]["operation"]["value"].keys())
+
+    def test_envoy_takes_the_bootstrap_and_the_filter_of_the_envoyfilter(self):
+        [whole] = rendered("envoy", "--skip=routes", "--module", MODULE, "--primary", "shop.internal:8080")
+        self.assertEqual(refusal(whole), "")
+        [document] = rendered("envoyfilter", "--module", MODULE)
+        clusters = [static_cluster(name) for name in ("audit", "search")]
+        self.assertEqual(refusal(bootstrap(document["spec"]["configPatches"][0]["patch"]["value"], clusters)), "")
 
 
 class Broken(unittest.TestCase):

@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use serde_json::{json, Value};
 use sidecast::config::problem::Problems;
 use sidecast::config::raw::Document;
-use sidecast::config::Config;
+use sidecast::config::{signing, Config};
 
 use self::predicate::Predicate;
 use self::rules::Wanted;
@@ -31,12 +31,17 @@ mod rules;
 #[cfg(test)]
 #[path = "render/tests.rs"]
 mod tests;
+#[path = "render/whole.rs"]
+mod whole;
 #[path = "render/yaml.rs"]
-mod yaml;
+pub(crate) mod yaml;
 
-/// Writes configuration of Envoy with which requests that no target wants do not enter the module.
+/// Writes the file that a platform needs for a configuration, or keeps requests that no target wants from the module
 ///
-/// The conditions come from the rules of all targets. A request that a target wants always enters the module, which decides as without them. What Envoy
+/// With --as: the whole file. What is not given has a placeholder, and a comment says so. Variables of the configuration are passed on by their names,
+/// and a filter in a file of Envoy may do no more than the configuration needs.
+///
+/// With --skip: what keeps requests from the module. The conditions come from the rules of all targets. A request that a target wants always enters the module, which decides as without them. What Envoy
 /// cannot check is told on the standard error, by target, and left to the module: requests that differ in nothing else enter it. A target without rules
 /// wants every request, so there is nothing to write.
 ///
@@ -52,18 +57,19 @@ pub(crate) struct Arguments {
         long,
         value_name = "HOW",
         value_enum,
-        required = true,
         num_args = 0..=1,
         require_equals = true,
         default_missing_value = "matcher"
     )]
     skip: Option<Skip>,
-    /// The form. Absent: that of the file.
+    /// Writes the whole file for a platform. Absent: what --skip changes, in the form of the file.
     #[arg(long = "as", value_name = "FORM", value_enum)]
     form: Option<Form>,
     /// The file of the module, as Envoy sees it; for configurations that stand in no filter of Envoy.
     #[arg(long, value_name = "PATH")]
     module: Option<String>,
+    #[command(flatten)]
+    options: whole::Options,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -76,15 +82,34 @@ enum Skip {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Form {
-    /// The entry of Envoy's `http_filters`, and the routes.
-    Envoy,
-    /// Istio's EnvoyFilter.
+    /// Istio's WasmPlugin
+    Wasmplugin,
+    /// Istio's EnvoyFilter
     Envoyfilter,
+    /// Envoy Gateway's EnvoyExtensionPolicy, and an EnvoyPatchPolicy for the clusters
+    EnvoyGateway,
+    /// A bootstrap of Envoy
+    Envoy,
+    /// Values of the Helm chart
+    Values,
+}
+
+impl Form {
+    /// True if the file has this form already, so that only its filter changes.
+    fn is_of(self, loaded: &Loaded) -> bool {
+        loaded.place.as_ref().is_some_and(|place| match self {
+            Self::Envoyfilter => place::is_envoyfilter(place),
+            Self::Envoy => !place::is_envoyfilter(place),
+            _ => false,
+        })
+    }
 }
 
 /// With more conditions, a request that no target wants costs Envoy less if it enters the module. A condition on a prefix takes some 550 instructions,
 /// and entering the module some 20,000 more than a matcher with one condition.
 const WORTH_WHILE: usize = 36;
+
+const NO_ROUTES: &str = "--skip=routes: an EnvoyFilter cannot put routes before those that Istio makes; take --skip=matcher";
 
 /// Renders. Returns the exit status.
 pub(crate) fn run(arguments: &Arguments) -> u8 {
@@ -100,6 +125,10 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Ok(parsed) => parsed,
         Err(problems) => return fail(1, &file, problems),
     };
+    if arguments.skip.is_none() {
+        let Some(form) = arguments.form else { return fail(2, &file, ["expected --as or --skip"]) };
+        return written(&file, arguments.whole(form, loaded, &variables, None));
+    }
     let wanted = Wanted::of(&document);
     for note in &wanted.notes {
         eprintln!("{note}");
@@ -116,23 +145,36 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
             "{conditions} conditions: Envoy tries them one after another, which costs more than to enter the module; measure it, or take --skip=routes"
         );
     }
+    if let Some(form) = arguments.form.filter(|form| !form.is_of(loaded)) {
+        let skipping = arguments.skipping(form, loaded, &wanted.predicate, &variables);
+        return written(&file, skipping.and_then(|skipping| arguments.whole(form, loaded, &variables, Some(skipping))));
+    }
+    if arguments.options.are_given() {
+        return fail(2, &file, ["options of a platform need --as, which says the platform"]);
+    }
     let rendered = arguments.rendered(loaded, &wanted.predicate, &variables);
-    match rendered.and_then(|value| yaml::write(&value)) {
+    written(&file, rendered.and_then(|value| yaml::write(&value)))
+}
+
+/// Writes the text, or says why there is none. Returns the exit status.
+fn written(file: impl Display, text: Result<String, String>) -> u8 {
+    match text {
         Ok(text) => u8::from(std::io::stdout().write_all(text.as_bytes()).is_err()) * 2,
-        Err(error) => fail(2, &file, [error]),
+        Err(error) => fail(2, file, [error]),
     }
 }
 
 /// Parses a configuration. Returns what the user wrote, and the names of the environment variables in it.
 fn parse(text: &str) -> Result<(Document, BTreeSet<String>), Problems> {
     let variables = RefCell::new(BTreeSet::new());
-    let env = |name: &str| {
+    let env = signing::stand_in(text.as_bytes(), |name| {
         variables.borrow_mut().insert(name.to_owned());
-        Some(format!("${{env:{name}}}"))
-    };
+        format!("${{env:{name}}}")
+    });
     Config::parse(text.as_bytes(), &env)?;
     let written = serde_json::from_str::<Value>(text).unwrap_or_default();
     let document = deserr::deserialize::<_, _, Problems>(written)?;
+    drop(env);
     Ok((document, variables.into_inner()))
 }
 
@@ -146,28 +188,52 @@ impl Arguments {
                 return Err("the configuration stands in no filter of Envoy: say with --module where the module is".to_owned())
             }
         };
-        let form = self.form.unwrap_or(match &loaded.place {
-            Some(place) if place::is_envoyfilter(place) => Form::Envoyfilter,
-            _ => Form::Envoy,
-        });
-        match (self.skip, form) {
-            (Some(Skip::Routes), Form::Envoyfilter) => {
-                Err("--skip=routes: an EnvoyFilter cannot put routes before those that Istio makes; take --skip=matcher"
-                    .to_owned())
-            }
-            (Some(Skip::Routes), Form::Envoy) => {
+        let envoyfilter = loaded.place.as_ref().filter(|place| place::is_envoyfilter(place));
+        match (self.skip, envoyfilter) {
+            (Some(Skip::Routes), Some(_)) => Err(NO_ROUTES.to_owned()),
+            (Some(Skip::Routes), None) => {
                 let routes = loaded.place.as_ref().and_then(|place| place.routes.as_ref());
                 routes::render(filter, routes, wanted)
             }
-            (_, Form::Envoy) => Ok(json!([wrapped(&filter, wanted)])),
-            (_, Form::Envoyfilter) => Ok(match &loaded.place {
-                Some(place) if place::is_envoyfilter(place) => place::with_filter(place, wrapped(&filter, wanted)),
-                _ => {
-                    eprintln!("`workloadSelector` selects nothing yet: fill in the labels of your workload, and its namespace");
-                    place::new_envoyfilter(&wrapped(&filter, wanted))
-                }
-            }),
+            (_, None) => Ok(json!([wrapped(&filter, wanted)])),
+            (_, Some(place)) => Ok(place::with_filter(place, wrapped(&filter, wanted))),
         }
+    }
+
+    /// The filter that not all requests enter, and the routes that enable it, for a whole file.
+    fn skipping(
+        &self,
+        form: Form,
+        loaded: &Loaded,
+        wanted: &Predicate,
+        variables: &BTreeSet<String>,
+    ) -> Result<(Value, Option<Value>), String> {
+        let module = self.module.as_deref().unwrap_or(match form {
+            Form::Envoy => whole::MODULE_OF_ENVOY,
+            _ => whole::MODULE_OF_ISTIO,
+        });
+        let filter = place::new_filter(&loaded.text, module, variables);
+        match (self.skip, form) {
+            (Some(Skip::Routes), Form::Envoy) => {
+                let rendered = routes::render(filter, Some(&whole::routes()), wanted)?;
+                let filter = rendered.pointer("/http_filters/0").cloned().unwrap_or_default();
+                Ok((filter, rendered.get("route_config").cloned()))
+            }
+            (Some(Skip::Routes), _) => Err(NO_ROUTES.to_owned()),
+            _ => Ok((wrapped(&filter, wanted), None)),
+        }
+    }
+
+    fn whole(
+        &self,
+        form: Form,
+        loaded: &Loaded,
+        variables: &BTreeSet<String>,
+        skipping: Option<(Value, Option<Value>)>,
+    ) -> Result<String, String> {
+        let configuration = whole::as_written(&loaded.text)?;
+        let module = self.module.as_deref();
+        whole::Whole { options: &self.options, configuration, variables, module, skipping }.render(form)
     }
 }
 

@@ -97,7 +97,7 @@ pub(super) fn check_found(name: &str, bytes: &[u8]) -> Checked {
 }
 
 /// Parses a text as JSON if its name says so, otherwise as JSON or YAML.
-fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
+pub(crate) fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)> {
     let is_json = Path::new(name).extension().is_some_and(|extension| extension.eq_ignore_ascii_case("json"));
     match tree::from_json(text) {
         Some(document) => Ok(vec![document]),

@@ -9,8 +9,8 @@ mod hint;
 mod level;
 mod locate;
 mod report;
-mod text;
-mod tree;
+pub(crate) mod text;
+pub(crate) mod tree;
 mod walk;
 mod warn;
 mod yaml;
@@ -20,9 +20,11 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use self::files::Checked;
-pub(crate) use self::files::{Loaded, Place};
+pub(crate) use self::files::{read as parse, Loaded, Place};
+pub(crate) use self::report::visible;
 use self::report::{Finding, Format, Severity};
 use self::tree::Node;
+pub(crate) use self::warn::capabilities::least as least_capabilities;
 use self::warn::Code;
 pub(crate) use self::warn::{is_secret, Wanted};
 
@@ -141,28 +143,9 @@ pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
     }
 }
 
-/// Loads the configurations in a file, all of which the filter would take.
-///
-/// # Errors
-/// Returns every error as `check` tells it, or why the file cannot be read.
-pub(crate) fn load_valid(file: &Path) -> Result<Vec<Loaded>, Vec<String>> {
-    let name = file.display().to_string();
-    let bytes = read(file).map_err(|error| vec![format!("{name}: {error}")])?;
-    let Checked { mut findings, loaded, .. } = files::check(&name, &bytes);
-    findings.retain(|finding| finding.severity == Severity::Error);
-    if findings.is_empty() {
-        return Ok(loaded);
-    }
-    let lines = findings.iter().map(|finding| {
-        let mut line = Vec::new();
-        // Writing to memory cannot fail.
-        let _ = finding.write(Format::Text, &mut anstream::StripStream::new(&mut line));
-        String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
-    });
-    Err(lines.collect())
-}
-
-fn read(file: &Path) -> io::Result<Vec<u8>> {
+pub(crate) mod text;
+pub(crate) mod tree;
+mod walk;
     if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes)?;

@@ -78,7 +78,7 @@ impl Finding {
 }
 
 /// The text on one line, without control characters that a terminal would obey.
-fn visible(text: &str) -> String {
+pub(crate) fn visible(text: &str) -> String {
     let visible = text.chars().map(|char| match char {
         '\n' => ' ',
         char if char.is_control() => char::REPLACEMENT_CHARACTER,

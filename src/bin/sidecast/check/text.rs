@@ -5,15 +5,15 @@ use std::rc::Rc;
 
 /// A line and a column, both from 1. Columns count characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Position {
-    pub(super) line: usize,
-    pub(super) column: usize,
+pub(crate) struct Position {
+    pub(crate) line: usize,
+    pub(crate) column: usize,
 }
 
 /// A text, with a mapping of its positions to those of the file.
 #[derive(Debug)]
-pub(super) struct Text {
-    pub(super) text: String,
+pub(crate) struct Text {
+    pub(crate) text: String,
     outer: Option<Outer>,
 }
 
@@ -28,7 +28,7 @@ struct Outer {
 
 impl Text {
     /// The text of a file.
-    pub(super) fn of_file(text: String) -> Self {
+    pub(crate) fn of_file(text: String) -> Self {
         Self { text, outer: None }
     }
 
@@ -36,7 +36,7 @@ impl Text {
     ///
     /// A scalar of any style (quoted, literal, folded) shows the visible characters of its value in order. Only white space differs, and double
     /// quotes have escapes. So the nth visible character of the value is the nth one of the scalar.
-    pub(super) fn of_scalar(outer: &Rc<Self>, span: &Range<usize>, value: &str) -> Self {
+    pub(crate) fn of_scalar(outer: &Rc<Self>, span: &Range<usize>, value: &str) -> Self {
         let written = outer.text.get(span.clone()).unwrap_or_default();
         let shown = if written.starts_with(['"', '\'']) { unquoted(written) } else { visible(written) };
         let own = visible(value);
@@ -47,7 +47,7 @@ impl Text {
     }
 
     /// The line and column in the file for a position in this text.
-    pub(super) fn position(&self, at: usize) -> Position {
+    pub(crate) fn position(&self, at: usize) -> Position {
         if let Some(outer) = &self.outer {
             let next = outer.places.partition_point(|(own, _)| *own <= at);
             let place = outer.places.get(next.saturating_sub(1));
@@ -63,7 +63,7 @@ impl Text {
     }
 
     /// The position of a line and column in this text, in the convention of JSON parsers: columns count bytes.
-    pub(super) fn place_of(&self, line: usize, column: usize) -> usize {
+    pub(crate) fn place_of(&self, line: usize, column: usize) -> usize {
         let start = match line.checked_sub(2) {
             Some(breaks) => self.text.match_indices('\n').nth(breaks).map_or(self.text.len(), |(index, _)| index + 1),
             None => 0,

@@ -7,15 +7,15 @@ use serde_json::Number;
 
 /// A value.
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     /// The position in the text. The end is only known for scalars.
-    pub(super) span: Range<usize>,
-    pub(super) kind: Kind,
+    pub(crate) span: Range<usize>,
+    pub(crate) kind: Kind,
 }
 
 /// The type of a value, with its content.
 #[derive(Clone, Debug)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     Null,
     Bool(bool),
     Number(Number),
@@ -26,47 +26,47 @@ pub(super) enum Kind {
 
 /// A field of an object.
 #[derive(Clone, Debug)]
-pub(super) struct Member {
-    pub(super) key: String,
-    pub(super) key_at: usize,
-    pub(super) value: Node,
+pub(crate) struct Member {
+    pub(crate) key: String,
+    pub(crate) key_at: usize,
+    pub(crate) value: Node,
 }
 
 impl Node {
     /// The value of a field, spelled in `snake_case`, or in `camelCase`, as protobuf's JSON also allows. If a key is repeated, the last value
     /// counts.
-    pub(super) fn get(&self, name: &str) -> Option<&Self> {
+    pub(crate) fn get(&self, name: &str) -> Option<&Self> {
         self.member(name).map(|member| &member.value)
     }
 
     /// The field with its key, found like [`Self::get`].
-    pub(super) fn member(&self, name: &str) -> Option<&Member> {
+    pub(crate) fn member(&self, name: &str) -> Option<&Member> {
         self.members().iter().rev().find(|member| member.key == name || member.key == camel_case(name))
     }
 
     /// The value at a path of fields.
-    pub(super) fn at(&self, path: &[&str]) -> Option<&Self> {
+    pub(crate) fn at(&self, path: &[&str]) -> Option<&Self> {
         path.iter().try_fold(self, |node, name| node.get(name))
     }
 
     /// The text of a field.
-    pub(super) fn text_of(&self, name: &str) -> Option<&str> {
+    pub(crate) fn text_of(&self, name: &str) -> Option<&str> {
         self.get(name)?.text()
     }
 
-    pub(super) fn text(&self) -> Option<&str> {
+    pub(crate) fn text(&self) -> Option<&str> {
         match &self.kind {
             Kind::String(text) => Some(text),
             _ => None,
         }
     }
 
-    pub(super) fn is_true(&self) -> bool {
+    pub(crate) fn is_true(&self) -> bool {
         matches!(self.kind, Kind::Bool(true))
     }
 
     /// The entries of a list. Empty for other values.
-    pub(super) fn items(&self) -> &[Self] {
+    pub(crate) fn items(&self) -> &[Self] {
         match &self.kind {
             Kind::List(items) => items,
             _ => &[],
@@ -74,7 +74,7 @@ impl Node {
     }
 
     /// The fields of an object. Empty for other values.
-    pub(super) fn members(&self) -> &[Member] {
+    pub(crate) fn members(&self) -> &[Member] {
         match &self.kind {
             Kind::Object(members) => members,
             _ => &[],
@@ -82,14 +82,14 @@ impl Node {
     }
 
     /// The value as JSON.
-    pub(super) fn to_json(&self) -> String {
+    pub(crate) fn to_json(&self) -> String {
         // Keys are text and numbers are finite, so serialization never fails.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
 /// The JSON pointer (RFC 6901) of a node in a document. `None` if it is not in it.
-pub(super) fn pointer(document: &Node, wanted: &Node) -> Option<String> {
+pub(crate) fn pointer(document: &Node, wanted: &Node) -> Option<String> {
     if std::ptr::eq(document, wanted) {
         return Some(String::new());
     }
@@ -131,7 +131,7 @@ impl Serialize for Node {
 }
 
 /// Parses JSON like the filter. Returns `None` if the text is not JSON.
-pub(super) fn from_json(text: &str) -> Option<Node> {
+pub(crate) fn from_json(text: &str) -> Option<Node> {
     Some(json_node(&sidecast::json::parse(text.as_bytes()).ok()?.root()))
 }
 

@@ -58,23 +58,3 @@ pub(super) fn with_filter(place: &Place, filter: Value) -> Value {
     }
     document
 }
-
-/// An `EnvoyFilter` for what comes in to a workload, which is still to be named.
-pub(super) fn new_envoyfilter(filter: &Value) -> Value {
-    let manager =
-        json!({"name": "envoy.filters.network.http_connection_manager", "subFilter": {"name": "envoy.filters.http.router"}});
-    json!({
-        "apiVersion": "networking.istio.io/v1alpha3",
-        "kind": "EnvoyFilter",
-        "metadata": {"name": "sidecast"},
-        "spec": {
-            "workloadSelector": {"labels": {"app": "fill-in"}},
-            "priority": 10,
-            "configPatches": [{
-                "applyTo": "HTTP_FILTER",
-                "match": {"context": "SIDECAR_INBOUND", "listener": {"filterChain": {"filter": manager}}},
-                "patch": {"operation": "INSERT_BEFORE", "value": filter},
-            }],
-        },
-    })
-}

@@ -32,6 +32,18 @@ pub(super) fn check(config: &Node, plugin: Plugin<'_>) -> Option<Warning> {
     (!missing.is_empty()).then_some(Warning { hint, ..warning })
 }
 
+/// The least capabilities with which a configuration does everything that it says.
+pub(crate) fn least(config: &Node) -> Vec<String> {
+    let listed = from_json(LEAST);
+    let listed = listed.iter().filter_map(|list| list.get("allowed_capabilities")).flat_map(Node::members);
+    let waits = |target: &Node| target.get("after").is_some_and(|after| after.text() == Some("response"));
+    let waits = config.get("targets").map_or(&[][..], Node::items).iter().any(waits);
+    let listed = listed.map(|member| member.key.as_str()).filter(|name| SPARE.contains(name) || is_needed(name, config));
+    // Without these callbacks the status of gRPC and headers of the response are not known.
+    let answers = ANSWERS.into_iter().filter(|name| waits || is_needed(name, config));
+    listed.chain(answers).map(str::to_owned).collect()
+}
+
 fn is_needed(name: &str, config: &Node) -> bool {
     let targets = || config.get("targets").map_or(&[][..], Node::items).iter();
     match name {

@@ -1,7 +1,7 @@
 //! Warnings about legal but unwise settings.
 
 mod cancel;
-mod capabilities;
+pub(super) mod capabilities;
 mod carrier;
 mod cluster;
 mod http2;

@@ -1,0 +1,69 @@
+//! Istio's WasmPlugin and EnvoyFilter.
+
+use super::{indented, scalar, Whole};
+
+/// Where the module is mounted by envoy/istio/deployment-patch-envoyfilter.yaml.
+pub(in super::super) const MODULE: &str = "/var/lib/sidecast/plugin.wasm";
+
+pub(super) fn wasm_plugin(whole: &Whole<'_>) -> Result<String, String> {
+    let options = whole.options;
+    let ports = match options.listener_port {
+        Some(port) => format!("  - mode: SERVER\n    ports: [{{number: {port}}}]\n"),
+        None => "  - mode: SERVER\n    # --listener-port leaves only one of the ports.\n".to_owned(),
+    };
+    let digest = options.sha256.as_ref().map_or(String::new(), |digest| format!("  sha256: {digest:?}\n"));
+    let variables: String =
+        whole.variables.iter().map(|name| format!("    - {{name: {}, valueFrom: HOST}}\n", scalar(name))).collect();
+    let environment = if variables.is_empty() {
+        String::new()
+    } else {
+        format!("  vmConfig:\n    env:\n    # Of the container istio-proxy, which must have them.\n{variables}")
+    };
+    Ok(format!(
+        "# envoy/istio/README.md tells what else the pods and the clusters need.\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata:\n{}spec:\n{}  \
+         selector:\n    matchLabels: {}\n  # What comes in. Without a match the plugin also copies what the application itself sends out.\n  match:\n{ports}  \
+         # After authentication and authorization: what they reject is not copied.\n  phase: STATS\n{}  url: {}\n{digest}  imagePullPolicy: IfNotPresent\n  \
+         # Requests pass if the module cannot be had, is refused, or fails. Those in flight in the worker where it fails get a 503.\n  failStrategy: FAIL_OPEN\n{environment}  \
+         pluginConfig:\n{}",
+        options.metadata(),
+        options.labels_are_open("  "),
+        options.labels(),
+        options.image_is_open("  "),
+        scalar(&format!("oci://{}", options.image())),
+        whole.configuration(4)?,
+    ))
+}
+
+pub(super) fn envoy_filter(whole: &Whole<'_>) -> Result<String, String> {
+    let options = whole.options;
+    let module = match whole.module {
+        Some(_) => String::new(),
+        None => format!("# The module is a file in the container istio-proxy, {MODULE}: envoy/istio/deployment-patch-envoyfilter.yaml mounts it, --module says another.\n"),
+    };
+    let environment = if whole.variables.is_empty() {
+        String::new()
+    } else {
+        "# Variables are those of the container istio-proxy, which must have them.\n".to_owned()
+    };
+    let port = options.listener_port.map_or("        # --listener-port leaves only one of the ports.\n".to_owned(), |port| {
+        format!("        portNumber: {port}\n")
+    });
+    Ok(format!(
+        "{module}{environment}apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata:\n{}spec:\n{}  workloadSelector:\n    labels: {}\n  \
+         # After what Istio itself puts there.\n  priority: 10\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match:\n      \
+         # What comes in; SIDECAR_OUTBOUND would be what the application sends out, GATEWAY a gateway.\n      context: SIDECAR_INBOUND\n      listener:\n{port}        \
+         filterChain:\n          filter:\n            name: envoy.filters.network.http_connection_manager\n            subFilter: {{name: envoy.filters.http.router}}\n    \
+         patch:\n      operation: INSERT_BEFORE\n      value:\n{}",
+        options.metadata(),
+        options.labels_are_open("  "),
+        options.labels(),
+        indented(&entry(&whole.filter(whole.module.unwrap_or(MODULE), false)?), 8)?,
+    ))
+}
+
+/// The only entry of a list, as a value by itself.
+fn entry(list: &str) -> String {
+    list.lines()
+        .map(|line| format!("{}\n", line.strip_prefix("- ").or_else(|| line.strip_prefix("  ")).unwrap_or(line)))
+        .collect()
+}
