@@ -143,9 +143,30 @@ pub(crate) fn load(file: &Path) -> Result<Vec<Loaded>, String> {
     }
 }
 
-pub(crate) mod text;
-pub(crate) mod tree;
-mod walk;
+/// Loads the configurations in a file, all of which the filter would take.
+///
+/// # Errors
+/// Returns every error as `check` tells it, or why the file cannot be read.
+pub(crate) fn load_valid(file: &Path) -> Result<Vec<Loaded>, Vec<String>> {
+    let name = file.display().to_string();
+    let bytes = read(file).map_err(|error| vec![format!("{name}: {error}")])?;
+    let Checked { mut findings, none, loaded, .. } = files::check(&name, &bytes);
+    findings.extend(none);
+    findings.retain(|finding| finding.severity == Severity::Error);
+    if findings.is_empty() {
+        return Ok(loaded);
+    }
+    let lines = findings.iter().map(|finding| {
+        let mut line = Vec::new();
+        // Writing to memory cannot fail.
+        let _ = finding.write(Format::Text, &mut anstream::StripStream::new(&mut line));
+        String::from_utf8_lossy(line.trim_ascii_end()).into_owned()
+    });
+    Err(lines.collect())
+}
+
+/// Reads a file; `-` is the standard input.
+pub(crate) fn read(file: &Path) -> io::Result<Vec<u8>> {
     if file == Path::new("-") {
         let mut bytes = Vec::new();
         io::stdin().lock().read_to_end(&mut bytes)?;
