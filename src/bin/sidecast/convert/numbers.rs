@@ -38,6 +38,9 @@ fn digits_of(number: u64) -> Vec<u8> {
 
 /// A pattern for the numbers between two with equally many digits.
 fn between(low: &[u8], high: &[u8]) -> String {
+    if !low.is_empty() && low.iter().all(|digit| *digit == b'0') && high.iter().all(|digit| *digit == b'9') {
+        return format!("[0-9]{{{}}}", low.len());
+    }
     let (Some((first, low)), Some((last, high))) = (low.split_first(), high.split_first()) else { return String::new() };
     if first == last {
         return format!("{}{}", char::from(*first), between(low, high));
@@ -46,7 +49,7 @@ fn between(low: &[u8], high: &[u8]) -> String {
     let mut parts = vec![format!("{}{}", char::from(*first), between(low, &greatest))];
     if first.saturating_add(1) < *last {
         let (from, to) = (char::from(first.saturating_add(1)), char::from(last.saturating_sub(1)));
-        parts.push(format!("[{from}-{to}]{}", "[0-9]".repeat(low.len())));
+        parts.push(format!("[{from}-{to}]{}", between(&least, &greatest)));
     }
     parts.push(format!("{}{}", char::from(*last), between(&least, high)));
     format!("(?:{})", parts.join("|"))
