@@ -16,10 +16,10 @@
 mod check;
 #[path = "sidecast/client.rs"]
 mod client;
-#[path = "sidecast/diff/mod.rs"]
-mod diff;
 #[path = "sidecast/convert/mod.rs"]
 mod convert;
+#[path = "sidecast/diff/mod.rs"]
+mod diff;
 #[path = "sidecast/explain.rs"]
 mod explain;
 #[path = "sidecast/generated.rs"]

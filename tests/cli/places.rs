@@ -132,6 +132,8 @@ fn no_file_of_this_project_has_a_configuration_in_an_unknown_place() {
     let clone = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut files = Vec::new();
     super::found::walk(&clone.join("envoy"), &mut files);
+    // No YAML before Helm has filled them in.
+    files.retain(|file| !file.starts_with(clone.join("envoy/helm/sidecast/templates")));
     let is_read =
         |file: &std::path::Path| matches!(file.extension().and_then(|name| name.to_str()), Some("yaml" | "yml" | "json"));
     let files: Vec<_> = files.iter().filter(|file| is_read(file)).filter_map(|file| file.to_str()).collect();

@@ -62,7 +62,9 @@ fn check_finds_in_what_is_rendered_what_it_finds_in_the_configuration_and_no_mor
             let run = sidecast(&["render", file, "--as", form]);
             assert_eq!(run.status, 0, "{file} as {form}: {}", run.err);
             if form != "values" {
-                let found = found(&run.out);
+                let mut found = found(&run.out);
+                // Names of clusters in Istio are another platform's elsewhere: whoever renders gives them.
+                found.retain(|(code, _)| code != "cluster-name");
                 assert_eq!(found, self::found(&plain.to_string()), "{file} as {form}: {}", run.out);
                 let again = sidecast_reading(&["render", "-", "--as", "values"], &run.out);
                 let again: Value = serde_saphyr::from_str(&again.out).unwrap_or_else(|error| panic!("{error}: {again:?}"));

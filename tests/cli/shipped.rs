@@ -8,6 +8,10 @@ use super::tool::sidecast;
 pub(crate) fn files_with_plugins(directory: &Path, found: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(directory).unwrap() {
         let path = entry.unwrap().path();
+        if path.ends_with("helm/sidecast/templates") {
+            // No YAML before Helm has filled them in.
+            continue;
+        }
         if path.is_dir() {
             files_with_plugins(&path, found);
         } else if path.extension().is_some_and(|extension| extension == "yaml") {

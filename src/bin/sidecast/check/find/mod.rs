@@ -3,6 +3,7 @@
 //! A Wasm filter counts as Sidecast if its name, the plugin's name, the root ID, the VM ID, or the module's file or address contains `sidecast`.
 //! Whatever its names, it also counts if its configuration has a list `targets` with an entry that has a `cluster`.
 
+mod chart;
 mod envoy;
 mod kubernetes;
 mod patches;
@@ -151,7 +152,8 @@ pub(super) fn find<'t>(document: &'t Node, origin: Origin<'t>) -> Findings<'t> {
         scope.carrier.is_kubernetes = true;
     }
     walk(document, &scope, &mut findings);
-    let is_alone = findings.configurations.is_empty() && findings.texts.is_empty();
+    let is_claimed = findings.claimed.iter().any(|claimed| std::ptr::eq(*claimed, document));
+    let is_alone = findings.configurations.is_empty() && findings.texts.is_empty() && !is_claimed;
     let is_plain = match origin {
         Origin::File(_) => is_plain(document),
         Origin::Patch(_) => false,
@@ -188,6 +190,7 @@ fn walk<'t>(node: &'t Node, scope: &Scope<'t>, findings: &mut Findings<'t>) {
         || patches::kustomization(node, findings)
         || patches::operation(node, &scope, findings)
         || kubernetes::gloo(node, &scope, findings)
+        || chart::values(node, &scope, findings)
     {
         return;
     }

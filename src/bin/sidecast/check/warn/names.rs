@@ -112,7 +112,8 @@ impl<'t> Names<'t> {
             None => cluster.split('|').collect(),
         };
         match parts.as_slice() {
-            ["inbound", port, _, _] if is_port(port) => None,
+            // The latter in waypoints.
+            ["inbound" | "inbound-vip", port, _, _] if is_port(port) => None,
             ["outbound", port, subset, host] if is_port(port) => {
                 let meant = self.full(host)?;
                 let message = format!("no service has the host {host:?}: Istio's names have the whole one");
