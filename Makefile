@@ -84,9 +84,11 @@ skopeo:
 prometheus:
 	@command -v promtool >/dev/null || { echo '$(if $(CI),error,note): prometheus is missing; install it (Debian: apt-get install prometheus)' >&2; $(if $(CI),false,true); }
 
-test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) build plain-filter
+test: prerequisites rabbitmq prometheus skopeo envoy $(SMOKE_SETUP) plain-filter
+	@scripts/build.sh filter
 	@scripts/check-yaml.sh "$$ENVOY$${ENVOY_SMOKE:+:$$ENVOY_SMOKE}"
-	@scripts/check-manifests.sh "$$ENVOY"
+	cargo test --locked --features cli --no-run
+	@SIDECAST="$${CARGO_TARGET_DIR:-target}/debug/sidecast" scripts/check-manifests.sh "$$ENVOY"
 	@python3 -B -m unittest discover -s tests/instructions
 	@scripts/run-tests.sh
 

@@ -11,6 +11,8 @@ import kubernetes_validate
 import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+# The command-line tool.
+TOOL = ROOT / os.environ.get("SIDECAST", "dist/sidecast")
 KUBERNETES = "1.37"
 ENVOY = os.environ["ENVOY"]
 MODULE = os.environ.get("SIDECAST_WASM", str(ROOT / "dist/sidecast.wasm"))
@@ -138,7 +140,7 @@ def patched(document, kind, patch):
 
 def tool_says(*files):
     """What `sidecast check --deny-warnings` has against files; empty if nothing."""
-    done = subprocess.run([ROOT / "dist/sidecast", "check", "--deny-warnings", *files], capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run([TOOL, "check", "--deny-warnings", *files], capture_output=True, text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -153,7 +155,7 @@ def checked(configuration):
     with tempfile.TemporaryDirectory() as directory:
         file = pathlib.Path(directory, "configuration.json")
         file.write_text(json.dumps(configuration))
-        done = subprocess.run([ROOT / "dist/sidecast", "check", file], capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run([TOOL, "check", file], capture_output=True, text=True, timeout=60, check=False)
     return "" if done.returncode == 0 else done.stdout + done.stderr
 
 
@@ -167,6 +169,6 @@ def named_clusters(configuration):
 
 def rendered(form, *arguments):
     """What the tool renders of tests/cli/render.yaml for a platform."""
-    command = [ROOT / "dist/sidecast", "render", "tests/cli/render.yaml", "--as", form, *arguments]
+    command = [TOOL, "render", "tests/cli/render.yaml", "--as", form, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True, cwd=ROOT)
     return list(yaml.safe_load_all(done.stdout))

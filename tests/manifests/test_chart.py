@@ -9,11 +9,10 @@ import unittest
 
 import yaml
 
-from manifests import ROOT, WASM, checked, named_clusters, one, printed, problems, refusal, run, tool_says, unlabelled
+from manifests import ROOT, TOOL, WASM, checked, named_clusters, one, printed, problems, refusal, run, tool_says, unlabelled
 from running import Running, ask
 
 VALUES = sorted((ROOT / "envoy/helm/sidecast/ci").glob("*.yaml"))
-TOOL = ROOT / "dist/sidecast"
 
 
 class Chart(unittest.TestCase):
