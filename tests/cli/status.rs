@@ -274,6 +274,30 @@ fn numbers_do_not_overflow() {
 }
 
 #[test]
+fn files_in_a_deep_directory_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = ["a.json", "b.json"].map(|name| {
+        let path = directory.path().join("d".repeat(60));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(name), healthy()).unwrap();
+        path.join(name).display().to_string()
+    });
+    let value = json_of(&status(&[&names[0], &names[1], "--format", "json"]));
+    assert_eq!((&value["targets"][0]["matched"], &value["envoys"][1]["envoy"]), (&json!(10), &json!(names[1])));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_change_the_exit_status() {
+    for arguments in [&["status", "127.0.0.1:1"][..], &["status", "no-such-file.json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
+        let ended = tool.args(arguments).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(ended.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_mistakes() {
     for arguments in [
         &[][..],

@@ -76,7 +76,7 @@ impl Source {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Admin(address) => address.strip_prefix("http://").unwrap_or(address).to_owned(),
-            Self::File(path) => beginning(&path.display().to_string()),
+            Self::File(path) => path.display().to_string(),
             Self::Stdin => "-".to_owned(),
         }
     }
