@@ -231,6 +231,18 @@ fn rates_are_those_between_two_readings_and_never_negative() {
 }
 
 #[test]
+fn an_envoy_that_was_started_anew_and_has_counted_more_than_before_is_told_by_its_uptime() {
+    let said = |number: usize| {
+        let (uptime, lost) = if number == 0 { (900, 5) } else { (60, 5) };
+        page(&[("wasmcustom.sidecast.a.matched", 9), ("wasmcustom.sidecast.a.dropped.expired", lost), ("server.uptime", uptime)])
+    };
+    let admin = Admin::saying(said);
+    let ran = status(&[&admin.address.to_string(), "--watch=0.1", "--times", "2"]);
+    assert_eq!((ran.status, ran.err.as_str()), (1, "a: 5 lost: expired 5\n"), "{}", ran.out);
+    assert!(admin.asked()[0].contains("server"), "it is asked for");
+}
+
+#[test]
 fn pages_that_were_put_together_are_those_of_several_envoys_or_refused() {
     let two = format!("{}\n{}", healthy(), healthy());
     let ran = sidecast_reading(&["status", "-", "--format", "json", "--per-envoy"], &two);
