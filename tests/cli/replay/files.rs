@@ -104,6 +104,7 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
         (&["--to", "http://h", "letters", "--set", "authorization=Bearer ${SURELY_NOT_SET}"], "SURELY_NOT_SET is not set"),
         (&["--to", "http://h", "letters", "--set", "host=hunter2"], "host"),
         (&["--to", "http://h", "letters", "--set", "authorization: Basic hunter2=="], "--set"),
+        (&["--to", "u:hunter2=x@h", "letters"], "--to: the URL: expected"),
         (&["--targets", "torn", "letters"], "torn: expected NAME: URL"),
         (&["--to", "a=http://h", "--to", "b=http://h", "letters", "--set", "x-a=hunter2"], "--set TARGET:x-a"),
         (&["--to", "http://h", "--from", "amqp://u:hunter2@[", "--queue", "q"], "--from"),

@@ -53,7 +53,9 @@ impl Destinations {
     }
 
     fn add(&mut self, name: Option<&str>, url: &str) -> Result<(), String> {
-        let of_whom = name.map_or_else(|| "the URL".to_owned(), |name| format!("the URL of {name:?}"));
+        // What has a user may have its password before the `=`, or be the name itself.
+        let shown = name.filter(|name| !name.contains('@') && !url.contains('@'));
+        let of_whom = shown.map_or_else(|| "the URL".to_owned(), |name| format!("the URL of {name:?}"));
         let destination = Destination::parse(url).map_err(|error| format!("{of_whom}: {error}"))?;
         let index = self.all.len();
         let former = match name {
