@@ -310,6 +310,15 @@ fn a_standard_error_that_nobody_reads_does_not_change_the_exit_status() {
 }
 
 #[test]
+fn an_output_that_cannot_be_written_is_told() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
+    let ended = tool.args(["status", "tests/cli/status/percentiles.txt"]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ended.stderr).starts_with("error: the standard output: "), "{ended:?}");
+}
+
+#[test]
 fn arguments_that_make_no_sense_are_mistakes() {
     for arguments in [
         &[][..],

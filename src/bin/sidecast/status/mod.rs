@@ -131,6 +131,12 @@ impl Arguments {
             let problems = overview.problems(&self.allow);
             let is_last = self.watch.is_none() || self.times.is_some_and(|times| number >= times);
             let written = self.write(&overview, &problems, number);
+            // Who reads no more, as `head` does, has what is wanted.
+            let unwritten = written.as_ref().err().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+            if let Some(error) = unwritten {
+                tell(&format!("error: the standard output: {error}"));
+                return 2;
+            }
             if is_last || written.is_err() {
                 problems.iter().for_each(|problem| tell(&table::line(problem)));
                 return match problems.iter().any(|problem| problem.kind == Kind::Unreachable) {
