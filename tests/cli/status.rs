@@ -231,6 +231,18 @@ fn rates_are_those_between_two_readings_and_never_negative() {
 }
 
 #[test]
+fn an_envoy_that_was_started_anew_and_has_counted_more_than_before_is_told_by_its_uptime() {
+    let said = |number: usize| {
+        let (uptime, lost) = if number == 0 { (900, 5) } else { (60, 5) };
+        page(&[("wasmcustom.sidecast.a.matched", 9), ("wasmcustom.sidecast.a.dropped.expired", lost), ("server.uptime", uptime)])
+    };
+    let admin = Admin::saying(said);
+    let ran = status(&[&admin.address.to_string(), "--watch=0.1", "--times", "2"]);
+    assert_eq!((ran.status, ran.err.as_str()), (1, "a: 5 lost: expired 5\n"), "{}", ran.out);
+    assert!(admin.asked()[0].contains("server"), "it is asked for");
+}
+
+#[test]
 fn pages_that_were_put_together_are_those_of_several_envoys_or_refused() {
     let two = format!("{}\n{}", healthy(), healthy());
     let ran = sidecast_reading(&["status", "-", "--format", "json", "--per-envoy"], &two);
@@ -271,6 +283,39 @@ fn numbers_do_not_overflow() {
     let ran = sidecast_reading(&["status", "-", "--format", "json"], &format!("{large}{large}"));
     let value = json_of(&ran);
     assert_eq!((&value["targets"][0]["matched"], &value["targets"][0]["lost"]), (&json!(u64::MAX), &json!(u64::MAX)));
+}
+
+#[test]
+fn files_in_a_deep_directory_are_told_apart() {
+    let directory = tempfile::tempdir().unwrap();
+    let names = ["a.json", "b.json"].map(|name| {
+        let path = directory.path().join("d".repeat(60));
+        fs::create_dir_all(&path).unwrap();
+        fs::write(path.join(name), healthy()).unwrap();
+        path.join(name).display().to_string()
+    });
+    let value = json_of(&status(&[&names[0], &names[1], "--format", "json"]));
+    assert_eq!((&value["targets"][0]["matched"], &value["envoys"][1]["envoy"]), (&json!(10), &json!(names[1])));
+}
+
+#[test]
+fn a_standard_error_that_nobody_reads_does_not_change_the_exit_status() {
+    for arguments in [&["status", "127.0.0.1:1"][..], &["status", "no-such-file.json"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
+        let ended = tool.args(arguments).stdout(std::process::Stdio::null()).stderr(writer).status().unwrap();
+        assert_eq!(ended.code(), Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_written_is_told() {
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+    let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
+    let ended = tool.args(["status", "tests/cli/status/percentiles.txt"]).stdout(full).output().unwrap();
+    assert_eq!(ended.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&ended.stderr).starts_with("error: the standard output: "), "{ended:?}");
 }
 
 #[test]

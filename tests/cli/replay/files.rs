@@ -84,6 +84,7 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
     let directory = tempfile::tempdir().unwrap();
     std::fs::write(directory.path().join("letters"), letter("i", 1, "/").to_string()).unwrap();
     std::fs::write(directory.path().join("notes"), "dear diary").unwrap();
+    std::fs::write(directory.path().join("torn"), "a: http://u:hunter2@h\n  b: http://h\n").unwrap();
     let to = ["--to", "http://127.0.0.1:1"];
     for (arguments, why) in [
         (&["letters"][..], "--to"),
@@ -102,6 +103,9 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
         (&["--to", "http://h", "letters", "--only", "colour=red"], "KEY=VALUE"),
         (&["--to", "http://h", "letters", "--set", "authorization=Bearer ${SURELY_NOT_SET}"], "SURELY_NOT_SET is not set"),
         (&["--to", "http://h", "letters", "--set", "host=hunter2"], "host"),
+        (&["--to", "http://h", "letters", "--set", "authorization: Basic hunter2=="], "--set"),
+        (&["--to", "u:hunter2=x@h", "letters"], "--to: the URL: expected"),
+        (&["--targets", "torn", "letters"], "torn: expected NAME: URL"),
         (&["--to", "a=http://h", "--to", "b=http://h", "letters", "--set", "x-a=hunter2"], "--set TARGET:x-a"),
         (&["--to", "http://h", "--from", "amqp://u:hunter2@[", "--queue", "q"], "--from"),
         (&["--to", "http://h", "--from", "http://u:hunter2@h", "--queue", "q"], "--from"),
@@ -113,5 +117,5 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
     }
     assert_eq!(std::fs::read_to_string(directory.path().join("notes")).unwrap(), "dear diary");
     // The journal was begun before the last file could not be used.
-    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 3);
+    assert_eq!(std::fs::read_dir(directory.path()).unwrap().count(), 4);
 }

@@ -20,6 +20,7 @@ async fn what_cannot_be_sent_is_refused_and_the_rest_goes() {
         with("header", "headers", json!([["x-a", "1\r\nevil: 1"]])),
         with("method", "method", json!("GET / HTTP/1.1\r\n")),
         with("base64", "body_base64", json!("???")),
+        with("many", "headers", (0..24_575).map(|number| json!([format!("h{number}"), "v"])).collect()),
         evil.to_string(),
         "{\"version\": 1, \"torn".to_owned(),
         "[".repeat(200_000),
@@ -30,17 +31,17 @@ async fn what_cannot_be_sent_is_refused_and_the_rest_goes() {
     .join("\n");
     scene.write("letters", text);
     let ran = scene.replay(&["letters", "--format", "json"]);
-    assert_eq!((ran.status, summary(&ran)), (1, json!({"sent": 2, "refused": 5, "no_letter": 4})), "{ran:?}");
+    assert_eq!((ran.status, summary(&ran)), (1, json!({"sent": 2, "refused": 6, "no_letter": 4})), "{ran:?}");
     let mut received = keys(&scene.target.take(2).await);
     received.sort();
     assert_eq!(received, ["good", "last"]);
     // What failed is kept. It is not delivered by another replay, and is there once.
     let failed = scene.read("sidecast-replay.failed.jsonl");
-    assert_eq!(failed.lines().count(), 9);
+    assert_eq!(failed.lines().count(), 10);
     let again = scene.replay(&["sidecast-replay.failed.jsonl"]);
-    assert_eq!((again.status, again.out.as_str()), (1, "0 sent, 5 refused, 4 no letter\n"), "{}", again.err);
+    assert_eq!((again.status, again.out.as_str()), (1, "0 sent, 6 refused, 4 no letter\n"), "{}", again.err);
     assert!(scene.read("sidecast-replay.failed.jsonl") == failed, "it was there once");
     let shown = again.err.bytes().all(|byte| byte == b'\n' || (0x20..0x7f).contains(&byte));
     assert!(shown && again.err.lines().all(|line| line.len() < 600), "{}", again.err);
-    assert_eq!(told(&ran).len(), 11);
+    assert_eq!(told(&ran).len(), 12);
 }

@@ -1,14 +1,16 @@
 //! Letters of a queue of RabbitMQ.
 
 use std::collections::BTreeMap;
+use std::io::{BufRead, BufReader};
 use std::process::Child;
 use std::time::Duration;
 
 use data_encoding::BASE64;
+use rustix::process::{kill_process, Pid, Signal};
 use serde_json::json;
 
 use super::{keys, letter, summary, told, Scene};
-use crate::support::answer::{Answer, Behaviour};
+use crate::support::answer::{Answer, Behaviour, Gate};
 use crate::support::eventually::{eventually, PATIENCE};
 use crate::support::rabbitmq::{Queue, RabbitMq};
 use crate::tool::{ended, start, Ran};
@@ -57,6 +59,8 @@ async fn letters_leave_a_queue_of_rabbitmq_when_they_are_delivered_and_not_befor
     let stage = Stage { rabbit, scene: Scene::new().await };
     killed_in_the_middle(&stage).await;
     what_does_not_go_stays(&stage).await;
+    what_is_no_letter_is_kept_whole(&stage).await;
+    what_is_left_is_counted(&stage).await;
     over_tls(&stage).await;
     what_is_not_there_is_told(&stage);
 }
@@ -160,6 +164,36 @@ async fn what_does_not_go_stays(stage: &Stage) {
     assert_eq!((set.status, told(&set)), (0, vec![("hidden".to_owned(), "sent status_200 1".to_owned())]));
     holds(&queue, 0).await;
     stage.scene.target.take(3).await;
+}
+
+async fn what_is_no_letter_is_kept_whole(stage: &Stage) {
+    let queue = stage.rabbit.queue("of-others").await;
+    let message = json!({"message": "hello", "user": 5}).to_string();
+    queue.put(message.clone().into_bytes()).await;
+    holds(&queue, 1).await;
+    let ran = stage.replay(&queue, &["--failed", "of-others"]);
+    assert_eq!(summary(&ran), json!({"no_letter": 1}));
+    holds(&queue, 0).await;
+    assert_eq!(stage.scene.read("of-others"), format!("{}\n", json!({ "not_a_letter": message })));
+}
+
+async fn what_is_left_is_counted(stage: &Stage) {
+    let queue = stage.rabbit.queue("stopped").await;
+    for number in 0..10 {
+        queue.put(letter(&format!("s{number}"), 1, "/").to_string().into_bytes()).await;
+    }
+    holds(&queue, 10).await;
+    let gate = Gate::shut();
+    stage.scene.target.behave(Behaviour::Gated(gate.clone(), Answer::status(200)));
+    let mut child = stage.begin(&queue, &["--timeout", "60s"]);
+    stage.scene.target.take(4).await;
+    kill_process(Pid::from_child(&child), Signal::TERM).unwrap();
+    BufReader::new(child.stderr.take().unwrap()).lines().next().unwrap().unwrap();
+    gate.open();
+    let ran = ended(child);
+    assert_eq!((ran.status, summary(&ran)), (1, json!({"sent": 4, "left": 6})));
+    holds(&queue, 6).await;
+    stage.scene.target.behave(Behaviour::Answer(Answer::status(200)));
 }
 
 async fn over_tls(stage: &Stage) {

@@ -34,8 +34,10 @@ impl Destinations {
         if let Some(file) = file {
             let place = |error: String| format!("{}: {error}", file.display());
             let text = std::fs::read_to_string(file).map_err(|error| place(error.to_string()))?;
-            let urls: BTreeMap<String, String> =
-                serde_saphyr::from_str(&text).map_err(|error| place(format!("expected NAME: URL on each line: {error}")))?;
+            // A snippet of the file would show a password in it.
+            let options = serde_saphyr::options! { with_snippet: false };
+            let urls: BTreeMap<String, String> = serde_saphyr::from_str_with_options(&text, options)
+                .map_err(|error| place(format!("expected NAME: URL on each line: {error}")))?;
             for (name, url) in urls {
                 destinations.add(Some(&name), &url).map_err(place)?;
             }
@@ -51,7 +53,9 @@ impl Destinations {
     }
 
     fn add(&mut self, name: Option<&str>, url: &str) -> Result<(), String> {
-        let of_whom = name.map_or_else(|| "the URL".to_owned(), |name| format!("the URL of {name:?}"));
+        // What has a user may have its password before the `=`, or be the name itself.
+        let shown = name.filter(|name| !name.contains('@') && !url.contains('@'));
+        let of_whom = shown.map_or_else(|| "the URL".to_owned(), |name| format!("the URL of {name:?}"));
         let destination = Destination::parse(url).map_err(|error| format!("{of_whom}: {error}"))?;
         let index = self.all.len();
         let former = match name {

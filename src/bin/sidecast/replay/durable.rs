@@ -98,6 +98,8 @@ fn mend(file: &mut File, bytes: Vec<u8>, is_whole: impl Fn(&str) -> bool) -> std
     let (lines, last) = bytes.split_at_checked(complete).unwrap_or_default();
     let mut text = String::from_utf8(lines.to_vec()).map_err(not_text)?;
     if last.is_empty() {
+        // Whoever wrote a line may have ended before it was on the disk. From here on it counts as such.
+        sync(file)?;
         return Ok(text);
     }
     match std::str::from_utf8(last).ok().filter(|last| is_whole(last)) {

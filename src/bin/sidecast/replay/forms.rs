@@ -92,9 +92,19 @@ pub(super) fn of_message(bytes: &[u8]) -> Found {
     };
     let mut found = of_value(value);
     match (found.pop(), found.len()) {
-        (Some(only), 0) => only,
+        (Some(only), 0) => only.map_err(|part| NoLetter { content: whole_unless_letter(part.content, bytes), ..part }),
+        (None, _) => none("no letter: an empty list", as_value(bytes)),
         (_, others) => none(format!("{} letters in one message", others.saturating_add(1)), as_value(bytes)),
     }
+}
+
+/// What is kept of a message that is no letter. It may leave its queue for the file of failed letters, so nothing of it may be lost: what looks like a
+/// wrapping may be a message of somebody else. A letter that cannot be read is kept alone, for a tool that can.
+fn whole_unless_letter(content: Value, bytes: &[u8]) -> Value {
+    if content.get("request").is_some() {
+        return content;
+    }
+    as_value(bytes)
 }
 
 /// The letters in a value.

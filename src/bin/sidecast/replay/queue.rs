@@ -113,6 +113,16 @@ impl Queue {
         Ok(got.map(|(get, _, payload)| Message { tag: get.delivery_tag(), payload }))
     }
 
+    /// How many messages wait in the queue. Those that were taken and are not acknowledged are not among them.
+    ///
+    /// # Errors
+    /// Returns an error if the connection or the channel is closed.
+    pub(super) async fn waiting(&self) -> Result<u64, String> {
+        let declared = self.channel.queue_declare(QueueDeclareArguments::new(&self.name).passive(true).finish()).await;
+        let declared = declared.map_err(|error| format!("queue {:?}: {error}", self.name))?;
+        Ok(declared.map_or(0, |(_, waiting, _)| waiting.into()))
+    }
+
     /// Acknowledges a message, which then leaves the queue.
     ///
     /// # Errors

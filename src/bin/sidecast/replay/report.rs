@@ -121,8 +121,7 @@ impl Report {
     }
 
     /// Counts letters of which nothing more is told.
-    pub(super) fn left(&mut self, count: usize) {
-        let count = u64::try_from(count).unwrap_or(u64::MAX);
+    pub(super) fn left(&mut self, count: u64) {
         if let Some(left) = self.counts.get_mut(Fate::Left.index()) {
             *left = left.saturating_add(count);
         }

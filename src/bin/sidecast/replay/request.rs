@@ -15,6 +15,9 @@ use super::supplied::Headers;
 
 const KEY: &str = "idempotency-key";
 
+/// How many headers a letter may have. A map of headers ends the process beyond 24,576, and more are put in than the letter has.
+const MAX_HEADERS: usize = 20_000;
+
 /// How requests are made of letters.
 pub(super) struct Rules {
     pub(super) supplied: Headers,
@@ -157,7 +160,9 @@ fn headers(fields: &[(&str, Vec<u8>)]) -> Result<HeaderMap, String> {
             continue;
         }
         let value = HeaderValue::from_bytes(value).map_err(|_| illegal("the value of a header has control characters"))?;
-        headers.try_append(parsed, value).map_err(|_| "it has too many headers".to_owned())?;
+        if headers.len() >= MAX_HEADERS || headers.try_append(parsed, value).is_err() {
+            return Err(format!("it has more than {MAX_HEADERS} headers"));
+        }
     }
     Ok(headers)
 }

@@ -95,7 +95,7 @@ impl Run {
                 None => break,
             }
         }
-        self.count_left();
+        self.count_left().await;
         if let Err(error) = self.source.close().await {
             self.report.error(&error);
         }
@@ -106,10 +106,18 @@ impl Run {
     }
 
     /// Counts what was not even looked at, because the replay was stopped or an error ended it.
-    fn count_left(&mut self) {
+    async fn count_left(&mut self) {
+        if self.has_enough() {
+            return;
+        }
         match &self.source {
-            Source::Files(items) if !self.has_enough() => self.report.left(items.len()),
-            _ => {}
+            Source::Files(items) => self.report.left(u64::try_from(items.len()).unwrap_or(u64::MAX)),
+            Source::Queue(queue) if *self.stop.borrow() => match queue.waiting().await {
+                Ok(waiting) => self.report.left(waiting),
+                Err(error) => self.report.error(&error),
+            },
+            // It is empty, or what ended this is told already.
+            Source::Queue(_) => {}
         }
     }
 

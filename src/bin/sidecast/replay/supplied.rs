@@ -52,8 +52,10 @@ fn supplied(text: &str) -> Result<Supplied, String> {
         Some((target, name)) => (Some(target.to_owned()), name),
         None => (None, name),
     };
+    // What is no name may be a value, as in `authorization: Basic dTpw==`.
+    let no_name = "--set: expected [TARGET:]HEADER=VALUE, found no name of a header before the first `=`";
+    let header = HeaderName::from_str(name).map_err(|_| no_name)?;
     let place = |error: &str| format!("--set {name}: {error}");
-    let header = HeaderName::from_str(name).map_err(|_| place("expected the name of a header before the `=`"))?;
     if let Some(objection) = objection(header.as_str(), Use::Send) {
         return Err(place(objection));
     }

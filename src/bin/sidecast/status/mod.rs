@@ -90,10 +90,15 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     match arguments.run() {
         Ok(status) => status,
         Err(error) => {
-            eprintln!("error: {error}");
+            tell(&format!("error: {error}"));
             2
         }
     }
+}
+
+/// Writes a line to the standard error. Nobody may be there to read it, and the exit status says it, too.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Arguments {
@@ -102,7 +107,7 @@ impl Arguments {
         let mut names: Vec<String> = sources.iter().map(Source::name).collect();
         names.sort_unstable();
         if let Some(name) = names.windows(2).find_map(|pair| pair.first().filter(|name| Some(*name) == pair.last())) {
-            return Err(format!("expected each Envoy once, found {name} twice"));
+            return Err(format!("expected each Envoy once, found {} twice", table::visible(name)));
         }
         if self.watch.is_some() && sources.contains(&Source::Stdin) {
             return Err("expected no `-` with --watch: the standard input can be read once".to_owned());
@@ -126,8 +131,14 @@ impl Arguments {
             let problems = overview.problems(&self.allow);
             let is_last = self.watch.is_none() || self.times.is_some_and(|times| number >= times);
             let written = self.write(&overview, &problems, number);
+            // Who reads no more, as `head` does, has what is wanted.
+            let unwritten = written.as_ref().err().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+            if let Some(error) = unwritten {
+                tell(&format!("error: the standard output: {error}"));
+                return 2;
+            }
             if is_last || written.is_err() {
-                problems.iter().for_each(|problem| eprintln!("{}", table::line(problem)));
+                problems.iter().for_each(|problem| tell(&table::line(problem)));
                 return match problems.iter().any(|problem| problem.kind == Kind::Unreachable) {
                     true => 2,
                     false => u8::from(!problems.is_empty()),

@@ -9,6 +9,8 @@ use super::page::{without_prefix, Page};
 
 /// The counter of updates of listeners that an Envoy refused.
 pub(super) const REJECTED: &str = "listener_manager.lds.update_rejected";
+/// How long an Envoy runs, in seconds.
+const UPTIME: &str = "server.uptime";
 /// The states of a circuit breaker, by the value of its gauge.
 const BREAKER: &str = "breaker.state";
 
@@ -22,6 +24,8 @@ pub(super) struct Reading {
     pub(super) has_filter: bool,
     /// Updates of listeners that it refused. `None` if it gets none by LDS.
     pub(super) rejected: Option<u64>,
+    /// How long it runs, in seconds. `None` if it does not say so.
+    uptime: Option<u64>,
     /// Events of the filter that should be impossible.
     pub(super) unexpected: u64,
 }
@@ -53,6 +57,8 @@ impl Reading {
         for (name, number) in page.numbers {
             if name == REJECTED {
                 reading.rejected = Some(number);
+            } else if name == UPTIME {
+                reading.uptime = Some(number);
             }
             let name = without_prefix(&name);
             if let Some(version) = name.strip_prefix(BUILD_INFO).and_then(|rest| rest.strip_prefix('.')) {
@@ -84,13 +90,14 @@ impl Reading {
         reading
     }
 
-    /// True if some counter is less than it was: this Envoy was started anew.
+    /// True if it runs for less time than before, or some counter is less than it was: this Envoy was started anew.
     pub(super) fn is_restarted_since(&self, before: &Self) -> bool {
         let is_less = |name: &str, target: &Target| {
             let before = before.targets.get(name);
             before.is_some_and(|before| before.counters().any(|(statistic, number)| target.get(statistic) < number))
         };
-        self.targets.iter().any(|(name, target)| is_less(name, target))
+        self.uptime.zip(before.uptime).is_some_and(|(uptime, before)| uptime < before)
+            || self.targets.iter().any(|(name, target)| is_less(name, target))
             || self.unexpected < before.unexpected
             || self.rejected.unwrap_or_default() < before.rejected.unwrap_or_default()
     }

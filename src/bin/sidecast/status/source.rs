@@ -12,7 +12,7 @@ use super::page::{beginning, pages, Page};
 use crate::client::Client;
 
 /// The statistics to ask for, and the form of histograms. Only `detailed` has the buckets that Envoy itself counts in.
-const QUERY: &str = "/stats?format=json&histogram_buckets=detailed&filter=%5E(wasmcustom%5C.)?sidecast%7C%5Elistener_manager%5C.lds%5C.update_rejected$";
+const QUERY: &str = "/stats?format=json&histogram_buckets=detailed&filter=%5E(wasmcustom%5C.)?sidecast%7C%5Elistener_manager%5C.lds%5C.update_rejected$%7C%5Eserver%5C.uptime$";
 /// The longest file, in bytes. The statistics of an Envoy with ten thousand clusters have about 200 MiB.
 const MAX_FILE: u64 = 512 << 20;
 
@@ -76,7 +76,7 @@ impl Source {
     pub(super) fn name(&self) -> String {
         match self {
             Self::Admin(address) => address.strip_prefix("http://").unwrap_or(address).to_owned(),
-            Self::File(path) => beginning(&path.display().to_string()),
+            Self::File(path) => path.display().to_string(),
             Self::Stdin => "-".to_owned(),
         }
     }

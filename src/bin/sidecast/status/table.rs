@@ -132,6 +132,6 @@ fn table(rows: &[Row<'_>], with_envoys: bool) -> String {
 }
 
 /// A text without control characters that a terminal would obey.
-fn visible(text: &str) -> String {
+pub(super) fn visible(text: &str) -> String {
     text.chars().map(|char| if char.is_control() { char::REPLACEMENT_CHARACTER } else { char }).collect()
 }
