@@ -126,7 +126,7 @@ class Kubernetes(unittest.TestCase):
         rule = one(self.found, "NetworkPolicy")["spec"]["ingress"]
         self.assertEqual([entry["ports"][0]["port"] for entry in rule], [ports["http"], ports["pages"]])
 
-    def test_prometheus_finds_the_pages_by_either_monitor_and_calls_the_job_as_the_alerts_do(self):
+    def test_prometheus_finds_the_pages_by_either_monitor_and_labels_are_those_of_the_alerts(self):
         [by_pod] = one(self.found, "PodMonitor")["spec"]["podMetricsEndpoints"]
         by_service = one(self.found, "ServiceMonitor")["spec"]
         self.assertEqual(by_service["endpoints"], [by_pod])
@@ -134,8 +134,14 @@ class Kubernetes(unittest.TestCase):
         found = [document["metadata"]["name"] for document in self.found
                  if document["kind"] == "Service" and by_service["selector"]["matchLabels"].items() <= document["metadata"]["labels"].items()]
         self.assertEqual(found, ["orders-pages"])
-        self.assertEqual(by_pod["relabelings"], [{"targetLabel": "job", "replacement": "envoy"}])
-        self.assertIn('job="envoy"', (ROOT / "envoy/prometheus/alerts.rules.yml").read_text())
+        made = {label["targetLabel"]: label.get("replacement") for label in by_pod["relabelings"]}
+        self.assertEqual(made, {"job": "envoy", "workload": "$1$2", "sidecast": "expected"})
+        self.assertIn('up{sidecast="expected"}', (ROOT / "envoy/prometheus/alerts.rules.yml").read_text())
+        # The workload as Istio's monitor makes it.
+        [shipped] = one(documents("prometheus"), "PodMonitor")["spec"]["podMetricsEndpoints"]
+        of_workload = [[label for label in monitor["relabelings"] if label["targetLabel"] == "workload"] for monitor in (by_pod, {"relabelings": [
+            label for label in shipped["relabelings"] if "targetLabel" in label]})]
+        self.assertEqual(of_workload[0], of_workload[1])
 
     def test_the_printed_rules_are_those_of_the_repository(self):
         printed = subprocess.run(["sh", ROOT / "envoy/kubernetes/prometheus-rule.sh", "elsewhere"], capture_output=True, text=True, check=True, cwd="/").stdout
