@@ -52,7 +52,7 @@ fn statistics_are_defined_with_the_configuration_and_never_again() {
 fn of_settings(settings: &serde_json::Value) -> Vec<String> {
     let names = |settings: &serde_json::Value| -> BTreeSet<String> {
         let host = Host::new();
-        let _worker = host.worker(&targets(&[settings.clone()]));
+        let _worker = host.worker(&targets(std::slice::from_ref(settings)));
         host.stats().into_keys().filter_map(|name| Some(name.strip_prefix("sidecast.audit.")?.to_owned())).collect()
     };
     let mut plain = target("audit");

@@ -96,6 +96,8 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
         (&["--to", "a=http://h", "--to", "a=http://h", "letters"], "twice"),
         (&["--to", "http://h", "letters", "--journal", "notes"], "notes, line 1: no journal"),
         (&["--to", "http://h", "letters", "--journal", "letters"], "no journal"),
+        // Nothing can be written there, and reading it never ends.
+        (&["--to", "http://h", "letters", "--journal", "/dev/full"], "/dev/full: "),
         (&["--to", "http://h", "letters", "--failed", "nowhere/failed"], "nowhere/failed"),
         (&["--to", "http://h", "letters", "--failed", "sidecast-replay.journal"], "as its journal"),
         (&["--to", "http://h", "letters", "--success", "2yy"], "2xx"),

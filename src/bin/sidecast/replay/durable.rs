@@ -2,7 +2,7 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{Read, Seek, SeekFrom, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::thread;
@@ -34,14 +34,20 @@ impl Lines {
         let place = |error: std::io::Error| format!("{}: {error}", path.display());
         let is_new = !path.exists();
         let mut file = OpenOptions::new().read(true).append(true).create(true).mode(0o600).open(path).map_err(place)?;
-        if file.metadata().map_err(place)?.is_file() {
+        let opened = file.metadata().map_err(place)?;
+        let mut bytes = Vec::new();
+        // A device such as `/dev/full` may have no end.
+        if opened.is_file() {
             lock(&file, path)?;
+            // Another replay may have taken its empty file away just now: then lines would go where nobody finds them.
+            if std::fs::metadata(path).map_err(place)?.ino() != opened.ino() {
+                return Err(format!("{}: another `sidecast replay` took this file away just now; begin again", path.display()));
+            }
+            file.read_to_end(&mut bytes).map_err(place)?;
         }
         if is_new {
             sync_directory(path);
         }
-        let mut bytes = Vec::new();
-        file.read_to_end(&mut bytes).map_err(place)?;
         let text = mend(&mut file, bytes, is_whole).map_err(place)?;
         let (waiting, lines) = mpsc::channel();
         let name = path.display().to_string();

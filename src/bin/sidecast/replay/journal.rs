@@ -80,6 +80,10 @@ impl Journal {
 }
 
 fn text_of(path: &Path) -> Result<Option<String>, String> {
+    // A device such as `/dev/full` may have no end.
+    if path.exists() && !path.is_file() && !path.is_dir() {
+        return Ok(None);
+    }
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(String::from_utf8_lossy(&bytes).into_owned())),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
