@@ -156,7 +156,7 @@ fn a_target_that_waits_gets_a_copy_after_the_answers_it_wants() {
     let request = ["--request", "POST /orders"];
     let waits = told(target.clone(), &request);
     assert_eq!((&waits["verdict"], waits.get("request")), (&json!("waits"), None));
-    assert_eq!(because(&waits), ["waits for a response 201 or 3xx of the primary; tell it by --answer"]);
+    assert_eq!(because(&waits), ["waits for a response 201 or 3xx of the primary; give one by --answer, and the copy is shown"]);
     let copied = told(target.clone(), &[&request[..], &["--answer", "302", "--answer-header", "Location: /a"]].concat());
     assert_eq!((&copied["verdict"], &copied["request"]["path"]), (&json!("copy"), &json!("/302")));
     assert!(copied["request"]["headers"].as_array().unwrap().contains(&json!(["x-at", "/a"])), "{copied}");

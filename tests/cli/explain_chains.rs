@@ -155,7 +155,7 @@ fn a_chain_whose_first_target_waits_for_the_primary_waits_with_it() {
         because(&waits[2]),
         [
             "after inventory is given up with 409 or timeout: a copy follows",
-            "waits for a response 201 of the primary; tell it by --answer"
+            "waits for a response 201 of the primary; give one by --answer, and the copy is shown"
         ]
     );
     let told = told_by(shop.clone(), &["--answer", "201"]);

@@ -119,7 +119,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Err(error) => return fail(2, &file, [error]),
     };
     let [loaded] = loaded.as_slice() else {
-        return fail(2, &file, [format!("expected one configuration, found {}", loaded.len())]);
+        return fail(2, &file, [format!("expected one configuration, found {}: put each into a file of its own", loaded.len())]);
     };
     let (document, variables) = match parse(&loaded.text) {
         Ok(parsed) => parsed,

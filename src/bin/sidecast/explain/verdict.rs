@@ -201,7 +201,7 @@ impl Told<'_> {
             let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
             let wanted = wanted.join(" or ");
             because.push(match self.asked.answered.as_ref().and_then(|answered| answered.status) {
-                None => format!("waits for a response {wanted} of the primary; tell it by --answer"),
+                None => format!("waits for a response {wanted} of the primary; give one by --answer, and the copy is shown"),
                 Some(status) if counts == "not_triggered" => format!("the primary responded {status}, not {wanted}"),
                 Some(status) => format!("after the response {status} of the primary"),
             });

@@ -12,6 +12,12 @@ use rustls::ClientConfig;
 /// The variable of the environment with the password.
 const PASSWORD: &str = "SIDECAST_AMQP_PASSWORD";
 
+/// What the library says of a connection that RabbitMQ cut while it was opened.
+const CUT: [&str; 2] = ["reset by peer", "peer shutdown"];
+
+/// RabbitMQ gives no reason then.
+const WHY_CUT: &str = "the user or the password (SIDECAST_AMQP_PASSWORD) may be wrong, or the port speaks something else than AMQP; RabbitMQ's log says which";
+
 /// Where a queue is.
 pub(super) struct Address {
     arguments: OpenConnectionArguments,
@@ -94,7 +100,14 @@ impl Queue {
             address.arguments.tls_adaptor(TlsAdaptor::new(Arc::new(tls).into(), address.host));
         }
         let place = |error: amqprs::error::Error| format!("{}: {error}", address.server);
-        let connection = Connection::open(&address.arguments).await.map_err(place)?;
+        let connection = Connection::open(&address.arguments).await.map_err(|error| {
+            let error = place(error);
+            if CUT.iter().any(|cut| error.contains(cut)) {
+                format!("{error}; {WHY_CUT}")
+            } else {
+                error
+            }
+        })?;
         let channel = connection.open_channel(None).await.map_err(place)?;
         let declared = channel.queue_declare(QueueDeclareArguments::new(&address.queue).passive(true).finish()).await;
         let Ok(Some((_, length, _))) = declared else {
