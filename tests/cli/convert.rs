@@ -199,3 +199,16 @@ fn the_most_specific_host_takes_a_request() {
     assert_eq!((status, targets[0]["match"].clone()), (0, json!([{"authority": {"regex": r".+\.example"}}])), "{targets}");
     assert_eq!(targets[0]["except"], except, "`shop.*` comes behind `*.example`");
 }
+
+#[test]
+fn a_route_of_a_service_says_where_it_belongs_and_that_its_hostnames_do_not_count() {
+    let route = |hostnames: &str| {
+        format!("{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: shop}}, spec: {{{hostnames}parentRefs: [{{group: '', kind: Service, name: orders}}], rules: [{{filters: [{{type: RequestMirror, requestMirror: {{backendRef: {{name: audit, port: 80}}}}}}]}}]}}}}")
+    };
+    let (_, _, remarks) = converted(&route("hostnames: [a.example], "));
+    assert!(remarks.iter().any(|remark| remark.starts_with("`hostnames`")), "{remarks:?}");
+    let (_, _, remarks) = converted(&route(""));
+    assert!(!remarks.iter().any(|remark| remark.starts_with("`hostnames`")), "{remarks:?}");
+    let out = sidecast_reading(&["convert", "-"], &route("")).out;
+    assert!(out.contains("of the service orders") && !out.contains("gateway orders"), "{out}");
+}

@@ -210,7 +210,7 @@ fn no_credential_is_shown() {
                 "body": [{"pointer": "/password", "exact": secret}]}],
             "except": [{"headers": [{"name": "x-api-key", "regex": secret}]}],
             "request": {
-                "path": format!("/a?access_token={secret}"),
+                "path": format!("/a?access_token={secret}&sig={secret}"),
                 "headers": {"set": {"x-api-key": secret, "cookie": secret, "x-a": format!("Basic {secret}")}},
                 "body": {"template": {"login": {"password": secret, "client_secret": [secret]}}},
                 "sign": {"hmac_sha256": {"header": "x-signature", "secrets": [secret]}},

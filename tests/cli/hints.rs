@@ -144,6 +144,18 @@ fn a_value_in_place_of_a_section_is_told_as_the_section() {
 }
 
 #[test]
+fn a_number_in_place_of_a_name_is_told_as_the_text_and_not_as_a_duration() {
+    assert_eq!(applied("targets:\n- name: a\n  cluster: 8080\n", "8080"), r#""8080""#);
+}
+
+#[test]
+fn a_pseudo_header_is_not_told_as_a_header_that_no_request_has() {
+    let findings = check(&yaml("match: [{headers: [{name: ':path', exact: /a}]}]"));
+    assert_eq!(findings.len(), 1, "{findings:?}");
+    assert_eq!(findings[0]["hint"], serde_json::Value::Null, "{findings:?}");
+}
+
+#[test]
 fn a_hint_about_json_is_json() {
     let text = r#"{"targets": [{"name": "a", "cluster": "c", "match": [{"path": "/orders"}], "timeout": "2s"}]}"#;
     assert_eq!(applied(text, r#""/orders""#), r#"{"prefix":"/orders"}"#);

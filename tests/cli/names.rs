@@ -135,6 +135,26 @@ fn what_else_a_plugin_takes_is_told() {
 }
 
 #[test]
+fn fields_of_a_plugin_without_a_module_are_told_as_well() {
+    let plugin = |kind: &str, spec: &str| {
+        format!("apiVersion: extensions.istio.io/v1alpha1\nkind: {kind}\nmetadata: {{name: a}}\nspec: {spec}\n")
+    };
+    let config = "pluginConfig: {targets: [{name: a, cluster: 'outbound|80||a.b'}]}";
+    for (fields, codes_of) in [
+        ("failStratgy: FAIL_OPEN", &["unknown-field"][..]),
+        ("urll: 'oci://a/b'", &["unknown-field"]),
+        ("vmConfg: {env: []}", &["unknown-field"]),
+        // What a patch leaves out is in the object that it changes.
+        ("failStrategy: FAIL_OPEN", &[]),
+        ("phase: AUTHN", &[]),
+    ] {
+        assert_eq!(codes(&plugin("WasmPlugin", &format!("{{{fields}, {config}}}"))), codes_of, "{fields}");
+        let inside = format!("{{wasm: {{{fields}, {config}}}}}");
+        assert_eq!(codes(&plugin("TrafficExtension", &inside)), codes_of, "{fields}");
+    }
+}
+
+#[test]
 fn rules_of_higress_are_refused_by_the_filter() {
     let higress = |more: &str| {
         format!(

@@ -137,3 +137,38 @@ fn a_json_file_is_held_to_json() {
         run.out
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_written_is_no_success_and_hides_no_error_of_a_later_file() {
+    use std::process::{Command, Stdio};
+
+    let run = |arguments: &[&str], out: Stdio| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sidecast"));
+        command.args(arguments).current_dir(env!("CARGO_MANIFEST_DIR")).stdout(out).stderr(Stdio::null());
+        command.status().unwrap().code()
+    };
+    let full = || Stdio::from(std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let closed = || {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        Stdio::from(writer)
+    };
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, text: &str| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    };
+    let unwise = file("unwise.yaml", "targets: [{name: a, cluster: 'http://a'}]");
+    let wrong = file("wrong.yaml", "targets: [{name: a, cluster: a, timeot: 1s}]");
+    let mirrors = file(
+        "mirrors.yaml",
+        "virtual_hosts: [{name: a, domains: ['*'], routes: [{match: {prefix: /}, route: {cluster: a, request_mirror_policies: [{cluster: b}]}}]}]",
+    );
+    assert_eq!(run(&["check", &unwise], full()), Some(2));
+    assert_eq!(run(&["check", &unwise], closed()), Some(0));
+    assert_eq!(run(&["check", &unwise, &wrong], closed()), Some(1));
+    assert_eq!(run(&["convert", &mirrors], full()), Some(2));
+    assert_eq!(run(&["convert", &mirrors], closed()), Some(0));
+}

@@ -146,3 +146,18 @@ fn no_file_of_this_project_has_a_configuration_in_an_unknown_place() {
         .collect();
     assert_eq!(told, [] as [Value; 0], "{}", run.err);
 }
+
+#[test]
+fn a_file_in_a_config_map_is_found_where_a_text_holds_the_config_map() {
+    let inner = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata:\n  sidecast.yaml: |\n    targets:\n    - name: a\n      cluster: b\n      tiemout: 2s\n";
+    let indented = |indent: usize| inner.lines().map(|line| format!("{}{line}\n", " ".repeat(indent))).collect::<String>();
+    for text in [
+        format!("apiVersion: kustomize.config.k8s.io/v1beta1\nkind: Kustomization\npatches:\n- patch: |-\n{}", indented(4)),
+        format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: b}}\ndata:\n  a.yaml: |\n{}", indented(4)),
+    ] {
+        let findings = found(&text);
+        assert_eq!(findings.len(), 1, "{findings:?}");
+        assert_eq!(findings[0]["path"], "targets[0].tiemout");
+        assert_eq!(position_of(&findings[0]), position(&text, text.find("tiemout").unwrap()), "{text}");
+    }
+}

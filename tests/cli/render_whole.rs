@@ -130,6 +130,26 @@ fn numbers_of_a_template_stay_numbers_where_envoy_reads_the_yaml() {
 }
 
 #[test]
+fn numbers_of_a_template_stay_numbers_behind_a_matcher_and_routes() {
+    let input = "{targets: [{name: a, cluster: c, match: [{path: {prefix: /a}}], request: {body: {template: {price: 1.5}}}}]}";
+    let directory = tempfile::tempdir().unwrap();
+    let plain = directory.path().join("plain.yaml");
+    std::fs::write(&plain, input).unwrap();
+    let plain = plain.to_str().unwrap();
+    for arguments in [
+        &["--as", "envoy", "--skip"][..],
+        &["--as", "envoy", "--skip=routes"],
+        &["--as", "envoyfilter", "--skip"],
+        &["--skip", "--module", "m"],
+        &["--skip=routes", "--module", "m"],
+    ] {
+        let rendered = sidecast(&[&["render", plain], arguments].concat());
+        let difference = sidecast_reading(&["diff", plain, "-"], &rendered.out);
+        assert_eq!(difference.status, 0, "{arguments:?}: {}", difference.out);
+    }
+}
+
+#[test]
 fn each_cluster_is_there_once_with_its_address() {
     let input = "{targets: [{name: a, cluster: 'outbound|8080||audit.shop.svc.cluster.local', dead_letter: {cluster: dlq}}, {name: b, cluster: dlq}, {name: c, cluster: 'A b/é'}]}";
     let out = sidecast_reading(&["render", "--as", "envoy", "-"], input).out;

@@ -94,6 +94,8 @@ warned! {
     a_token_that_can_be_read: plain("{name: a, cluster: c, request: {headers: {set: {Authorization: hunter2}}}}") => "plain-secret" at "hunter2";
     a_token_of_dead_letters_that_can_be_read:
         plain("{name: a, cluster: c, dead_letter: {cluster: d, headers: {set: {x-api-key: hunter2}}}}") => "plain-secret" at "hunter2";
+    a_key_of_a_cloud_that_can_be_read:
+        plain("{name: a, cluster: c, request: {headers: {set: {Ocp-Apim-Subscription-Key: hunter2}}}}") => "plain-secret" at "hunter2";
     a_token_that_is_known_by_its_scheme: plain("{name: a, cluster: c, request: {headers: {set: {x-a: Bearer hunter2}}}}") => "plain-secret" at "Bearer";
     a_secret_of_the_loop_guard_that_can_be_read: plain("{name: a, cluster: c}") + "loop_guard: {secret: hunter2}" => "plain-secret" at "hunter2";
     a_secret_of_a_webhook_that_can_be_read:

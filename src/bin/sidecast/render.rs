@@ -182,7 +182,7 @@ impl Arguments {
     fn rendered(&self, loaded: &Loaded, wanted: &Predicate, variables: &BTreeSet<String>) -> Result<Value, String> {
         let filter = match (&loaded.place, &self.module) {
             (Some(place), None) => place::filter(place)?,
-            (None, Some(module)) => place::new_filter(&loaded.text, module, variables),
+            (None, Some(module)) => place::new_filter(&loaded.text, module, variables, true),
             (Some(_), Some(_)) => return Err("--module: the file has a filter, which says where the module is".to_owned()),
             (None, None) => {
                 return Err("the configuration stands in no filter of Envoy: say with --module where the module is".to_owned())
@@ -212,7 +212,7 @@ impl Arguments {
             Form::Envoy => whole::MODULE_OF_ENVOY,
             _ => whole::MODULE_OF_ISTIO,
         });
-        let filter = place::new_filter(&loaded.text, module, variables);
+        let filter = place::new_filter(&loaded.text, module, variables, form == Form::Envoy);
         match (self.skip, form) {
             (Some(Skip::Routes), Form::Envoy) => {
                 let rendered = routes::render(filter, Some(&whole::routes()), wanted)?;

@@ -1,5 +1,6 @@
 //! Checks a file: finds its configurations and their problems.
 
+use std::cell::OnceCell;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -39,8 +40,8 @@ pub(crate) struct Loaded {
 /// The place of a configuration in a document.
 #[derive(Debug)]
 pub(crate) struct Place {
-    /// The document, as its reader understands it.
-    pub(crate) document: Value,
+    /// The document, as its reader understands it. A dump can hold many filters, which share it.
+    pub(crate) document: Rc<Value>,
     /// The JSON pointer of the HTTP filter in it.
     pub(crate) filter: String,
     /// The routes behind the filter.
@@ -56,7 +57,7 @@ pub(super) fn check(name: &str, bytes: &[u8]) -> Checked {
             let text = Rc::new(Text::of_file(text.to_owned()));
             match read(&text.text, name) {
                 Ok(documents) => {
-                    checker.documents(&documents, &text, Origin::File(name), true);
+                    checker.documents(&documents, &text, Origin::File(name), 0);
                     let has_errors = checker.findings.iter().any(|finding| finding.severity == Severity::Error);
                     if checker.configurations == 0 && !has_errors {
                         none = Some(checker.problem(&text, 0, "", NONE, None));
@@ -106,15 +107,24 @@ pub(crate) fn read(text: &str, name: &str) -> Result<Vec<Node>, (usize, String)>
     }
 }
 
+/// A document as its readers understand it: Envoy and all others. Each is made once, since a dump is large and can hold many filters.
+#[derive(Debug, Default)]
+struct AsRead {
+    by_envoy: OnceCell<Rc<Value>>,
+    by_others: OnceCell<Rc<Value>>,
+}
+
 /// The place of a configuration in a document.
-fn place(document: &Node, carrier: &Carrier<'_>, is_yaml: bool, text: &str) -> Option<Place> {
+fn place(document: &Node, as_read: &AsRead, carrier: &Carrier<'_>, is_yaml: bool, text: &str) -> Option<Place> {
     let filter = tree::pointer(document, carrier.filter?)?;
-    let value = |node: &Node| {
-        let json =
-            if is_yaml && carrier.is_read_by_envoy() { yaml::as_envoy_reads(node, text).to_json() } else { node.to_json() };
+    let is_by_envoy = is_yaml && carrier.is_read_by_envoy();
+    let value = |node: &Node| -> Value {
+        let json = if is_by_envoy { yaml::as_envoy_reads(node, text).to_json() } else { node.to_json() };
         serde_json::from_str(&json).unwrap_or_default()
     };
-    Some(Place { document: value(document), filter, routes: carrier.routes.map(value) })
+    let cell = if is_by_envoy { &as_read.by_envoy } else { &as_read.by_others };
+    let document = Rc::clone(cell.get_or_init(|| Rc::new(value(document))));
+    Some(Place { document, filter, routes: carrier.routes.map(value) })
 }
 
 /// Why a text is not JSON, and the byte at which that shows.
@@ -154,6 +164,8 @@ fn is_told_of(part: Part, problem: &Problem) -> bool {
 }
 
 const MISSING: &str = "missing, but required";
+/// Texts in texts: a file in a ConfigMap that a patch of kustomize changes, or that is in a ConfigMap itself. What lies deeper is nobody's.
+const DEEPEST: usize = 2;
 /// Each hint is tried on the whole configuration.
 const MOST_HINTS: usize = 50;
 
@@ -165,30 +177,32 @@ struct Checker<'f> {
 }
 
 impl Checker<'_> {
-    fn documents(&mut self, documents: &[Node], text: &Rc<Text>, origin: Origin<'_>, is_outermost: bool) {
+    fn documents(&mut self, documents: &[Node], text: &Rc<Text>, origin: Origin<'_>, depth: usize) {
         let is_yaml = tree::from_json(&text.text).is_none();
         let around = warn::Around::of(documents);
         for document in documents {
             let mut found = find(document, origin);
+            let as_read = AsRead::default();
             for configuration in &found.configurations {
                 self.configurations += 1;
-                let place = place(document, &configuration.carrier, is_yaml, &text.text);
+                let place = place(document, &as_read, &configuration.carrier, is_yaml, &text.text);
                 self.configuration(configuration, place, text, is_yaml, &around);
             }
             let unknown = find_unknown(document, &mut found);
             self.warnings(text, unknown.iter().map(warn::of_unknown).collect());
-            // A text in a text in a text is nobody's.
-            found.texts.iter().filter(|_| is_outermost).for_each(|inside| self.text_inside(inside, text));
+            if depth < DEEPEST {
+                found.texts.iter().for_each(|inside| self.text_inside(inside, text, depth + 1));
+            }
         }
     }
 
     /// Checks a text inside a document. Most of them are unrelated.
-    fn text_inside(&mut self, inside: &Inside<'_>, text: &Rc<Text>) {
+    fn text_inside(&mut self, inside: &Inside<'_>, text: &Rc<Text>, depth: usize) {
         let Some(value) = inside.text.text() else { return };
         let inner = Rc::new(Text::of_scalar(text, &inside.text.span, value));
         let name = if let Origin::File(name) = inside.origin { name } else { "" };
         match read(value, name) {
-            Ok(documents) => self.documents(&documents, &inner, inside.origin, false),
+            Ok(documents) => self.documents(&documents, &inner, inside.origin, depth),
             Err(syntax) if must_be_readable(inside.origin, value) => self.syntax(&inner, syntax),
             Err(_) => {}
         }

@@ -61,16 +61,21 @@ pub(crate) struct Arguments {
 
 /// Checks the files. Returns the exit status.
 pub(crate) fn run(arguments: &Arguments) -> ExitCode {
-    let mut run = Run { arguments, out: anstream::stdout(), totals: Totals::default() };
-    // A reader that stops early, such as `head`, has what it wants.
-    let _ = arguments.files.iter().try_for_each(|file| if file.is_dir() { run.directory(file) } else { run.file(file, false) });
-    let _ = run.out.flush();
+    let mut run = Run { arguments, out: anstream::stdout(), unwritten: None, totals: Totals::default() };
+    arguments.files.iter().for_each(|file| if file.is_dir() { run.directory(file) } else { run.file(file, false) });
+    let flushed = run.out.flush().err();
+    // A reader that stops early, such as `head`, has what it wants. The exit status is about all files all the same.
+    let unwritten = run.unwritten.or(flushed).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
     let totals = run.totals;
+    if let Some(error) = &unwritten {
+        eprintln!("the findings cannot be written: {error}");
+    }
     // If no file could be read, there is nothing to sum up.
     if arguments.format == Format::Text && totals.read > 0 {
         eprintln!("{}", totals.summary());
     }
     ExitCode::from(match totals {
+        _ if unwritten.is_some() => 2,
         Totals { unreadable: 1.., .. } => 2,
         Totals { errors: 1.., .. } => 1,
         Totals { warnings: 1.., .. } if arguments.deny_warnings => 1,
@@ -82,18 +87,19 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
 struct Run<'a> {
     arguments: &'a Arguments,
     out: anstream::AutoStream<io::Stdout>,
+    /// Why nothing more is written.
+    unwritten: Option<io::Error>,
     totals: Totals,
 }
 
 impl Run<'_> {
     /// Checks a file. One that was found in a directory may be unrelated.
-    fn file(&mut self, file: &Path, is_found: bool) -> io::Result<()> {
+    fn file(&mut self, file: &Path, is_found: bool) {
         let name = file.display().to_string();
         let bytes = match read(file) {
             Ok(bytes) => bytes,
             Err(error) => {
-                self.unreadable(file, &error);
-                return Ok(());
+                return self.unreadable(file, &error);
             }
         };
         let Checked { mut findings, configurations, none, .. } =
@@ -101,21 +107,20 @@ impl Run<'_> {
         findings.extend(none.filter(|_| !is_found && !self.arguments.skip_unrelated));
         self.totals.read += 1;
         self.totals.configurations += configurations;
-        self.tell(findings)
+        self.tell(findings);
     }
 
-    fn directory(&mut self, directory: &Path) -> io::Result<()> {
+    fn directory(&mut self, directory: &Path) {
         let walked = walk::walk(directory);
         walked.unreadable.iter().for_each(|(path, error)| self.unreadable(path, error));
         let (configurations, errors) = (self.totals.configurations, self.totals.errors);
-        walked.files.iter().try_for_each(|file| self.file(file, true))?;
+        walked.files.iter().for_each(|file| self.file(file, true));
         let has_none = self.totals.configurations == configurations && self.totals.errors == errors;
         if has_none && walked.unreadable.is_empty() && !self.arguments.skip_unrelated {
             self.totals.read += 1;
             let message = format!("no Sidecast configuration found in {} files", walked.files.len());
-            return self.tell(vec![Finding::error(&directory.display().to_string(), &message)]);
+            self.tell(vec![Finding::error(&directory.display().to_string(), &message)]);
         }
-        Ok(())
     }
 
     fn unreadable(&mut self, path: &Path, error: &io::Error) {
@@ -123,10 +128,13 @@ impl Run<'_> {
         eprintln!("{}: {error}", path.display());
     }
 
-    fn tell(&mut self, mut findings: Vec<Finding>) -> io::Result<()> {
+    fn tell(&mut self, mut findings: Vec<Finding>) {
         findings.retain(|finding| self.arguments.allow.iter().all(|code| finding.code != Some(code.name())));
         self.totals.add(&findings);
-        findings.iter().try_for_each(|finding| finding.write(self.arguments.format, &mut self.out))
+        if self.unwritten.is_none() {
+            let written = findings.iter().try_for_each(|finding| finding.write(self.arguments.format, &mut self.out));
+            self.unwritten = written.err();
+        }
     }
 }
 

@@ -21,6 +21,16 @@ const KINDS: [&str; 13] = [
     include_str!("../../../../envoy/examples/orders/envoy.yaml"),
 ];
 
+#[test]
+fn the_filters_of_a_document_share_it() {
+    let filter = "{name: sidecast, typed_config: {'@type': type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm, config: {configuration: {'@type': type.googleapis.com/google.protobuf.Struct, value: {targets: [{name: a, cluster: b}]}}}}}";
+    let text = format!("- {{http_filters: [{filter}]}}\n- {{http_filters: [{filter}]}}\n");
+    let loaded = check("a.yaml", text.as_bytes()).loaded;
+    let documents: Vec<_> = loaded.iter().map(|loaded| &loaded.place.as_ref().unwrap().document).collect();
+    assert_eq!(documents.len(), 2);
+    assert!(std::rc::Rc::ptr_eq(documents[0], documents[1]));
+}
+
 /// True if the line exists in the file, and the column exists in the line or directly follows it.
 fn is_inside(finding: &Finding, bytes: &[u8]) -> bool {
     let text = String::from_utf8_lossy(bytes);

@@ -124,11 +124,14 @@ impl Arguments {
             Format::Yaml => yaml(all, &remarks.all),
         };
         match text {
-            // A reader that stops early, such as `head`, has what it wants.
-            Ok(text) => {
-                let _ = std::io::stdout().write_all(text.as_bytes());
-                u8::from(!remarks.is_exact())
-            }
+            Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
+                // A part of a configuration may be one that is taken, with fewer targets.
+                Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                    fail(&[format!("the configuration cannot be written: {error}")])
+                }
+                // A reader that stops early, such as `head`, has what it wants.
+                _ => u8::from(!remarks.is_exact()),
+            },
             Err(error) => fail(&[error]),
         }
     }

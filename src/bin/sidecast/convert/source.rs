@@ -146,6 +146,9 @@ fn find_services(documents: &[Document], asked: &Asked<'_>, found: &mut Found, r
     }
 }
 
+/// The kind of a parent in a mesh, whose routes are for what clients send to that service.
+const SERVICE: &str = "Service";
+
 /// The services that have one port.
 fn ports(documents: &[Document], namespace: &str) -> Vec<(String, String, u16)> {
     let of = |(node, _): (&Node, &Source)| {
@@ -163,7 +166,11 @@ fn find_routes(documents: &[Document], asked: &Asked<'_>, is_grpc: bool, found: 
     let all = objects(documents, kind);
     let gateways = |node: &Node| -> Vec<String> {
         let parents = node.at(&["spec", "parent_refs"]).map_or(&[][..], Node::items).iter();
-        let named: Vec<String> = parents.filter_map(|parent| parent.text_of("name")).map(str::to_owned).collect();
+        let of = |parent: &Node| {
+            let kind = if parent.text_of("kind") == Some(SERVICE) { "service" } else { "gateway" };
+            Some(format!("{kind} {}", parent.text_of("name")?))
+        };
+        let named: Vec<String> = parents.filter_map(of).collect();
         if named.is_empty() {
             vec![String::new()]
         } else {
@@ -182,9 +189,16 @@ fn find_routes(documents: &[Document], asked: &Asked<'_>, is_grpc: bool, found: 
         found.leftovers.extend(
             routes.iter().flat_map(Route::leftovers).filter(|origin| !found.leftovers.contains(origin)).collect::<Vec<_>>(),
         );
+        let is_service = place.starts_with("service ");
+        for route in
+            routes.iter().filter(|route| is_service && route.has_mirrors() && route.node.at(&["spec", "hostnames"]).is_some())
+        {
+            remarks.remark(&route.source.origin(route.node), "`hostnames`: of a route whose parent is a Service they do not count, here they do; so there may be too few copies");
+        }
         let hosts = gateway::hosts(&routes, asked.clusters, asked.namespace, remarks);
-        let of = if place.is_empty() { String::new() } else { format!(" of the gateway {place}") };
+        let of = if place.is_empty() { String::new() } else { format!(" of the {place}") };
         let advice = match asked.clusters {
+            _ if is_service => "in the sidecars or the waypoint of that service (a WasmPlugin; for sidecars with `match: [{mode: SERVER}]`), and nowhere else",
             Clusters::Own => "at the routes or their gateway (an EnvoyExtensionPolicy of Envoy Gateway); the clusters are yours to add, as envoy/envoy-gateway/clusters.yaml does",
             Clusters::Istio => "in the proxies of the gateway (a WasmPlugin that selects them)",
         };

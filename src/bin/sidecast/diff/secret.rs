@@ -83,8 +83,11 @@ fn has_password(text: &str) -> bool {
 /// A path without the values of parameters that hold credentials.
 fn without_parameters(text: &str) -> String {
     let Some((path, query)) = text.split_once('?') else { return text.to_owned() };
+    // By these short names several clouds take a key or a signed permission in an address.
+    let is_own =
+        |name: &str| is_name_of_secret(name) || matches!(name.to_ascii_lowercase().as_str(), "key" | "sig" | "signature");
     let parameters = query.split('&').map(|parameter| match parameter.split_once('=') {
-        Some((name, value)) if is_name_of_secret(name) && !is_reference(value) => format!("{name}={HIDDEN}"),
+        Some((name, value)) if is_own(name) && !is_reference(value) => format!("{name}={HIDDEN}"),
         _ => parameter.to_owned(),
     });
     format!("{path}?{}", parameters.collect::<Vec<_>>().join("&"))
@@ -121,6 +124,9 @@ mod tests {
         is_hidden("targets[0].match", &json!([{"body": [{"pointer": "/user/password", "exact": "hunter2"}]}]));
         is_hidden("targets[0].request.body.template", &json!({"login": {"password": "hunter2"}}));
         is_hidden("targets[0].request.path", &json!("/a?b=c&access_token=hunter2"));
+        is_hidden("targets[0].dead_letter.path", &json!("/a?sv=1&sig=hunter2"));
+        is_hidden("targets[0].request.path", &json!("/a?key=hunter2"));
+        is_hidden("targets[0].request.headers.set.x-functions-key", &json!("hunter2"));
         is_hidden("targets[0].request.body.template", &json!("https://me:hunter2@example.com/"));
     }
 
@@ -133,5 +139,6 @@ mod tests {
         is_shown("targets[0].request.body.redact", &json!(["/card/token"]));
         is_shown("targets[0].match", &json!([{"headers": [{"name": "authorization", "present": true}]}]));
         is_shown("targets[0].request.path", &json!("/a?b=c"));
+        is_shown("targets[0].request.headers.set.idempotency-key", &json!("${delivery_id}-a"));
     }
 }

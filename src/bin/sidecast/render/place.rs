@@ -1,6 +1,6 @@
 //! HTTP filters, and where they stand.
 
-use super::set;
+use super::{set, whole};
 use std::collections::BTreeSet;
 
 use serde_json::{json, Value};
@@ -24,9 +24,15 @@ pub(super) fn filter(place: &Place) -> Result<Value, String> {
     }
 }
 
-/// A filter with this configuration.
-pub(super) fn new_filter(text: &str, module: &str, variables: &BTreeSet<String>) -> Value {
-    let configuration: Value = serde_json::from_str(text).unwrap_or_default();
+/// A filter with this configuration. Envoy's reader of YAML takes some numbers for text, so for it they may have to stand in JSON.
+pub(super) fn new_filter(text: &str, module: &str, variables: &BTreeSet<String>, is_read_by_envoy: bool) -> Value {
+    let has_fraction = whole::as_written(text).is_ok_and(|configuration| whole::has_fraction(&configuration, false));
+    let configuration = if is_read_by_envoy && has_fraction {
+        json!({"@type": "type.googleapis.com/google.protobuf.StringValue", "value": text})
+    } else {
+        let configuration: Value = serde_json::from_str(text).unwrap_or_default();
+        json!({"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration})
+    };
     let mut vm = json!({"vm_id": "sidecast", "runtime": "envoy.wasm.runtime.v8", "code": {"local": {"filename": module}}});
     if !variables.is_empty() {
         set(&mut vm, "environment_variables", json!({"host_env_keys": variables}));
@@ -39,7 +45,7 @@ pub(super) fn new_filter(text: &str, module: &str, variables: &BTreeSet<String>)
                 "name": "sidecast",
                 "fail_open": true,
                 "vm_config": vm,
-                "configuration": {"@type": "type.googleapis.com/google.protobuf.Struct", "value": configuration},
+                "configuration": configuration,
             },
         },
     })
@@ -52,7 +58,7 @@ pub(super) fn is_envoyfilter(place: &Place) -> bool {
 /// The document with another filter in place of its own.
 pub(super) fn with_filter(place: &Place, filter: Value) -> Value {
     let outermost = place.filter.split(WRAPPED).next().unwrap_or_default();
-    let mut document = place.document.clone();
+    let mut document = Value::clone(&place.document);
     if let Some(place) = document.pointer_mut(outermost) {
         *place = filter;
     }

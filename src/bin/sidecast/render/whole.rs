@@ -265,7 +265,7 @@ pub(super) fn as_written(text: &str) -> Result<Node, String> {
 }
 
 /// True if a template has a number that Envoy's reader of YAML would take for text.
-fn has_fraction(node: &Node, is_template: bool) -> bool {
+pub(super) fn has_fraction(node: &Node, is_template: bool) -> bool {
     let is_text = |number: &serde_json::Number| number.as_i64().is_none_or(|whole| i32::try_from(whole).is_err());
     let own = matches!(&node.kind, Kind::Number(number) if is_template && is_text(number));
     own || node.items().iter().any(|item| has_fraction(item, is_template))

@@ -47,8 +47,9 @@ fn istio<'t>(plugin: &'t Node, spec: &'t Node, name: Option<&'t str>, scope: &Sc
     let is_patch = scope.is_patch || plugin.get("url").is_none();
     let Some(written) = in_field(plugin, "pluginConfig", is_patch) else { return };
     let istio = if is_patch { Istio::Part } else { Istio::Plugin(spec) };
-    let whole = (!is_patch).then_some(Plugin::Istio(plugin));
-    let carrier = Carrier { plugin: whole, istio: Some(istio), ..scope.carrier.clone() };
+    let own = Some(Plugin::Istio(plugin));
+    let (whole, patched) = if is_patch { (None, own) } else { (own, None) };
+    let carrier = Carrier { plugin: whole, patched, istio: Some(istio), ..scope.carrier.clone() };
     let part = if is_patch { Part::Patch } else { Part::Whole };
     add(Candidate { names, written, beside: plugin, carrier, part }, findings);
 }
@@ -58,8 +59,9 @@ fn higress<'t>(spec: &'t Node, name: Option<&'t str>, scope: &Scope<'t>, finding
     let names = vec![name, spec.text_of("pluginName"), spec.text_of("url")];
     let rules = spec.get("matchRules").map_or(&[][..], Node::items);
     let is_patch = scope.is_patch || spec.get("url").is_none();
-    let plugin = (!is_patch).then_some(Plugin::Higress(spec));
-    let carrier = Carrier { plugin, istio: Some(Istio::Part), ..scope.carrier.clone() };
+    let plugin = Some(Plugin::Higress(spec));
+    let (plugin, patched) = if is_patch { (None, plugin) } else { (plugin, None) };
+    let carrier = Carrier { plugin, patched, istio: Some(Istio::Part), ..scope.carrier.clone() };
     let candidate = |written, beside| Candidate {
         names: names.clone(),
         written,

@@ -61,6 +61,8 @@ pub(super) enum Part {
 pub(super) struct Carrier<'t> {
     /// The plugin that runs it: supplies the module and the variables, and decides what happens if the module fails.
     pub(super) plugin: Option<Plugin<'t>>,
+    /// The plugin that a patch changes, or whose module is missing. Only that its fields are known ones can be told.
+    pub(super) patched: Option<Plugin<'t>>,
     /// The whole bootstrap of the Envoy.
     pub(super) bootstrap: Option<&'t Node>,
     /// The names of all clusters of the Envoy. `None` if the file does not contain all of them.

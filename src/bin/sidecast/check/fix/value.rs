@@ -51,7 +51,9 @@ pub(super) fn meant(place: &Place<'_>, path: &str) -> Vec<Value> {
     // Stars are no pattern there.
     let beginning = written.as_str().filter(|text| path.ends_with(".prefix") && text.ends_with('*'));
     meant.extend(beginning.map(|text| json!(format!("/{}", text.trim_matches(['/', '*'])))));
-    meant.extend(written.as_str().filter(|_| path.ends_with(".name") || path.ends_with(".target")).map(name));
+    // A pseudo-header such as `:path` is no header, whatever is left out of its name.
+    let names = written.as_str().filter(|text| !text.starts_with(':') && (path.ends_with(".name") || path.ends_with(".target")));
+    meant.extend(names.map(name));
     meant.extend(scalars(place.value, &written));
     let fields = MEANT.iter().find(|(section, _)| *section == key).map_or(&[][..], |(_, fields)| fields);
     match &written {
@@ -94,11 +96,11 @@ fn scalars(node: &Node, written: &Value) -> Vec<Value> {
     }
 }
 
-/// A number that is a length of time, a status or a text.
+/// A number that is a status or another text, which is no length of time, or else a length of time.
 fn of_number(number: &str) -> Vec<Value> {
     let is_long = number.parse::<f64>().is_ok_and(|number| number >= 100.0);
     let units = if is_long { ["ms", "s"] } else { ["s", "ms"] };
-    units.iter().map(|unit| json!(format!("{number}{unit}"))).chain([json!(number)]).collect()
+    std::iter::once(json!(number)).chain(units.iter().map(|unit| json!(format!("{number}{unit}")))).collect()
 }
 
 fn of_text(text: &str) -> Vec<Value> {

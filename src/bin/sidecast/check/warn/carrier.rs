@@ -96,7 +96,8 @@ fn is_on(rule: &Node) -> bool {
 
 /// The known field that is meant by an unknown one.
 fn meant(key: &str, known: &[&'static str]) -> Option<&'static str> {
-    if known.iter().any(|known| *known == key || camel_case(known) == key) {
+    // Targets that stand beside the field of the configuration are told by the error that it is empty; `targetRefs` is not meant.
+    if key == "targets" || known.iter().any(|known| *known == key || camel_case(known) == key) {
         return None;
     }
     let same = SAME.iter().filter(|same| same.contains(&key)).flat_map(|same| same.iter());

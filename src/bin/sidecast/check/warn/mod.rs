@@ -194,8 +194,10 @@ pub(super) fn of_configuration(config: &Node, text: &str, carrier: &Carrier<'_>,
 pub(super) fn of_carrier(config: Option<&Node>, carrier: &Carrier<'_>) -> Vec<Warning> {
     let mut warnings: Vec<Warning> = carrier.bootstrap.and_then(stats::check).into_iter().collect();
     carrier::check_istio(carrier, &mut warnings);
-    if let Some(plugin) = carrier.plugin {
+    if let Some(plugin) = carrier.plugin.or(carrier.patched) {
         carrier::check_fields(plugin, &mut warnings);
+    }
+    if let Some(plugin) = carrier.plugin {
         warnings.extend(plugin::fails(plugin));
         if let Some(config) = config {
             warnings.extend(capabilities::check(config, plugin));

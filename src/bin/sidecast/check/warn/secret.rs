@@ -10,7 +10,22 @@ use super::plugin::variables;
 use super::{signing_secrets, variables_in, Code, Warning};
 
 /// Parts of the names of headers that hold credentials.
-const NAMES: [&str; 9] = ["authorization", "cookie", "api-key", "apikey", "token", "secret", "password", "passwd", "credential"];
+const NAMES: [&str; 14] = [
+    "authorization",
+    "cookie",
+    "api-key",
+    "apikey",
+    "access-key",
+    "accesskey",
+    "private-key",
+    "subscription-key",
+    "functions-key",
+    "token",
+    "secret",
+    "password",
+    "passwd",
+    "credential",
+];
 /// The beginnings of credentials (RFC 7617, RFC 6750).
 const SCHEMES: [&str; 2] = ["basic ", "bearer "];
 
