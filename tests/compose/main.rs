@@ -9,6 +9,13 @@ mod support {
     pub(crate) mod eventually;
     pub(crate) mod recorded;
     pub(crate) mod stats;
+
+    /// Without the filter's own list, which would have its library compiled.
+    pub(crate) mod known {
+        pub(crate) fn is_statistic(_target: &str, _full: &str) -> bool {
+            true
+        }
+    }
 }
 
 mod composition;

@@ -11,6 +11,7 @@ pub(crate) mod frames;
 pub(crate) mod grpc;
 pub(crate) mod grpc_client;
 pub(crate) mod gzip;
+pub(crate) mod known;
 pub(crate) mod load;
 pub(crate) mod log;
 pub(crate) mod process;

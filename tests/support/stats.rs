@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use serde_json::Value;
-use sidecast::observe::metrics::Metric;
+
+use crate::support::known::is_statistic;
 
 /// Counters and gauges by name, as the admin interface gave them.
 #[derive(Clone, Debug, Default)]
@@ -42,8 +43,7 @@ impl Stats {
             return self.causes(target).values().sum();
         }
         let full = format!("sidecast.{target}.{name}");
-        let is_one = || Metric::ALL.iter().any(|metric| metric.full_name(target) == full);
-        let is_known = || self.find(&format!("wasmcustom.sidecast.{target}.matched")).is_some() && is_one();
+        let is_known = || self.find(&format!("wasmcustom.sidecast.{target}.matched")).is_some() && is_statistic(target, &full);
         match self.find(&format!("wasmcustom.{full}")) {
             Some(value) => value,
             None if is_known() => 0,

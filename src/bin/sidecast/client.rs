@@ -30,7 +30,7 @@ use tower_service::Service;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct Tls {
-    /// A PEM file with the certificates of the authorities to trust. Absent: those of the system.
+    /// A PEM file with the certificates of the authorities to trust; without it, those of the system
     #[arg(long, value_name = "FILE")]
     ca: Option<std::path::PathBuf>,
     /// A PEM file with a client certificate, and those that lead to its authority.

@@ -36,7 +36,7 @@ const EXAMPLES: &str = "Examples:
   sidecast explain envoy.yaml --request 'POST /orders' -H 'content-type: application/json' -d @order.json
   sidecast explain envoy.yaml --request 'POST /orders' -d '{}' --answer 201 --answer-of payment=402";
 
-/// Shows what happens to one request: which targets get a copy, what each receives, and what follows if it fails
+/// Show what happens to one request: which targets get a copy, what each receives, and what follows if it fails
 ///
 /// The filter's own engine runs, so `explain` decides as the filter does. For a target that gets no copy it names the rule that did not match.
 ///

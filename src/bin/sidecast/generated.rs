@@ -7,14 +7,14 @@ use clap_complete::Shell;
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Prints the JSON Schema (draft 2020-12) of a configuration, for editors and other tools
+    /// Print the JSON Schema (draft 2020-12) of a configuration, for editors and other tools
     Schema,
-    /// Prints a script with which a shell completes commands and options
+    /// Print a script with which a shell completes commands and options
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Prints a manual page, such as for `sidecast man check | man -l -`
+    /// Print a manual page, such as for `sidecast man check | man -l -`
     Man {
         /// The command that the page is about; without one, it is about the whole tool
         command: Option<String>,

@@ -36,16 +36,15 @@ mod whole;
 #[path = "render/yaml.rs"]
 pub(crate) mod yaml;
 
-/// Writes the file that a platform needs for a configuration, or keeps requests that no target wants from the module
+/// Write the whole file that a platform needs for a configuration
 ///
-/// With --as: the whole file. What is not given has a placeholder, and a comment says so. Variables of the configuration are passed on by their names,
-/// and a filter in a file of Envoy may do no more than the configuration needs.
+/// `--as` writes the whole file. What you do not give has a placeholder, with a comment that says so. Variables of the configuration are passed on by
+/// name. A filter in a file of Envoy gets only the capabilities that the configuration needs.
 ///
-/// With --skip: what keeps requests from the module. The conditions come from the rules of all targets. A request that a target wants always enters the module, which decides as without them. What Envoy
-/// cannot check is told on the standard error, by target, and left to the module: requests that differ in nothing else enter it. A target without rules
-/// wants every request, so there is nothing to write.
-///
-/// Requests that do not enter the module are in none of its statistics and log lines. Render again whenever a rule changes.
+/// `--skip` writes what keeps requests that no target wants out of the module. Its conditions come from the rules of all targets. A request that a target
+/// wants always enters the module, which decides as before. Envoy cannot check some rules: each of these is named on standard error, and requests that
+/// differ in nothing else still enter. A target without rules wants every request, so then there is nothing to write. Requests that do not enter the
+/// module are in none of its statistics and log lines. Render again whenever a rule changes.
 ///
 /// Exit status: 0 written, 1 there is nothing to skip or the configuration has problems, 2 something cannot be read, or wrong arguments.
 #[derive(Args, Debug)]
@@ -62,7 +61,7 @@ pub(crate) struct Arguments {
         default_missing_value = "matcher"
     )]
     skip: Option<Skip>,
-    /// Writes the whole file for a platform. Absent: what --skip changes, in the form of the file.
+    /// The platform; without it, only what --skip changes is written, in the form of the file
     #[arg(long = "as", value_name = "FORM", value_enum)]
     form: Option<Form>,
     /// The file of the module, as Envoy sees it; for configurations that stand in no filter of Envoy.

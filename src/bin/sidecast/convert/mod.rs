@@ -28,7 +28,7 @@ use self::source::Asked;
 use self::write::Converted;
 use crate::check::visible;
 
-/// Writes the configuration that mirrors what Envoy, Istio or a gateway mirror today
+/// Convert the mirrors of Envoy, Istio or the Gateway API to a configuration
 ///
 /// FILE is YAML or JSON: Envoy's bootstrap, a listener, a route configuration, virtual hosts or a route with `request_mirror_policies`; Istio's
 /// VirtualService with `mirror` or `mirrors`; an HTTPRoute or GRPCRoute of the Gateway API with a filter `RequestMirror`; a list of these, or a

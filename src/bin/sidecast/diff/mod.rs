@@ -24,7 +24,7 @@ use self::effects::Update;
 use self::targets::Target;
 use crate::check::{load_valid, Loaded, Place};
 
-/// Tells what a change of a configuration does
+/// Show what a change of a configuration does
 ///
 /// For each target: whether it comes, goes or stays, whether it gets more, fewer or other requests, and which settings differ, with their old and new
 /// values. Defaults are filled in, so a setting that is written with its default is no difference. Credentials are never shown. Besides, it tells what an

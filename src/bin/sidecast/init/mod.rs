@@ -13,7 +13,7 @@ use sidecast::config::names::{ClusterName, TargetName};
 /// The most targets of a configuration.
 const MAX_TARGETS: usize = 32;
 
-/// Writes a commented beginning of a configuration
+/// Write a commented configuration to begin with
 ///
 /// It holds what most configurations begin with. Settings that are left out stand in it as comments, each with what it means, its unit and its default. They
 /// are lines with `#` and no space after it: take the `#` away to use one.
@@ -21,7 +21,7 @@ const MAX_TARGETS: usize = 32;
 /// Exit status: 0 written, 2 the file exists or cannot be written, or wrong arguments.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The file to write, which must not exist. Absent: the standard output
+    /// The file to write, which must not exist; without it, the standard output
     file: Option<PathBuf>,
     /// A target and the Envoy cluster that gets its copies; may be given several times
     #[arg(long = "target", short, value_name = "NAME=CLUSTER")]

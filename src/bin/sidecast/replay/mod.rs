@@ -47,7 +47,7 @@ const FAILED: &str = "sidecast-replay.failed.jsonl";
 /// How much of a response is read. Only its status counts.
 const MAX_RESPONSE: usize = 1 << 20;
 
-/// Sends dead letters to their targets
+/// Send dead letters to their targets again
 ///
 /// Letters come from files or from a queue of RabbitMQ. The oldest letter of the files goes first; a queue keeps its order. A letter leaves the queue
 /// only when it was delivered. What fails again stays there, unless --failed names a file for it.
@@ -114,10 +114,10 @@ pub(crate) struct Arguments {
     /// The file that names delivered letters
     #[arg(long, value_name = "FILE", default_value = "sidecast-replay.journal")]
     journal: PathBuf,
-    /// The file that gets letters that fail again. Absent: sidecast-replay.failed.jsonl for letters of files; those of a queue stay there
+    /// The file for letters that fail again [default: sidecast-replay.failed.jsonl for letters of files; letters of a queue stay there]
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
-    /// How it is told
+    /// Output format
     #[arg(long, value_enum, default_value_t)]
     format: Format,
     #[command(flatten)]

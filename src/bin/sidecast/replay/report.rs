@@ -10,12 +10,13 @@ use serde_json::json;
 use super::envelope::Key;
 use super::shown::shown;
 
-/// How it is told.
+/// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
     /// For people: what did not go, and a summary
     #[default]
-    Plain,
+    #[value(alias = "plain")]
+    Text,
     /// For programs: an object for each letter, one a line, and one with the summary
     Json,
 }
@@ -153,7 +154,7 @@ impl Report {
                     counted().map(|((word, _, _), count)| ((*word).to_owned(), json!(count))).collect();
                 self.print(&json!({ "summary": counts }).to_string());
             }
-            Format::Plain => {
+            Format::Text => {
                 let told = counted().filter(|((word, _, _), count)| *count > 0 || *word == "sent");
                 let parts: Vec<String> = told.map(|((_, called, _), count)| format!("{count} {called}")).collect();
                 self.print(&parts.join(", "));

@@ -28,7 +28,7 @@ const MAX_ANSWER: usize = 16 << 20;
 /// Clears a terminal: to its first place, and away with all behind it.
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
-/// Tells how the targets of one or many Envoys are
+/// Show what became of the copies in one or many Envoys
 ///
 /// Asks the admin interfaces of the Envoys, all at once, and adds up what they say: what each target matched, delivered and lost, what is under way, and
 /// whether its circuit breaker is closed. Latencies are upper bounds: the bound of the bucket in which the percentile of all Envoys lies. Counters are those
@@ -49,7 +49,7 @@ pub(crate) struct Arguments {
     /// Read again and again, and tell what is counted a second. Without a number: every 2 seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = seconds)]
     watch: Option<Duration>,
-    /// How often to read with --watch. Absent: until it is interrupted
+    /// How often to read with --watch; without it, until you interrupt it
     #[arg(long, value_name = "NUMBER", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     times: Option<u64>,
     /// What is not wrong: a kind of problem, or a reason for which copies may be lost; several with commas between
