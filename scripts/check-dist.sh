@@ -72,6 +72,8 @@ trap 'rm -rf "$unpacked" "${other%/elsewhere/*}"' EXIT
 mkdir -p "$other/clone/target" "$other/home"
 git ls-files -z --cached --others --exclude-standard | xargs -0 cp --parents --target-directory "$other/clone"
 ln -s "$tools" "$other/clone/target/tools"
+# Helm, which packs the chart.
+ln -s "$ROOT/target/manifests" "$other/clone/target/manifests"
 for entry in "$cargo_home"/*; do
   ln -s "$entry" "$other/home/"
 done

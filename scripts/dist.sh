@@ -64,11 +64,8 @@ stage() {
   done
   cp dist/sidecast.wasm.cdx.json dist/sidecast.cdx.json "$stage/sbom/"
   cp dist/sidecast.wasm.licences.json dist/sidecast.licences.json "$stage/licences/"
-  # The Helm chart, where there is one.
-  if [ -d envoy/helm/sidecast ]; then
-    quietly "$target_dir/chart.log" make --no-print-directory chart || die "no chart"
-    cp dist/sidecast-*.tgz "$stage/"
-  fi
+  scripts/package-chart.sh "$cli"
+  cp "dist/sidecast-$version.tgz" "$stage/"
 }
 
 scripts/build.sh filter
