@@ -43,12 +43,20 @@ def shipped():
     return found
 
 
-def stop_command(admin, cluster):
-    """The commands of docs/operations.md that stop a target at once."""
+def stop_commands(admin, cluster):
+    """The commands of docs/operations.md that stop a target at once, and those that take it back."""
     page = (ROOT / "docs/operations.md").read_text()
     [block] = [block for block in re.findall(r"```sh[^\n]*\n(.*?)```", page, re.DOTALL) if "runtime_modify" in block]
     assert ".audit." in block and ":9901/" in block, block
-    return block.replace(".audit.", f".{cluster}.").replace(":9901/", f":{admin}/")
+    block = block.replace(".audit.", f".{cluster}.").replace(":9901/", f":{admin}/")
+    function, stop, take_back = re.fullmatch(r"(thresholds\(\) .*^}\n)(thresholds 0 .*?\n)(thresholds \'\' .*\n)", block, re.DOTALL | re.MULTILINE).groups()
+    return function + stop, function + take_back
+
+
+def run(command):
+    """Runs commands of the document."""
+    done = subprocess.run(["bash", "-eu", "-c", command], capture_output=True, text=True, timeout=30, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 class EmergencyStop(unittest.TestCase):
@@ -69,9 +77,11 @@ class EmergencyStop(unittest.TestCase):
         envoy.await_ready(admin)
         before = self.thresholds(envoy, admin, cluster)
         self.assertTrue(all(value > 0 for value in before.values()), before)
-        done = subprocess.run(["bash", "-eu", "-c", stop_command(envoy.ports[admin], cluster)], capture_output=True, text=True, timeout=30, check=False)
-        self.assertEqual(done.returncode, 0, done.stdout + done.stderr)
+        stop, take_back = stop_commands(envoy.ports[admin], cluster)
+        run(stop)
         self.assertEqual(self.thresholds(envoy, admin, cluster), dict.fromkeys(before, 0))
+        run(take_back)
+        self.assertEqual(self.thresholds(envoy, admin, cluster), before)
 
     def thresholds(self, envoy, admin, cluster):
         page = ask(envoy.ports[admin], "/clusters")[2]
