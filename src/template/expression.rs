@@ -55,8 +55,8 @@ pub enum Expression {
     DeadLetterBase64,
 }
 
-/// The known expressions, for messages.
-const KNOWN: &[&str] = &[
+/// The forms of all expressions, for messages and hints.
+pub const KNOWN: &[&str] = &[
     "method",
     "path",
     "query",

@@ -14,7 +14,7 @@ pub mod property;
 mod values;
 
 pub use answer::{Answer, AnswerBody, AnswerPart, Answerer};
-pub use expression::Expression;
+pub use expression::{Expression, KNOWN};
 pub use json::JsonTemplate;
 pub use path::{check_path, UnsafePath};
 pub use place::{fits_authority, Place};

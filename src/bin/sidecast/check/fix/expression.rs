@@ -1,7 +1,9 @@
 //! Guesses which expression is meant, such as `${body:/id}` by `${body.id}`.
 
-use sidecast::template::Expression;
+use std::collections::BTreeSet;
 use std::str::FromStr;
+
+use sidecast::template::{Expression, KNOWN};
 
 use super::similar;
 
@@ -12,26 +14,17 @@ pub(super) struct Guess {
     pub(super) expression: String,
 }
 
-/// What stands for all kinds of expressions that are a single word.
-const WORDS: [&str; 15] = [
-    "method",
-    "path",
-    "query",
-    "authority",
-    "body",
-    "body_text",
-    "body_base64",
-    "target",
-    "delivery_id",
-    "correlation_id",
-    "attempt",
-    "now",
-    "now_s",
-    "now_ms",
-    "dead_letter",
-];
+/// The expressions that are a single word.
+fn words() -> impl Iterator<Item = &'static str> {
+    KNOWN.iter().copied().filter(|form| !form.contains(':'))
+}
+
 /// The kinds of expressions that have an argument.
-const KINDS: [&str; 7] = ["query", "header", "body", "env", "property", "response", "target"];
+fn kinds() -> impl Iterator<Item = &'static str> {
+    let kinds: BTreeSet<&str> = KNOWN.iter().filter_map(|form| form.split_once(':')).map(|(kind, _)| kind).collect();
+    kinds.into_iter()
+}
+
 /// Other words for expressions.
 const ALIASES: [(&str, &str); 17] = [
     ("host", "authority"),
@@ -99,15 +92,14 @@ fn meant(found: &str) -> Vec<String> {
     if let Some((first, rest)) = parts.split_first() {
         let lower = first.to_ascii_lowercase();
         let alias = ALIASES.iter().find(|(alias, _)| *alias == lower).map(|(_, meant)| *meant);
-        let words = if rest.is_empty() { &WORDS[..] } else { &KINDS[..] };
+        let words: Vec<&str> = if rest.is_empty() { words().collect() } else { kinds().collect() };
         for other in alias.into_iter().chain(similar(&lower, words.iter().copied())) {
             let renamed: Vec<String> = std::iter::once(other.to_owned()).chain(rest.iter().cloned()).collect();
             meant.extend(of_parts(&renamed));
         }
         // The kind is right, or nearly, and the argument is as it was written.
         if let Some((kind, argument)) = found.split_once(':') {
-            let kinds = KINDS.iter().copied();
-            meant.extend(similar(kind, kinds).map(|kind| format!("{kind}:{argument}")));
+            meant.extend(similar(kind, kinds()).map(|kind| format!("{kind}:{argument}")));
         }
     }
     let is_variable = |text: &str| {
