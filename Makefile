@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
+.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing site site-look lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind chromium
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -43,6 +43,8 @@ help:
 	@echo 'make floor         target/floor/: modules that do no more than any mirror must, for CASES=floor-* of bench-instructions'
 	@echo 'make plain-filter  target/plain_filter.wasm: a mirror as one writes it with the proxy-wasm SDK, to compare with'
 	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
+	@echo 'make site          target/site: the documents as a site with a search; every link and anchor in it is checked'
+	@echo 'make site-look     the same in Chromium, wide and narrow: each page fits its window; screenshots in target/site-screenshots'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
@@ -161,6 +163,21 @@ plain-filter: prerequisites
 drawing:
 	@mkdir -p target
 	python3 -B scripts/check-rooms.py --mermaid >target/imports.mmd
+
+# What checks links, and what drives Chromium.
+target/site-venv/bin/python3: docs/site/requirements.txt
+	python3 -m venv target/site-venv
+	target/site-venv/bin/pip install --quiet --requirement docs/site/requirements.txt
+	@touch $@
+
+site: prerequisites target/site-venv/bin/python3
+	@scripts/site.sh
+
+chromium:
+	@[ -n "$${CHROMIUM:-}" ] || command -v chromium google-chrome >/dev/null || { echo 'error: chromium is missing; install it (Debian: apt-get install chromium)' >&2; exit 1; }
+
+site-look: chromium site
+	@target/site-venv/bin/python3 -B scripts/look-at-site.py target/site target/site-screenshots
 
 lint: prerequisites
 	@scripts/lint.sh
