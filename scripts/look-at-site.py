@@ -68,7 +68,7 @@ class Look:
         tab.on("pageerror", lambda error: self.problems.append(f"{where}: a script failed: {error}"))
         tab.on("response", lambda response: response.status < 400 or self.problems.append(f"{where}: {response.status} for {response.url}"))
         for page in pages:
-            where = f"{page}, {width} px, {scheme}"
+            where = f"{page} at {width} px, {scheme}"
             tab.goto(f"{self.address}/{page}", wait_until="load")
             self.problems += [f"{where}: {problem}" for problem in tab.evaluate(LOOK)]
             if page in MAIN:
@@ -83,7 +83,7 @@ class Look:
         tab.goto(f"{self.address}/index.html", wait_until="load")
         try:
             tab.click("#mdbook-search-toggle")
-            tab.fill("#mdbook-searchbar", SEARCHED)
+            tab.locator("#mdbook-searchbar").press_sequentially(SEARCHED)
             tab.locator(f"#mdbook-searchresults a[href*='{FOUND}']").first.wait_for(timeout=10_000)
         except Error as error:
             self.problems.append(f'the search for "{SEARCHED}" does not find {FOUND}: {str(error).splitlines()[0]}')

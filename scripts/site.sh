@@ -21,8 +21,8 @@ find "$site" -name '*.html' -exec sed -i -e 's/Search this book \.\.\./Search th
 
 say "checking the links of $site"
 # Only links within the site: those to elsewhere are skipped.
-quietly target/lychee.log target/site-venv/bin/lychee --offline --include-fragments --index-files index.html --no-progress "$site/**/*.html" || {
-  grep -E '^\[' target/lychee.log | sed "s|file://$ROOT/$site/||" >&2
+target/site-venv/bin/lychee --offline --include-fragments --index-files index.html --no-progress "$site/**/*.html" >target/lychee.log || {
+  sed -n -e "s|file://$ROOT/$site/||" -e '/^\[/p' target/lychee.log >&2
   die "dead links in $site"
 }
 say "$(find "$site" -name '*.html' | wc -l) pages in $site; start with $site/index.html"

@@ -147,7 +147,7 @@ class Site:
             names += [os.path.relpath(os.path.join(path, name), ROOT / folder) for name in sorted(files) if not name.startswith(".")]
         self.files |= {f"{folder}/{name}" for name in names}
         items = "\n".join(f'<li><a href="{html.escape(name)}">{html.escape(name)}</a></li>' for name in names)
-        style = "body { font: 1rem/1.6 sans-serif; margin: 2rem; } :root { color-scheme: light dark; }"
+        style = "body { font: 1rem/1.6 sans-serif; margin: 2rem; overflow-wrap: anywhere; } :root { color-scheme: light dark; }"
         head = f'<meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>{html.escape(folder)}</title><style>{style}</style>'
         home = os.path.relpath("index.html", folder)
         body = f'<p><a href="{home}">Sidecast</a></p>\n<h1>{html.escape(folder)}</h1>\n<ul>\n{items}\n</ul>'
