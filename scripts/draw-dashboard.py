@@ -226,7 +226,8 @@ class Picture:
         for number in range(self.count):
             at = self.at(number)
             begins = number == 0 or self.at(number - 1).minute != at.minute
-            if begins and at.minute % step == 0 and at.second < self.data["step_s"]:
+            has_room = number + 1 < self.count - 12 / room * self.count
+            if begins and at.minute % step == 0 and at.second < self.data["step_s"] and has_room:
                 self.put(f'<path d="M{trimmed(across(number))} {trimmed(top)}V{trimmed(bottom)}" stroke="{self.colours["grid"]}"/>')
                 self.text(across(number), bottom + 15, f"{at:%H:%M}", 10, "quiet", "middle")
 
@@ -238,7 +239,7 @@ class Picture:
             self.text(x + width / 2, y + height / 2 + 8, "No data", 14, "quiet", "middle")
             return
         at_right = shown["placement"] == "right"
-        table_width = (0.42 if width > 400 else 0.48) * width if at_right else width - 16
+        table_width = (0.42 if width > 400 else 0.54) * width if at_right else width - 16
         rows = min(len(series), 5) if not at_right else min(len(series), int((height - 46) / 14))
         table_height = 0 if at_right else rows * 14 + 16
         self.draw_legend(
@@ -252,13 +253,14 @@ class Picture:
             high = defaults["max"]
         across, down = self.frame(x, y, plot_width, plot_height, low, high if high > low else low + 1, defaults["unit"])
         for _, values, colour in series:
-            path, drawing = "", False
-            for number, one in enumerate(values):
-                if one is not None:
-                    path += f"{'L' if drawing else 'M'}{trimmed(across(number))} {trimmed(down(min(one, high)))}"
-                    if not drawing and (number + 1 == len(values) or values[number + 1] is None):
-                        path += "h0.1"
-                drawing = one is not None
+            path = ""
+            points = [None if one is None else f"{trimmed(down(min(one, high)))}" for one in values]
+            for number, point in enumerate(points):
+                before = points[number - 1] if number else None
+                after = points[number + 1] if number + 1 < len(points) else None
+                # A line that runs level needs its ends only.
+                if point is not None and not before == point == after:
+                    path += f"{'M' if before is None else 'L'}{trimmed(across(number))} {point}{'h0.1' if before is after is None else ''}"
             if path:
                 self.put(f'<path d="{path}" fill="none" stroke="{colour}" stroke-width="1.4" stroke-linejoin="round" stroke-linecap="round"/>')
 
@@ -282,7 +284,7 @@ class Picture:
         for number, ((name, colour, _), row) in enumerate(zip(figures, texts)):
             down = y + 24 + 14 * number
             self.box(x, down - 5, 10, 3, colour, radius=1)
-            self.text(x + 14, down, name, 10, room=width - sum(widths) - 12)
+            self.text(x + 14, down, name, 10, room=width - sum(widths) - 8)
             for edge, text in zip(edges, row):
                 self.text(edge, down, text, 10, anchor="end")
 

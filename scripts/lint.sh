@@ -49,6 +49,7 @@ python3 -B scripts/check-rooms.py --mermaid >/dev/null
 say "pictures are what their sources say"
 python3 -B scripts/draw-pictures.py --d2 target/pictures-venv/bin/d2 --check
 python3 -B scripts/record-run.py check
+python3 -B scripts/draw-dashboard.py --check
 
 say "scripts"
 for script in scripts/*.sh envoy/kubernetes/*.sh envoy/examples/*/*.sh .ci/run; do
