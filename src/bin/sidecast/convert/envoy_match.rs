@@ -60,7 +60,7 @@ pub(super) fn read(node: &Node) -> Match {
             "runtime_fraction" => match fraction(value) {
                 Ok((part, key)) => {
                     percent = part;
-                    remarks.extend(key.map(|key| format!("the route takes a part of its requests, by the runtime key {key:?}; the filter always takes {part} %")));
+                    remarks.extend(key.map(|key| format!("the runtime key {key:?} decides how many requests the route takes; the filter always takes {part} %")));
                     if part <= 0.0 {
                         add(Ok(Vec::new()));
                     }
@@ -74,7 +74,7 @@ pub(super) fn read(node: &Node) -> Match {
         }
     }
     let terms = every(&conditions).unwrap_or_else(|_| {
-        lost.push("conditions on the path that cannot be brought together".to_owned());
+        lost.push("conditions on the path that cannot be combined".to_owned());
         vec![Term::default()]
     });
     Match { terms, lost, percent, matched, remarks }
@@ -189,7 +189,7 @@ fn header_terms(node: &Node, remarks: &mut Vec<String>) -> Terms {
         };
     }
     if condition::minds_case(&header) {
-        remarks.push(format!("{name} is compared without regard to case, so hosts in other capitals are copied, too"));
+        remarks.push(format!("{name} is compared ignoring case, so hosts in other capitals are copied too"));
     }
     header.terms()
 }
