@@ -20,7 +20,7 @@ const WIDTH: usize = 118;
 /// What the filter does in another way than the mirrors of Envoy, whatever is converted.
 const DIFFERENCES: [&str; 9] = [
     "A copy has the client's host, or `request.authority`. Envoy's mirror appends -shadow to the host, unless the source turns that off.",
-    "Credentials (authorization, cookie and the like) are left out; `request: {headers: {sensitive: forward}}` sends them. x-envoy-* headers are left out, x-forwarded-for is not extended, x-sidecast-* and idempotency-key are added.",
+    "Credentials (authorization, cookie and the like) are left out; `request: {headers: {sensitive: forward}}` sends them. The client's x-envoy-* headers are left out, x-forwarded-for stays as the primary gets it, and x-sidecast-* and idempotency-key are added.",
     "A copy is sent when its request is complete. Requests with a body above `limits.max_body_bytes` (1 MiB), gRPC streams and aborted requests are counted, but not copied. Trailers are not copied.",
     "A circuit breaker stops calls to a failing target, and limits bound what is queued; Envoy's mirror has neither. With `circuit_breaker: {mode: observe}` the breaker only counts. Neither retries.",
     "`timeout` is the route's, or 15s if the route has none or waits without limit. Responses are ignored as by the mirror, but counted.",
@@ -121,7 +121,7 @@ impl Converted {
             comment("These differences always apply (docs/migrating.md):");
             DIFFERENCES.iter().for_each(|difference| comment(&format!("- {difference}")));
             if !remarks.is_empty() {
-                comment("And these come from your files:");
+                comment("These come from your files:");
                 remarks.iter().for_each(|remark| comment(&format!("- {}", remark.line())));
             }
         }
