@@ -64,7 +64,7 @@ ORDERS = [
           {**JSON, "authorization": "Bearer of-the-user", "cookie": "session=of-the-user", "x-user-id": "42"},
           [b'{"item": "book", "count": 1}'], copies=["audit", "analytics"]),
     Order("a change, sent in chunks", "PUT", "/orders/1", JSON, [b'{"item": ', b'"book", ', b'"count": 2}'], copies=["audit", "analytics"]),
-    Order("no body, so no JSON: analytics does not want it", "DELETE", "/orders/1", copies=["audit"]),
+    Order("no JSON body: analytics does not match", "DELETE", "/orders/1", copies=["audit"]),
     Order("matches no target", "GET", "/health"),
     Order("analytics is broken; the client does not notice", "POST", "/orders/2", JSON, [b'{"item": "pen"}'],
           copies=["audit", "analytics"], broken=["analytics"]),
@@ -108,7 +108,7 @@ def check_ports():
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise Unexpected(f"port {port} of 127.0.0.1, for {name}, cannot be used: {error.strerror}") from None
+                raise Unexpected(f"cannot use port {port} of 127.0.0.1 for {name}: {error.strerror}") from None
 
 
 class Envoy:
@@ -182,7 +182,7 @@ def run(order, upstreams):
     expect(not any(key.startswith("x-sidecast-") for key, _ in primary.headers), "the primary received a header of Sidecast")
     for name in TARGETS:
         if name not in order.copies:
-            show(name, "nothing, as it should")
+            show(name, "nothing, as expected")
             continue
         copy = arrived(name)
         expect(copy.header("x-sidecast-target") == name, f"{name} received no x-sidecast-target")
@@ -209,8 +209,8 @@ def check_statistics():
         return wanted <= set(lines)
     until(lambda: f"the statistics lack {sorted(wanted - set(lines))}", counted)
     dropped = sum(int(line.split()[-1]) for line in lines if line.startswith("sidecast_dropped{"))
-    expect(dropped == sum(len(order.broken) for order in ORDERS), "more copies were dropped than should be")
-    print(f"\nhttp://127.0.0.1:{ADMIN}/stats/prometheus (what is not 0)")
+    expect(dropped == sum(len(order.broken) for order in ORDERS), "more copies were dropped than expected")
+    print(f"\nhttp://127.0.0.1:{ADMIN}/stats/prometheus (all that are not 0)")
     for line in lines:
         if not line.endswith(" 0") and "_bucket{" not in line:
             print(f"  {line}")
@@ -239,9 +239,9 @@ def main():
         for order in ORDERS:
             run(order, upstreams)
         check_statistics()
-        print("\nThe primary received every order untouched, and what became of each copy is counted.")
+        print("\nThe primary received every order unchanged, and the outcome of every copy is counted.")
         if not options.once:
-            print(f"Try it: curl -i http://127.0.0.1:{INGRESS}/orders -H 'content-type: application/json' -d '{{}}'\nStaying up; Ctrl-C ends it.", flush=True)
+            print(f"Try it: curl -i http://127.0.0.1:{INGRESS}/orders -H 'content-type: application/json' -d '{{}}'\nStill running; press Ctrl-C to stop.", flush=True)
             watch(envoy, upstreams)
         return 0
     except (Unexpected, OSError, http.client.HTTPException) as error:
