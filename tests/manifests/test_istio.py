@@ -142,11 +142,11 @@ class PodPatch(unittest.TestCase):
             self.assertIn(word, done.stderr)
         other = copy.deepcopy(BEFORE)
         other["spec"]["template"]["spec"]["containers"][1]["env"].append({"name": "AUDIT_TOKEN", "value": "plain"})
-        self.assertIn("another variable", written(other, {}, *ALL).stderr)
+        self.assertIn("a different variable", written(other, {}, *ALL).stderr)
         for workload in ({"kind": "ConfigMap"}, {"spec": None}, {"spec": {"template": {"spec": {}}}}, {"spec": []}):
             self.assertIn("no pod template", written(workload, {}, *ALL).stderr)
         for number in ("0", "-5", "20s"):
-            self.assertIn("no whole number", written(plain(), {}, f"--drain={number}").stderr)
+            self.assertIn("not a whole number", written(plain(), {}, f"--drain={number}").stderr)
 
     def test_comments_and_the_way_it_is_written_stay(self):
         for text in ("# Ours.\nconcurrency: 2 # cores\n", '{"concurrency": 2}', "concurrency: 2\nrunningValues: null", ""):
