@@ -99,7 +99,7 @@ class Check(unittest.TestCase):
         self.assertEqual((over, scale, asked), (["mirrored"], 0.98, ["none"]))
 
     def test_a_case_that_is_missing_is_named(self):
-        with self.assertRaisesRegex(callgrind.Failed, "no batch; UPDATE=1"):
+        with self.assertRaisesRegex(callgrind.Failed, "lacks batch; UPDATE=1"):
             self.check({"mirrored": 1, "batch": 1}, stored(mirrored=400_000))
 
     def test_what_cannot_be_compared_is_an_error(self):

@@ -47,8 +47,8 @@ refused! {
     a_secret_that_is_a_number: of_sign(r#"{"standard_webhooks":{"secrets":[7]}}"#) => "targets[0].request.sign.standard_webhooks.secrets[0]: expected a string, found the number 7";
     a_secret_that_is_not_set: of_secret("${env:NO}") => "targets[0].request.sign.standard_webhooks.secrets[0]: environment variable NO is not set";
     a_secret_that_is_empty: of_secret("${env:EMPTY}") => "targets[0].request.sign.standard_webhooks.secrets[0]: environment variable EMPTY is empty";
-    a_secret_of_another_form: of_secret("${env:SECRET}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found no `whsec_` at its beginning";
-    a_secret_that_is_no_base64: of_secret("whsec_s3cret") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found other characters, or no padding";
+    a_secret_of_another_form: of_secret("${env:SECRET}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found no `whsec_`";
+    a_secret_that_is_no_base64: of_secret("whsec_s3cret") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found invalid base64, or no padding";
     a_key_that_is_too_short: of_secret("whsec_czNjcmV0") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found that of 6";
     a_secret_of_two_parts: of_secret("whsec_${env:SECRET}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected one `${env:NAME}`, or a secret without expressions";
     a_secret_of_the_request: of_secret("${path}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected one `${env:NAME}`, or a secret without expressions";
@@ -74,7 +74,7 @@ fn the_header_of_the_correlation_id_cannot_be_made_by_a_signature() {
         "request":{"sign":{"hmac_sha256":{"header":"x-sig","timestamp":{"header":"x-time"},"secrets":["s"]}}}}]}"#;
     assert_eq!(
         problems(text),
-        ["targets[1].request.sign: expected other headers than `correlation.header`, found x-time for both"]
+        ["targets[1].request.sign: expected a header other than `correlation.header`, found x-time for both"]
     );
     assert_eq!(problems(&text.replace("X-Time", "x-id")), [] as [&str; 0]);
 }

@@ -40,7 +40,7 @@ impl<'a> Tried<'a> {
         if let Some(place) = except {
             return vec!["an `except` rule matches".to_owned(), format!("except[{place}] matches")];
         }
-        let mut unmet = vec!["no `match` rule matches".to_owned()];
+        let mut unmet = vec!["no rule matches".to_owned()];
         for (index, rule) in target.rules.iter().flat_map(|rules| &rules.0).enumerate() {
             let mut try_part = |part: Rule, place: String, text: &dyn Fn() -> String| {
                 if !self.holds(&part) {
@@ -124,7 +124,7 @@ fn path_condition(rule: &PathRule) -> String {
 fn text_condition<'v>(name: &str, rule: &TextCondition, values: impl IntoIterator<Item = Cow<'v, str>>) -> String {
     let values: Vec<String> = values.into_iter().map(|value| format!("{value:?}")).collect();
     if values.is_empty() {
-        return format!("no {name}");
+        return format!("there is no {name}");
     }
     let values = values.join(", ");
     match (&rule.exact, &rule.prefix, &rule.suffix, &rule.regex) {

@@ -93,7 +93,7 @@ pub(super) fn of_message(bytes: &[u8]) -> Found {
     let mut found = of_value(value);
     match (found.pop(), found.len()) {
         (Some(only), 0) => only.map_err(|part| NoLetter { content: whole_unless_letter(part.content, bytes), ..part }),
-        (None, _) => none("not a dead letter: an empty list", as_value(bytes)),
+        (None, _) => none("an empty list", as_value(bytes)),
         (_, others) => none(format!("{} letters in one message", others.saturating_add(1)), as_value(bytes)),
     }
 }
@@ -125,9 +125,9 @@ fn unwrap(value: Value, depth: u8, found: &mut Vec<Found>) {
         Value::Object(fields) if fields.contains_key("request") => found.push(envelope(fields)),
         Value::Object(mut fields) => match inner(&mut fields) {
             Some(value) => unwrap(value, depth, found),
-            None => found.push(none("not a dead letter: an object without `request`", Value::Object(fields))),
+            None => found.push(none("an object without `request`", Value::Object(fields))),
         },
-        other => found.push(none("not a dead letter: neither an object nor a list", other)),
+        other => found.push(none("neither an object nor a list", other)),
     }
 }
 

@@ -46,7 +46,7 @@ const WORDS: [(&str, &str, bool); 10] = [
     ("failed", "failed", false),
     ("not_sent", "not sent", false),
     ("refused", "refused", false),
-    ("no_letter", "not a dead letter", false),
+    ("no_letter", "unreadable", false),
     ("left", "left", false),
 ];
 
