@@ -295,7 +295,7 @@ fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<Str
     let secret = Template::from_str(text).ok()?.with_env(env);
     let expected = match secret {
         Ok(secret) if !secret.is_empty() => return Some(secret),
-        Ok(_) => "expected text, found an empty one".into(),
+        Ok(_) => "expected text, found none".into(),
         Err(expected) => expected,
     };
     problems.push("loop_guard.secret", expected);

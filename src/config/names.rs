@@ -140,7 +140,7 @@ impl FromStr for ParameterName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err("expected the name of a parameter, found an empty text".into());
+            return Err("expected the name of a parameter, found none".into());
         }
         Ok(Self(text.to_owned()))
     }

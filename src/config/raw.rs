@@ -29,11 +29,11 @@ pub struct Document {
     #[deserr(default, from(Apart<WorkerLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: WorkerLimits,
-    /// How long a replaced configuration may finish its copies.
+    /// How long a replaced configuration may take to finish its copies.
     #[deserr(default = default_drain_timeout())]
     #[cfg_attr(feature = "cli", schemars(default = "default_drain_timeout"))]
     pub drain_timeout: Millis<1, HOUR>,
-    /// How copies are correlated with the primary's requests.
+    /// How to relate a copy to the primary's request.
     #[deserr(default, from(Apart<Correlation>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub correlation: Correlation,
@@ -120,7 +120,7 @@ pub struct Target {
     #[deserr(default, from(Apart<Breaker>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub circuit_breaker: Breaker,
-    /// How many copies may be in flight and queued, per worker.
+    /// Limits for this target, per worker.
     #[deserr(default, from(Apart<TargetLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: TargetLimits,
@@ -158,8 +158,7 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
         problems.extend(Problems::at(request.push_key("method"), "expected a method other than CONNECT, which opens a tunnel"));
     }
     if target.response.is_some() && matches!(target.after, After::Request) {
-        let expected =
-            "expected `after: response` or a target in `after`: otherwise there is no response to read";
+        let expected = "expected `after: response` or a target in `after`: otherwise there is no response to read";
         problems.extend(Problems::at(location.push_key("response"), expected));
     }
     if target.batch.is_some() {
@@ -172,7 +171,8 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
             problems.extend(Problems::at(location, "cannot be combined with `order`: a batch has requests of many keys"));
         }
         if body.is_some_and(|body| body.omit) {
-            problems.extend(Problems::at(location, "cannot be combined with `request.body.omit`: the items of a batch are bodies"));
+            problems
+                .extend(Problems::at(location, "cannot be combined with `request.body.omit`: the items of a batch are bodies"));
         }
     }
     problems.extend(items_without_places(&target, location));
@@ -190,12 +190,10 @@ fn items_without_places(target: &Target, location: ValuePointerRef<'_>) -> Probl
         return Problems::default();
     };
     if items == Batch::default().max_items.0 {
-        let expected =
-            format!("expected at least `batch.max_items` ({items}), because items wait in the queue, found {places}");
+        let expected = format!("expected at least `batch.max_items` ({items}), because items wait in the queue, found {places}");
         Problems::at(location.push_key("limits").push_key("max_queued"), expected)
     } else {
-        let expected =
-            format!("expected at most `limits.max_queued` ({places}), because items wait in the queue, found {items}");
+        let expected = format!("expected at most `limits.max_queued` ({places}), because items wait in the queue, found {items}");
         Problems::at(location.push_key("batch").push_key("max_items"), expected)
     }
 }
@@ -274,7 +272,7 @@ fn buffers_hold_a_body(limits: WorkerLimits, location: ValuePointerRef<'_>) -> R
     Ok(limits)
 }
 
-/// How copies are correlated with the primary's requests.
+/// How to relate a copy to the primary's request.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]

@@ -212,7 +212,7 @@ pub struct FailureRate {
     /// The time over which attempts are counted.
     #[deserr(default = Self::default().window)]
     pub window: Millis<1_000, HOUR>,
-    /// With fewer attempts than this in the window, it stays closed.
+    /// With fewer attempts than this in the window, the percentage does not open it.
     #[deserr(default = Self::default().min_requests)]
     pub min_requests: Whole<1, 1_000_000>,
 }

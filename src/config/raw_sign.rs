@@ -66,7 +66,7 @@ pub struct HmacSha256 {
     /// body is signed.
     #[deserr(default, from(Apart<Option<Timestamp>>) = Apart::section)]
     pub timestamp: Option<Timestamp>,
-    /// Secrets as `${env:NAME}`: the bytes of their text are the keys. Each gives a signature, separated by commas. Set several during a rotation, if the
+    /// Secrets as `${env:NAME}`: the bytes of their text are the keys. Each gives a signature; commas separate them. Set several during a rotation, if the
     /// receiver reads several.
     pub secrets: NonEmpty<Text<Secret>, MAX_SECRETS>,
 }

@@ -21,7 +21,7 @@ impl FromStr for PathTemplate {
         let template = Template::from_str(text)?;
         let legal = template.literals().all(|literal| literal.chars().all(|char| char.is_ascii_graphic() && char != '#'));
         if !(template.leading_literal().starts_with('/') && legal) {
-            return Err("expected an ASCII path that starts with \"/\", without white space and \"#\"".into());
+            return Err("expected a path that starts with \"/\", in ASCII, without white space and \"#\"".into());
         }
         // Rejects a path that no value can make safe.
         if check_path(template.with_stand_ins("x").as_bytes()).is_err() {
@@ -194,15 +194,12 @@ struct Setting {
 /// What is wrong with an expression where it stands.
 fn problem_of(expression: &Expression, (setting, chains, index): (Setting, &Chains<'_>, usize), env: Env<'_>) -> Option<Invalid> {
     match expression {
-        Expression::Env(_) if setting.in_letters => Some(
-            "with `batch` and `dead_letter`, ${env:...} is allowed only in `headers.set`: dead letters would show it"
-                .into(),
-        ),
+        Expression::Env(_) if setting.in_letters => {
+            Some("with `batch` and `dead_letter`, ${env:...} is allowed only in `headers.set`: dead letters would show it".into())
+        }
         Expression::Env(name) => variable(env, name).err(),
         Expression::Property(path) if property::objection(path).is_some() => property::objection(path).map(Invalid::from),
-        Expression::Answer(Answerer::Primary, _) if !setting.response => {
-            Some("${response:...} needs `after: response`".into())
-        }
+        Expression::Answer(Answerer::Primary, _) if !setting.response => Some("${response:...} needs `after: response`".into()),
         Expression::Answer(Answerer::Target(name), _) if !chains.follows(index, name) => {
             Some(format!("${{target:{name}:...}} needs a target that follows {name}").into())
         }

@@ -257,7 +257,7 @@ refused! {
     a_pointer_to_many_values_of_a_body: of_target(r#""match":[{"body":[{"pointer":"/a/*","present":true}]}]"#) => "targets[0].match[0].body[0].pointer: expected a JSON pointer to one value";
     an_exception_of_nothing: of_target(r#""except":[{}]"#) => "targets[0].except[0]: expected at least one of";
     no_exceptions: of_target(r#""except":[]"#) => "targets[0].except: expected 1 to";
-    a_header_that_is_the_authority: of_target(r#""match":[{"headers":[{"name":"Host","exact":"a"}]}]"#) => "targets[0].match[0].headers[0].name: Envoy has no header `host`";
+    a_header_that_is_the_authority: of_target(r#""match":[{"headers":[{"name":"Host","exact":"a"}]}]"#) => "targets[0].match[0].headers[0].name: Envoy keeps the host as the authority";
     no_condition_on_a_header: of_target(r#""match":[{"headers":[{"name":"a"}]}]"#) => "targets[0].match[0].headers[0]: expected exactly one of";
     a_method_in_small_letters: of_target(r#""match":[{"methods":["post"]}]"#) => "targets[0].match[0].methods[0]: expected a method in capitals";
     a_path_with_a_query: of_target(r#""match":[{"path":{"exact":"/a?b"}}]"#) => "has no query";
@@ -277,14 +277,14 @@ refused! {
     a_header_set_twice: of_target(r#""request":{"headers":{"set":{"X-A":"1","x-a":"2"}}}"#) => "given twice: header names ignore case";
     a_pointer_without_a_slash: of_target(r#""request":{"body":{"redact":["card"]}}"#) => "targets[0].request.body.redact[0]: expected a JSON pointer";
     a_batch_of_an_unknown_format: of_target(r#""batch":{"format":"xml"}"#) => "targets[0].batch.format: unknown value \"xml\", expected one of `json_array`, `ndjson`";
-    a_method_that_opens_a_tunnel: of_target(r#""request":{"method":"CONNECT"}"#) => "targets[0].request.method: expected a method of a request";
+    a_method_that_opens_a_tunnel: of_target(r#""request":{"method":"CONNECT"}"#) => "targets[0].request.method: expected a method other than CONNECT";
     a_batch_of_responses_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: cannot be combined with `compare`: a batch has one response for many requests";
-    a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: expected no `request.body.omit` beside it";
+    a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: cannot be combined with `request.body.omit`";
     a_batch_that_never_gets_full: of_target(r#""batch":{"max_items":3},"limits":{"max_queued":2}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (2), because items wait in the queue, found 3";
     a_template_for_a_body_that_is_left_out: of_target(r#""request":{"body":{"omit":true,"template":1}}"#) => "targets[0].request.body.omit: expected false, because there is a `template`";
     a_response_that_is_not_waited_for: of_target(r#""request":{"path":"/${response:status}"}"#) => "targets[0].request.path: ${response:...} needs `after: response`";
     a_secret_that_is_not_set: of_document(r#""loop_guard":{"secret":"${env:NO}"}"#) => "loop_guard.secret: environment variable NO is not set";
-    an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected some text";
+    an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected text";
     a_secret_of_the_request: of_document(r#""loop_guard":{"secret":"${path}"}"#) => "loop_guard.secret: only ${env:NAME} is allowed here";
     thirty_three_targets: problems(&format!(r#"{{"targets":[{}]}}"#, (0..33).map(|n| format!(r#"{{"name":"t{n}","cluster":"c"}}"#)).collect::<Vec<_>>().join(","))) => "targets: expected 1 to 32 entries, found 33";
 }

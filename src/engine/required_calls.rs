@@ -21,17 +21,9 @@ fn ask<H: Host>(worker: &Worker<H>, info: &BuildInfo<H>) -> Vec<CannotRun> {
         }
     };
     let may_be_called = |response: Result<Vec<u8>, HostError>| response != Err(HostError(REFUSED));
-    needs(
-        host.monotonic().is_ok(),
-        "clock_time_get",
-        "retries, batches and drains",
-    );
+    needs(host.monotonic().is_ok(), "clock_time_get", "retries, batches and drains");
     needs(host.wall_clock().is_ok(), "proxy_get_current_time_nanoseconds", "dates and log lines");
-    needs(
-        host.set_tick_period(None).is_ok(),
-        "proxy_set_tick_period_milliseconds",
-        "retries, batches and drains",
-    );
+    needs(host.set_tick_period(None).is_ok(), "proxy_set_tick_period_milliseconds", "retries, batches and drains");
     needs(may_be_called(host.header_pairs(Headers::Request)), "proxy_get_header_map_pairs", "reading requests");
     needs(
         may_be_called(host.header(Headers::CallResponse, ":status")),

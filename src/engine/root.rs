@@ -139,9 +139,7 @@ impl<H: Host> Root<H> {
 /// The text of the configuration.
 fn configuration(worker: &Worker<impl Host>, size: usize) -> Result<Vec<u8>, CannotRun> {
     let text = worker.quietly(|| worker.buffer(Buffer::PluginConfiguration, size));
-    text.map_err(|error| {
-        CannotRun::refused_with("proxy_get_buffer_bytes", "the configuration and bodies", error)
-    })
+    text.map_err(|error| CannotRun::refused_with("proxy_get_buffer_bytes", "the configuration and bodies", error))
 }
 
 fn digest(text: &[u8]) -> u64 {

@@ -87,7 +87,7 @@ impl Key {
     /// Returns an error if there is no text.
     pub fn of_text(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err("expected text, found an empty one".into());
+            return Err("expected text, found none".into());
         }
         Self::new(text.as_bytes())
     }

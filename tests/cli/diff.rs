@@ -157,8 +157,7 @@ fn breakers_and_statistics_are_told_by_what_they_belong_to() {
     assert!(disabled.contains("circuit breaker ends"), "{disabled}");
     let sections = effects(&one("retry: {}"), &one("compare: {}"));
     assert!(
-        sections.contains("start to count: `compare.*`")
-            && sections.contains("These stop, but keep their values: `retries`"),
+        sections.contains("start to count: `compare.*`") && sections.contains("These stop, but keep their values: `retries`"),
         "{sections}"
     );
     let name = effects("targets: [{name: a, cluster: c}]", "targets: [{name: b, cluster: c}]");

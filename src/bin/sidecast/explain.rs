@@ -38,7 +38,7 @@ const EXAMPLES: &str = "Examples:
 
 /// Show what happens to one request: which targets get a copy, what each receives, and what follows if it fails
 ///
-/// The filter's own engine runs, so `explain` decides as the filter does. For a target that gets no copy it names the rule that did not match.
+/// The filter's own engine runs, so `explain` decides as the filter does. For a target that gets no copy, it names the rule that did not match.
 ///
 /// What is only known in Envoy is shown as a placeholder: `${env:NAME}` for environment variables, `${property:PATH}` for properties of Envoy (`true`
 /// for flags), and `${target:NAME:...}` for values of a response that you do not give. IDs and times are made up. Like Envoy, `explain` adds

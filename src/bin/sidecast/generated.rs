@@ -14,7 +14,7 @@ pub(crate) enum Command {
         /// The shell
         shell: Shell,
     },
-    /// Print a manual page, such as for `sidecast man check | man -l -`
+    /// Print a manual page: `sidecast man check | man -l -`
     Man {
         /// The command; without one, the page is about the whole tool
         command: Option<String>,

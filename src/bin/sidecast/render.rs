@@ -37,8 +37,10 @@ mod whole;
 pub(crate) mod yaml;
 
 /// Write the whole file that a platform needs for a configuration
+///
 /// `--as` writes the whole file. Values that you do not give are placeholders, marked by a comment. Environment variables of the configuration are passed on
 /// by name. A filter in an Envoy file gets only the capabilities that the configuration needs.
+///
 /// `--skip` keeps requests that no target wants out of the module, with conditions from the rules of all targets. A request that a target wants always enters
 /// the module, which decides as before. Some rules cannot be checked by Envoy: each is named on standard error, and requests that only such a rule excludes
 /// still enter. A target without rules wants every request, so there is nothing to skip. Requests that do not enter the module are missing from its

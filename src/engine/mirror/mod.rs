@@ -89,8 +89,8 @@ impl<H: Host> Mirror<H> {
             guards.push(guard);
             all_metrics.push(metrics);
         }
-        let random = RandomPool::filled(|block| worker.random(block))
-            .ok_or(CannotRun::refused("random_get", "the ids of copies"))?;
+        let random =
+            RandomPool::filled(|block| worker.random(block)).ok_or(CannotRun::refused("random_get", "the ids of copies"))?;
         Ok(Self {
             attempts: Attempts::default(),
             backoffs: Backoffs::default(),

@@ -85,9 +85,9 @@ fn a_secret_of_another_form_or_length_is_refused_and_not_shown() {
     }
     let expected = "expected `whsec_` and the base64 of 24 to 64 bytes, found ";
     for (secret, found) in [
-        (of(23), "that of 23"),
-        (of(65), "that of 65"),
-        ("whsec_".to_owned(), "that of 0"),
+        (of(23), "that of 23 bytes"),
+        (of(65), "that of 65 bytes"),
+        ("whsec_".to_owned(), "that of 0 bytes"),
         (of(24).replace("whsec_", ""), "no `whsec_`"),
         (of(24).replace("whsec_", "WHSEC_"), "no `whsec_`"),
         (String::new(), "no `whsec_`"),
@@ -97,7 +97,7 @@ fn a_secret_of_another_form_or_length_is_refused_and_not_shown() {
     ] {
         assert_eq!(Key::of_webhook_secret(&secret).unwrap_err().to_string(), format!("{expected}{found}"), "{secret}");
     }
-    assert_eq!(Key::of_text("").unwrap_err().to_string(), "expected text, found an empty one");
+    assert_eq!(Key::of_text("").unwrap_err().to_string(), "expected text, found none");
     assert_eq!(format!("{:?}", webhooks(&[SECRET])), "Signing { scheme: StandardWebhooks, keys: [Key] }");
 }
 

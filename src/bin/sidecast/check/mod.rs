@@ -29,12 +29,14 @@ use self::warn::Code;
 pub(crate) use self::warn::{is_secret, Wanted};
 
 /// Check configuration files for mistakes
+///
 /// Prints errors that make the filter reject the configuration, and warnings about settings that are probably mistakes, with file, line and column. Needs no
 /// Envoy and no network.
 ///
-/// A file is YAML or JSON: a Sidecast configuration by itself, an Envoy bootstrap or a part of one, the config_dump of an admin interface, or an
-/// object of Kubernetes that carries the configuration (Istio, Envoy Gateway, Gloo, Higress, a ConfigMap, a patch of kustomize). A Wasm filter counts
+/// A file is YAML or JSON: a Sidecast configuration by itself, an Envoy bootstrap or a part of one, the config_dump of an admin interface, or a
+/// Kubernetes object with the configuration (Istio, Envoy Gateway, Gloo, Higress, a ConfigMap, a kustomize patch). A Wasm filter counts
 /// as Sidecast if one of its names or its module's address contains "sidecast", or if its configuration has `targets` with a `cluster`.
+///
 /// In a directory, all *.yaml, *.yml and *.json files are checked, including subdirectories. Files without Sidecast are skipped.
 ///
 /// Exit status: 0 no errors, 1 errors (with --deny-warnings also warnings), 2 a file cannot be read or an argument is invalid.

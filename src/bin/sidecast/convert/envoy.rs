@@ -34,7 +34,10 @@ pub(super) fn table(config: &Node, name: String, source: &Source, remarks: &mut 
     let at = source.origin(config);
     for field in ["vhost_header", "vhds"] {
         if config.get(field).is_some() {
-            remarks.remark(&at, format!("`{field}`: the filter tells hosts by their authority, and knows only the virtual hosts in this file"));
+            remarks.remark(
+                &at,
+                format!("`{field}`: the filter tells hosts by their authority, and knows only the virtual hosts in this file"),
+            );
         }
     }
     let around = Around { config: Some(config), host: None };
@@ -128,16 +131,18 @@ fn mirror(policy: &Node, shape: &Shape, said: &[String], source: &Source, remark
         match snake(&member.key).as_str() {
             "cluster" => cluster = Some(text).filter(|cluster| !cluster.is_empty()),
             "cluster_header" => {}
-            "runtime_fraction" => match fraction(value) {
-                Ok((part, key)) => {
-                    percent = part;
-                    said.extend(key.map(|key| format!("the runtime key {key:?} changes the percentage at runtime; here you must change `sample.percent`")));
+            "runtime_fraction" => {
+                match fraction(value) {
+                    Ok((part, key)) => {
+                        percent = part;
+                        said.extend(key.map(|key| format!("the runtime key {key:?} changes the percentage at runtime; here you must change `sample.percent`")));
+                    }
+                    Err(why) => {
+                        remarks.remark(&origin, format!("not converted: {why}"));
+                        return None;
+                    }
                 }
-                Err(why) => {
-                    remarks.remark(&origin, format!("not converted: {why}"));
-                    return None;
-                }
-            },
+            }
             "trace_sampled" => {
                 said.push("`trace_sampled`: the filter creates no span; it passes on a child of `traceparent`".to_owned())
             }

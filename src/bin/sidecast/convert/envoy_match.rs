@@ -57,16 +57,18 @@ pub(super) fn read(node: &Node) -> Match {
             // The filter never copies it.
             "connect_matcher" => add(Ok(Vec::new())),
             "case_sensitive" => {}
-            "runtime_fraction" => match fraction(value) {
-                Ok((part, key)) => {
-                    percent = part;
-                    remarks.extend(key.map(|key| format!("the runtime key {key:?} decides how many requests the route takes; the filter always takes {part} %")));
-                    if part <= 0.0 {
-                        add(Ok(Vec::new()));
+            "runtime_fraction" => {
+                match fraction(value) {
+                    Ok((part, key)) => {
+                        percent = part;
+                        remarks.extend(key.map(|key| format!("the runtime key {key:?} decides how many requests the route takes; the filter always takes {part} %")));
+                        if part <= 0.0 {
+                            add(Ok(Vec::new()));
+                        }
                     }
+                    Err(why) => add(Err(why)),
                 }
-                Err(why) => add(Err(why)),
-            },
+            }
             "headers" => value.items().iter().for_each(|header| add(header_terms(header, &mut remarks))),
             "query_parameters" => value.items().iter().for_each(|parameter| add(parameter_terms(parameter))),
             "grpc" => add(Ok(condition::grpc())),

@@ -360,9 +360,7 @@ fn changes(rule: &Node, prefix: Option<&str>, said: &mut Vec<String>, lost: &mut
         filters.iter().any(|filter| matches!(filter.text_of("type"), Some("RequestHeaderModifier" | "URLRewrite")))
     };
     if backends.iter().any(is_changed) {
-        said.push(
-            "filters of `backendRefs` change the primary's and the mirror's request, but not the copy".to_owned(),
-        );
+        said.push("filters of `backendRefs` change the primary's and the mirror's request, but not the copy".to_owned());
     }
     request
 }

@@ -137,10 +137,7 @@ impl Reader<'_> {
             gateways.is_empty() || gateways.iter().any(|gateway| gateway.text() == Some(self.place))
         };
         for other in matches.iter().filter(|one| !holds(one) && !mirrors.is_empty()) {
-            remarks.note(
-                &self.source.origin(other),
-                format!("left out: it is for other gateways than {:?}", self.place),
-            );
+            remarks.note(&self.source.origin(other), format!("left out: it is for other gateways than {:?}", self.place));
         }
         matches.iter().filter(holds).map(|one| entry(Some(one))).collect()
     }
@@ -245,7 +242,9 @@ impl Reader<'_> {
         let host = if host.contains('.') { host.to_owned() } else { format!("{host}.{}.svc.cluster.local", self.namespace) };
         let given = destination.at(&["port", "number"]).and_then(number).map(|port| port.to_string());
         let port = given.or_else(|| self.port_of(&host)).unwrap_or_else(|| {
-            said.push(format!("the destination has no port: Istio takes the only port of the service {host}; here 80 is assumed; check it"));
+            said.push(format!(
+                "the destination has no port: Istio takes the only port of the service {host}; here 80 is assumed; check it"
+            ));
             "80".to_owned()
         });
         let subset = destination.text_of("subset").unwrap_or_default();
@@ -287,8 +286,7 @@ fn said(route: &Node, matched: Option<&Matched>) -> Said {
         [only] => change(only.get("headers"), &mut request, &mut remarks),
         several if several.iter().any(|one| one.at(&["headers", "request"]).is_some()) => {
             remarks.push(
-                "the mirror gets the headers of the destination that the primary's request goes to; the copy does not"
-                    .to_owned(),
+                "the mirror gets the headers of the destination that the primary's request goes to; the copy does not".to_owned(),
             );
         }
         _ => {}

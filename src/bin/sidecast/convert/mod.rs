@@ -33,6 +33,7 @@ use crate::check::visible;
 /// FILE is YAML or JSON: Envoy's bootstrap, a listener, a route configuration, virtual hosts or a route with `request_mirror_policies`; Istio's
 /// VirtualService with `mirror` or `mirrors`; an HTTPRoute or GRPCRoute of the Gateway API with a filter `RequestMirror`; a list of these, or a
 /// ConfigMap that holds such files. Give all files of one proxy at once: earlier routes and routes of other hosts decide which requests are left for a route.
+///
 /// The configuration goes to standard output, one document for each listener, mesh or gateway. Differences from the source are comments at their target, and
 /// are printed on standard error with their place. Where rules cannot express the source, too few requests are copied rather than too many, and a remark says
 /// so.
@@ -89,10 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
     if !all.is_empty() {
         for leftover in &found.leftovers {
-            remarks.note(
-                leftover,
-                "remove this once the filter is in place: with both, the target gets each copy twice",
-            );
+            remarks.note(leftover, "remove this once the filter is in place: with both, the target gets each copy twice");
         }
     }
     let problems: Vec<String> = all

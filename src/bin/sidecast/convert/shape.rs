@@ -99,9 +99,7 @@ impl Request {
             (Put::IfPresent, None) if is_absent => return,
             (Put::Beside | Put::IfAbsent, None) if is_absent => value,
             (Put::Beside, None) => {
-                remarks.push(format!(
-                    "the header {name} replaces one that the request already has; the source keeps both"
-                ));
+                remarks.push(format!("the header {name} replaces one that the request already has; the source keeps both"));
                 value
             }
             (Put::IfAbsent, None) => {

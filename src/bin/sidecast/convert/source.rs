@@ -231,7 +231,10 @@ impl Walk<'_> {
             return self.hosts(node, std::slice::from_ref(node), name);
         }
         if is_route(node) {
-            self.remarks.remark(&self.source.origin(node), "a route by itself: its virtual host and earlier routes are not known, so there may be too many copies");
+            self.remarks.remark(
+                &self.source.origin(node),
+                "a route by itself: its virtual host and earlier routes are not known, so there may be too many copies",
+            );
             return self.routes(node, std::slice::from_ref(node), "the route");
         }
         match node.items() {

@@ -23,7 +23,7 @@ const DIFFERENCES: [&str; 9] = [
     "Credentials (authorization, cookie and the like) are left out; `request: {headers: {sensitive: forward}}` sends them. The client's x-envoy-* headers are left out, x-forwarded-for stays as the primary gets it, and x-sidecast-* and idempotency-key are added.",
     "A copy is sent when its request is complete. Requests with a body above `limits.max_body_bytes` (1 MiB), gRPC streams and aborted requests are counted, but not copied. Trailers are not copied.",
     "A circuit breaker stops calls to a failing target, and limits bound what is queued; Envoy's mirror has neither. With `circuit_breaker: {mode: observe}` the breaker only counts. Neither retries.",
-    "`timeout` is the route's, or 15s if the route has none or waits without limit. Responses are ignored as by the mirror, but counted.",
+    "`timeout` is the route's, or 15s if the route has none or waits without limit. Responses are ignored, as with Envoy's mirror, but counted.",
     "Requests are sampled at random for each target by itself. With `sample.key`, the same users are always in.",
     "If a header is repeated, one matching value is enough; Envoy compares all values, joined by commas. Query parameters are decoded first. A value that is not UTF-8 matches no pattern.",
     "A target over HTTP/2 that breaks the protocol can crash Envoy, as a mirror can: docs/security.md.",

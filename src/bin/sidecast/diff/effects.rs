@@ -28,8 +28,7 @@ pub(super) struct Update {
 /// What the update does to a target that comes.
 pub(super) fn of_new(target: &Value) -> Vec<String> {
     let mut effects =
-        vec!["Its statistics begin at 0, or continue if this Envoy had a target of this name since it started."
-            .to_owned()];
+        vec!["Its statistics begin at 0, or continue if this Envoy had a target of this name since it started.".to_owned()];
     if has_breaker(target) {
         effects.push("Its circuit breaker starts closed.".to_owned());
     }

@@ -24,10 +24,12 @@ use self::effects::Update;
 use self::targets::Target;
 use crate::check::{load_valid, Loaded, Place};
 
-/// Show what a change of a configuration does
+/// Show what a configuration change does
+///
 /// For each target: whether it is added, removed or kept, whether it gets more, fewer or other requests, and which settings differ, with their old and new
 /// values. Defaults are filled in, so writing out a default is no difference. Credentials are never shown. It also shows what Envoy does with the update:
 /// which statistics and circuit breakers start again, and what is drained.
+///
 /// If the files have several configurations, they are compared in order. Both files must have the same number.
 ///
 /// Exit status: 0 no difference, 1 differences, 2 a file cannot be read or has errors, or an argument is invalid.

@@ -54,11 +54,7 @@ fn configuration(text: &mut String, compared: &Compared) {
         line(text, 0, &format!("Unchanged targets: {}\n", same.join(", ")));
     }
     if compared.order_differs {
-        line(
-            text,
-            0,
-            "The order of the targets differs: `limits.max_work_bytes` is shared out in this order.\n",
-        );
+        line(text, 0, "The order of the targets differs: `limits.max_work_bytes` is shared out in this order.\n");
     }
     if !compared.changes.is_empty() {
         line(text, 0, "All targets:");
@@ -76,7 +72,9 @@ fn of_target(text: &mut String, target: &Target) {
         0,
         &match target.fate {
             Fate::Added => format!("{name} ({path}): added; its copies go to the cluster {cluster}"),
-            Fate::Removed => format!("{name} ({path} of the old configuration): removed; its copies went to the cluster {cluster}"),
+            Fate::Removed => {
+                format!("{name} ({path} of the old configuration): removed; its copies went to the cluster {cluster}")
+            }
             Fate::Changed => format!("{name} ({path}): changed"),
             Fate::Same => format!("{name} ({path}): has the same settings"),
         },
@@ -88,11 +86,7 @@ fn of_target(text: &mut String, target: &Target) {
         line(text, 2, requests(target.requests.unwrap_or_default()));
     }
     if let Some(leader) = &target.follows_changed {
-        line(
-            text,
-            2,
-            &format!("It follows {leader}, whose requests or outcomes change, so its requests may change too."),
-        );
+        line(text, 2, &format!("It follows {leader}, whose requests or outcomes change, so its requests may change too."));
     }
     for (heading, sections) in HEADINGS {
         let mut changes = target.changes.iter().filter(|change| sections.iter().any(|section| change.is_in(section))).peekable();

@@ -14,6 +14,7 @@ use sidecast::config::names::{ClusterName, TargetName};
 const MAX_TARGETS: usize = 32;
 
 /// Write a commented configuration to start from
+///
 /// It contains what most configurations need first. Further settings are commented out, each with its meaning, unit and default. Their lines start with `#`
 /// and no space: remove the `#` to use one.
 ///

@@ -20,7 +20,7 @@ const REST: &str = "
 # Limits per worker of Envoy, over all targets.
 # The longest body that is copied. Requests with a longer one count as `body_too_large`. Default: 1MiB, at most 64MiB.
 #limits: {max_body_bytes: 1MiB}
-# How long a replaced configuration may finish its copies. What is left then counts as `shutdown`. Default: 30s, at most 1h.
+# How long a replaced configuration may take to finish its copies. What is left then counts as `shutdown`. Default: 30s, at most 1h.
 #drain_timeout: 30s
 # The header that ties a copy to the primary's request. Default: x-request-id, which Envoy makes.
 #correlation: {header: x-request-id}

@@ -27,7 +27,7 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
     };
     let Some(routes) = routes else {
         eprintln!(
-            "the file has no routes: put these before your own, each with the `route` of the route that it precedes"
+            "the file has no routes: put these before your own, each with the `route` of the one that it takes requests from"
         );
         let own = lists.iter().map(|list| {
             let mut route = json!({"match": {"prefix": "/"}});

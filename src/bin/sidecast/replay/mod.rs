@@ -48,9 +48,12 @@ const FAILED: &str = "sidecast-replay.failed.jsonl";
 const MAX_RESPONSE: usize = 1 << 20;
 
 /// Send dead letters to their targets again
+///
 /// Letters come from files or from a RabbitMQ queue. From files, the oldest letter goes first; a queue keeps its order. A letter leaves the queue only when
 /// it is delivered. What fails again stays there, unless --failed names a file for it.
+///
 /// The journal lists all delivered letters. If you start an interrupted replay again, it skips them.
+///
 /// SIGINT or SIGTERM stops the replay when the requests in flight have ended; a second one stops it at once.
 ///
 /// Exit status: 0 all letters were sent, 1 some were not, 2 an argument is invalid, or a file or the queue cannot be read.
@@ -60,6 +63,7 @@ pub(crate) struct Arguments {
     #[arg(value_name = "FILE", required_unless_present = "from", conflicts_with = "from")]
     files: Vec<PathBuf>,
     /// The RabbitMQ server with the letters: amqp://USER@HOST:PORT/VHOST, or amqps:// for TLS
+    ///
     /// The password is taken from the environment variable SIDECAST_AMQP_PASSWORD, or from the URL, where other users of the machine can see it.
     #[arg(long, value_name = "URL", requires = "queue")]
     from: Option<String>,
@@ -67,6 +71,7 @@ pub(crate) struct Arguments {
     #[arg(long, value_name = "NAME", requires = "from")]
     queue: Option<String>,
     /// Where letters go: a URL for all, or NAME=URL for a target or a cluster that letters name; can be repeated
+    ///
     /// The path of the letter is appended to the path of the URL.
     #[arg(long, value_name = "[NAME=]URL", required_unless_present = "targets")]
     to: Vec<String>,
@@ -79,7 +84,7 @@ pub(crate) struct Arguments {
     /// Send `[redacted]` as it is where a letter has it in place of a secret
     #[arg(long)]
     keep_redacted: bool,
-    /// The authority to send
+    /// Which authority to send
     #[arg(long, value_enum, default_value_t)]
     authority: Authority,
     /// Statuses that count as delivered, such as 2xx,409 or 200-299
@@ -122,10 +127,10 @@ pub(crate) struct Arguments {
 /// Which authority requests have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Authority {
-    /// The letter's
+    /// The one in the letter
     #[default]
     Letter,
-    /// The URL's
+    /// The one in the URL
     Url,
 }
 

@@ -16,7 +16,8 @@ const PASSWORD: &str = "SIDECAST_AMQP_PASSWORD";
 const CUT: [&str; 2] = ["reset by peer", "peer shutdown"];
 
 /// RabbitMQ gives no reason then.
-const WHY_CUT: &str = "the user or the password (SIDECAST_AMQP_PASSWORD) may be wrong, or the port does not speak AMQP; see RabbitMQ's log";
+const WHY_CUT: &str =
+    "the user or the password (SIDECAST_AMQP_PASSWORD) may be wrong, or the port does not speak AMQP; see RabbitMQ's log";
 
 /// Where a queue is.
 pub(super) struct Address {

@@ -63,8 +63,7 @@ fn supplied(text: &str) -> Result<Supplied, String> {
         return Err(place("every letter has its own"));
     }
     let filled = filled(value).map_err(|error| place(&error))?;
-    let mut value =
-        HeaderValue::from_str(&filled).map_err(|_| place("the value has characters that a header cannot have"))?;
+    let mut value = HeaderValue::from_str(&filled).map_err(|_| place("the value has characters that a header cannot have"))?;
     value.set_sensitive(true);
     Ok(Supplied { target, name: header, value })
 }

@@ -29,9 +29,11 @@ const MAX_ANSWER: usize = 16 << 20;
 const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Show what became of the copies in one or many Envoys
+///
 /// Reads the admin interfaces of all Envoys at once and adds up: what each target matched, delivered and lost, what is in flight, and whether its circuit
 /// breaker is closed. Latencies are upper bounds: the bound of the bucket that holds the percentile over all Envoys. Counters count from the start of each
 /// Envoy; --watch also shows them per second.
+///
 /// If you cannot reach an admin interface from here, save its output and pass the file: `curl 'localhost:15000/stats?format=json&histogram_buckets=detailed'`.
 ///
 /// Exit status: 0 nothing is wrong, 1 something is (each problem has a line on standard error), 2 an Envoy cannot be read, or an argument is invalid. With

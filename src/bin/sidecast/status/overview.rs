@@ -197,10 +197,8 @@ fn of_envoy(envoy: &Envoy) -> Vec<Problem> {
         problems.push(problem(Kind::Rejected, format!("refused {} of its listeners ({REJECTED})", counted(count, "update"))));
     }
     if judged.unexpected > 0 {
-        let message = format!(
-            "{} (sidecast_unexpected): see its log lines `unexpected`",
-            counted(judged.unexpected, "unexpected event")
-        );
+        let message =
+            format!("{} (sidecast_unexpected): see its log lines `unexpected`", counted(judged.unexpected, "unexpected event"));
         problems.push(problem(Kind::Unexpected, message));
     }
     problems

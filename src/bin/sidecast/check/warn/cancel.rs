@@ -74,8 +74,7 @@ impl Check<'_> {
             );
             self.warn(Code::RetryExpires, "retry.max_attempts", message);
         } else if self.has("retry.backoff.max") && retry.backoff.max.0 > expire_after {
-            let message =
-                format!("a copy that waits that long has expired (`expire_after` is {})", duration_text(expire_after));
+            let message = format!("a copy that waits that long has expired (`expire_after` is {})", duration_text(expire_after));
             self.warn(Code::RetryExpires, "retry.backoff.max", message);
         }
         let retries_timeouts = retry.on.0.iter().any(|on| matches!(on, RetryOn::Timeout));
@@ -152,8 +151,11 @@ impl Check<'_> {
         });
         if asked > possible {
             let is_all = breaker.consecutive_failures.0 == 0;
-            let end =
-                if is_all { "so the breaker never opens" } else { "so the share of failures or slow calls never opens the breaker" };
+            let end = if is_all {
+                "so the breaker never opens"
+            } else {
+                "so the share of failures or slow calls never opens the breaker"
+            };
             let window = duration_text(breaker.failure_rate.window.0);
             self.unused(
                 "circuit_breaker.failure_rate.min_requests",

@@ -130,7 +130,8 @@ pub(super) fn check_istio(carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
             if context.is_none_or(|context| context.text() == Some("ANY")) {
                 let at = context.or_else(|| patch.get("match")).unwrap_or(patch);
                 let hint = Some("`context: SIDECAR_INBOUND` selects only incoming requests".to_owned());
-                let warning = Warning::new(at, Code::OutboundToo, "", format!("`context` does not select a direction: {OUTBOUND}"));
+                let warning =
+                    Warning::new(at, Code::OutboundToo, "", format!("`context` does not select a direction: {OUTBOUND}"));
                 warnings.push(Warning { hint, ..warning });
             }
         }

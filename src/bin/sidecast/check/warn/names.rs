@@ -85,7 +85,8 @@ impl<'t> Names<'t> {
             return None;
         }
         if let Some((_, rest)) = cluster.split_once("://") {
-            let message = "expected the name of a cluster of this proxy, found an address: every copy would be dropped (`unknown_cluster`)";
+            let message =
+                "expected the name of a cluster of this proxy, found an address: every copy would be dropped (`unknown_cluster`)";
             let host = rest.split('/').next().unwrap_or_default();
             let meant = carrier.istio.and_then(|_| self.of_istio(host, if cluster.starts_with("https") { "443" } else { "80" }));
             return Some((message.to_owned(), meant));

@@ -14,7 +14,10 @@ pub(super) fn policies(whole: &Whole<'_>) -> Result<String, String> {
         String::new()
     } else {
         let variables: Vec<&String> = whole.variables.iter().collect();
-        format!("    env:\n      # Must be set in Envoy's container: envoy/envoy-gateway/envoyproxy.yaml.\n      hostKeys: [{}]\n", names(&variables))
+        format!(
+            "    env:\n      # Must be set in Envoy's container: envoy/envoy-gateway/envoyproxy.yaml.\n      hostKeys: [{}]\n",
+            names(&variables)
+        )
     };
     let patches: Vec<_> = whole
         .clusters()

@@ -45,9 +45,9 @@ pub(super) fn envoy_filter(whole: &Whole<'_>) -> Result<String, String> {
     } else {
         "# Environment variables must be set in the container istio-proxy.\n".to_owned()
     };
-    let port = options.listener_port.map_or("        # --listener-port limits it to one port.\n".to_owned(), |port| {
-        format!("        portNumber: {port}\n")
-    });
+    let port = options
+        .listener_port
+        .map_or("        # --listener-port limits it to one port.\n".to_owned(), |port| format!("        portNumber: {port}\n"));
     Ok(format!(
         "{module}{environment}apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata:\n{}spec:\n{}  workloadSelector:\n    labels: {}\n  \
          # After Istio's own patches.\n  priority: 10\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match:\n      \
