@@ -134,9 +134,9 @@ class PodPatch(unittest.TestCase):
                 patched(since, "json", patch)
 
     def test_what_it_cannot_add_without_loss_it_refuses(self):
-        for annotations, options, word in (({"sidecar.istio.io/bootstrapOverride": "theirs"}, ALL, "theirs"), ({CONFIG: "a: [b"}, ALL, "no YAML"),
+        for annotations, options, word in (({"sidecar.istio.io/bootstrapOverride": "theirs"}, ALL, "theirs"), ({CONFIG: "a: [b"}, ALL, "not YAML"),
                                            ({CONFIG: "- a"}, ALL, "no fields"), ({CONFIG: "terminationDrainDuration: 1m"}, ALL, "1m"),
-                                           ({"sidecar.istio.io/userVolume": "a: b"}, ALL, "no JSON"), ({}, ["--env", "A=b"], "SECRET/KEY")):
+                                           ({"sidecar.istio.io/userVolume": "a: b"}, ALL, "not JSON"), ({}, ["--env", "A=b"], "SECRET/KEY")):
             done = written(plain(annotations), {}, *options)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertIn(word, done.stderr)

@@ -24,7 +24,7 @@ const REST: &str = "
 #drain_timeout: 30s
 # The header that ties a copy to the primary's request. Default: x-request-id, which Envoy makes.
 #correlation: {header: x-request-id}
-# A secret of your filters, so that no client can mark its request as a copy: copies are never copied again. It comes from Envoy's environment,
+# A secret of your filters, so that no client can mark its request as a copy and avoid being copied. It comes from Envoy's environment,
 # through `vm_config.environment_variables`. Without it, a client can opt out of being copied.
 #loop_guard: {secret: \"${env:SIDECAST_SECRET}\"}
 ";
