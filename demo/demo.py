@@ -1,11 +1,12 @@
 """`make run`: a real Envoy with envoy/envoy.yaml, three demo upstreams, and a few orders sent through it.
 
 Prints what the client got and what each side received, and ends with a line that says what is wrong when that is not what
-envoy/envoy.yaml promises; so `make run ONCE=1` is a test as well.
+envoy/envoy.yaml promises; so `make run ONCE=1` is a test as well. docs/images/run.svg shows it: `make recording` records it anew.
 """
 
 import argparse
 import http.client
+import os
 import pathlib
 import re
 import signal
@@ -21,7 +22,6 @@ INGRESS, ADMIN = 10000, 9901
 UPSTREAMS = {"primary": 8081, "audit": 8082, "analytics": 8083}
 TARGETS = ["audit", "analytics"]
 DEADLINE_SECONDS = 20
-SHOWN = {"authorization", "cookie", "content-type", "content-length", "transfer-encoding", "x-user-id", "x-request-id", "idempotency-key"}
 CREDENTIALS = ["authorization", "cookie"]
 
 
@@ -64,9 +64,9 @@ ORDERS = [
           {**JSON, "authorization": "Bearer of-the-user", "cookie": "session=of-the-user", "x-user-id": "42"},
           [b'{"item": "book", "count": 1}'], copies=["audit", "analytics"]),
     Order("a change, sent in chunks", "PUT", "/orders/1", JSON, [b'{"item": ', b'"book", ', b'"count": 2}'], copies=["audit", "analytics"]),
-    Order("no JSON body: analytics does not match", "DELETE", "/orders/1", copies=["audit"]),
+    Order("no JSON, so analytics does not want it", "DELETE", "/orders/1", copies=["audit"]),
     Order("matches no target", "GET", "/health"),
-    Order("analytics is broken; the client does not notice", "POST", "/orders/2", JSON, [b'{"item": "pen"}'],
+    Order("analytics fails; the client does not notice", "POST", "/orders/2", JSON, [b'{"item": "pen"}'],
           copies=["audit", "analytics"], broken=["analytics"]),
 ]
 
@@ -147,17 +147,30 @@ class Envoy:
             self._child.wait()
 
 
-def show(who, first, *more):
-    """One side of the story, indented."""
-    print(f"  {who:<10} {first}")
-    for line in more:
-        print(f"  {'':<10}   {line}")
+def painted(code, text):
+    """The text in a colour, on a terminal."""
+    return f"\033[{code}m{text}\033[0m" if sys.stdout.isatty() and not os.environ.get("NO_COLOR") else text
+
+
+GOOD, BAD, BOLD, QUIET = "32", "31", "1", "90"
+
+
+def show(who, status, *more):
+    """One side of the story: who, with which status, and what there is to say."""
+    print(f"  {who:<10} {painted(GOOD if status < 500 else BAD, status)}  {'  '.join(more)}".rstrip())
 
 
 def show_request(who, request):
-    """What one upstream received."""
-    headers = [f"{key}: {value}" for key, value in request.headers if key in SHOWN or key.startswith("x-sidecast-")]
-    show(who, f"{request.method} {request.path} -> {request.answer}", *headers, *([request.body.decode()] if request.body else []))
+    """What one upstream received, and how it responded."""
+    show(who, request.answer, *([request.body.decode()] if request.body else []))
+
+
+def show_headers(request):
+    """What a copy has besides its body."""
+    for name in ["x-request-id", "idempotency-key"]:
+        print(f"             {painted(QUIET, f'{name}: {request.header(name)}')}")
+    missing = ", ".join(name for name in CREDENTIALS if not request.header(name))
+    print(f"             {painted(QUIET, f'without {missing}')}")
 
 
 def run(order, upstreams):
@@ -166,25 +179,28 @@ def run(order, upstreams):
     for name in order.broken:
         upstreams[name].broken = True
     status, answer = order.send()
-    print(f"\n{order.method} {order.path}: {order.about}")
-    show("client", f"{status} {answer.decode()}")
+    print(f"\n{painted(BOLD, f'{order.method} {order.path}')}  {order.about}")
+    show("client", status)
     expect(status == (201 if order.method == "POST" else 200) and answer == b'{"from": "primary"}', "the client did not get the primary's response")
 
-    def arrived(name):
+    def arrived(name, is_first):
         found = until(lambda: f"{name} did not receive {order.method} {order.path}", lambda: upstreams[name].received(order.method, order.path))
         show_request(name, found[0])
+        if is_first:
+            show_headers(found[0])
         expect(found[0].body == sent, f"{name} received another body than the client sent")
         return found[0]
 
-    primary = arrived("primary")
+    primary = arrived("primary", False)
     for name, value in order.headers.items():
         expect(primary.header(name) == value, f"the primary received another {name} than the client sent")
     expect(not any(key.startswith("x-sidecast-") for key, _ in primary.headers), "the primary received a header of Sidecast")
     for name in TARGETS:
         if name not in order.copies:
-            show(name, "nothing, as expected")
+            print(f"  {name:<10} {painted(QUIET, '-')}")
             continue
-        copy = arrived(name)
+        # All copies have these headers; one is enough to look at.
+        copy = arrived(name, order is ORDERS[0] and name == TARGETS[0])
         expect(copy.header("x-sidecast-target") == name, f"{name} received no x-sidecast-target")
         expect(copy.header("x-request-id") == primary.header("x-request-id"), f"{name} and the primary received different x-request-id")
         expect(not any(copy.header(secret) for secret in CREDENTIALS), f"{name} received the user's credentials")
@@ -210,10 +226,10 @@ def check_statistics():
     until(lambda: f"the statistics lack {sorted(wanted - set(lines))}", counted)
     dropped = sum(int(line.split()[-1]) for line in lines if line.startswith("sidecast_dropped{"))
     expect(dropped == sum(len(order.broken) for order in ORDERS), "more copies were dropped than expected")
-    print(f"\nhttp://127.0.0.1:{ADMIN}/stats/prometheus (all that are not 0)")
+    print(f"\n{painted(BOLD, f'http://127.0.0.1:{ADMIN}/stats/prometheus')}")
     for line in lines:
-        if not line.endswith(" 0") and "_bucket{" not in line:
-            print(f"  {line}")
+        if re.match(r"sidecast_(matched|delivered|dropped)\{", line) and not line.endswith(" 0"):
+            print(f"  {painted(BAD, line) if line.startswith('sidecast_dropped') else line}")
 
 
 def main():
@@ -235,13 +251,13 @@ def main():
         envoy = Envoy(options.envoy, options.config)
         children.append(envoy)
         envoy.wait_until_ready()
-        print(f"Envoy listens on http://127.0.0.1:{INGRESS}, its admin interface on http://127.0.0.1:{ADMIN}; log: {envoy.log_path.relative_to(ROOT)}")
+        print(f"Envoy listens on http://127.0.0.1:{INGRESS}; log: {envoy.log_path.relative_to(ROOT)}")
         for order in ORDERS:
             run(order, upstreams)
         check_statistics()
-        print("\nThe primary received every order unchanged, and the outcome of every copy is counted.")
+        print("\nThe primary received every order unchanged. The outcome of each copy is counted.")
         if not options.once:
-            print(f"Try it: curl -i http://127.0.0.1:{INGRESS}/orders -H 'content-type: application/json' -d '{{}}'\nStill running; press Ctrl-C to stop.", flush=True)
+            print(f"Try it: curl -i http://127.0.0.1:{INGRESS}/orders -H 'content-type: application/json' -d '{{}}'\nPress Ctrl-C to stop.", flush=True)
             watch(envoy, upstreams)
         return 0
     except (Unexpected, OSError, http.client.HTTPException) as error:
@@ -262,7 +278,7 @@ def watch(envoy, upstreams):
         for name, upstream in upstreams.items():
             for request in upstream.received()[seen[name]:]:
                 seen[name] += 1
-                print()
+                print(f"\n{painted(BOLD, f'{request.method} {request.path}')}")
                 show_request(name, request)
                 sys.stdout.flush()
         time.sleep(0.1)

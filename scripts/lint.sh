@@ -46,6 +46,10 @@ say "rooms: imports go one way, unsafe code is in one room"
 python3 -B scripts/check-rooms.py
 python3 -B scripts/check-rooms.py --mermaid >/dev/null
 
+say "pictures are what their sources say"
+python3 -B scripts/draw-pictures.py --d2 target/pictures-venv/bin/d2 --check
+python3 -B scripts/record-run.py check
+
 say "scripts"
 for script in scripts/*.sh envoy/kubernetes/*.sh envoy/examples/*/*.sh .ci/run; do
   bash -n "$script"

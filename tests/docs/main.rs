@@ -92,6 +92,13 @@ fn make_targets_in_the_text_exist() {
     assert_none(&problems);
 }
 
+/// A newcomer reads it to its end.
+#[test]
+fn the_readme_has_at_most_150_lines() {
+    let lines = std::fs::read_to_string(markdown::root().join("README.md")).unwrap().lines().count();
+    assert!(lines <= 150, "{lines}");
+}
+
 #[test]
 fn every_link_leads_somewhere() {
     assert_none(&links::problems(&pages()));

@@ -128,6 +128,10 @@ pub(crate) fn parse(path: &str, text: &str) -> Page {
             Event::Start(Tag::Link { dest_url, .. } | Tag::Image { dest_url, .. }) => {
                 page.links.push((line, dest_url.to_string()))
             }
+            // A picture with a variant for dark pages is HTML.
+            Event::Html(html) | Event::InlineHtml(html) => {
+                page.links.extend(sources(&html).map(|source| (line, source.to_owned())));
+            }
             Event::Text(part) => {
                 if let Some(block) = &mut block {
                     block.text.push_str(&part);
@@ -147,6 +151,12 @@ pub(crate) fn parse(path: &str, text: &str) -> Page {
     page
 }
 
+/// What `src` and `srcset` name.
+fn sources(html: &str) -> impl Iterator<Item = &str> {
+    let after = ["src=\"", "srcset=\""].into_iter().flat_map(|name| html.split(name).skip(1));
+    after.filter_map(|rest| rest.split_once('"')).map(|(source, _)| source)
+}
+
 impl Page {
     /// As GitHub makes it of a heading: a second one of the same words gets a number.
     fn add_anchor(&mut self, heading: &str) {
@@ -160,10 +170,10 @@ impl Page {
 
 #[test]
 fn a_page_is_read_with_its_blocks_links_and_anchors() {
-    let text = "# A `b`: c?\n\n[x](y.md#z)\n\n```sh no-run why\ntrue\n```\n\n## A b c\n\n    indented\n";
+    let text = "# A `b`: c?\n\n[x](y.md#z) <img alt=\"a\" src=\"p.svg\"> <source srcset=\"q.svg\">\n\n```sh no-run why\ntrue\n```\n\n## A b c\n\n    indented\n";
     let page = parse("p.md", text);
     assert_eq!(page.anchors, ["a-b-c", "a-b-c-1"]);
-    assert_eq!(page.links, [(3, "y.md#z".to_owned())]);
+    assert_eq!(page.links, ["y.md#z", "p.svg", "q.svg"].map(|link| (3, link.to_owned())));
     assert_eq!((page.blocks[0].line, page.blocks[0].commands().as_str(), page.blocks[0].runs()), (5, "true\n", false));
     assert!(page.blocks[0].classified().is_ok() && page.blocks[1].classified().is_err());
     for info in ["", "yml", "sh no-run", "sh no-run  ", "yaml file=", "text output of"] {
