@@ -108,7 +108,7 @@ def check_ports():
             try:
                 probe.bind(("127.0.0.1", port))
             except OSError as error:
-                raise Unexpected(f"port {port} of 127.0.0.1, for {name}, cannot be used: {error.strerror}") from None
+                raise Unexpected(f"cannot use port {port} of 127.0.0.1 for {name}: {error.strerror}") from None
 
 
 class Envoy:
@@ -225,7 +225,7 @@ def check_statistics():
         return wanted <= set(lines)
     until(lambda: f"the statistics lack {sorted(wanted - set(lines))}", counted)
     dropped = sum(int(line.split()[-1]) for line in lines if line.startswith("sidecast_dropped{"))
-    expect(dropped == sum(len(order.broken) for order in ORDERS), "more copies were dropped than should be")
+    expect(dropped == sum(len(order.broken) for order in ORDERS), "more copies were dropped than expected")
     print(f"\n{painted(BOLD, f'http://127.0.0.1:{ADMIN}/stats/prometheus')}")
     for line in lines:
         if re.match(r"sidecast_(matched|delivered|dropped)\{", line) and not line.endswith(" 0"):

@@ -58,10 +58,10 @@ def elsewhere(baseline, environment, settings):
     if not baseline["cases"]:
         raise Failed("there is no baseline; UPDATE=1 stores one")
     if baseline["settings"] != settings:
-        raise Failed(f"the baseline was counted with {baseline['settings']} and this would be with {settings}")
+        raise Failed(f"the baseline was counted with {baseline['settings']}, but this run uses {settings}")
     differing = {name: value for name, value in environment.items() if baseline["environment"].get(name) != value}
     if "envoy" in differing or "architecture" in differing:
-        raise Failed(f"the baseline is one of {baseline['environment']} and this is {environment}")
+        raise Failed(f"the baseline was counted on {baseline['environment']}, but this is {environment}")
     return ", ".join(f"{name} is {value} and was {baseline['environment'].get(name)}" for name, value in differing.items())
 
 
@@ -72,7 +72,7 @@ def check(measured, baseline, count, differs):
     filter is counted, too: no module can change that, so where it is not as in the baseline, the machine counts otherwise, and all is held against as much more or less.
     """
     if lacking := [case for case in (*measured, "none") if case not in baseline["cases"]]:
-        raise Failed(f"the baseline has no {', '.join(lacking)}; UPDATE=1 stores what is counted")
+        raise Failed(f"the baseline lacks {', '.join(lacking)}; UPDATE=1 stores new counts")
 
     def slower():
         return [case for case, figures in measured.items() if change(figures, baseline, case, scale) > MOST]

@@ -218,7 +218,7 @@ def split(text, binary):
         elif line.startswith("totals:"):
             total = int(line.split()[1])
     if total != sum(parts.values()):
-        raise Failed(f"callgrind counted {total} instructions, and {sum(parts.values())} of them are somebody's")
+        raise Failed(f"callgrind counted {total} instructions, but attributed {sum(parts.values())}")
     del parts[None]
     return parts
 

@@ -12,14 +12,14 @@ files=(sidecast.wasm sidecast.wasm.sha256 sidecast.wasm.cdx.json sidecast.wasm.l
 cargo_home=${CARGO_HOME:-$HOME/.cargo}
 tools=$(realpath "${CARGO_TARGET_DIR:-target}/tools")
 
-(cd dist && sha256sum --check --quiet sidecast.wasm.sha256 SHA256SUMS) || die "a file in dist/ is not what its SHA-256 says"
+(cd dist && sha256sum --check --quiet sidecast.wasm.sha256 SHA256SUMS) || die "a file in dist/ does not match its SHA-256"
 unpacked=$(mktemp -d)
 trap 'rm -rf "$unpacked"' EXIT
 tar -xzf "dist/$archive" -C "$unpacked"
-(cd "$unpacked/sidecast-$version" && sha256sum --check --quiet SHA256SUMS) || die "a file of the archive is not what its SHA256SUMS says"
-[ "$(find "$unpacked" -type f | wc -l)" -gt 20 ] || die "the archive lacks files"
-[ "$("$unpacked/sidecast-$version/bin/sidecast" --version)" = "sidecast $version" ] || die "the tool of the archive is another"
-tar -tvzf "dist/$archive" | awk '$2 != "0/0" { exit 1 }' || die "the archive names a user"
+(cd "$unpacked/sidecast-$version" && sha256sum --check --quiet SHA256SUMS) || die "a file of the archive does not match SHA256SUMS"
+[ "$(find "$unpacked" -type f | wc -l)" -gt 20 ] || die "files are missing from the archive"
+[ "$("$unpacked/sidecast-$version/bin/sidecast" --version)" = "sidecast $version" ] || die "the tool in the archive has another version"
+tar -tvzf "dist/$archive" | awk '$2 != "0/0" { exit 1 }' || die "the archive names a user: expected uid and gid 0"
 tar -tzf "dist/$archive" | LC_ALL=C sort --check || die "the archive is not sorted"
 for place in "$ROOT" "$cargo_home" "$HOME/.rustup" "$(realpath "${CARGO_TARGET_DIR:-target}")"; do
   ! named=$(grep -rlaF -- "$place/" "$unpacked") || die "the archive names $place: $named"
@@ -30,7 +30,7 @@ lists() {
   local name=$1 foreign=$2
   shift 2
   cargo tree --locked -e normal --prefix none --format '{p}' "$@" | python3 -c "$compare" "$name" "$foreign" ||
-    die "the lists of $name are not those of what it is made of"
+    die "the component lists of $name do not match its dependencies"
 }
 compare='import json, sys
 
@@ -39,7 +39,7 @@ name, foreign = sys.argv[1], set(sys.argv[2].split())
 tree = {tuple(line.split()[:2]) for line in sys.stdin if line.strip()}
 tree = {(crate, version.lstrip("v")) for crate, version in tree}
 if len(tree) < 10:
-    sys.exit(f"error: cargo tree has {len(tree)} crates only")
+    sys.exit(f"error: cargo tree has only {len(tree)} crates")
 
 bom = json.load(open(f"dist/{name}.cdx.json"))
 component = bom["metadata"]["component"]
@@ -50,7 +50,7 @@ if not tree <= listed:
 # A crate of a feature that only tests switch on may be named, too; none that it is never built with.
 foreign = {crate for crate, _ in listed} & foreign
 if foreign:
-    sys.exit(f"error: the list of components has what is no part of it: {sorted(foreign)}")
+    sys.exit(f"error: the list of components has unrelated entries: {sorted(foreign)}")
 
 def bare(licences, expression):
     """Whether a text is missing: all of them where one of them is enough, else any."""
@@ -81,6 +81,6 @@ say "building again from scratch, in $other"
 SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git log -1 --format=%ct)} CARGO_HOME=$other/home \
   env -u CARGO_TARGET_DIR "$other/clone/scripts/dist.sh"
 for file in "${files[@]}"; do
-  cmp "dist/$file" "$other/clone/dist/$file" || die "dist/$file is another when it is built elsewhere"
+  cmp "dist/$file" "$other/clone/dist/$file" || die "dist/$file differs when built elsewhere"
 done
-say "the same bytes here and there: ${files[*]}"
+say "identical in both builds: ${files[*]}"

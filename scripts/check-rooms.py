@@ -119,14 +119,14 @@ def main():
     edges = graph({me: text for me, text in texts.items() if me[0] in ROOMS})
     for me in edges:
         for room in sorted({other[0] for other in edges[me]} - set(ROOMS[: ROOMS.index(me[0]) + 1])):
-            problems.append(f"`{name(me)}` uses `{room}`, which is no room below it")
+            problems.append(f"`{name(me)}` uses `{room}`, which is not a room below it")
         if me[0] != UNSAFE and re.search(r'\bunsafe\b|extern "C"', texts[me]):
-            problems.append(f"`{name(me)}`: unsafe code, or a function for the host; both stand in src/{UNSAFE}/ alone")
+            problems.append(f"`{name(me)}`: unsafe code, or a function for the host; both are allowed only in src/{UNSAFE}/")
     found = circles(edges)
     for room in ROOMS:
         inside = [" ".join(sorted(map(name, circle))) for circle in found if all(me[0] == room for me in circle)]
         if len(inside) > 1:
-            problems.append(f"src/{room}: {len(inside)} circles of imports, where one is the most: " + "; ".join(inside))
+            problems.append(f"src/{room}: {len(inside)} import cycles, expected at most one: " + "; ".join(inside))
     if "--mermaid" in sys.argv:
         print(mermaid(edges))
     else:

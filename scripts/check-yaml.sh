@@ -17,8 +17,8 @@ for envoy in "${envoys[@]}"; do
     # It has no %SPAN_ID% yet.
     [[ $file != */tracing/* || $("$envoy" --version) != */1.36.* ]] || continue
     say "$file: $envoy --mode validate"
-    quietly target/validate.log "$envoy" --mode validate --reject-unknown-dynamic-fields -c "$file" --log-level warning || die "$envoy refuses $file"
+    quietly target/validate.log "$envoy" --mode validate --reject-unknown-dynamic-fields -c "$file" --log-level warning || die "$envoy rejects $file"
     # A secret out of a file is no part of the bootstrap, and only warned of.
-    ! grep -F 'config update rejected' target/validate.log >&2 || die "$envoy refuses a file that $file names"
+    ! grep -F 'config update rejected' target/validate.log >&2 || die "$envoy rejects a file that $file names"
   done
 done

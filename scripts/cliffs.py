@@ -345,14 +345,14 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--envoy", type=pathlib.Path, default=ROOT / "target/envoy/1.40.0/envoy")
     parser.add_argument("--wasm", type=pathlib.Path, default=ROOT / "dist/sidecast.wasm")
-    parser.add_argument("--lines", default="", help="only lines whose name contains one of these, with commas between: `body: template,rules`")
+    parser.add_argument("--lines", default="", help="only lines whose name contains one of these, separated by commas: `body: template,rules`")
     parser.add_argument("--warm-up", type=int, default=1500, help="requests before anything is counted")
-    parser.add_argument("--requests", type=int, default=150, help="requests of a window of the first point; further out they are fewer")
+    parser.add_argument("--requests", type=int, default=150, help="requests per window at the first point; fewer at later points")
     parser.add_argument("--windows", type=int, default=3)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds after the last copy")
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="lines at a time, while instructions are counted")
-    parser.add_argument("--only", choices=["instructions", "nanoseconds"], help="not the other")
-    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/cliffs", help="without .json and .svg")
+    parser.add_argument("--only", choices=["instructions", "nanoseconds"], help="measure only this")
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/cliffs", help="path without .json and .svg")
     options = parser.parse_args()
     try:
         run(options)
@@ -363,7 +363,7 @@ def main():
 def run(options):
     options.envoy = options.envoy.absolute()
     for missing in [path for path in (options.envoy, options.wasm) if not path.is_file()]:
-        raise Failed(f"there is no {missing}")
+        raise Failed(f"{missing} is missing")
     wanted = [part.strip() for part in options.lines.split(",")]
     lines = [line for line in every_line(options.wasm.absolute()) if any(part in line.full_name for part in wanted)]
     results = [{"axis": line.axis, "name": line.name} for line in lines]

@@ -35,5 +35,5 @@ image envoy "$ENVOY"
 if prometheus=$(command -v prometheus); then
   image prometheus "$prometheus"
 else
-  say "no image of Prometheus: it is not installed (Debian: apt-get install prometheus)"
+  say "no Prometheus image: Prometheus is not installed (Debian: apt-get install prometheus)"
 fi

@@ -34,7 +34,7 @@ take_down() {
   trap '' INT TERM
   [ -z "$test_process" ] || kill -- "-$test_process" 2>/dev/null || true
   quietly target/compose/down.log $compose --profile monitoring down --volumes --remove-orphans --timeout 5 ||
-    say "$compose down failed; left behind: what docker ps -a --filter name=$COMPOSE_PROJECT_NAME shows"
+    say "$compose down failed; see what is left with docker ps -a --filter name=$COMPOSE_PROJECT_NAME"
 }
 trap take_down EXIT
 trap 'exit 130' INT

@@ -141,14 +141,14 @@ def main():
     parser.add_argument("--envoy", type=pathlib.Path, default=ROOT / "target/envoy/1.40.0/envoy")
     parser.add_argument("--wasm", type=pathlib.Path, default=ROOT / "dist/sidecast.wasm")
     parser.add_argument("--plain-filter", type=pathlib.Path, default=ROOT / "target/plain_filter.wasm")
-    parser.add_argument("--capabilities", type=pathlib.Path, default=ROOT / "envoy/capabilities.json", help="what Envoy allows the module")
-    parser.add_argument("--cases", default=",".join(USUAL), help="which of them, with commas between; `*` stands for anything")
+    parser.add_argument("--capabilities", type=pathlib.Path, default=ROOT / "envoy/capabilities.json", help="host calls that Envoy allows the module")
+    parser.add_argument("--cases", default=",".join(USUAL), help="cases, separated by commas; `*` stands for anything")
     parser.add_argument("--warm-up", type=int, default=Settings.warm_up, help="requests before the first window")
-    parser.add_argument("--requests", type=int, default=Settings.requests, help="requests of a window")
+    parser.add_argument("--requests", type=int, default=Settings.requests, help="requests per window")
     parser.add_argument("--windows", type=int, default=Settings.windows)
     parser.add_argument("--jobs", type=int, default=len(os.sched_getaffinity(0)), help="cases at a time")
     parser.add_argument("--baseline", type=pathlib.Path, default=ROOT / "benches/instructions.json")
-    parser.add_argument("--update", action="store_true", help="store what is counted as the baseline")
+    parser.add_argument("--update", action="store_true", help="store the counts as the baseline")
     parser.add_argument("--check", action="store_true", help="fail if a case takes more than its baseline allows")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/instructions.json")
     options = parser.parse_args()
@@ -160,11 +160,11 @@ def main():
 
 def run(options):
     for missing in [path for path in (options.envoy, options.wasm, options.capabilities) if not path.is_file()]:
-        raise Failed(f"there is no {missing}")
+        raise Failed(f"{missing} is missing")
     cases = every_case(options.wasm.absolute(), options.plain_filter.absolute(), options.capabilities)
     selected = select(options.cases, cases)
     if unbuilt := [name for name in selected if name.startswith("floor-") and not (ROOT / f"target/floor/{name[6:]}.wasm").is_file()]:
-        raise Failed(f"there are no modules for {', '.join(unbuilt)}; make floor builds them")
+        raise Failed(f"the modules for {', '.join(unbuilt)} are missing; run make floor")
     settings = Settings(options.envoy.absolute(), options.warm_up, options.requests, options.windows)
     told = {"warm_up": options.warm_up, "requests": options.requests, "windows": options.windows}
     environment, stored = baseline.environment(settings.envoy), baseline.load(options.baseline)
@@ -192,14 +192,14 @@ def run(options):
 
 def judge(measured, stored, count, differs):
     if differs:
-        print(f"note: not the machine of the baseline: {differs}")
+        print(f"note: this is not the machine of the baseline: {differs}")
     over, scale = baseline.check(measured, stored, count, differs)
     if scale != 1:
-        print(f"note: a request without a filter takes {scale:.4f} of its baseline here, so that is what cases are held against")
+        print(f"note: a request without a filter takes {scale:.4f} times its baseline here, so the baselines are scaled by that")
     if over:
         changes = ", ".join(f"{case} {baseline.change(measured[case], stored, case, scale):+.1%}" for case in over)
         raise Failed(
-            f"more instructions a request than the baseline and {baseline.MOST:.0%}, counted twice: {changes}.\n"
+            f"more instructions per request than the baseline plus {baseline.MOST:.0%}, counted twice: {changes}.\n"
             f"If they are worth it, store them: make bench-instructions UPDATE=1 CASES=none,{','.join(over)}"
         )
     print(f"No case takes {baseline.MOST:.0%} more instructions than its baseline.")

@@ -13,7 +13,7 @@ version=$(sed -n 's/^version = "\(.*\)"$/\1/p' Cargo.toml | head -n 1)
 case $(uname -m) in
   x86_64) platform=linux-amd64 ;;
   aarch64) platform=linux-arm64 ;;
-  *) die "no release of the tool for $(uname -m)" ;;
+  *) die "the tool is not released for $(uname -m)" ;;
 esac
 
 scripts/setup-tool.sh cargo-cyclonedx 0.5.9
@@ -24,7 +24,7 @@ components() {
   local name=$1
   shift
   quietly "$tools/cyclonedx.log" "$tools/bin/cargo-cyclonedx" cyclonedx --no-build-deps --format json --spec-version 1.5 \
-    --override-filename "$name.cdx" "$@" || die "no list of components of $name"
+    --override-filename "$name.cdx" "$@" || die "cannot list the components of $name"
   sed "s|path+file://$ROOT|path+file:///sidecast|g" "$name.cdx.json" >"dist/$name.cdx.json"
   rm "$name.cdx.json"
 }
@@ -32,7 +32,7 @@ components() {
 # licences NAME ARGUMENTS...: the licence of each crate with its text, as dist/NAME.licences.json.
 licences() {
   quietly "$tools/bundle-licenses.log" "$tools/bin/cargo-bundle-licenses" bundle-licenses --format json \
-    --output "dist/$1.licences.json" "${@:2}" || die "no list of licences"
+    --output "dist/$1.licences.json" "${@:2}" || die "cannot list the licences"
   python3 -B scripts/licence-texts.py "dist/$1.licences.json"
 }
 
@@ -77,7 +77,7 @@ licences sidecast.wasm
 tool
 components sidecast --features cli --target "$(rustc -vV | sed -n 's/^host: //p')"
 licences sidecast --features cli
-quietly "$target_dir/image.log" python3 -B scripts/make-image.py dist/sidecast.wasm dist/image "sidecast:$version" || die "no image"
+quietly "$target_dir/image.log" python3 -B scripts/make-image.py dist/sidecast.wasm dist/image "sidecast:$version" || die "cannot build the image"
 
 name=sidecast-$version
 stage "$target_dir/$name"

@@ -328,7 +328,7 @@ def main():
     if wanted != stored:
         for query in [*[one for one in wanted if one not in stored], *[one for one in stored if one not in wanted]] or ["(another order)"]:
             print(f"  {query}", file=sys.stderr)
-        print("error: the queries of envoy/grafana/sidecast.json are not those of docs/images/dashboard.json: run make dashboard-picture", file=sys.stderr)
+        print("error: the queries of envoy/grafana/sidecast.json differ from docs/images/dashboard.json: run make dashboard-picture", file=sys.stderr)
         return 1
     status = 0
     for name, colours in {"dashboard.svg": LIGHT, "dashboard-dark.svg": DARK}.items():
@@ -339,7 +339,7 @@ def main():
         if not options.check:
             path.write_text(svg)
         elif (path.read_text() if path.exists() else None) != svg:
-            print(f"error: docs/images/{name} is not what the dashboard and its data give: run make dashboard-picture DRAW=1", file=sys.stderr)
+            print(f"error: docs/images/{name} does not match the dashboard and its data: run make dashboard-picture DRAW=1", file=sys.stderr)
             status = 1
     return status
 

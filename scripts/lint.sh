@@ -42,7 +42,7 @@ for package in "$plain_filter" "$compose"; do
   "${cargo_deny[@]}" --manifest-path "$package" --config deny.toml check --allow license-not-encountered licenses bans sources
 done
 
-say "rooms: imports go one way, unsafe code stands in one"
+say "rooms: imports go one way, unsafe code is in one room"
 python3 -B scripts/check-rooms.py
 python3 -B scripts/check-rooms.py --mermaid >/dev/null
 

@@ -93,7 +93,7 @@ class Look:
 
 def main(site, screenshots):
     if not (pathlib.Path(site) / "index.html").is_file():
-        sys.exit(f"error: {site} holds no index.html")
+        sys.exit(f"error: {site} does not contain index.html")
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("google-chrome")
     if not chromium:
         sys.exit("error: chromium is missing; install it (Debian: apt-get install chromium)")

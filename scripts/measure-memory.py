@@ -128,22 +128,22 @@ def main():
     parser.add_argument("--envoy", type=pathlib.Path, default=ROOT / "target/envoy/1.40.0/envoy")
     parser.add_argument("--sidecast", type=pathlib.Path, default=ROOT / "dist/sidecast.wasm")
     parser.add_argument("--plain", type=pathlib.Path, default=ROOT / "target/plain_filter.wasm")
-    parser.add_argument("--cases", default=",".join(CASES), help="which of them, with commas between")
+    parser.add_argument("--cases", default=",".join(CASES), help="cases, separated by commas")
     parser.add_argument("--workers", default="1,2,4")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--requests", type=int, default=10_000)
-    parser.add_argument("--settle", type=float, default=1, help="seconds between what is done and what is read")
+    parser.add_argument("--settle", type=float, default=1, help="seconds to wait before memory is read")
     parser.add_argument("--set", action="append", default=[], metavar="PLACE=JSON", help="a value in the bootstrap, such as memory_allocator_manager={}")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / "target/memory.json")
     options = parser.parse_args()
     options.set = [(place, json.loads(value)) for place, value in (item.split("=", 1) for item in options.set)]
     cases, workers = options.cases.split(","), [int(count) for count in options.workers.split(",")]
     if unknown := [case for case in cases if case not in CASES]:
-        sys.exit(f"error: no case: {', '.join(unknown)}")
+        sys.exit(f"error: unknown cases: {', '.join(unknown)}")
     options.envoy, options.sidecast, options.plain = (path.absolute() for path in (options.envoy, options.sidecast, options.plain))
     needed = [options.envoy] + [getattr(options, case) for case in cases if case in ("plain", "sidecast")]
     for missing in [path for path in needed if not path.is_file()]:
-        sys.exit(f"error: there is no {missing}")
+        sys.exit(f"error: {missing} is missing")
     options.output.parent.mkdir(parents=True, exist_ok=True)
     empty = options.output.absolute().with_name("empty.wasm")
     empty.write_bytes(empty_module())

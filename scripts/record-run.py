@@ -100,7 +100,7 @@ def draw(termtosvg, text):
             raise Failed(drawn.stderr.strip())
         svg = target.read_text()
     if "<script" in svg:
-        raise Failed("there is a script in the picture; a page that shows it as an image would not run that")
+        raise Failed("the picture contains a script, which does not run where a page shows it as an image")
     if len(svg) > MOST_BYTES:
         raise Failed(f"the picture has {len(svg)} bytes, more than {MOST_BYTES}")
     return svg
@@ -116,7 +116,7 @@ def compare(printed):
     for number in range(max(len(got), len(wanted))):
         pair = [lines[number] if number < len(lines) else "(nothing)" for lines in (got, wanted)]
         if pair[0] != pair[1]:
-            raise Failed(f"make run prints\n  {pair[0]}\nwhere {CAST.relative_to(ROOT)} shows\n  {pair[1]}\nIf that is meant, run make recording.")
+            raise Failed(f"make run prints\n  {pair[0]}\nwhere {CAST.relative_to(ROOT)} shows\n  {pair[1]}\nIf that is intended, run make recording.")
 
 
 def main():
@@ -131,7 +131,7 @@ def main():
         if options.what in ("record", "draw"):
             SVG.write_text(draw(options.termtosvg, CAST.read_text()))
         elif options.what == "check" and (SVG.read_text() if SVG.exists() else None) != draw(options.termtosvg, CAST.read_text()):
-            raise Failed(f"{SVG.relative_to(ROOT)} is not what {CAST.relative_to(ROOT)} gives: run make recording")
+            raise Failed(f"{SVG.relative_to(ROOT)} does not match {CAST.relative_to(ROOT)}: run make recording")
         elif options.what == "compare":
             compare(options.file.read_text())
     except Failed as failed:

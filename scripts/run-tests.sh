@@ -20,7 +20,7 @@ trap 'exit 143' TERM
 
 status=0
 "${tests[@]}" || status=$?
-say "storms, which ran meanwhile"
+say "storms, which ran in parallel"
 wait "$storms" || status=$?
 cat "$log"
 exit "$status"

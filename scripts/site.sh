@@ -12,7 +12,7 @@ say "building $site"
 python3 -B scripts/stage-site.py "$book"
 rm -rf "$site"
 quietly target/mdbook.log "${CARGO_TARGET_DIR:-target}/tools/bin/mdbook" build "$book"
-! grep -E 'WARN|ERROR' target/mdbook.log >&2 || die "mdbook is not content with the pages"
+! grep -E 'WARN|ERROR' target/mdbook.log >&2 || die "mdbook warns about the pages"
 
 missing=$(while read -r file; do [ -f "$site/$file" ] || printf ' %s' "$file"; done <"$book/expected")
 [ -z "$missing" ] || die "not in $site:$missing"

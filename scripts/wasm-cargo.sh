@@ -52,11 +52,11 @@ add_with_apt() {
   [ "$(id -u)" = 0 ] || die "rustup cannot add $target; as root, install Debian's toolchain: $hint"
   say "installing Debian's toolchain: $hint"
   quietly "$target_dir/apt.log" apt-get update ||
-    say "apt-get update failed; trying with the package lists there are"
+    say "apt-get update failed; trying with the present package lists"
   quietly "$target_dir/apt.log" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y --no-install-recommends "${debian_packages[@]}" ||
     die "apt-get could not install ${debian_packages[*]}"
-  debian_ready "$1" || die "Debian's toolchain is installed but not complete (need /usr/bin/cargo, /usr/src/rustc-*, /usr/lib/wasm32-wasi, wasm-ld)"
+  debian_ready "$1" || die "Debian's toolchain is incomplete (need /usr/bin/cargo, /usr/src/rustc-*, /usr/lib/wasm32-wasi, wasm-ld)"
 }
 
 # rustc starts it with "-flavor wasm": lld itself takes that, the wrapper that rustup puts beside it (gcc-ld/wasm-ld) does not.
@@ -96,5 +96,5 @@ case $toolchain in
     add_with_apt "$1"
     run_debian "$@"
     ;;
-  *) die "SIDECAST_TOOLCHAIN is rustup or debian, not '$toolchain'" ;;
+  *) die "SIDECAST_TOOLCHAIN must be rustup or debian, not '$toolchain'" ;;
 esac

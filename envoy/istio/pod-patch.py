@@ -111,8 +111,8 @@ def proxy_config(changes):
     try:
         found = yaml.safe_load(annotations(changes).get(CONFIG) or "{}")
     except yaml.YAMLError as error:
-        fail(f"the annotation {CONFIG} is no YAML: {error}")
-    return found if isinstance(found, dict) else fail(f"the annotation {CONFIG} holds no fields")
+        fail(f"the annotation {CONFIG} is not YAML: {error}")
+    return found if isinstance(found, dict) else fail(f"the annotation {CONFIG} has no fields")
 
 
 def joined(running, own, field):
@@ -175,7 +175,7 @@ def add_variable(changes, variable, field, index):
     there = changes.template["spec"][field][index].get("env") or []
     for other in there:
         if other["name"] == variable["name"]:
-            return other == variable or fail(f"istio-proxy has another variable {variable['name']} already")
+            return other == variable or fail(f"istio-proxy already has a different variable {variable['name']}")
     return changes.put(variable, "spec", field, index, "env", len(there))
 
 
@@ -183,7 +183,7 @@ def bootstrap(changes, name):
     """The ConfigMap that is merged into the bootstrap: there can be only one."""
     there = annotations(changes).get(BOOTSTRAP, name)
     if there != name:
-        fail(f"{BOOTSTRAP} is {there!r} already; add the stats_tags of stats-tags.yaml to that ConfigMap")
+        fail(f"{BOOTSTRAP} is already {there!r}; add the stats_tags of stats-tags.yaml to that ConfigMap")
     annotate(changes, BOOTSTRAP, name)
 
 
@@ -196,7 +196,7 @@ def volume(changes, reference):
         try:
             there = json.loads(text)
         except ValueError:
-            fail(f"the annotation {name} is no JSON: {text}")
+            fail(f"the annotation {name} is not JSON: {text}")
         # Istio reads a list, and a map by name as well.
         if isinstance(there, dict):
             there = {**there, "sidecast": {key: value for key, value in entry.items() if key != "name"}}
@@ -225,21 +225,21 @@ def has_pods(workload):
 def positive(text):
     """A whole number above 0."""
     if not re.fullmatch("[1-9][0-9]{0,9}", text):
-        raise argparse.ArgumentTypeError(f"{text!r} is no whole number above 0")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above 0")
     return int(text)
 
 
 def arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("workload", metavar="BEFORE", help="the workload, as kubectl get -o json writes it")
-    parser.add_argument("--env", metavar="NAME=SECRET/KEY", action="append", default=[], help="a variable of istio-proxy out of a Secret")
+    parser.add_argument("--env", metavar="NAME=SECRET/KEY", action="append", default=[], help="a variable of istio-proxy from a Secret")
     parser.add_argument("--bootstrap", metavar="CONFIGMAP", help="merge this ConfigMap into the proxy's bootstrap (stats-tags.yaml)")
-    parser.add_argument("--volume", metavar="IMAGE", help="mount the module out of this image, for envoyfilter.yaml")
+    parser.add_argument("--volume", metavar="IMAGE", help="mount the module from this image, for envoyfilter.yaml")
     parser.add_argument("--running", metavar="FILE", help="PROXY_CONFIG of a running proxy; needed by the options below")
-    parser.add_argument("--stats", metavar="CLUSTER", action="append", default=[], help="have Envoy keep the statistics of this cluster")
-    parser.add_argument("--answer-limit", metavar="BYTES", type=positive, help="hold no more of a target's answer, unless a limit is set already")
-    parser.add_argument("--drain", metavar="SECONDS", type=positive, help="give copies this long when a pod ends, if it is less now")
-    parser.add_argument("--undo", action="store_true", help="write the patch that takes the changes back")
+    parser.add_argument("--stats", metavar="CLUSTER", action="append", default=[], help="keep Envoy's statistics of this cluster")
+    parser.add_argument("--answer-limit", metavar="BYTES", type=positive, help="hold at most this much of a target's response, unless a limit is already set")
+    parser.add_argument("--drain", metavar="SECONDS", type=positive, help="give copies at least this long when a pod ends")
+    parser.add_argument("--undo", action="store_true", help="write the patch that undoes the changes")
     options = parser.parse_args()
     if (options.stats or options.answer_limit or options.drain) and not options.running:
         parser.error("--stats, --answer-limit and --drain need --running")
@@ -262,7 +262,7 @@ def main():
         configure(changes, read(options.running, "the fields of PROXY_CONFIG"), options)
     print(json.dumps(list(changes.undo() if options.undo else changes.patch()), indent=2))
     if not changes.made:
-        print("nothing to change: the workload has all of it", file=sys.stderr)
+        print("nothing to change: the workload already has all of it", file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -92,7 +92,7 @@ impl<'d> Chains<'d> {
             } else if self.leaders(index).len() > MAX_DEPTH {
                 problems.push(
                     place("after.target"),
-                    format!("expected at most {MAX_DEPTH} targets that follow one another, found {}", self.leaders(index).len()),
+                    format!("expected at most {MAX_DEPTH} followers in a chain, found {}", self.leaders(index).len()),
                 );
             }
         }
@@ -102,9 +102,9 @@ impl<'d> Chains<'d> {
 /// Finds sections that a follower cannot have.
 fn forbid(link: &Link<'_>, index: usize, problems: &mut Problems) {
     let forbidden = [
-        ("batch", "expected no `batch` in a target that follows another: each of its copies waits for its own cause"),
+        ("batch", "expected no `batch` in a target that follows another: each of its copies waits for a different one"),
         ("compare", "expected no `compare` in a target that follows another: its copy is not the primary's request"),
-        ("statuses", "expected `statuses` inside of `after`: they are those of the other target"),
+        ("statuses", "expected `statuses` inside `after`: they are the other target's"),
     ];
     for (section, expected) in forbidden {
         if is_given(link.target, section) {

@@ -295,7 +295,7 @@ fn secret(document: &Value, env: Env<'_>, problems: &mut Problems) -> Option<Str
     let secret = Template::from_str(text).ok()?.with_env(env);
     let expected = match secret {
         Ok(secret) if !secret.is_empty() => return Some(secret),
-        Ok(_) => "expected some text, found none".into(),
+        Ok(_) => "expected text, found none".into(),
         Err(expected) => expected,
     };
     problems.push("loop_guard.secret", expected);
@@ -309,7 +309,7 @@ fn repeated_names(document: &Value, problems: &mut Problems) {
     for (index, name) in names.iter().enumerate() {
         let first = names.iter().position(|other| name.is_some() && other == name);
         if let (Some(name), Some(first)) = (name, first.filter(|first| *first < index)) {
-            problems.push(format!("targets[{index}].name"), format!("{name:?} is the name of targets[{first}] already"));
+            problems.push(format!("targets[{index}].name"), format!("{name:?} is already the name of targets[{first}]"));
         }
     }
 }

@@ -121,7 +121,7 @@ impl FromStr for Substitution {
                     }
                     pieces.extend(digit.to_digit(10).and_then(|group| group.try_into().ok()).map(Piece::Group));
                 }
-                _ => return Err(r"expected a group such as \1 behind each backslash; a backslash itself is \\".into()),
+                _ => return Err(r"expected a group such as \1 after each backslash; write \\ for a backslash".into()),
             }
         }
         if !literal.is_empty() {
@@ -140,7 +140,7 @@ impl FromStr for ParameterName {
 
     fn from_str(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err("expected the name of a parameter, found no text".into());
+            return Err("expected the name of a parameter, found none".into());
         }
         Ok(Self(text.to_owned()))
     }

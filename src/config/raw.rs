@@ -25,19 +25,19 @@ use crate::template::Template;
 pub struct Document {
     /// Where copies go.
     pub targets: NonEmpty<Target, 32>,
-    /// Bounds of one worker, over all targets.
+    /// Limits per worker, over all targets.
     #[deserr(default, from(Apart<WorkerLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: WorkerLimits,
-    /// How long copies may go on under a configuration that was replaced.
+    /// How long a replaced configuration may take to finish its copies.
     #[deserr(default = default_drain_timeout())]
     #[cfg_attr(feature = "cli", schemars(default = "default_drain_timeout"))]
     pub drain_timeout: Millis<1, HOUR>,
-    /// What ties a copy to its primary.
+    /// How to relate a copy to the primary's request.
     #[deserr(default, from(Apart<Correlation>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub correlation: Correlation,
-    /// What keeps a copy from being copied again.
+    /// Keeps copies from being copied again.
     #[deserr(default, from(Apart<LoopGuard>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub loop_guard: LoopGuard,
@@ -51,7 +51,7 @@ fn correlation_is_not_signed(document: Document, location: ValuePointerRef<'_>) 
     for (index, target) in document.targets.0.iter().enumerate() {
         let sign = target.request.as_ref().and_then(|request| request.sign.as_ref());
         if sign.is_some_and(|sign| sign.makes(header)) {
-            let expected = format!("expected other headers than `correlation.header`, found {header} for both");
+            let expected = format!("expected a header other than `correlation.header`, found {header} for both");
             problems.extend(Problems::at(targets.push_index(index).push_key("request").push_key("sign"), expected));
         }
     }
@@ -75,34 +75,34 @@ fn default_drain_timeout() -> Millis<1, HOUR> {
     schemars(deny_unknown_fields, transform = schema::sections_apart)
 )]
 pub struct Target {
-    /// Its label in statistics and logs, and `x-sidecast-target`. No two targets have the same.
+    /// The label in statistics and logs, and the value of `x-sidecast-target`. Must be unique.
     pub name: Text<TargetName>,
-    /// The Envoy cluster that gets the copies.
+    /// The Envoy cluster that receives the copies.
     pub cluster: Text<ClusterName>,
-    /// A request is copied if any of these rules holds. Absent: every request.
+    /// A request is copied if any of these rules matches. Absent: every request.
     #[deserr(default, rename = "match")]
     #[cfg_attr(feature = "cli", schemars(rename = "match"))]
     pub rules: Option<NonEmpty<Rule>>,
-    /// A request is not copied if any of these rules holds, whatever `match` says. Absent: no exceptions.
+    /// A request is not copied if any of these rules matches, whatever `match` says. Absent: no exceptions.
     #[deserr(default)]
     pub except: Option<NonEmpty<Rule>>,
-    /// Which part of those requests. Absent: all.
+    /// The share of matching requests to copy. Absent: all.
     #[deserr(default, from(Apart<Option<Sample>>) = Apart::section)]
     pub sample: Option<Sample>,
     /// What the copy waits for: the complete `request`, the primary's `response`, or another target's copy.
     #[deserr(default)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub after: After,
-    /// With `after: response`, the ends of the primary's response for which the copy is sent. Absent: `["2xx"]`.
+    /// With `after: response`: the copy is sent if the primary's response ends with one of these. Absent: `["2xx"]`.
     #[deserr(default)]
     pub statuses: Option<NonEmpty<EndPattern>>,
-    /// Which copies go one after the other; not beside `batch`. Absent: none has to wait for another.
+    /// Sends copies with the same key one after the other. Not with `batch`. Absent: copies do not wait for each other.
     #[deserr(default, from(Apart<Option<Order>>) = Apart::section)]
     pub order: Option<Order>,
     /// What the target receives. Absent: the primary's request.
     #[deserr(default, from(Apart<Option<RequestShape>>) = Apart::section)]
     pub request: Option<RequestShape>,
-    /// How the target's expressions see the answers that its copy waits for. Absent: as they came.
+    /// How the target's expressions see the responses that its copy waits for. Absent: unchanged.
     #[deserr(default, from(Apart<Option<ResponseShape>>) = Apart::section)]
     pub response: Option<ResponseShape>,
     /// The responses that count as delivered.
@@ -113,24 +113,24 @@ pub struct Target {
     #[deserr(default = default_timeout())]
     #[cfg_attr(feature = "cli", schemars(default = "default_timeout"))]
     pub timeout: Millis<1, HOUR>,
-    /// When a failed copy is attempted again. Absent: one attempt.
+    /// When and how a failed copy is retried. Absent: one attempt.
     #[deserr(default, from(Apart<Option<Retry>>) = Apart::section)]
     pub retry: Option<Retry>,
-    /// When the target is spared. Absent: on, with its defaults.
+    /// Stops calls to a failing target for a while. Absent: on, with defaults.
     #[deserr(default, from(Apart<Breaker>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub circuit_breaker: Breaker,
-    /// How much may be under way and wait, in one worker.
+    /// Limits for this target, per worker.
     #[deserr(default, from(Apart<TargetLimits>) = Apart::section)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub limits: TargetLimits,
-    /// How requests are put together to one call; not beside `compare` and `order`, nor with `request.body.omit`. Absent: each is a call of its own.
+    /// Sends several requests in one call. Not with `compare`, `order` or `request.body.omit`. Absent: one call per request.
     #[deserr(default, from(Apart<Option<Batch>>) = Apart::section)]
     pub batch: Option<Batch>,
-    /// Where requests go that are given up. Absent: nowhere.
+    /// Where to send copies that are given up. Absent: they are lost, and counted.
     #[deserr(default, from(Apart<Option<DeadLetter>>) = Apart::section)]
     pub dead_letter: Option<DeadLetter>,
-    /// How the target's responses are held against the primary's; not beside `batch`. Absent: not at all.
+    /// Compares the target's responses with the primary's. Not with `batch`. Absent: no comparison.
     #[deserr(default, from(Apart<Option<Compare>>) = Apart::section)]
     pub compare: Option<Compare>,
 }
@@ -155,24 +155,24 @@ fn consistent(target: Target, location: ValuePointerRef<'_>) -> Result<Target, P
     let method = target.request.as_ref().and_then(|request| request.method.as_ref());
     if method.is_some_and(|method| method.0 .0 == "CONNECT") {
         let request = location.push_key("request");
-        problems.extend(Problems::at(request.push_key("method"), "expected a method of a request, not one that opens a tunnel"));
+        problems.extend(Problems::at(request.push_key("method"), "expected a method other than CONNECT, which opens a tunnel"));
     }
     if target.response.is_some() && matches!(target.after, After::Request) {
-        let expected =
-            "expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
+        let expected = "expected `after: response` or a target in `after`: otherwise there is no response to read";
         problems.extend(Problems::at(location.push_key("response"), expected));
     }
     if target.batch.is_some() {
         let location = location.push_key("batch");
         if target.compare.is_some() {
             problems
-                .extend(Problems::at(location, "expected no `compare` beside it: a batch has one response for many requests"));
+                .extend(Problems::at(location, "cannot be combined with `compare`: a batch has one response for many requests"));
         }
         if target.order.is_some() {
-            problems.extend(Problems::at(location, "expected no `order` beside it: a batch has requests of many keys"));
+            problems.extend(Problems::at(location, "cannot be combined with `order`: a batch has requests of many keys"));
         }
         if body.is_some_and(|body| body.omit) {
-            problems.extend(Problems::at(location, "expected no `request.body.omit` beside it: items of a batch are bodies"));
+            problems
+                .extend(Problems::at(location, "cannot be combined with `request.body.omit`: the items of a batch are bodies"));
         }
     }
     problems.extend(items_without_places(&target, location));
@@ -190,12 +190,10 @@ fn items_without_places(target: &Target, location: ValuePointerRef<'_>) -> Probl
         return Problems::default();
     };
     if items == Batch::default().max_items.0 {
-        let expected =
-            format!("expected at least `batch.max_items` ({items}), because items wait in those places, found {places}");
+        let expected = format!("expected at least `batch.max_items` ({items}), because items wait in the queue, found {places}");
         Problems::at(location.push_key("limits").push_key("max_queued"), expected)
     } else {
-        let expected =
-            format!("expected at most `limits.max_queued` ({places}), because items wait in those places, found {items}");
+        let expected = format!("expected at most `limits.max_queued` ({places}), because items wait in the queue, found {items}");
         Problems::at(location.push_key("batch").push_key("max_items"), expected)
     }
 }
@@ -205,13 +203,13 @@ fn items_without_places(target: &Target, location: ValuePointerRef<'_>) -> Probl
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct TargetLimits {
-    /// Calls under way.
+    /// Calls in flight at once.
     #[deserr(default = Self::default().max_in_flight)]
     pub max_in_flight: Whole<1, 1_000_000>,
-    /// Copies waiting for one of those places, for a retry, for an earlier copy of their key, or for others to make up a batch.
+    /// Copies that wait: for a free call, for a retry, for an earlier copy with their key, or for their batch to fill.
     #[deserr(default = Self::default().max_queued)]
     pub max_queued: Whole<0, 1_000_000>,
-    /// How often copies may be sent. Absent: no bound.
+    /// Limits how often copies are sent. Absent: no limit.
     #[deserr(default)]
     pub rate: Option<RateLimit>,
 }
@@ -230,11 +228,11 @@ pub struct WorkerLimits {
     /// The longest body that is copied.
     #[deserr(default = Self::default().max_body_bytes)]
     pub max_body_bytes: Size<0, MAX_BODY>,
-    /// Bytes of bodies and headers held for copies: being copied, waiting or under way. At least `max_body_bytes`.
+    /// Bytes of headers and bodies held for copies: still arriving, queued or in flight. At least `max_body_bytes`.
     #[deserr(default = Self::default().max_buffered_bytes)]
     pub max_buffered_bytes: Size<1, MAX_BUFFERED>,
-    /// Work that one request may cause, over all targets: bytes that are decoded, searched and written for templates, redaction, batches and
-    /// letters. Absent: eight times `max_body_bytes`, from `8MiB` to `64MiB`.
+    /// Work that one request may cause, over all targets: bytes decoded, searched and written for templates, redaction, batches and dead letters. Absent:
+    /// eight times `max_body_bytes`, but at least `8MiB` and at most `64MiB`.
     #[deserr(default)]
     pub max_work_bytes: Option<Size<MIN_WORK, MAX_WORK>>,
 }
@@ -268,13 +266,13 @@ fn buffers_hold_a_body(limits: WorkerLimits, location: ValuePointerRef<'_>) -> R
     if limits.max_buffered_bytes.0 < limits.max_body_bytes.0 {
         return Err(Problems::at(
             location.push_key("max_buffered_bytes"),
-            format!("expected at least max_body_bytes ({}), found {}", limits.max_body_bytes.0, limits.max_buffered_bytes.0),
+            format!("expected at least `max_body_bytes` ({}), found {}", limits.max_body_bytes.0, limits.max_buffered_bytes.0),
         ));
     }
     Ok(limits)
 }
 
-/// What ties a copy to its primary.
+/// How to relate a copy to the primary's request.
 #[derive(Debug, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
@@ -293,13 +291,13 @@ impl Default for Correlation {
     }
 }
 
-/// What keeps a copy from being copied again.
+/// Keeps copies from being copied again.
 #[derive(Debug, Default, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct LoopGuard {
-    /// Some text, or `${env:NAME}` in it, shared by all filters of a system: only its holders can mark a request as a copy. Absent: a client
-    /// can opt out of mirroring.
+    /// A secret that all your filters share, as text or `${env:NAME}`: only its holders can mark a request as a copy. Absent: a client can opt out of
+    /// mirroring.
     #[deserr(default)]
     pub secret: Option<Text<Template>>,
 }

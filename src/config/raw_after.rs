@@ -14,7 +14,7 @@ pub enum After {
     /// The request is complete.
     #[default]
     Request,
-    /// The primary's response has ended in one of `statuses`.
+    /// The primary's response has ended with one of `statuses`.
     Response,
     /// Another target's copy has ended.
     Target(AfterTarget),
@@ -35,12 +35,12 @@ const WORDS: [&str; 2] = ["request", "response"];
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct AfterTarget {
-    /// The name of the other target. It has no `batch`.
+    /// The name of the other target, which must not have `batch`.
     pub target: Text<TargetName>,
-    /// How its copy ended. Absent: delivered if there are no `statuses`, otherwise either.
+    /// The outcome of its copy. Absent: `delivered`, or any outcome if there are `statuses`.
     #[deserr(default)]
     pub outcome: Option<OutcomeName>,
-    /// How the last attempt of its copy ended. Absent: in any way.
+    /// How the last attempt of its copy ended. Absent: any.
     #[deserr(default)]
     pub statuses: Option<NonEmpty<EndPattern>>,
 }

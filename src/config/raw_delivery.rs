@@ -17,19 +17,19 @@ use crate::template::JsonTemplate;
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "delivery.md#retries")))]
 pub struct Retry {
-    /// Attempts, the first included.
+    /// Attempts, including the first.
     #[deserr(default = Self::default().max_attempts)]
     pub max_attempts: Whole<1, 100>,
-    /// How long to wait.
+    /// How long to wait between attempts.
     #[deserr(default)]
     pub backoff: Backoff,
-    /// What is worth another attempt; the rest is final.
+    /// Which failures are retried; all others are final.
     #[deserr(default = Self::default().on)]
     pub on: NonEmpty<RetryOn>,
-    /// How many of all attempts may be retries, per worker.
+    /// Limits the share of retries, per worker.
     #[deserr(default)]
     pub budget: Budget,
-    /// A Retry-After of a 429 or 503 is obeyed, up to `backoff.max`.
+    /// Obeys `Retry-After` of a 429 or 503, up to `backoff.max`.
     #[deserr(default = Self::default().retry_after)]
     pub retry_after: bool,
     /// A copy older than this is given up.
@@ -55,10 +55,10 @@ impl Default for Retry {
 #[deserr(error = Problems, deny_unknown_fields, validate = base_within_max -> Problems)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Backoff {
-    /// The bound of the first wait, which doubles with each; at most `max`.
+    /// The longest first wait; doubles with each retry. At most `max`.
     #[deserr(default = Self::default().base)]
     pub base: Millis<1, HOUR>,
-    /// The bound of every wait.
+    /// The longest wait.
     #[deserr(default = Self::default().max)]
     pub max: Millis<1, HOUR>,
 }
@@ -115,10 +115,10 @@ impl Deserr<Problems> for RetryOn {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct Budget {
-    /// Retries for a hundred first attempts of the last ten seconds.
+    /// Retries per 100 first attempts of the last 10 s.
     #[deserr(default = Self::default().percent)]
     pub percent: Percent,
-    /// Retries in a second that are allowed in any case.
+    /// Retries per second that are always allowed.
     #[deserr(default = Self::default().min_per_second)]
     pub min_per_second: Whole<0, 1_000_000>,
 }
@@ -134,22 +134,23 @@ impl Default for Budget {
 #[deserr(error = Problems, deny_unknown_fields, validate = open_within_max -> Problems)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "delivery.md#circuit-breaker")))]
 pub struct Breaker {
-    /// Failures in a row, over all workers, that open it; 0: not used.
+    /// Failures in a row, over all workers, that open it. 0: not used.
     #[deserr(default = Self::default().consecutive_failures)]
     pub consecutive_failures: Whole<0, 1_000_000>,
     /// The share of failures that opens it.
     #[deserr(default)]
     pub failure_rate: FailureRate,
-    /// The responses that are failures, unless `success` names them too. Of gRPC, the statuses that its own stand for. No response is always a failure.
+    /// Responses that count as failures, unless `success` names them too. A gRPC status counts as the HTTP status that it stands for. A missing response
+    /// always counts as a failure.
     #[deserr(default = Self::default().failure_statuses)]
     pub failure_statuses: NonEmpty<StatusPattern>,
     /// The share of slow calls that opens it. Absent: not used.
     #[deserr(default)]
     pub slow_call: Option<SlowCall>,
-    /// How long it stays open; doubles each time a probe fails. At most `max_open_for`.
+    /// How long it stays open; doubles each time a probe fails, up to `max_open_for`.
     #[deserr(default = Self::default().open_for)]
     pub open_for: Millis<1, HOUR>,
-    /// How long it stays open at most. Absent: `60s`, or `open_for` if that is longer.
+    /// The longest time it stays open. Absent: `60s`, or `open_for` if that is longer.
     #[deserr(default)]
     pub max_open_for: Option<Millis<1, { 24 * HOUR }>>,
     /// How it closes again.
@@ -194,7 +195,7 @@ pub enum BreakerMode {
     /// Decides, counts, logs and blocks.
     #[default]
     Enforce,
-    /// Decides, counts and logs, and blocks nothing.
+    /// Decides, counts and logs, but does not block.
     Observe,
     /// Does nothing.
     Disabled,
@@ -205,13 +206,13 @@ pub enum BreakerMode {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct FailureRate {
-    /// Failures of a hundred attempts that open it.
+    /// The percentage of failed attempts that opens it.
     #[deserr(default = Self::default().percent)]
     pub percent: Percent,
-    /// Over which time.
+    /// The time over which attempts are counted.
     #[deserr(default = Self::default().window)]
     pub window: Millis<1_000, HOUR>,
-    /// Of how many attempts at least.
+    /// With fewer attempts than this in the window, the percentage does not open it.
     #[deserr(default = Self::default().min_requests)]
     pub min_requests: Whole<1, 1_000_000>,
 }
@@ -227,9 +228,9 @@ impl Default for FailureRate {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct SlowCall {
-    /// What takes longer is slow.
+    /// Attempts that take longer are slow.
     pub longer_than: Millis<1, HOUR>,
-    /// Slow ones of a hundred attempts that open it, over the window of `failure_rate`.
+    /// The percentage of slow attempts that opens it, over the window of `failure_rate`.
     #[deserr(default = default_slow_percent())]
     #[cfg_attr(feature = "cli", schemars(default = "default_slow_percent"))]
     pub percent: Percent,
@@ -244,7 +245,7 @@ fn default_slow_percent() -> Percent {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default))]
 pub struct HalfOpen {
-    /// Probes at once, over all workers.
+    /// Probes in flight at once, over all workers.
     #[deserr(default = Self::default().probes)]
     pub probes: Whole<1, 1_000>,
     /// Probes that must succeed to close it.
@@ -263,9 +264,9 @@ impl Default for HalfOpen {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct RateLimit {
-    /// Copies a second on the average.
+    /// Copies per second, on average.
     pub per_second: Rate,
-    /// Copies at once after a calm. Absent: those of a second, at least one.
+    /// Copies that may be sent at once after a pause. Absent: `per_second`, but at least 1.
     #[deserr(default)]
     pub burst: Option<Whole<1, 1_000_000_000>>,
 }
@@ -275,22 +276,22 @@ pub struct RateLimit {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "dead-letters.md")))]
 pub struct DeadLetter {
-    /// The Envoy cluster that gets the letters.
+    /// The Envoy cluster that receives the dead letters.
     pub cluster: Text<ClusterName>,
-    /// Path and query that letters are posted to. Absent: `/`.
+    /// Path and query to which dead letters are posted. Absent: `/`.
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
-    /// The authority of the call. Absent: the cluster's name, or what follows its last bar.
+    /// The authority of the call. Absent: the cluster's name, or the part of it after the last vertical bar.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
     /// Headers of the call.
     #[deserr(default)]
     pub headers: Option<DeadLetterHeaders>,
-    /// How long the call may take; there is one.
+    /// How long the call may take. It is not retried.
     #[deserr(default = default_letter_timeout())]
     #[cfg_attr(feature = "cli", schemars(default = "default_letter_timeout"))]
     pub timeout: Millis<1, HOUR>,
-    /// The reasons for which there is a letter.
+    /// The drop reasons for which a dead letter is sent.
     #[deserr(default = default_letter_reasons())]
     #[cfg_attr(feature = "cli", schemars(default = "default_letter_reasons"))]
     pub on: NonEmpty<DeadLetterReason>,
@@ -314,7 +315,7 @@ fn default_letter_reasons() -> NonEmpty<DeadLetterReason> {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct DeadLetterHeaders {
-    /// Names, and templates of their values; `content-type` is `application/json` unless it is set here.
+    /// Header names, with templates of their values. `content-type` is `application/json` unless set here.
     pub set: SetHeaders,
 }
 
@@ -344,7 +345,7 @@ pub enum DeadLetterReason {
     /// The breaker was open.
     #[deserr(rename = "circuit_open")]
     CircuitOpen,
-    /// There was no place in the queue.
+    /// The queue was full.
     #[deserr(rename = "queue_full")]
     QueueFull,
     /// The rate was used up.
@@ -356,7 +357,7 @@ pub enum DeadLetterReason {
     /// There is no such cluster.
     #[deserr(rename = "unknown_cluster")]
     UnknownCluster,
-    /// The filter went away.
+    /// The filter shut down.
     #[deserr(rename = "shutdown")]
     Shutdown,
 }

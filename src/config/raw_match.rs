@@ -12,7 +12,7 @@ use crate::json::SinglePointer;
 use crate::select::condition::{Conditions, ExactValue, TextCondition};
 use crate::select::pattern::{AuthorityPattern, Pattern};
 
-/// A rule: all of its conditions hold, at least one.
+/// A rule matches if all of its conditions hold. It needs at least one.
 #[derive(Clone, Debug, Default, Deserr)]
 #[deserr(error = Problems, deny_unknown_fields, validate = some_condition -> Problems)]
 #[cfg_attr(
@@ -24,19 +24,19 @@ pub struct Rule {
     /// The method is one of these.
     #[deserr(default)]
     pub methods: Option<NonEmpty<Text<Method>>>,
-    /// The path, without its query, matches: exactly one of the fields.
+    /// A condition on the path, without its query. Set exactly one field.
     #[deserr(default)]
     pub path: Option<PathRule>,
-    /// The authority matches, whatever its case: exactly one of the fields.
+    /// A condition on the authority, ignoring case. Set exactly one field.
     #[deserr(default)]
     pub authority: Option<AuthorityRule>,
-    /// Every one of these conditions on parameters of the query holds.
+    /// Conditions on query parameters. All must hold.
     #[deserr(default)]
     pub query: Option<NonEmpty<QueryRule>>,
-    /// Every one of these conditions on headers holds.
+    /// Conditions on headers. All must hold.
     #[deserr(default)]
     pub headers: Option<NonEmpty<HeaderRule>>,
-    /// Every one of these conditions on values of a JSON body holds.
+    /// Conditions on values of a JSON body. All must hold.
     #[deserr(default)]
     pub body: Option<NonEmpty<BodyRule>>,
 }
@@ -46,13 +46,13 @@ fn some_condition(rule: Rule, location: ValuePointerRef<'_>) -> Result<Rule, Pro
     if !of_line && rule.headers.is_none() && rule.body.is_none() {
         return Err(Problems::at(
             location,
-            "expected at least one of `methods`, `path`, `authority`, `query`, `headers`, `body`; leave out `match` for every request",
+            "expected at least one of `methods`, `path`, `authority`, `query`, `headers`, `body`; leave out `match` to match every request",
         ));
     }
     Ok(rule)
 }
 
-/// A condition on the path: exactly one of the fields.
+/// A condition on the path. Set exactly one field.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "cli",
@@ -60,15 +60,15 @@ fn some_condition(rule: Rule, location: ValuePointerRef<'_>) -> Result<Rule, Pro
     schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "regex"]))
 )]
 pub struct PathRule {
-    /// It is this.
+    /// It equals this.
     pub exact: Option<Text<AbsolutePath>>,
     /// It starts with this.
     pub prefix: Option<Text<AbsolutePath>>,
-    /// It matches as a whole.
+    /// All of it matches.
     pub regex: Option<Text<Pattern>>,
 }
 
-/// A condition on the authority: exactly one of the fields.
+/// A condition on the authority. Set exactly one field.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "cli",
@@ -76,15 +76,15 @@ pub struct PathRule {
     schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
 )]
 pub struct AuthorityRule {
-    /// It is this, with its port if there is one.
+    /// It equals this, including the port if it has one.
     pub exact: Option<String>,
     /// It starts with this.
     pub prefix: Option<String>,
     /// It ends with this.
     pub suffix: Option<String>,
-    /// It matches as a whole.
+    /// All of it matches.
     pub regex: Option<Text<AuthorityPattern>>,
-    /// There is one (`true`), or there is none (`false`).
+    /// `true`: there is one. `false`: there is none.
     pub present: Option<bool>,
 }
 
@@ -95,7 +95,7 @@ impl From<AuthorityRule> for TextCondition {
     }
 }
 
-/// A condition on a header: exactly one of the fields besides `name`.
+/// A condition on a header. Set `name` and exactly one other field.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "cli",
@@ -103,17 +103,17 @@ impl From<AuthorityRule> for TextCondition {
     schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
 )]
 pub struct HeaderRule {
-    /// The header's name; of repeated headers, any.
+    /// The header's name. If the header is repeated, one value that matches is enough.
     pub name: Text<ReadHeader>,
-    /// Its value is this.
+    /// Its value equals this.
     pub exact: Option<String>,
     /// Its value starts with this.
     pub prefix: Option<String>,
     /// Its value ends with this.
     pub suffix: Option<String>,
-    /// Its value matches as a whole.
+    /// All of its value matches.
     pub regex: Option<Text<Pattern>>,
-    /// There is such a header (`true`), or there is none (`false`).
+    /// `true`: the request has the header. `false`: it does not.
     pub present: Option<bool>,
 }
 
@@ -124,7 +124,7 @@ impl From<HeaderRule> for TextCondition {
     }
 }
 
-/// A condition on a parameter of the query: exactly one of the fields besides `name`.
+/// A condition on a query parameter. Set `name` and exactly one other field.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "cli",
@@ -132,17 +132,17 @@ impl From<HeaderRule> for TextCondition {
     schemars(deny_unknown_fields, transform = schema::one_of(&["exact", "prefix", "suffix", "regex", "present"]))
 )]
 pub struct QueryRule {
-    /// The parameter's name; of repeated ones, the first.
+    /// The parameter's name. If the parameter is repeated, the first counts.
     pub name: Text<ParameterName>,
-    /// Its value is this.
+    /// Its value equals this.
     pub exact: Option<String>,
     /// Its value starts with this.
     pub prefix: Option<String>,
     /// Its value ends with this.
     pub suffix: Option<String>,
-    /// Its value matches as a whole.
+    /// All of its value matches.
     pub regex: Option<Text<Pattern>>,
-    /// There is such a parameter (`true`), or there is none (`false`).
+    /// `true`: the query has the parameter. `false`: it does not.
     pub present: Option<bool>,
 }
 
@@ -153,7 +153,7 @@ impl From<QueryRule> for TextCondition {
     }
 }
 
-/// A condition on a value of a JSON body: exactly one of the fields besides `pointer`.
+/// A condition on a value of a JSON body. Set `pointer` and exactly one other field.
 #[derive(Clone, Debug)]
 #[cfg_attr(
     feature = "cli",
@@ -163,15 +163,15 @@ impl From<QueryRule> for TextCondition {
 pub struct BodyRule {
     /// Where the value is.
     pub pointer: Text<SinglePointer>,
-    /// It is this: a string, a number, `true`, `false` or null. Numbers are compared by what they are worth.
+    /// It equals this: a string, a number, `true`, `false` or null. Numbers are compared by value.
     pub exact: Option<ExactValue>,
     /// It is a string that starts with this.
     pub prefix: Option<String>,
     /// It is a string that ends with this.
     pub suffix: Option<String>,
-    /// It is a string that matches as a whole.
+    /// It is a string, and all of it matches.
     pub regex: Option<Text<Pattern>>,
-    /// There is a value, of whatever type (`true`), or there is none (`false`).
+    /// `true`: there is a value, of any type. `false`: there is none.
     pub present: Option<bool>,
 }
 

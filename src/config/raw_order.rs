@@ -15,7 +15,7 @@ use crate::rewrite::order_key::OrderKey;
 #[derive(Debug)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "delivery.md#order-by-key")))]
 pub struct Order {
-    /// Copies with the same key go one after the other: exactly one of the fields. A request without it waits for none.
+    /// Copies with the same key go one after the other. A request without a key waits for none. Set exactly one field.
     pub key: Key,
 }
 
@@ -27,7 +27,7 @@ pub struct Order {
     schemars(deny_unknown_fields, transform = schema::one_of(&["header", "body"]))
 )]
 pub struct Key {
-    /// The header whose value is the key; of repeated ones, the first.
+    /// The header whose value is the key. If the header is repeated, the first counts.
     pub header: Option<Text<ReadHeader>>,
     /// Where the key is in a JSON body: a string, a number, `true` or `false`.
     pub body: Option<Text<SinglePointer>>,

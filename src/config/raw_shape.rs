@@ -23,9 +23,9 @@ use std::str::FromStr;
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "configuration.md#sampling")))]
 pub struct Sample {
-    /// How many of a hundred of those requests.
+    /// The percentage of matching requests to copy.
     pub percent: Percent,
-    /// The same key is always in or always out. Absent: chance decides.
+    /// Requests with the same key are all copied or all left out. Absent: requests are chosen at random.
     #[deserr(default)]
     pub key: Option<SampleKey>,
 }
@@ -52,28 +52,28 @@ pub struct SampleKey {
     )
 )]
 pub struct RequestShape {
-    /// Another method. Absent: the primary's; `POST` of a batch.
+    /// Another method. Absent: the primary's, or `POST` for a batch.
     #[deserr(default)]
     pub method: Option<Text<Method>>,
     /// Another path and query. Absent: the primary's. At most one of `path`, `prefix_rewrite` and `regex_rewrite`.
     #[deserr(default)]
     pub path: Option<Text<PathTemplate>>,
-    /// Another beginning of the path; the query stays.
+    /// Replaces the beginning of the path. The query stays.
     #[deserr(default, from(Apart<Option<PrefixRewrite>>) = Apart::section)]
     pub prefix_rewrite: Option<PrefixRewrite>,
-    /// Other text wherever a pattern matches in the path; the query stays.
+    /// Replaces what a pattern matches in the path. The query stays.
     #[deserr(default, from(Apart<Option<RegexRewrite>>) = Apart::section)]
     pub regex_rewrite: Option<RegexRewrite>,
     /// Another authority, a host with or without a port. Absent: the primary's.
     #[deserr(default)]
     pub authority: Option<Text<AuthorityTemplate>>,
-    /// Which headers. Absent: the primary's, but for credentials.
+    /// Which headers are sent. Absent: the primary's, without credentials.
     #[deserr(default, from(Apart<Option<HeaderShape>>) = Apart::section)]
     pub headers: Option<HeaderShape>,
-    /// Which body. Absent: the primary's bytes.
+    /// Which body is sent. Absent: the primary's, byte for byte.
     #[deserr(default, from(Apart<Option<BodyShape>>) = Apart::section)]
     pub body: Option<BodyShape>,
-    /// How each attempt is signed: exactly one of the fields. Absent: not at all.
+    /// Signs each attempt. Set exactly one field. Absent: no signature.
     #[deserr(default, from(Apart<Option<Sign>>) = Apart::section)]
     pub sign: Option<Sign>,
 }
@@ -109,9 +109,9 @@ fn consistent(request: RequestShape, location: ValuePointerRef<'_>) -> Result<Re
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#path-and-authority")))]
 pub struct PrefixRewrite {
-    /// What the path begins with. A path that does not stays as it is.
+    /// The beginning to replace. A path that begins otherwise is not changed.
     pub prefix: Text<AbsolutePath>,
-    /// What it begins with instead.
+    /// The new beginning.
     pub replacement: Text<RewrittenPath>,
 }
 
@@ -120,9 +120,9 @@ pub struct PrefixRewrite {
 #[deserr(error = Problems, deny_unknown_fields, validate = groups_exist -> Problems)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, extend("$comment" = "shaping.md#path-and-authority")))]
 pub struct RegexRewrite {
-    /// What is replaced in the path, wherever it matches. A path in which it matches nowhere stays as it is.
+    /// What to replace in the path, wherever it matches. A path without a match is not changed.
     pub pattern: Text<PartPattern>,
-    /// What stands there instead: `\1` to `\9` are the groups of the pattern, `\0` is all that it matches, `\\` is a backslash.
+    /// The replacement: `\1` to `\9` are the groups of the pattern, `\0` is the whole match, `\\` is a backslash.
     pub substitution: Text<Substitution>,
 }
 
@@ -136,7 +136,7 @@ fn groups_exist(rewrite: RegexRewrite, location: ValuePointerRef<'_>) -> Result<
         None => Ok(rewrite),
         Some(group) => {
             let last = groups.saturating_sub(1);
-            let expected = format!("expected groups of the pattern, which has {last}, found \\{group}");
+            let expected = format!("expected a group of the pattern, which has {last}, found \\{group}");
             Err(Problems::at(location.push_key("substitution"), expected))
         }
     }
@@ -156,7 +156,7 @@ pub struct HeaderShape {
     /// Headers that are not sent.
     #[deserr(default)]
     pub remove: Vec<Text<SentHeader>>,
-    /// Headers that are sent in place of any of that name, and templates of their values.
+    /// Headers to set, with templates of their values. Each replaces all headers of that name.
     #[deserr(default)]
     pub set: Option<SetHeaders>,
 }
@@ -217,7 +217,7 @@ impl Deserr<Problems> for SetHeaders {
             match (name, text) {
                 (Ok(name), Ok(text)) => {
                     if headers.insert(name.0, text.0 .0).is_some() {
-                        problems.extend(Problems::at(place, "given twice: names of headers have no case"));
+                        problems.extend(Problems::at(place, "given twice: header names ignore case"));
                     }
                 }
                 (name, text) => {
@@ -243,10 +243,10 @@ impl Deserr<Problems> for SetHeaders {
     schemars(deny_unknown_fields, default, transform = schema::no_template_of_nothing, extend("$comment" = "shaping.md#body"))
 )]
 pub struct BodyShape {
-    /// Any JSON, with expressions in its strings, in place of the primary's body. Not beside `omit`.
+    /// Any JSON, with expressions in its strings, in place of the primary's body. Not with `omit`.
     #[deserr(default)]
     pub template: Option<JsonTemplate>,
-    /// Values that are masked, before anything else sees the body; `*` stands for every key or index.
+    /// Values to mask before anything else reads the body; `*` stands for every key or index.
     #[deserr(default)]
     pub redact: Vec<Text<Pointer>>,
     /// No body is sent.
@@ -258,7 +258,7 @@ pub struct BodyShape {
 #[derive(Debug, Default)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#answers")))]
 pub struct ResponseShape {
-    /// Values that are masked in the JSON of every answer, before the target's expressions see it; `*` stands for every key or index.
+    /// Values to mask in the JSON of every response, before the target's expressions read it; `*` stands for every key or index.
     pub redact: Vec<Text<Pointer>>,
 }
 
@@ -278,16 +278,16 @@ impl Deserr<Problems> for ResponseShape {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#batches")))]
 pub struct Batch {
-    /// Requests in one call; at most `limits.max_queued`.
+    /// The most requests in one call. At most `limits.max_queued`.
     #[deserr(default = Self::default().max_items)]
     pub max_items: Whole<1, 10_000>,
-    /// Bytes of one call's body, but for a single item that is longer.
+    /// The most bytes in the body of a call. A single longer item is sent alone.
     #[deserr(default = Self::default().max_bytes)]
     pub max_bytes: Size<1, { 1 << 30 }>,
-    /// How long the first of them waits for others.
+    /// How long the first request waits for others.
     #[deserr(default = Self::default().max_delay)]
     pub max_delay: Millis<1, HOUR>,
-    /// How they are put together.
+    /// The form of the body.
     #[deserr(default)]
     pub format: BatchFormat,
 }
@@ -307,7 +307,7 @@ pub enum BatchFormat {
     #[default]
     #[deserr(rename = "json_array")]
     JsonArray,
-    /// One JSON value a line.
+    /// One JSON value per line.
     #[deserr(rename = "ndjson")]
     Ndjson,
 }
@@ -317,22 +317,22 @@ pub enum BatchFormat {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields, default, extend("$comment" = "shaping.md#comparing-responses")))]
 pub struct Compare {
-    /// How many of a hundred pairs of responses, by chance.
+    /// The percentage of responses to compare, chosen at random.
     #[deserr(default = Self::default().percent)]
     pub percent: Percent,
-    /// Statuses must be the same.
+    /// Compares statuses.
     #[deserr(default = Self::default().status)]
     pub status: bool,
     /// How bodies are compared.
     #[deserr(default)]
     pub body: CompareBody,
-    /// What is left out of the comparison of JSON; `*` stands for every key or index.
+    /// JSON values to leave out of the comparison; `*` stands for every key or index.
     #[deserr(default)]
     pub ignore: Vec<Text<Pointer>>,
-    /// Lists of JSON whose order does not matter; `*` stands for every key or index.
+    /// JSON lists whose order does not matter; `*` stands for every key or index.
     #[deserr(default)]
     pub unordered: Vec<Text<Pointer>>,
-    /// Values that differ stand in the log.
+    /// Logs the values that differ.
     #[deserr(default)]
     pub log_values: bool,
 }

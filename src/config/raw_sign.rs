@@ -16,7 +16,7 @@ pub const MAX_SECRETS: usize = 4;
 
 /// Why a header that a signature makes cannot be named beside it.
 pub(super) const SIGNED: &str =
-    "`request.sign` makes this header, and the client's is never sent: leave it out here, or leave out `sign`";
+    "`request.sign` sets this header and never sends the client's: leave the header out here, or leave out `sign`";
 
 /// `request.sign`: exactly one of the fields.
 #[derive(Debug, Deserr)]
@@ -31,10 +31,10 @@ pub(super) const SIGNED: &str =
     )
 )]
 pub struct Sign {
-    /// By the Standard Webhooks specification: `webhook-id`, `webhook-timestamp` and `webhook-signature`.
+    /// Follows the Standard Webhooks specification: `webhook-id`, `webhook-timestamp` and `webhook-signature`.
     #[deserr(default, from(Apart<Option<StandardWebhooks>>) = Apart::section)]
     pub standard_webhooks: Option<StandardWebhooks>,
-    /// By an HMAC-SHA256 in a header of any name.
+    /// Sends an HMAC-SHA256 in a header that you name.
     #[deserr(default, from(Apart<Option<HmacSha256>>) = Apart::section)]
     pub hmac_sha256: Option<HmacSha256>,
 }
@@ -44,7 +44,7 @@ pub struct Sign {
 #[deserr(error = Problems, deny_unknown_fields)]
 #[cfg_attr(feature = "cli", derive(schemars::JsonSchema), schemars(deny_unknown_fields))]
 pub struct StandardWebhooks {
-    /// `${env:NAME}` of secrets: `whsec_` and the base64 of 24 to 64 bytes. Each makes a signature; several while they rotate.
+    /// Secrets as `${env:NAME}`: `whsec_` and the base64 of 24 to 64 bytes. Each gives a signature. Set several during a rotation.
     pub secrets: NonEmpty<Text<Secret>, MAX_SECRETS>,
 }
 
@@ -62,12 +62,12 @@ pub struct HmacSha256 {
     #[deserr(default)]
     #[cfg_attr(feature = "cli", schemars(default))]
     pub encoding: Encoding,
-    /// Where the time of the attempt stands, in seconds since 1970: exactly one of the fields. With it, the time, a dot and the body are signed. Absent:
-    /// the body alone.
+    /// Where to put the time of the attempt, in seconds since 1970. Set exactly one field. With it, the time, a dot and the body are signed. Absent: only the
+    /// body is signed.
     #[deserr(default, from(Apart<Option<Timestamp>>) = Apart::section)]
     pub timestamp: Option<Timestamp>,
-    /// `${env:NAME}` of secrets: the bytes of their text are the keys. Each makes a signature, and a comma stands between them; several while they
-    /// rotate, if the receiver reads several.
+    /// Secrets as `${env:NAME}`: the bytes of their text are the keys. Each gives a signature; commas separate them. Set several during a rotation, if the
+    /// receiver reads several.
     pub secrets: NonEmpty<Text<Secret>, MAX_SECRETS>,
 }
 
@@ -95,7 +95,7 @@ pub struct Timestamp {
     /// A header of its own.
     #[deserr(default)]
     pub header: Option<Text<SigningHeader>>,
-    /// In the header of the signatures, before them: this text, the time, a comma.
+    /// In the header of the signatures, before them: this text, the time and a comma.
     #[deserr(default)]
     pub prefix: Option<Text<Prefix>>,
 }
@@ -123,7 +123,7 @@ fn one_of<T>(section: T, given: impl Fn(&T) -> [bool; 2], names: &str, location:
 fn two_headers(hmac: HmacSha256, location: ValuePointerRef<'_>) -> Result<HmacSha256, Problems> {
     let of_time = hmac.timestamp.as_ref().and_then(|timestamp| timestamp.header.as_ref());
     if of_time.is_some_and(|of_time| alike(of_time.0 .0.as_bytes(), hmac.header.0 .0.as_bytes())) {
-        let expected = "expected another header than that of the signatures; `prefix` puts the time before them";
+        let expected = "expected a header other than that of the signatures; `prefix` puts the time before them";
         return Err(Problems::at(location.push_key("timestamp").push_key("header"), expected));
     }
     Ok(hmac)

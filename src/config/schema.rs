@@ -165,24 +165,24 @@ scalars! {
     Text<Method> => text("method, in capitals", r"^[!#$%&'*+.^_`|~0-9A-Z-]+$");
     Text<AbsolutePath> => text("path, starts with /, no query", r"^/[^?#\x00-\x1f\x7f-\x9f]*$");
     // Not expressed with `format`, which expects another syntax of regular expressions.
-    Text<Pattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
-    Text<AuthorityPattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    Text<Pattern> => json_schema!({"title": "regular expression, syntax of the crate regex-lite", "type": "string"});
+    Text<AuthorityPattern> => json_schema!({"title": "regular expression, syntax of the crate regex-lite", "type": "string"});
     Text<ParameterName> => json_schema!({"title": "name of a parameter", "type": "string", "minLength": 1});
     Text<SinglePointer> => text("JSON pointer to one value", r"^(/(?![*](/|$))([^/~]|~[01])*)*$");
-    ExactValue => json_schema!({"title": "string, number, true, false or null", "type": ["string", "number", "boolean", "null"]});
-    Text<PartPattern> => json_schema!({"title": "regular expression, of the crate regex-lite", "type": "string"});
+    ExactValue => json_schema!({"title": "JSON scalar, a string, number, true, false or null", "type": ["string", "number", "boolean", "null"]});
+    Text<PartPattern> => json_schema!({"title": "regular expression, syntax of the crate regex-lite", "type": "string"});
     Text<RewrittenPath> => text("path, starts with /, no query", r#"^/[!"$->@-~]*$"#);
     Text<Substitution> => text("part of a path, with groups such as \\1", r#"^([!"$->@-\[\]-~]|\\[0-9\\])*$"#);
     Text<Pointer> => text("JSON pointer", "^(/([^/~]|~[01])*)*$");
-    Text<Template> => json_schema!({"title": "text, at least a character", "type": "string", "minLength": 1});
+    Text<Template> => json_schema!({"title": "text, at least one character", "type": "string", "minLength": 1});
     Text<PathTemplate> => text("template, starts with /, ASCII", &template("/", r#"[!"%-~]"#, r#"[!"%-z|}~]"#));
     Text<AuthorityTemplate> => text("template, a host with or without a port", &template("", HOST, HOST));
     Text<HeaderTemplate> => text(
         "template, no control characters",
         &template("", r"[^$\x00-\x08\x0a-\x1f\x7f]", r"[^${\x00-\x08\x0a-\x1f\x7f]"),
     );
-    Text<Secret> => json_schema!({"title": "`${env:NAME}` or text, at least a character", "type": "string", "minLength": 1});
-    Text<Prefix> => text("text, ASCII, no space at its beginning", "^[!-~][ -~]*$");
+    Text<Secret> => json_schema!({"title": "`${env:NAME}` or text, at least one character", "type": "string", "minLength": 1});
+    Text<Prefix> => text("text, ASCII, does not start with a space", "^[!-~][ -~]*$");
     JsonTemplate => json_schema!({"title": "any JSON"});
     StatusPattern => json_schema!({
         "title": "status, such as 204 or 2xx",
@@ -271,7 +271,7 @@ impl JsonSchema for After {
         target.insert("description".to_owned(), "Another target's copy has ended.".into());
         json_schema!({"oneOf": [
             {"const": "request", "description": "The request is complete."},
-            {"const": "response", "description": "The primary's response has ended in one of `statuses`."},
+            {"const": "response", "description": "The primary's response has ended with one of `statuses`."},
             target,
         ]})
     }

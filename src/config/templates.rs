@@ -21,7 +21,7 @@ impl FromStr for PathTemplate {
         let template = Template::from_str(text)?;
         let legal = template.literals().all(|literal| literal.chars().all(|char| char.is_ascii_graphic() && char != '#'));
         if !(template.leading_literal().starts_with('/') && legal) {
-            return Err("expected a path that starts with \"/\", without white space, \"#\" and what is not ASCII".into());
+            return Err("expected a path that starts with \"/\", in ASCII, without white space and \"#\"".into());
         }
         // Rejects a path that no value can make safe.
         if check_path(template.with_stand_ins("x").as_bytes()).is_err() {
@@ -58,7 +58,7 @@ impl FromStr for HeaderTemplate {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let template = Template::from_str(text)?;
         if template.literals().any(|literal| literal.contains(|char: char| char.is_ascii_control() && char != '\t')) {
-            return Err("expected the value of a header, without control characters".into());
+            return Err("expected a header value without control characters".into());
         }
         Ok(Self(template))
     }
@@ -92,7 +92,7 @@ impl FromStr for Prefix {
     fn from_str(text: &str) -> Result<Self, Invalid> {
         let legal = text.bytes().all(|byte| byte == b' ' || byte.is_ascii_graphic());
         if text.is_empty() || text.starts_with(' ') || !legal {
-            return Err(r#"expected some ASCII text such as "sha256=", without a space at its beginning"#.into());
+            return Err(r#"expected ASCII text such as "sha256=" that does not start with a space"#.into());
         }
         Ok(Self(text.to_owned()))
     }
@@ -194,23 +194,20 @@ struct Setting {
 /// What is wrong with an expression where it stands.
 fn problem_of(expression: &Expression, (setting, chains, index): (Setting, &Chains<'_>, usize), env: Env<'_>) -> Option<Invalid> {
     match expression {
-        Expression::Env(_) if setting.in_letters => Some(
-            "with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone: it would be seen in dead letters"
-                .into(),
-        ),
+        Expression::Env(_) if setting.in_letters => {
+            Some("with `batch` and `dead_letter`, ${env:...} is allowed only in `headers.set`: dead letters would show it".into())
+        }
         Expression::Env(name) => variable(env, name).err(),
         Expression::Property(path) if property::objection(path).is_some() => property::objection(path).map(Invalid::from),
-        Expression::Answer(Answerer::Primary, _) if !setting.response => {
-            Some("${response:...} means something with `after: response` alone".into())
-        }
+        Expression::Answer(Answerer::Primary, _) if !setting.response => Some("${response:...} needs `after: response`".into()),
         Expression::Answer(Answerer::Target(name), _) if !chains.follows(index, name) => {
-            Some(format!("${{target:{name}:...}} means something in a target that follows {name} alone").into())
+            Some(format!("${{target:{name}:...}} needs a target that follows {name}").into())
         }
         Expression::Property(_) | Expression::Answer(..) if !setting.kept => {
             Some("${property:...} and ${response:...} are not kept for the dead letters of a batch".into())
         }
         Expression::DeadLetter | Expression::DeadLetterBase64 if !setting.of_letter => {
-            Some("${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone".into())
+            Some("${dead_letter} and ${dead_letter_base64} are allowed only in `dead_letter`".into())
         }
         _ => None,
     }

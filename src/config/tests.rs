@@ -229,7 +229,7 @@ refused! {
     an_empty_list_of_targets: problems(r#"{"targets":[]}"#) => "targets: expected 1 to 32 entries, found 0";
     a_field_given_twice: problems(r#"{"targets":[{"name":"a","cluster":"c","name":"b"}]}"#) => "targets[0].name: given twice";
     a_section_given_twice: of_document(r#""limits":{},"limits":{}"#) => "limits: given twice";
-    a_name_given_twice: problems(r#"{"targets":[{"name":"a","cluster":"c"},{"name":"a","cluster":"d"}]}"#) => "targets[1].name: \"a\" is the name of targets[0] already";
+    a_name_given_twice: problems(r#"{"targets":[{"name":"a","cluster":"c"},{"name":"a","cluster":"d"}]}"#) => "targets[1].name: \"a\" is already the name of targets[0]";
     a_name_with_a_dot: problems(r#"{"targets":[{"name":"a.b","cluster":"c"}]}"#) => "targets[0].name: expected a name of the form";
     a_wrong_type: of_target(r#""timeout":2"#) => "targets[0].timeout: expected a duration from 1ms to 1h such as \"250ms\", \"1.5s\" or \"2m\", found the number 2";
     a_timeout_of_nothing: of_target(r#""timeout":"0ms""#) => "targets[0].timeout: expected a duration from 1ms";
@@ -241,7 +241,7 @@ refused! {
     a_negative_number: of_target(r#""limits":{"max_in_flight":-1}"#) => "found the number -1";
     a_number_below_its_range: of_target(r#""limits":{"max_in_flight":0}"#) => "targets[0].limits.max_in_flight";
     a_size_of_another_kind: of_document(r#""limits":{"max_body_bytes":"1 parsec"}"#) => "limits.max_body_bytes: expected a size";
-    buffers_smaller_than_a_body: of_document(r#""limits":{"max_buffered_bytes":"1KiB"}"#) => "limits.max_buffered_bytes: expected at least max_body_bytes (1048576), found 1024";
+    buffers_smaller_than_a_body: of_document(r#""limits":{"max_buffered_bytes":"1KiB"}"#) => "limits.max_buffered_bytes: expected at least `max_body_bytes` (1048576), found 1024";
     a_class_of_statuses_that_is_none: of_target(r#""success":["6xx"]"#) => "targets[0].success[0]: expected a status such as";
     an_empty_success: of_target(r#""success":[]"#) => "targets[0].success: expected 1 to";
     no_rules: of_target(r#""match":[]"#) => "targets[0].match: expected 1 to";
@@ -257,7 +257,7 @@ refused! {
     a_pointer_to_many_values_of_a_body: of_target(r#""match":[{"body":[{"pointer":"/a/*","present":true}]}]"#) => "targets[0].match[0].body[0].pointer: expected a JSON pointer to one value";
     an_exception_of_nothing: of_target(r#""except":[{}]"#) => "targets[0].except[0]: expected at least one of";
     no_exceptions: of_target(r#""except":[]"#) => "targets[0].except: expected 1 to";
-    a_header_that_is_the_authority: of_target(r#""match":[{"headers":[{"name":"Host","exact":"a"}]}]"#) => "targets[0].match[0].headers[0].name: Envoy has no header `host`";
+    a_header_that_is_the_authority: of_target(r#""match":[{"headers":[{"name":"Host","exact":"a"}]}]"#) => "targets[0].match[0].headers[0].name: Envoy keeps the host as the authority";
     no_condition_on_a_header: of_target(r#""match":[{"headers":[{"name":"a"}]}]"#) => "targets[0].match[0].headers[0]: expected exactly one of";
     a_method_in_small_letters: of_target(r#""match":[{"methods":["post"]}]"#) => "targets[0].match[0].methods[0]: expected a method in capitals";
     a_path_with_a_query: of_target(r#""match":[{"path":{"exact":"/a?b"}}]"#) => "has no query";
@@ -268,24 +268,24 @@ refused! {
     a_bound_of_waits_below_the_first_that_is_not_written: of_target(r#""retry":{"backoff":{"max":"1ms"}}"#) => "targets[0].retry.backoff.max: expected at least `base` (100ms), found 1ms";
     a_breaker_that_is_open_for_too_long: of_target(r#""circuit_breaker":{"open_for":"9s","max_open_for":"8s"}"#) => "targets[0].circuit_breaker.open_for: expected at most `max_open_for` (8000ms), found 9000ms";
     a_bound_of_open_times_below_the_first_that_is_not_written: of_target(r#""circuit_breaker":{"max_open_for":"1s"}"#) => "targets[0].circuit_breaker.max_open_for: expected at least `open_for` (5000ms), found 1000ms";
-    fewer_places_than_items_of_a_batch_that_says_not_how_many: of_target(r#""batch":{},"limits":{"max_queued":2}"#) => "targets[0].limits.max_queued: expected at least `batch.max_items` (100), because items wait in those places, found 2";
+    fewer_places_than_items_of_a_batch_that_says_not_how_many: of_target(r#""batch":{},"limits":{"max_queued":2}"#) => "targets[0].limits.max_queued: expected at least `batch.max_items` (100), because items wait in the queue, found 2";
     a_backoff_upside_down: of_target(r#""retry":{"backoff":{"base":"1s","max":"1ms"}}"#) => "targets[0].retry.backoff.base: expected at most `max` (1ms), found 1000ms";
     an_unknown_retry_condition: of_target(r#""retry":{"on":["often"]}"#) => "targets[0].retry.on[0]: expected a status";
     a_percentage_above_100: of_target(r#""sample":{"percent":101}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 101";
     an_unknown_expression: of_target(r#""request":{"path":"/${paht}"}"#) => "targets[0].request.path: unknown expression ${paht}, expected one of `method`";
     an_unknown_expression_deep_in_a_template: of_target(r#""request":{"body":{"template":{"a":[1,{"b":"${x}"}]}}}"#) => "targets[0].request.body.template.a[1].b: unknown expression";
-    a_header_set_twice: of_target(r#""request":{"headers":{"set":{"X-A":"1","x-a":"2"}}}"#) => "given twice: names of headers have no case";
+    a_header_set_twice: of_target(r#""request":{"headers":{"set":{"X-A":"1","x-a":"2"}}}"#) => "given twice: header names ignore case";
     a_pointer_without_a_slash: of_target(r#""request":{"body":{"redact":["card"]}}"#) => "targets[0].request.body.redact[0]: expected a JSON pointer";
     a_batch_of_an_unknown_format: of_target(r#""batch":{"format":"xml"}"#) => "targets[0].batch.format: unknown value \"xml\", expected one of `json_array`, `ndjson`";
-    a_method_that_opens_a_tunnel: of_target(r#""request":{"method":"CONNECT"}"#) => "targets[0].request.method: expected a method of a request";
-    a_batch_of_responses_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: expected no `compare` beside it: a batch has one response for many requests";
-    a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: expected no `request.body.omit` beside it";
-    a_batch_that_never_gets_full: of_target(r#""batch":{"max_items":3},"limits":{"max_queued":2}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (2), because items wait in those places, found 3";
+    a_method_that_opens_a_tunnel: of_target(r#""request":{"method":"CONNECT"}"#) => "targets[0].request.method: expected a method other than CONNECT";
+    a_batch_of_responses_to_compare: of_target(r#""batch":{},"compare":{}"#) => "targets[0].batch: cannot be combined with `compare`: a batch has one response for many requests";
+    a_batch_of_bodies_that_are_left_out: of_target(r#""batch":{},"request":{"body":{"omit":true}}"#) => "targets[0].batch: cannot be combined with `request.body.omit`";
+    a_batch_that_never_gets_full: of_target(r#""batch":{"max_items":3},"limits":{"max_queued":2}"#) => "targets[0].batch.max_items: expected at most `limits.max_queued` (2), because items wait in the queue, found 3";
     a_template_for_a_body_that_is_left_out: of_target(r#""request":{"body":{"omit":true,"template":1}}"#) => "targets[0].request.body.omit: expected false, because there is a `template`";
-    a_response_that_is_not_waited_for: of_target(r#""request":{"path":"/${response:status}"}"#) => "targets[0].request.path: ${response:...} means something with `after: response` alone";
+    a_response_that_is_not_waited_for: of_target(r#""request":{"path":"/${response:status}"}"#) => "targets[0].request.path: ${response:...} needs `after: response`";
     a_secret_that_is_not_set: of_document(r#""loop_guard":{"secret":"${env:NO}"}"#) => "loop_guard.secret: environment variable NO is not set";
-    an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected some text";
-    a_secret_of_the_request: of_document(r#""loop_guard":{"secret":"${path}"}"#) => "loop_guard.secret: only ${env:NAME} can stand here";
+    an_empty_secret: of_document(r#""loop_guard":{"secret":""}"#) => "loop_guard.secret: expected text";
+    a_secret_of_the_request: of_document(r#""loop_guard":{"secret":"${path}"}"#) => "loop_guard.secret: only ${env:NAME} is allowed here";
     thirty_three_targets: problems(&format!(r#"{{"targets":[{}]}}"#, (0..33).map(|n| format!(r#"{{"name":"t{n}","cluster":"c"}}"#)).collect::<Vec<_>>().join(","))) => "targets: expected 1 to 32 entries, found 33";
 }
 

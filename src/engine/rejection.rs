@@ -17,21 +17,21 @@ pub(super) enum Rejection {
 /// Why this Envoy cannot run a configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum CannotRun {
-    /// A `capability_restriction_config` leaves out a host call. `without` says what is impossible without it.
-    Refused { call: &'static str, without: &'static str, status: Option<HostError> },
+    /// A `capability_restriction_config` leaves out a host call. `need` says what it is needed for.
+    Refused { call: &'static str, need: &'static str, status: Option<HostError> },
     /// Envoy does not define the metrics of a target.
     NoMetrics { target: String, error: HostError },
 }
 
 impl CannotRun {
     /// A needed host call that Envoy refuses.
-    pub(super) const fn refused(call: &'static str, without: &'static str) -> Self {
-        Self::Refused { call, without, status: None }
+    pub(super) const fn refused(call: &'static str, need: &'static str) -> Self {
+        Self::Refused { call, need, status: None }
     }
 
     /// A needed host call that Envoy refuses with this status.
-    pub(super) const fn refused_with(call: &'static str, without: &'static str, status: HostError) -> Self {
-        Self::Refused { call, without, status: Some(status) }
+    pub(super) const fn refused_with(call: &'static str, need: &'static str, status: HostError) -> Self {
+        Self::Refused { call, need, status: Some(status) }
     }
 }
 
@@ -63,10 +63,10 @@ impl std::error::Error for CannotRun {}
 impl Display for CannotRun {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Refused { call, without, status } => {
+            Self::Refused { call, need, status } => {
                 write!(
                     f,
-                    "capabilities: Envoy refuses the host call {call}, without which {without}; put it into capability_restriction_config"
+                    "capabilities: Envoy refuses the host call {call}, which Sidecast needs for {need}; allow it in capability_restriction_config"
                 )?;
                 status.map_or(Ok(()), |HostError(status)| write!(f, " (status {status})"))
             }

@@ -81,7 +81,7 @@ impl<H: Host> Root<H> {
     }
 
     fn prepare(worker: &Rc<Worker<H>>, text: &[u8]) -> Result<(Mirror<H>, BuildInfo<H>), Vec<Rejection>> {
-        let undefined = |error| vec![CannotRun::refused_with("proxy_define_metric", "there are no statistics", error).into()];
+        let undefined = |error| vec![CannotRun::refused_with("proxy_define_metric", "statistics", error).into()];
         worker.define_unexpected().map_err(undefined)?;
         let info = BuildInfo::define(worker).map_err(undefined)?;
         let missing = required_calls::missing(worker, &info);
@@ -96,7 +96,7 @@ impl<H: Host> Root<H> {
         let config = Config::parse(text, &env).map_err(|problems| {
             let mut problems: Vec<_> = problems.into_iter().map(Rejection::from).collect();
             if asked.get() && worker.host.refuses_environment() {
-                problems.push(CannotRun::refused("environ_get or environ_sizes_get", "no ${env:...} has a value").into());
+                problems.push(CannotRun::refused("environ_get or environ_sizes_get", "${env:...}").into());
             }
             problems
         })?;
@@ -139,9 +139,7 @@ impl<H: Host> Root<H> {
 /// The text of the configuration.
 fn configuration(worker: &Worker<impl Host>, size: usize) -> Result<Vec<u8>, CannotRun> {
     let text = worker.quietly(|| worker.buffer(Buffer::PluginConfiguration, size));
-    text.map_err(|error| {
-        CannotRun::refused_with("proxy_get_buffer_bytes", "there is no configuration, and no body is read", error)
-    })
+    text.map_err(|error| CannotRun::refused_with("proxy_get_buffer_bytes", "the configuration and bodies", error))
 }
 
 fn digest(text: &[u8]) -> u64 {

@@ -56,7 +56,7 @@ pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
     // Envoy maps the host of every HTTP version to the authority.
     if bytes == b"host" {
         return Some(match purpose {
-            Use::Read => "Envoy has no header `host`, it keeps the host as the authority: use `authority` instead",
+            Use::Read => "Envoy keeps the host as the authority, not as a header: use `authority` instead",
             Use::Send => "the host is the authority of a request: use `authority` instead",
             Use::Correlate => "the host is the authority of a request, and cannot hold the correlation id",
             Use::Sign => "the host is the authority of a request, and cannot hold a signature",
@@ -65,7 +65,7 @@ pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
     match purpose {
         Use::Read => None,
         Use::Send | Use::Sign if is_reserved(bytes) => {
-            Some("this header is made by Envoy or Sidecast for each request, or belongs to one connection")
+            Some("Envoy or Sidecast sets this header itself, or it belongs to one connection")
         }
         Use::Send => None,
         Use::Sign if has_another_meaning(bytes) => Some("this header has another meaning, and cannot hold a signature"),
@@ -74,7 +74,7 @@ pub fn objection(name: &str, purpose: Use) -> Option<&'static str> {
             Some("this header holds credentials: they would be sent to every target, and logged")
         }
         Use::Correlate if is_reserved(bytes) => {
-            Some("this header is made by Envoy or Sidecast for each request, or belongs to one connection")
+            Some("Envoy or Sidecast sets this header itself, or it belongs to one connection")
         }
         Use::Correlate if has_another_meaning(bytes) => {
             Some("this header has another meaning, and cannot hold the correlation id")

@@ -87,7 +87,7 @@ impl Key {
     /// Returns an error if there is no text.
     pub fn of_text(text: &str) -> Result<Self, Invalid> {
         if text.is_empty() {
-            return Err("expected some text, found none".into());
+            return Err("expected text, found none".into());
         }
         Self::new(text.as_bytes())
     }
@@ -102,12 +102,12 @@ impl Key {
             format!("expected `{WEBHOOK_SECRET}` and the base64 of {least} to {most} bytes, found {found}")
         };
         let Some(key) = text.strip_prefix(WEBHOOK_SECRET) else {
-            return Err(expected(&format_args!("no `{WEBHOOK_SECRET}` at its beginning")).into());
+            return Err(expected(&format_args!("no `{WEBHOOK_SECRET}`")).into());
         };
         match Base64::decode_vec(key) {
             Ok(key) if (least..=most).contains(&key.len()) => Self::new(&key),
-            Ok(key) => Err(expected(&format_args!("that of {}", key.len())).into()),
-            Err(_) => Err(expected(&"other characters, or no padding").into()),
+            Ok(key) => Err(expected(&format_args!("that of {} bytes", key.len())).into()),
+            Err(_) => Err(expected(&"invalid base64, or no padding").into()),
         }
     }
 

@@ -67,7 +67,7 @@ pub fn variable(env: Env<'_>, name: &str) -> Result<String, Invalid> {
     match env(name) {
         Some(value) if !value.is_empty() => Ok(value),
         Some(_) => Err(format!("environment variable {name} is empty").into()),
-        None => Err(format!("environment variable {name} is not set; give it in vm_config.environment_variables").into()),
+        None => Err(format!("environment variable {name} is not set; pass it in vm_config.environment_variables").into()),
     }
 }
 
@@ -151,7 +151,7 @@ impl Template {
                 Part::Literal(literal) => text.push_str(literal),
                 Part::Variable(Secret(value)) => text.push_str(value),
                 Part::Expression(Expression::Env(name)) => text.push_str(&variable(env, name)?),
-                Part::Expression(_) => return Err("only ${env:NAME} can stand here".into()),
+                Part::Expression(_) => return Err("only ${env:NAME} is allowed here".into()),
             }
         }
         Ok(text)
@@ -202,7 +202,7 @@ impl FromStr for Template {
             }
             literal.push_str(before);
             let Some((expression, after)) = after.split_once('}') else {
-                return Err("`${` without its `}`; a literal `${` is written `$${`".into());
+                return Err("`${` without `}`; write `$${` for a literal `${`".into());
             };
             if !literal.is_empty() {
                 parts.push(Part::Literal(std::mem::take(&mut literal)));

@@ -101,9 +101,9 @@ fn kind_of(path: &[String]) -> Kind {
 pub fn objection(path: &[String]) -> Option<String> {
     let name = path.join(".");
     match kind_of(path) {
-        Kind::Compound => Some(format!("{name} is a map, a list or a message, which is no text: name a value in it")),
+        Kind::Compound => Some(format!("{name} is a map, a list or a message, not text: name a value in it")),
         Kind::OfResponse => Some(format!(
-            "{name} is not there yet when properties are read: use ${{response:status}} or ${{response:header:NAME}} with `after: response`"
+            "{name} is not known yet when properties are read: use ${{response:status}} or ${{response:header:NAME}} with `after: response`"
         )),
         _ => None,
     }
@@ -244,7 +244,7 @@ mod tests {
             "filter_state",
             "upstream.locality",
         ] {
-            assert!(objection(&path(name)).is_some_and(|text| text.contains("no text")), "{name}");
+            assert!(objection(&path(name)).is_some_and(|text| text.contains("not text")), "{name}");
         }
         for name in ["response", "response.code", "response.headers", "response.headers.location", "response.flags"] {
             assert!(objection(&path(name)).is_some_and(|text| text.contains("${response:status}")), "{name}");

@@ -82,7 +82,7 @@ fn what_is_no_expression_is_refused_by_name() {
         let error = Expression::from_str(text).unwrap_err().to_string();
         assert!(error.contains("expected") || error.contains("use `authority`"), "{text}: {error}");
     }
-    assert!(Template::from_str("${path").unwrap_err().to_string().contains("without its `}`"));
+    assert!(Template::from_str("${path").unwrap_err().to_string().contains("without `}`"));
 }
 
 #[test]

@@ -108,14 +108,14 @@ fn causes_that_never_come_true_are_told() {
         pair("success: [2xx, 409]", &format!("after: {{target: payment, outcome: given_up, statuses: {statuses}}}"))
     };
     let either = |statuses: &str| pair("success: [2xx, 409]", &format!("after: {{target: payment, statuses: {statuses}}}"));
-    let (field, name) = ("targets[1].after.statuses", "a copy for \"payment\" is delivered; its `success`");
+    let (field, name) = ("targets[1].after.statuses", "for \"payment\"; its `success`");
     for statuses in ["[404]", "[3xx, timeout]", "[reset, timeout]"] {
-        assert_never(&delivered(statuses), field, &format!("with none of these {name} does not name them"));
+        assert_never(&delivered(statuses), field, &format!("none of these counts as delivered {name} does not name them"));
         assert_clean(&given_up(statuses));
         assert_clean(&either(statuses));
     }
     for statuses in ["[409]", "[201, 2xx]"] {
-        assert_never(&given_up(statuses), field, &format!("with each of these {name} names them"));
+        assert_never(&given_up(statuses), field, &format!("all of these count as delivered {name} names them"));
         assert_clean(&delivered(statuses));
         assert_clean(&either(statuses));
     }
@@ -126,7 +126,7 @@ fn causes_that_never_come_true_are_told() {
     // The default of `success`.
     let of = |after: &str| pair("timeout: 1s", &format!("after: {{target: payment, {after}}}"));
     assert_clean(&of("outcome: delivered, statuses: [302]"));
-    assert_never(&of("outcome: given_up, statuses: [302]"), field, &format!("with each of these {name} names them"));
+    assert_never(&of("outcome: given_up, statuses: [302]"), field, &format!("all of these count as delivered {name} names them"));
     assert_clean(&of("outcome: given_up"));
 }
 

@@ -160,7 +160,7 @@ spec:
 fn mirrors_where_envoy_and_istio_have_none_are_told() {
     let mirror = json!([{"cluster": "m"}]);
     for (input, said) in [
-        (json!({"patch": {"value": {"route": {"request_mirror_policies": mirror}}}}).to_string(), "in no route"),
+        (json!({"patch": {"value": {"route": {"request_mirror_policies": mirror}}}}).to_string(), "not in a route"),
         (
             routes(json!([{"match": {"prefix": "/"}, "route": {"cluster": "p", "request_mirror_policy": {"cluster": "m"}}}])),
             "`request_mirror_policy`",

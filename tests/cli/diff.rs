@@ -150,15 +150,14 @@ fn requests_are_more_fewer_or_others() {
 fn breakers_and_statistics_are_told_by_what_they_belong_to() {
     let effects = |old: &str, new: &str| json(old, new)["configurations"][0]["targets"].to_string();
     let cluster = effects("targets: [{name: t, cluster: a}]", "targets: [{name: t, cluster: b}]");
-    assert!(cluster.contains("begins anew, closed") && cluster.contains("statistics and gauges go on"), "{cluster}");
+    assert!(cluster.contains("new, closed circuit breaker") && cluster.contains("statistics continue"), "{cluster}");
     let settings = effects(&one(""), &one("circuit_breaker: {consecutive_failures: 1}"));
     assert!(settings.contains("keeps its state"), "{settings}");
     let disabled = effects(&one(""), &one("circuit_breaker: {mode: disabled}"));
     assert!(disabled.contains("circuit breaker ends"), "{disabled}");
     let sections = effects(&one("retry: {}"), &one("compare: {}"));
     assert!(
-        sections.contains("begin to count: `compare.*`")
-            && sections.contains("no longer count, and keep their values: `retries`"),
+        sections.contains("start to count: `compare.*`") && sections.contains("These stop, but keep their values: `retries`"),
         "{sections}"
     );
     let name = effects("targets: [{name: a, cluster: c}]", "targets: [{name: b, cluster: c}]");
@@ -196,9 +195,9 @@ fn another_vm_loses_what_is_under_way() {
     };
     let other = diff(&file("a.wasm", "1s"), &file("b.wasm", "1s"), &[]);
     assert_eq!(other.status, 1);
-    assert!(other.out.contains("`vm_config` differs") && !other.out.contains("is drained"), "{}", other.out);
+    assert!(other.out.contains("`vm_config` differs") && !other.out.contains("configuration drains"), "{}", other.out);
     let same = diff(&file("a.wasm", "1s"), &file("a.wasm", "2s"), &[]);
-    assert!(!same.out.contains("vm_config") && same.out.contains("is drained"), "{}", same.out);
+    assert!(!same.out.contains("vm_config") && same.out.contains("configuration drains"), "{}", same.out);
     assert_eq!(diff(&file("a.wasm", "2s"), &file("a.wasm", ""), &[]).status, 2);
 }
 
@@ -272,7 +271,7 @@ fn configurations_are_compared_one_by_one() {
     let ran = diff(&two("1s"), &two("2s"), &[]);
     assert_eq!(ran.status, 1);
     assert!(
-        ran.out.starts_with("Configuration 1 of 2\nNo difference.\n\nConfiguration 2 of 2\nt (targets[0]): changes\n"),
+        ran.out.starts_with("Configuration 1 of 2\nNo difference.\n\nConfiguration 2 of 2\nt (targets[0]): changed\n"),
         "{}",
         ran.out
     );

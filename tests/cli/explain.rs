@@ -47,7 +47,7 @@ fn the_key_by_which_copies_are_in_order_is_told_unless_it_is_long() {
     assert_eq!(because(&told(by_header.clone(), &["--request", "GET /", "-H", &longest])), [shown.as_str()]);
     let longer = told(by_header.clone(), &["--request", "GET /", "-H", &format!("{longest}a")]);
     assert_eq!(because(&longer), ["in order by header x-user-id: a value of 65 bytes"]);
-    assert_eq!(because(&told(by_header, &["--request", "GET /"])), ["not in order: it has no key in header x-user-id"]);
+    assert_eq!(because(&told(by_header, &["--request", "GET /"])), ["not in order: no key in header x-user-id"]);
     let by_body = |body: &str| {
         let told = told(json!({"order": {"key": {"body": "/account"}}}), &["--request", "POST /", "-d", body]);
         because(&told).join("\n")
@@ -55,7 +55,7 @@ fn the_key_by_which_copies_are_in_order_is_told_unless_it_is_long() {
     assert_eq!(by_body(r#"{"account": "a-1"}"#), r#"in order by body "/account": "a-1""#);
     assert_eq!(by_body(r#"{"account": 7.0}"#), r#"in order by body "/account": 7.0"#);
     for without in ["no JSON", "", "{}", r#"{"account": null}"#, r#"{"account": ["a"]}"#] {
-        assert_eq!(by_body(without), r#"not in order: it has no key in body "/account""#, "{without}");
+        assert_eq!(by_body(without), r#"not in order: no key in body "/account""#, "{without}");
     }
 }
 
@@ -78,19 +78,19 @@ fn conditions_on_authority_query_and_body_are_told_and_exceptions() {
         because(&no),
         [
             "no rule matches",
-            "match[0].authority: the authority is \"Shop.example.org\", and does not end with \".example\"",
+            "match[0].authority: the authority is \"Shop.example.org\", which does not end with \".example\"",
             "match[0].query[0]: parameter a is \"2\", not \"1\"",
             "match[0].query[1]: there is no parameter b",
             "match[1].body[0]: \"/type\" is the string \"cart\", not the string \"order\"",
             "match[1].body[1]: \"/n\" is another number, not the number 8",
-            "match[1].body[2]: \"/s\" is a list or an object, and no string that begins with \"x\"",
-            "match[1].body[3]: there is nothing at \"/none\"",
-            "match[1].body[4]: there is something at \"/n\"",
+            "match[1].body[2]: \"/s\" is a list or an object, not a string that starts with \"x\"",
+            "match[1].body[3]: no value at \"/none\"",
+            "match[1].body[4]: there is a value at \"/n\"",
             "match[1].body[5]: \"/f\" is false, not null",
         ]
     );
     let left_out = told(rules.clone(), &["--request", "POST /health?a=1&b", "--authority", "shop.example"]);
-    assert_eq!(because(&left_out), ["a rule of `except` matches", "except[0] holds"]);
+    assert_eq!(because(&left_out), ["an `except` rule matches", "except[0] matches"]);
     let by_headers = told(rules.clone(), &["--request", "POST /?a=1&b", "--authority", "shop.EXAMPLE", "-d", "no JSON"]);
     assert_eq!(by_headers["verdict"], "copy");
     let unread = told(rules.clone(), &["--request", "POST /", "-d", "no JSON"]);
@@ -98,7 +98,7 @@ fn conditions_on_authority_query_and_body_are_told_and_exceptions() {
     let order = r#"{"type":"order","n":8,"s":"xy","none":"","f":null}"#;
     let wanted =
         told(json!({"match": [{"body": [{"pointer": "/type", "exact": "order"}]}]}), &["--request", "POST /", "-d", order]);
-    assert_eq!((&wanted["verdict"], because(&wanted)), (&json!("copy"), vec!["its body decides: it is wanted"]));
+    assert_eq!((&wanted["verdict"], because(&wanted)), (&json!("copy"), vec!["its body matches"]));
 }
 
 #[test]
@@ -116,13 +116,13 @@ fn each_condition_that_does_not_hold_is_told() {
         [
             "no rule matches",
             "match[0].methods: GET is not POST or PUT",
-            "match[0].path: /b does not begin with /orders",
+            "match[0].path: /b does not start with /orders",
             "match[1].path: /b is not /a",
             "match[1].headers[0]: x-a is \"2\", \"33\", not \"1\"",
             "match[1].headers[1]: there is no x-b",
-            "match[1].headers[2]: there is x-c",
+            "match[1].headers[2]: x-c is present",
             "match[2].path: /b does not match /b/[0-9]+",
-            "match[2].headers[0]: x-a is \"2\", \"33\", and does not end with \"1\"",
+            "match[2].headers[0]: x-a is \"2\", \"33\", which does not end with \"1\"",
             "match[3].headers[1]: there is no x-z",
         ]
     );
@@ -143,11 +143,11 @@ fn sampling_by_key_is_told_as_in_or_out_and_by_chance_as_that() {
     let by_chance = told(sample(5.0), &["--request", "GET /"]);
     assert_eq!(
         (&by_chance["verdict"], because(&by_chance)),
-        (&json!("by_chance"), vec!["sampled: by chance, 5 % (there is no x-user-id)"])
+        (&json!("by_chance"), vec!["sampled: at random, 5 % (no x-user-id)"])
     );
     assert_eq!(by_chance["request"]["path"], "/");
     let no_key = told(json!({"sample": {"percent": 0.5}}), &["--request", "GET /"]);
-    assert_eq!(because(&no_key), ["sampled: by chance, 0.5 %"]);
+    assert_eq!(because(&no_key), ["sampled: at random, 0.5 %"]);
 }
 
 #[test]
@@ -156,7 +156,7 @@ fn a_target_that_waits_gets_a_copy_after_the_answers_it_wants() {
     let request = ["--request", "POST /orders"];
     let waits = told(target.clone(), &request);
     assert_eq!((&waits["verdict"], waits.get("request")), (&json!("waits"), None));
-    assert_eq!(because(&waits), ["waits for a response 201 or 3xx of the primary; give one by --answer, and the copy is shown"]);
+    assert_eq!(because(&waits), ["waits until the primary responds with 201 or 3xx; use --answer to show the copy"]);
     let copied = told(target.clone(), &[&request[..], &["--answer", "302", "--answer-header", "Location: /a"]].concat());
     assert_eq!((&copied["verdict"], &copied["request"]["path"]), (&json!("copy"), &json!("/302")));
     assert!(copied["request"]["headers"].as_array().unwrap().contains(&json!(["x-at", "/a"])), "{copied}");
@@ -187,8 +187,8 @@ fn a_copy_is_shown_with_values_of_the_body_of_the_answer() {
     assert_eq!(told_after(&[]).3, r#"{"all":null,"id":null,"text":null}"#);
     let unread = told_after(&["--answer-body", "created"]);
     assert_eq!((unread.0, unread.1), (json!("none"), json!("dropped.response_not_json")));
-    let after = "after the response 201 of the primary; it reads the primary's response, which";
-    assert_eq!(unread.4, format!("{after} is no JSON, or encoded in a way that is not read"));
+    let after = "after the primary responded 201; it reads the primary's response, which";
+    assert_eq!(unread.4, format!("{after} is not JSON or has an unsupported encoding"));
     let small = json!({"targets": [of(target.clone())], "limits": {"max_body_bytes": 3}});
     let long = told_of(small, &["--request", "POST /", "--answer", "201", "--answer-body", "1234"]);
     assert_eq!(long["targets"][0]["counts"], "dropped.response_too_large");
@@ -239,7 +239,7 @@ fn numbers_and_times_of_envoy_stand_as_they_are_written() {
 fn a_batch_is_shown_with_the_request_alone() {
     let target = json!({"batch": {"format": "ndjson", "max_items": 7}, "request": {"body": {"redact": ["/card"]}}});
     let told = told(target, &["--request", "PUT /orders", "--body", r#"{ "id": 1, "card": "4111" }"#]);
-    assert_eq!(because(&told), ["batched: up to 7 requests in one call; shown with this one alone"]);
+    assert_eq!(because(&told), ["batched: up to 7 requests in one call; shown with this one only"]);
     assert_eq!(
         (&told["request"]["method"], &told["request"]["body"]),
         (&json!("POST"), &json!("{\"id\":1,\"card\":\"[redacted]\"}\n"))
@@ -342,17 +342,17 @@ fn what_becomes_of_a_copy_is_told() {
         afterwards(delivery),
         [
             "delivered if it responds 2xx or 409 within 250ms",
-            "attempted up to 4 times within 2m, on 5xx or connect_failure; waits of up to 1s first, then doubled, at most 8s",
+            "up to 4 attempts within 2m, retried on 5xx or connect_failure; waits up to 1s first, then doubles, up to 8s",
             "its circuit breaker only observes: it would open after 50 % failures of at least 20 attempts within 30s or \
              80 % attempts slower than 200ms of at least 20 attempts within 30s",
-            "if it is given up by expired or retries_exhausted, cluster letters gets a dead letter",
+            "if given up for expired or retries_exhausted, cluster letters gets a dead letter",
         ]
     );
     let once = afterwards(json!({"retry": {"max_attempts": 1}, "circuit_breaker": {"mode": "disabled"}}));
     assert_eq!(
         once[1..3],
         [
-            "given up if it fails: `retry.max_attempts` is 1".to_owned(),
+            "given up if it fails: no retries, because `retry.max_attempts` is 1".to_owned(),
             "it has no circuit breaker: the mode is `disabled`".to_owned(),
         ]
     );
@@ -381,15 +381,15 @@ fn what_would_be_a_dead_letter_is_told_as_no_copy() {
     let target = json!({"batch": {"format": "ndjson"}, "request": {"headers": {"set": set}}, "dead_letter": letters});
     let told = told(target, &["--request", "POST /", "-d", "{}"]);
     assert_eq!((&told["verdict"], &told["counts"], told.get("request")), (&json!("none"), &json!("dropped.not_retryable"), None));
-    assert_eq!(because(&told)[1..], ["it has more headers than Envoy takes: the attempt fails"]);
+    assert_eq!(because(&told)[1..], ["it has more headers than Envoy accepts: the attempt fails"]);
 }
 
 #[test]
 fn what_no_target_gets_is_told_of_the_request() {
     let configuration = json!({"targets": [of(json!({}))]});
     for (header, why) in [
-        ("upgrade: websocket", "it asks for an upgrade: it is copied only if the primary does not switch protocols"),
-        ("x-sidecast-loop: a", "it is a copy already: it carries x-sidecast-loop"),
+        ("upgrade: websocket", "it asks for an upgrade, and is copied only if the primary does not switch protocols"),
+        ("x-sidecast-loop: a", "it is already a copy: it has x-sidecast-loop"),
     ] {
         let told = told_of(configuration.clone(), &["--request", "GET /", "-H", header]);
         assert_eq!((&told["left_alone"], &told["targets"]), (&json!(why), &json!([])));
@@ -416,9 +416,9 @@ fn the_plain_form_has_no_colours_where_nobody_sees_them() {
     let expected = "\
 t, cluster c: gets a copy
   delivered if it responds 2xx or 3xx within 2s
-  given up if it fails: one attempt, because `retry` is not set
-  its circuit breaker opens after 5 failures in a row or 50 % failures of at least 20 attempts within 30s, and lets nothing through for 5s
-  if it is given up, it is lost, because `dead_letter` is not set
+  given up if it fails: no retries, because `retry` is not set
+  its circuit breaker opens after 5 failures in a row or 50 % failures of at least 20 attempts within 30s, and blocks for 5s
+  lost if given up, because `dead_letter` is not set
   left out: accept
 
     PATCH /a?b
@@ -454,7 +454,7 @@ fn a_body_may_be_a_file_and_need_not_be_text() {
     let at = format!("@{}", body.path().display());
     assert_eq!(told(json!({}), &["--request", "POST /", "--body", &at])["request"]["body_base64"], "/wA=");
     let plain = explain(&json!({"targets": [of(json!({}))]}), &["--request", "POST /", "--body", &at]).printed();
-    assert!(plain.ends_with("\n    (2 bytes that are no text)\n"), "{plain}");
+    assert!(plain.ends_with("\n    (2 bytes, not text)\n"), "{plain}");
 }
 
 #[test]
@@ -586,7 +586,7 @@ fn a_signature_is_told_by_a_placeholder_whatever_the_secret_is() {
     };
     let webhooks = json!({"standard_webhooks": {"secrets": ["${env:A}", "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"]}});
     let (because, headers) = told(webhooks, json!({"headers": {"set": {"x-a": "${env:A} ${env:B}"}}}));
-    assert_eq!(because, "signed anew for each attempt: webhook-signature is shown with a placeholder");
+    assert_eq!(because, "each attempt is signed: webhook-signature is shown with a placeholder");
     assert_eq!(value(&headers, "webhook-signature"), "v1,[signature] v1,[signature]");
     assert_eq!(value(&headers, "webhook-id"), value(&headers, "idempotency-key"));
     assert_eq!(value(&headers, "webhook-timestamp").len(), 10);

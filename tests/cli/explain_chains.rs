@@ -52,9 +52,9 @@ fn chains_are_told_in_their_order_with_what_each_target_waits_for() {
     );
     let after: Vec<Option<&str>> = told.iter().map(|told| told.get("after").and_then(Value::as_str)).collect();
     assert_eq!(after, [None, Some("payment"), Some("inventory"), Some("payment")]);
-    assert_eq!(because(&told[1]), ["after payment is delivered: a copy follows", "its body decides: it is wanted"]);
-    assert_eq!(because(&told[2]), ["after inventory is given up with 409 or timeout: a copy follows"]);
-    assert_eq!(because(&told[3]), ["after payment is given up: a copy follows", "sampled: by chance, 50 %"]);
+    assert_eq!(because(&told[1]), ["a copy follows if payment is delivered", "its body matches"]);
+    assert_eq!(because(&told[2]), ["a copy follows if inventory is given up with 409 or timeout"]);
+    assert_eq!(because(&told[3]), ["a copy follows if payment is given up", "sampled: at random, 50 %"]);
 }
 
 #[test]
@@ -87,8 +87,8 @@ fn an_answer_that_is_given_decides_and_fills_in_its_values() {
             ("alarm", "none", Some("not_triggered"))
         ]
     );
-    assert_eq!(because(&told[1])[0], "after payment is delivered with 201: a copy follows");
-    assert_eq!(because(&told[3]), ["payment is delivered with 201; it would follow after payment is given up"]);
+    assert_eq!(because(&told[1])[0], "a copy follows if payment is delivered with 201");
+    assert_eq!(because(&told[3]), ["payment is delivered with 201; a copy follows only if payment is given up"]);
     let request = &told[1]["request"];
     assert_eq!(request["path"], "/reservations?for=a%20b");
     assert!(request["headers"].as_array().unwrap().contains(&json!(["x-status", "paid 201"])), "{request}");
@@ -111,11 +111,11 @@ fn a_chain_ends_where_a_cause_does_not_come_true() {
             ("alarm", "by_chance", None)
         ]
     );
-    assert_eq!(because(&refused[1]), ["payment is given up with 402; it would follow after payment is delivered"]);
+    assert_eq!(because(&refused[1]), ["payment is given up with 402; a copy follows only if payment is delivered"]);
     assert_eq!(because(&refused[2]), ["inventory gets no copy"]);
     let gone = told(&["--answer-of", "payment=200", "--answer-of", "inventory=409"]);
     assert_eq!(verdicts(&gone)[2], ("refund", "copy", None));
-    assert_eq!(because(&gone[2]), ["after inventory is given up with 409: a copy follows"]);
+    assert_eq!(because(&gone[2]), ["a copy follows if inventory is given up with 409"]);
 }
 
 #[test]
@@ -123,7 +123,7 @@ fn a_follower_wants_a_request_by_its_own_rules_and_only_if_its_leader_gets_a_cop
     let all = |arguments: &[&str]| told_of(shop(), arguments)["targets"].as_array().unwrap().clone();
     let unwanted = all(&["--request", "POST /orders", "-d", "{}"]);
     assert_eq!(verdicts(&unwanted)[1], ("inventory", "none", None));
-    assert_eq!(because(&unwanted[1]), ["no rule matches", "match[0].body[0]: there is nothing at \"/item\""]);
+    assert_eq!(because(&unwanted[1]), ["no rule matches", "match[0].body[0]: no value at \"/item\""]);
     assert_eq!(because(&unwanted[2]), ["inventory gets no copy"]);
     let other = all(&["--request", "GET /orders", "-d", r#"{"item":1}"#]);
     for told in &other[1..] {
@@ -140,7 +140,7 @@ fn a_copy_that_is_dropped_is_given_up() {
     assert_eq!(verdicts(&told)[0], ("payment", "none", Some("dropped.unsafe_path")));
     assert_eq!(verdicts(&told)[1], ("inventory", "none", Some("not_triggered")));
     assert_eq!(verdicts(&told)[3], ("alarm", "by_chance", None));
-    assert_eq!(because(&told[3])[0], "after payment is given up: a copy follows");
+    assert_eq!(because(&told[3])[0], "a copy follows if payment is given up");
 }
 
 #[test]
@@ -154,13 +154,13 @@ fn a_chain_whose_first_target_waits_for_the_primary_waits_with_it() {
     assert_eq!(
         because(&waits[2]),
         [
-            "after inventory is given up with 409 or timeout: a copy follows",
-            "waits for a response 201 of the primary; give one by --answer, and the copy is shown"
+            "a copy follows if inventory is given up with 409 or timeout",
+            "waits until the primary responds with 201; use --answer to show the copy"
         ]
     );
     let told = told_by(shop.clone(), &["--answer", "201"]);
     assert_eq!(told[1]["request"]["path"], "/201/${target:payment:status}");
-    assert_eq!(because(&told[1]), ["after payment is delivered: a copy follows", "its body decides: it is wanted"]);
+    assert_eq!(because(&told[1]), ["a copy follows if payment is delivered", "its body matches"]);
     let failed = told_by(shop, &["--answer", "500"]);
     assert_eq!(verdicts(&failed)[0], ("payment", "none", Some("not_triggered")));
     assert_eq!(because(&failed[1]), ["payment gets no copy"]);
@@ -175,11 +175,11 @@ fn it_is_told_to_people_too() {
         [
             "payment, cluster payment: gets a copy",
             "inventory, cluster inventory: gets a copy after payment",
-            "  after payment is delivered: a copy follows",
+            "  a copy follows if payment is delivered",
             "refund, cluster payment: gets a copy after inventory",
-            "  after inventory is given up with 409 or timeout: a copy follows",
+            "  a copy follows if inventory is given up with 409 or timeout",
             "alarm, cluster alarm: gets a copy after payment",
-            "  after payment is given up: a copy follows",
+            "  a copy follows if payment is given up",
         ]
     );
 }
@@ -191,8 +191,8 @@ fn an_answer_of_nobody_or_without_a_status_is_refused() {
         assert_eq!((run.status, run.out.as_str()), (2, ""), "{}", run.err);
         run.err
     };
-    assert_eq!(refused(&["--answer-of", "paiment=201"]), "--answer-of: there is no target paiment\n");
+    assert_eq!(refused(&["--answer-of", "paiment=201"]), "--answer-of: no target is named paiment\n");
     assert_eq!(refused(&["--answer-of-body", "payment={}"]), "--answer-of: --answer-of payment=STATUS is missing\n");
-    assert!(refused(&["--answer-of", "payment"]).contains("expected the name of a target, `=` and a value"));
+    assert!(refused(&["--answer-of", "payment"]).contains("expected TARGET=VALUE"));
     assert!(refused(&["--answer-of", "payment=paid"]).contains("expected a status such as 201"));
 }

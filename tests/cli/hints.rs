@@ -179,7 +179,7 @@ fn a_misspelt_field_is_told_as_it_is_written_right() {
         assert_eq!(applied(&yaml(field), wrong), right, "{field}");
     }
     let findings = check(&yaml("fail_open: true"));
-    assert_eq!(findings[0]["hint"], "`fail_open` belongs beside the configuration, not in it", "{findings:?}");
+    assert_eq!(findings[0]["hint"], "`fail_open` belongs next to the configuration, not in it", "{findings:?}");
     // The other key is there already.
     let findings = check(&yaml("retry: {max_attempts: 2, max_atempts: 3}"));
     assert_eq!(
@@ -201,11 +201,11 @@ fn a_configuration_that_stands_one_level_too_deep_is_told() {
     for key in ["configuration", "config", "value", "pluginConfig", "sidecast"] {
         let findings = check(&plugin("pluginConfig", &format!("{{{key}: {config}}}")));
         let hints: Vec<_> = findings.iter().filter_map(|finding| finding["hint"].as_str()).collect();
-        assert_eq!(hints, [format!("what is in `{key}` should stand in its place, one level higher")], "{findings:?}");
+        assert_eq!(hints, [format!("move the content of `{key}` one level up, in its place")], "{findings:?}");
     }
     let text = "|\n    targets: [{name: a, cluster: 'outbound|80||a.b'}]";
     let findings = check(&plugin("pluginConfig", text));
-    assert_eq!(findings[0]["hint"], "this is text: without `|` and quotes it is an object", "{findings:?}");
+    assert_eq!(findings[0]["hint"], "this is text: remove `|` or the quotes to make it an object", "{findings:?}");
     // What the hint says.
     assert_eq!(check(&plugin("pluginConfig", config)), [] as [serde_json::Value; 0]);
     let findings = check(&plugin("pluginConfg", config));

@@ -75,9 +75,8 @@ fn a_filter_is_known_by_its_name_or_by_its_targets() {
 fn a_configuration_in_a_form_that_cannot_be_read_is_a_problem() {
     let message = |configuration| check(&filter("sidecast", configuration))[0]["message"].as_str().unwrap().to_owned();
     assert!(message("{targets: []}").starts_with("expected `\"@type\": type.googleapis.com/google.protobuf.Struct`"));
-    assert!(
-        message("{'@type': type.googleapis.com/google.protobuf.StringValue, value: {}}").starts_with("expected a `value` beside")
-    );
+    assert!(message("{'@type': type.googleapis.com/google.protobuf.StringValue, value: {}}")
+        .starts_with("expected a `value` next to"));
     assert!(message("{'@type': type.googleapis.com/google.protobuf.StringValue, value: ''}").contains("not valid JSON: EOF"));
     let missing = check(&filter("sidecast", "~").replace("configuration", "other"));
     assert!(missing[0]["message"].as_str().unwrap().starts_with("missing, but required"), "{missing:?}");

@@ -221,7 +221,7 @@ fn a_cluster_that_envoy_mirrors_to_gets_two_copies() {
     let mirrored = "route: {cluster: primary, request_mirror_policies: [{cluster: audit}]}";
     let text = bootstrap(clusters, "cluster: audit", mirrored);
     assert_eq!(codes(&text), ["own-cluster"]);
-    assert!(check(&text)[0]["message"].as_str().unwrap().starts_with("a route of this listener mirrors these requests"));
+    assert!(check(&text)[0]["message"].as_str().unwrap().starts_with("a route of this listener mirrors the same requests"));
     assert_eq!(
         codes(&bootstrap(clusters, "cluster: audit, match: [{path: {prefix: /x}}]", &mirrored.replace("audit", "primary"))),
         NONE

@@ -74,7 +74,7 @@ fn as_json_each_finding_is_an_object_on_a_line() {
     });
     let warning = serde_json::json!({
         "file": "-", "line": 1, "column": 45, "severity": "warning", "code": "unused-statuses", "path": "targets[0].statuses",
-        "message": "means something with `after: response` alone", "hint": null,
+        "message": "has an effect only with `after: response`", "hint": null,
     });
     assert_eq!(findings, [error, warning]);
 }

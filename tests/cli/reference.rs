@@ -9,9 +9,9 @@ use crate::schema::{of_given, schema};
 
 const HEAD: &str = "# Configuration reference
 
-Every field, made of the types that read the configuration (`UPDATE_EXPECT=1 cargo test --locked --features cli --test cli reference` writes it anew).
-[configuration.md](configuration.md) shows how they are used, and tells of [rules](configuration.md#rules), [sampling](configuration.md#sampling) and
-[secrets](configuration.md#secrets). `dist/sidecast schema` prints the same as a JSON Schema, for editors.
+Every field of the configuration. [configuration.md](configuration.md) shows how to use [rules](configuration.md#rules), [sampling](configuration.md#sampling)
+and [secrets](configuration.md#secrets). `dist/sidecast schema` prints the same as a JSON Schema, for editors. This page is generated from the source:
+`UPDATE_EXPECT=1 cargo test --locked --features cli --test cli reference` renews it.
 
 A *template* is text with [expressions](shaping.md#expressions).
 ";
@@ -32,7 +32,7 @@ fn section(text: &mut String, path: &str, section: &Value) {
     write!(text, "\n{level} {title}\n\n{about}").unwrap();
     let section = of_given(section);
     if let Some(more) = section["$comment"].as_str() {
-        write!(text, " [{}]({more}) tells how.", more.split('#').next().unwrap()).unwrap();
+        write!(text, " See [{}]({more}).", more.split('#').next().unwrap()).unwrap();
     }
     text.push_str("\n\n| field | type | bounds | default | meaning |\n| --- | --- | --- | --- | --- |\n");
     let fields = section["properties"].as_object().unwrap();

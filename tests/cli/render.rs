@@ -35,7 +35,7 @@ fn skip(arguments: &[&str], input: &str) -> (i32, String, String) {
 #[test]
 fn a_target_that_wants_every_request_leaves_nothing_to_skip() {
     let input = "targets: [{name: a, cluster: c, match: [{methods: [GET]}]}, {name: b, cluster: c}]";
-    let said = "b: wants every request, as far as Envoy can tell\n-: there is nothing to skip\n";
+    let said = "b: may want every request, as far as Envoy can tell\n-: there is nothing to skip\n";
     assert_eq!(skip(&["--module", "m"], input), (1, String::new(), said.to_owned()));
 }
 
@@ -77,7 +77,7 @@ fn more_conditions_than_are_worth_while_are_told() {
 fn what_does_not_fit_is_refused() {
     let plain = "targets: [{name: a, cluster: c, match: [{methods: [GET]}]}]";
     for (arguments, input, said) in [
-        (&[][..], plain, "-: the configuration stands in no filter of Envoy: say with --module where the module is\n"),
+        (&[][..], plain, "-: the configuration is not in an Envoy filter: name the module's file with --module\n"),
         (&[], "targets: [{name: a}]", "-: targets[0].cluster: missing, but required\n"),
     ] {
         let (status, out, err) = skip(arguments, input);

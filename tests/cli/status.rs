@@ -69,14 +69,14 @@ fn percentiles_alone_are_those_of_one_envoy_and_of_no_more() {
     let one = json_of(&status(&["tests/cli/status/percentiles.txt", "--format", "json"]));
     assert_eq!(one["targets"][1]["latency_ms"], json!({"p50": 0.0, "p99": 6.05}));
     let two = status(&["tests/cli/status/percentiles.txt", SAVED[0]]);
-    assert!(two.out.contains("cannot be brought together") && two.out.contains("histogram_buckets=detailed"), "{}", two.out);
+    assert!(two.out.contains("cannot be combined") && two.out.contains("histogram_buckets=detailed"), "{}", two.out);
 }
 
 #[test]
 fn an_envoy_without_the_filter_is_told() {
     let ran = status(&["tests/cli/status/no-filter.txt"]);
     assert_eq!(ran.status, 1);
-    assert!(ran.err.contains("no-filter.txt: this Envoy has no statistics of Sidecast"), "{}", ran.err);
+    assert!(ran.err.contains("no-filter.txt: no statistics of Sidecast"), "{}", ran.err);
     assert!(ran.out.starts_with("1 Envoy, 1 without the filter\n"), "{}", ran.out);
     let ran = status(&["tests/cli/status/no-filter.txt", "--allow", "no-filter"]);
     assert_eq!((ran.status, ran.err.as_str()), (0, ""));
@@ -154,17 +154,17 @@ fn an_envoy_that_misbehaves_does_not_hide_the_others() {
     let value = json_of(&ran);
     assert_eq!((&value["targets"][0]["delivered"], value["targets"].as_array().unwrap().len()), (&json!(5), 1));
     let wanted = [
-        "no whole response within 2s",
+        "no complete response within 2s",
         "",
-        "no whole response within 2s",
+        "no complete response within 2s",
         "more than 16777216 bytes",
-        "neither JSON nor the text",
+        "neither JSON nor text",
         "missing field `stats`",
         "recursion limit exceeded",
         "expected a whole number, found -1",
         "expected status 200, found 403",
         "expected status 200, found 302",
-        "the exchange broke off",
+        "the connection broke",
         "no connection",
     ];
     for (envoy, wanted) in value["envoys"].as_array().unwrap().iter().zip(wanted) {
@@ -259,9 +259,9 @@ fn pages_that_were_put_together_are_those_of_several_envoys_or_refused() {
 fn files_that_are_no_statistics_are_told() {
     for (input, wanted) in [
         ("", "is empty"),
-        ("hello\n", "is neither JSON nor the text of `/stats`"),
+        ("hello\n", "is neither JSON nor text from `/stats`"),
         ("# TYPE envoy_cluster_x counter\nenvoy_cluster_x{} 1\n", "is for Prometheus"),
-        ("{\"stats\": 1}", "is not what `/stats?format=json` says"),
+        ("{\"stats\": 1}", "is not the output of `/stats?format=json`"),
         ("wasmcustom.sidecast.a.matched: many\nx: 1\n", "wasmcustom.sidecast.a.matched: expected a whole number, found many"),
     ] {
         let ran = sidecast_reading(&["status", "-"], input);
@@ -315,7 +315,7 @@ fn an_output_that_cannot_be_written_is_told() {
     let mut tool = std::process::Command::new(env!("CARGO_BIN_EXE_sidecast"));
     let ended = tool.args(["status", "tests/cli/status/percentiles.txt"]).stdout(full).output().unwrap();
     assert_eq!(ended.status.code(), Some(2));
-    assert!(String::from_utf8_lossy(&ended.stderr).starts_with("error: the standard output: "), "{ended:?}");
+    assert!(String::from_utf8_lossy(&ended.stderr).starts_with("error: standard output: "), "{ended:?}");
 }
 
 #[test]

@@ -134,19 +134,19 @@ class PodPatch(unittest.TestCase):
                 patched(since, "json", patch)
 
     def test_what_it_cannot_add_without_loss_it_refuses(self):
-        for annotations, options, word in (({"sidecar.istio.io/bootstrapOverride": "theirs"}, ALL, "theirs"), ({CONFIG: "a: [b"}, ALL, "no YAML"),
+        for annotations, options, word in (({"sidecar.istio.io/bootstrapOverride": "theirs"}, ALL, "theirs"), ({CONFIG: "a: [b"}, ALL, "not YAML"),
                                            ({CONFIG: "- a"}, ALL, "no fields"), ({CONFIG: "terminationDrainDuration: 1m"}, ALL, "1m"),
-                                           ({"sidecar.istio.io/userVolume": "a: b"}, ALL, "no JSON"), ({}, ["--env", "A=b"], "SECRET/KEY")):
+                                           ({"sidecar.istio.io/userVolume": "a: b"}, ALL, "not JSON"), ({}, ["--env", "A=b"], "SECRET/KEY")):
             done = written(plain(annotations), {}, *options)
             self.assertEqual((done.returncode, done.stdout), (1, ""))
             self.assertIn(word, done.stderr)
         other = copy.deepcopy(BEFORE)
         other["spec"]["template"]["spec"]["containers"][1]["env"].append({"name": "AUDIT_TOKEN", "value": "plain"})
-        self.assertIn("another variable", written(other, {}, *ALL).stderr)
+        self.assertIn("a different variable", written(other, {}, *ALL).stderr)
         for workload in ({"kind": "ConfigMap"}, {"spec": None}, {"spec": {"template": {"spec": {}}}}, {"spec": []}):
             self.assertIn("no pod template", written(workload, {}, *ALL).stderr)
         for number in ("0", "-5", "20s"):
-            self.assertIn("no whole number", written(plain(), {}, f"--drain={number}").stderr)
+            self.assertIn("not a whole number", written(plain(), {}, f"--drain={number}").stderr)
 
     def test_comments_and_the_way_it_is_written_stay(self):
         for text in ("# Ours.\nconcurrency: 2 # cores\n", '{"concurrency": 2}', "concurrency: 2\nrunningValues: null", ""):

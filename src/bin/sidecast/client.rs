@@ -30,16 +30,16 @@ use tower_service::Service;
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "TLS")]
 pub(crate) struct Tls {
-    /// A PEM file with the certificates of the authorities to trust; without it, those of the system
+    /// A PEM file with the CA certificates to trust; without it, the system's
     #[arg(long, value_name = "FILE")]
     ca: Option<std::path::PathBuf>,
-    /// A PEM file with a client certificate, and those that lead to its authority.
+    /// A PEM file with a client certificate and its chain.
     #[arg(long, value_name = "FILE", requires = "key")]
     cert: Option<std::path::PathBuf>,
     /// A PEM file with the key of the client certificate.
     #[arg(long, value_name = "FILE", requires = "cert")]
     key: Option<std::path::PathBuf>,
-    /// Trust any certificate of a server. Whoever sits between can then read and change everything.
+    /// Trust any server certificate. Anyone on the network path can then read and change everything.
     #[arg(long, conflicts_with = "ca")]
     insecure: bool,
 }
@@ -193,8 +193,8 @@ impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Connect(error) => write!(f, "no connection: {error}"),
-            Self::Broken(error) => write!(f, "the exchange broke off: {error}"),
-            Self::Timeout(timeout) => write!(f, "no whole response within {}", humantime::format_duration(*timeout)),
+            Self::Broken(error) => write!(f, "the connection broke: {error}"),
+            Self::Timeout(timeout) => write!(f, "no complete response within {}", humantime::format_duration(*timeout)),
             Self::TooLong { head, limit } => write!(f, "status {}, and more than {limit} bytes", head.status().as_u16()),
         }
     }

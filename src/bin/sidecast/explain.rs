@@ -38,26 +38,26 @@ const EXAMPLES: &str = "Examples:
 
 /// Show what happens to one request: which targets get a copy, what each receives, and what follows if it fails
 ///
-/// The filter's own engine runs, so `explain` decides as the filter does. For a target that gets no copy it names the rule that did not match.
+/// The filter's own engine runs, so `explain` decides as the filter does. For a target that gets no copy, it names the rule that did not match.
 ///
 /// What is only known in Envoy is shown as a placeholder: `${env:NAME}` for environment variables, `${property:PATH}` for properties of Envoy (`true`
 /// for flags), and `${target:NAME:...}` for values of a response that you do not give. IDs and times are made up. Like Envoy, `explain` adds
 /// `x-request-id` and `x-forwarded-proto` if the request has none. Give the headers that filters before Sidecast add. The headers that Envoy adds when
 /// it sends a copy (`content-length`, `x-envoy-*`) are not shown.
 ///
-/// Exit status: 0 explained, 1 the configuration has problems, 2 a file cannot be read or an argument is wrong.
+/// Exit status: 0 explained, 1 the configuration has problems, 2 a file cannot be read or an argument is invalid.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct Arguments {
-    /// A file with a configuration: by itself, or in a file of Envoy or Kubernetes; `-` is the standard input
+    /// A file with a configuration: by itself, or in an Envoy or Kubernetes file; `-` reads standard input
     file: PathBuf,
     /// The method and path of the request, such as 'POST /orders?x=1'
     #[arg(long, value_name = "LINE")]
     request: Line,
-    /// A header of the request, such as 'x-user-id: alice'; may be given several times
+    /// A header of the request, such as 'x-user-id: alice'; can be repeated
     #[arg(long = "header", short = 'H', value_name = "HEADER", value_parser = pair)]
     headers: Vec<(String, String)>,
-    /// The body of the request: text, or @FILE; @- is the standard input
+    /// The body of the request: text, or @FILE; @- reads standard input
     #[arg(long, short = 'd', visible_alias = "data", value_name = "BODY", default_value = "")]
     body: Body,
     /// The host that the request is for (`host` or `:authority`)
@@ -66,13 +66,13 @@ pub(crate) struct Arguments {
     /// The status of the primary's response, for targets with `after: response`
     #[arg(long, value_name = "STATUS")]
     answer: Option<Answer>,
-    /// A header of the primary's response; may be given several times
+    /// A header of the primary's response; can be repeated
     #[arg(long = "answer-header", value_name = "HEADER", value_parser = pair, requires = "answer")]
     answer_headers: Vec<(String, String)>,
-    /// The body of the primary's response: text, or @FILE; @- is the standard input
+    /// The body of the primary's response: text, or @FILE; @- reads standard input
     #[arg(long = "answer-body", value_name = "BODY", requires = "answer", default_value = "")]
     answer_body: Body,
-    /// The status with which a target responds to its copy, such as 'payment=201', for targets that follow it
+    /// The status with which a target responds to its copy, such as 'payment=201', for the targets that follow it
     #[arg(long = "answer-of", value_name = "TARGET=STATUS", value_parser = |text: &str| of_target(text, Answer::from_str))]
     answers_of: Vec<(String, Answer)>,
     /// A header of a target's response, such as 'payment=x-id: 7'
@@ -123,7 +123,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
     let is_known = |name: &str| explained.iter().any(|explanation| explanation.may_have(name));
     if let Some(name) = asked.of_leaders.keys().find(|name| !is_known(name)) {
-        return fail(2, "--answer-of", [format!("there is no target {name}")]);
+        return fail(2, "--answer-of", [format!("no target is named {name}")]);
     }
     let text = match arguments.format {
         Format::Text => explained.iter().map(print::plain).collect::<Vec<_>>().join("\n"),

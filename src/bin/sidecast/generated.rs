@@ -9,14 +9,14 @@ use clap_complete::Shell;
 pub(crate) enum Command {
     /// Print the JSON Schema (draft 2020-12) of a configuration, for editors and other tools
     Schema,
-    /// Print a script with which a shell completes commands and options
+    /// Print a completion script for a shell
     Completions {
         /// The shell
         shell: Shell,
     },
-    /// Print a manual page, such as for `sidecast man check | man -l -`
+    /// Print a manual page: `sidecast man check | man -l -`
     Man {
-        /// The command that the page is about; without one, it is about the whole tool
+        /// The command; without one, the page is about the whole tool
         command: Option<String>,
     },
 }

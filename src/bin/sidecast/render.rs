@@ -38,20 +38,20 @@ pub(crate) mod yaml;
 
 /// Write the whole file that a platform needs for a configuration
 ///
-/// `--as` writes the whole file. What you do not give has a placeholder, with a comment that says so. Variables of the configuration are passed on by
-/// name. A filter in a file of Envoy gets only the capabilities that the configuration needs.
+/// `--as` writes the whole file. Values that you do not give are placeholders, marked by a comment. Environment variables of the configuration are passed on
+/// by name. A filter in an Envoy file gets only the capabilities that the configuration needs.
 ///
-/// `--skip` writes what keeps requests that no target wants out of the module. Its conditions come from the rules of all targets. A request that a target
-/// wants always enters the module, which decides as before. Envoy cannot check some rules: each of these is named on standard error, and requests that
-/// differ in nothing else still enter. A target without rules wants every request, so then there is nothing to write. Requests that do not enter the
-/// module are in none of its statistics and log lines. Render again whenever a rule changes.
+/// `--skip` keeps requests that no target wants out of the module, with conditions from the rules of all targets. A request that a target wants always enters
+/// the module, which decides as before. Some rules cannot be checked by Envoy: each is named on standard error, and requests that only such a rule excludes
+/// still enter. A target without rules wants every request, so there is nothing to skip. Requests that do not enter the module are missing from its
+/// statistics and logs. Render again whenever a rule changes.
 ///
-/// Exit status: 0 written, 1 there is nothing to skip or the configuration has problems, 2 something cannot be read, or wrong arguments.
+/// Exit status: 0 written, 1 there is nothing to skip or the configuration has problems, 2 something cannot be read, or an argument is invalid.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// A file with one configuration, as `check` finds it; `-` is the standard input.
+    /// A file with one configuration, as `check` finds it; `-` reads standard input
     file: PathBuf,
-    /// What keeps requests from the module.
+    /// How to keep unwanted requests out of the module
     #[arg(
         long,
         value_name = "HOW",
@@ -61,10 +61,10 @@ pub(crate) struct Arguments {
         default_missing_value = "matcher"
     )]
     skip: Option<Skip>,
-    /// The platform; without it, only what --skip changes is written, in the form of the file
+    /// The platform; without it, only what --skip changes is written, in the format of the file
     #[arg(long = "as", value_name = "FORM", value_enum)]
     form: Option<Form>,
-    /// The file of the module, as Envoy sees it; for configurations that stand in no filter of Envoy.
+    /// The path of the module, as Envoy sees it; for configurations that are not in an Envoy filter
     #[arg(long, value_name = "PATH")]
     module: Option<String>,
     #[command(flatten)]
@@ -73,9 +73,9 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum Skip {
-    /// A matcher around the filter, which looks at each request. It needs to know nothing of routes.
+    /// Wraps the filter in a matcher, which checks each request; independent of routes
     Matcher,
-    /// The filter is disabled, and enabled by routes with the conditions of the rules, before those that the file has. Least work for Envoy.
+    /// Disables the filter, and adds routes that enable it before those of the file; least work for Envoy
     Routes,
 }
 
@@ -87,7 +87,7 @@ enum Form {
     Envoyfilter,
     /// Envoy Gateway's EnvoyExtensionPolicy, and an EnvoyPatchPolicy for the clusters
     EnvoyGateway,
-    /// A bootstrap of Envoy
+    /// An Envoy bootstrap
     Envoy,
     /// Values of the Helm chart
     Values,
@@ -108,7 +108,7 @@ impl Form {
 /// and entering the module some 20,000 more than a matcher with one condition.
 const WORTH_WHILE: usize = 36;
 
-const NO_ROUTES: &str = "--skip=routes: an EnvoyFilter cannot put routes before those that Istio makes; take --skip=matcher";
+const NO_ROUTES: &str = "--skip=routes: an EnvoyFilter cannot put routes before Istio's own; use --skip=matcher";
 
 /// Renders. Returns the exit status.
 pub(crate) fn run(arguments: &Arguments) -> u8 {
@@ -118,7 +118,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         Err(error) => return fail(2, &file, [error]),
     };
     let [loaded] = loaded.as_slice() else {
-        return fail(2, &file, [format!("expected one configuration, found {}: put each into a file of its own", loaded.len())]);
+        return fail(2, &file, [format!("expected one configuration, found {}: put each into its own file", loaded.len())]);
     };
     let (document, variables) = match parse(&loaded.text) {
         Ok(parsed) => parsed,
@@ -134,14 +134,14 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
     if wanted.predicate == Predicate::Always {
         for target in &wanted.want_all {
-            eprintln!("{target}: wants every request, as far as Envoy can tell");
+            eprintln!("{target}: may want every request, as far as Envoy can tell");
         }
         return fail(1, &file, ["there is nothing to skip"]);
     }
     let conditions = wanted.predicate.conditions();
     if conditions > WORTH_WHILE && arguments.skip == Some(Skip::Matcher) {
         eprintln!(
-            "{conditions} conditions: Envoy tries them one after another, which costs more than to enter the module; measure it, or take --skip=routes"
+            "{conditions} conditions: Envoy tries them one after another, which costs more than entering the module; measure it, or use --skip=routes"
         );
     }
     if let Some(form) = arguments.form.filter(|form| !form.is_of(loaded)) {
@@ -149,7 +149,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
         return written(&file, skipping.and_then(|skipping| arguments.whole(form, loaded, &variables, Some(skipping))));
     }
     if arguments.options.are_given() {
-        return fail(2, &file, ["options of a platform need --as, which says the platform"]);
+        return fail(2, &file, ["options of a platform need --as"]);
     }
     let rendered = arguments.rendered(loaded, &wanted.predicate, &variables);
     written(&file, rendered.and_then(|value| yaml::write(&value)))
@@ -182,9 +182,9 @@ impl Arguments {
         let filter = match (&loaded.place, &self.module) {
             (Some(place), None) => place::filter(place)?,
             (None, Some(module)) => place::new_filter(&loaded.text, module, variables, true),
-            (Some(_), Some(_)) => return Err("--module: the file has a filter, which says where the module is".to_owned()),
+            (Some(_), Some(_)) => return Err("--module: not needed, because the filter in the file names the module".to_owned()),
             (None, None) => {
-                return Err("the configuration stands in no filter of Envoy: say with --module where the module is".to_owned())
+                return Err("the configuration is not in an Envoy filter: name the module's file with --module".to_owned())
             }
         };
         let envoyfilter = loaded.place.as_ref().filter(|place| place::is_envoyfilter(place));

@@ -110,18 +110,18 @@ refused! {
     a_dead_letter_of_what_could_not_be_held: of_dead_letter(r#""on":["expired","buffer_full"]"#) => "targets[0].dead_letter.on[1]: unknown value \"buffer_full\", expected one of `retries_exhausted`, `retry_budget`, `not_retryable`, `circuit_open`, `queue_full`, `rate_limited`, `expired`, `unknown_cluster`, `shutdown`";
     a_dead_letters_body_without_a_template: of_dead_letter(r#""body":{}"#) => "targets[0].dead_letter.body.template: missing, but required";
     an_unknown_expression_in_a_dead_letter: of_dead_letter(r#""body":{"template":{"a":["${dead}"]}}"#) => "targets[0].dead_letter.body.template.a[0]: unknown expression ${dead}";
-    a_header_of_a_connection: of_dead_letter(r#""headers":{"set":{"Connection":"close"}}"#) => "targets[0].dead_letter.headers.set.Connection: this header is made by Envoy or Sidecast for each request, or belongs to one connection";
-    a_header_of_the_framing: of_dead_letter(r#""headers":{"set":{"content-length":"1"}}"#) => "targets[0].dead_letter.headers.set.content-length: this header";
-    a_header_of_envoy: of_dead_letter(r#""headers":{"set":{"x-envoy-max-retries":"1"}}"#) => "targets[0].dead_letter.headers.set.x-envoy-max-retries: this header";
-    a_header_of_sidecast: of_dead_letter(r#""headers":{"set":{"x-sidecast-loop":"1"}}"#) => "targets[0].dead_letter.headers.set.x-sidecast-loop: this header";
+    a_header_of_a_connection: of_dead_letter(r#""headers":{"set":{"Connection":"close"}}"#) => "targets[0].dead_letter.headers.set.Connection: Envoy or Sidecast sets this header itself, or it belongs to one connection";
+    a_header_of_the_framing: of_dead_letter(r#""headers":{"set":{"content-length":"1"}}"#) => "targets[0].dead_letter.headers.set.content-length: Envoy or Sidecast sets this header";
+    a_header_of_envoy: of_dead_letter(r#""headers":{"set":{"x-envoy-max-retries":"1"}}"#) => "targets[0].dead_letter.headers.set.x-envoy-max-retries: Envoy or Sidecast sets this header";
+    a_header_of_sidecast: of_dead_letter(r#""headers":{"set":{"x-sidecast-loop":"1"}}"#) => "targets[0].dead_letter.headers.set.x-sidecast-loop: Envoy or Sidecast sets this header";
     a_host_header: of_dead_letter(r#""headers":{"set":{"Host":"a"}}"#) => "targets[0].dead_letter.headers.set.Host: the host is the authority of a request";
     a_pseudo_header: of_dead_letter(r#""headers":{"set":{":path":"/"}}"#) => "targets[0].dead_letter.headers.set.:path: expected the name of a header";
-    a_line_break_in_a_header: of_dead_letter(r#""headers":{"set":{"a":"b\r\nc: d"}}"#) => "targets[0].dead_letter.headers.set.a: expected the value of a header, without control characters";
-    a_variable_that_is_not_set: of_dead_letter(r#""headers":{"set":{"authorization":"Basic ${env:NO}"}}"#) => "targets[0].dead_letter.headers.set.authorization: environment variable NO is not set; give it in";
+    a_line_break_in_a_header: of_dead_letter(r#""headers":{"set":{"a":"b\r\nc: d"}}"#) => "targets[0].dead_letter.headers.set.a: expected a header value without control characters";
+    a_variable_that_is_not_set: of_dead_letter(r#""headers":{"set":{"authorization":"Basic ${env:NO}"}}"#) => "targets[0].dead_letter.headers.set.authorization: environment variable NO is not set; pass it in";
     a_variable_that_is_empty: of_dead_letter(r#""path":"/${env:EMPTY}""#) => "targets[0].dead_letter.path: environment variable EMPTY is empty";
     a_variable_deep_in_a_template: of_dead_letter(r#""body":{"template":{"a":[1,{"b":"${env:NO}"}]}}"#) => "targets[0].dead_letter.body.template.a[1].b: environment variable NO";
-    a_response_in_a_dead_letter: of_dead_letter(r#""body":{"template":"${response:status} ${response:header:a}"}"#) => "targets[0].dead_letter.body.template: ${response:...} means something with `after: response` alone";
+    a_response_in_a_dead_letter: of_dead_letter(r#""body":{"template":"${response:status} ${response:header:a}"}"#) => "targets[0].dead_letter.body.template: ${response:...} needs `after: response`";
     a_property_in_a_dead_letter_of_a_batch: of_target(r#""batch":{},"dead_letter":{"cluster":"d","path":"/${property:xds.route_name}"}"#) => "targets[0].dead_letter.path: ${property:...} and ${response:...} are not kept for the dead letters of a batch";
-    a_variable_that_would_be_seen_in_dead_letters: of_target(r#""batch":{},"dead_letter":{"cluster":"d"},"request":{"body":{"template":["${env:SECRET}"]}}"#) => "targets[0].request.body.template[0]: with `batch` and `dead_letter`, ${env:...} can stand in `headers.set` alone";
-    a_dead_letter_in_a_copy: of_target(r#""request":{"headers":{"set":{"a":"${dead_letter_base64}"}}}"#) => "targets[0].request.headers.set.a: ${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone";
+    a_variable_that_would_be_seen_in_dead_letters: of_target(r#""batch":{},"dead_letter":{"cluster":"d"},"request":{"body":{"template":["${env:SECRET}"]}}"#) => "targets[0].request.body.template[0]: with `batch` and `dead_letter`, ${env:...} is allowed only in `headers.set`: dead letters would show it";
+    a_dead_letter_in_a_copy: of_target(r#""request":{"headers":{"set":{"a":"${dead_letter_base64}"}}}"#) => "targets[0].request.headers.set.a: ${dead_letter} and ${dead_letter_base64} are allowed only in `dead_letter`";
 }

@@ -50,8 +50,8 @@ fn a_target_with_an_order_keeps_what_its_key_is_read_from() {
 }
 
 refused! {
-    redaction_of_no_answer: of_target(r#""response":{"redact":["/a"]}"#) => "targets[0].response: expected `after: response` or a target in `after` beside it, because otherwise there is no answer to read";
-    redaction_of_no_answer_in_words: of_target(r#""after":"request","response":{}"#) => "targets[0].response: expected `after: response` or a target in `after` beside it";
+    redaction_of_no_answer: of_target(r#""response":{"redact":["/a"]}"#) => "targets[0].response: expected `after: response` or a target in `after`: otherwise there is no response to read";
+    redaction_of_no_answer_in_words: of_target(r#""after":"request","response":{}"#) => "targets[0].response: expected `after: response` or a target in `after`";
     redaction_at_no_pointer: of_target(r#""after":"response","response":{"redact":["a"]}"#) => "targets[0].response.redact[0]: expected a JSON pointer";
     an_unknown_field_of_a_response: of_target(r#""after":"response","response":{"mask":["/a"]}"#) => "targets[0].response.mask: unknown field, expected one of `redact`";
     a_sample_of_nothing: of_target(r#""sample":{"percent":0}"#) => "targets[0].sample.percent: expected a number above 0 and up to 100, found the number 0";
@@ -73,7 +73,7 @@ refused! {
     a_key_in_no_header: of_target(r#""order":{"key":{"header":":path"}}"#) => "targets[0].order.key.header: expected the name of a header";
     a_key_in_many_places: of_target(r#""order":{"key":{"body":"/items/*"}}"#) => "targets[0].order.key.body: expected a JSON pointer to one value";
     a_key_at_no_pointer: of_target(r#""order":{"key":{"body":"account"}}"#) => "targets[0].order.key.body: expected a JSON pointer";
-    an_order_beside_a_batch: of_target(r#""order":{"key":{"header":"x-a"}},"batch":{}"#) => "targets[0].batch: expected no `order` beside it: a batch has requests of many keys";
+    an_order_beside_a_batch: of_target(r#""order":{"key":{"header":"x-a"}},"batch":{}"#) => "targets[0].batch: cannot be combined with `order`: a batch has requests of many keys";
     an_unknown_word_of_forward: of_target(r#""request":{"headers":{"forward":"some"}}"#) => "targets[0].request.headers.forward: expected \"all\", \"none\" or a list of header names, found a string";
     a_forward_of_one_name: of_target(r#""request":{"headers":{"forward":true}}"#) => "targets[0].request.headers.forward: expected \"all\", \"none\" or a list of header names, found true";
     a_forward_of_no_name: of_target(r#""request":{"headers":{"forward":["x-a",":path"]}}"#) => "targets[0].request.headers.forward[1]: expected the name of a header";
@@ -91,14 +91,14 @@ refused! {
     a_replacement_with_a_query: of_target(r#""request":{"prefix_rewrite":{"prefix":"/v1","replacement":"/v2?a"}}"#) => "targets[0].request.prefix_rewrite.replacement: expected a path that starts with";
     a_replacement_that_leads_up: of_target(r#""request":{"prefix_rewrite":{"prefix":"/v1","replacement":"/../v2"}}"#) => "targets[0].request.prefix_rewrite.replacement: expected a path without segments";
     a_rewrite_by_no_pattern: of_target(r#""request":{"regex_rewrite":{"pattern":"(","substitution":"b"}}"#) => "targets[0].request.regex_rewrite.pattern: not a valid regular expression";
-    a_substitution_of_no_group: of_target(r#""request":{"regex_rewrite":{"pattern":"(a)","substitution":"\\2"}}"#) => "targets[0].request.regex_rewrite.substitution: expected groups of the pattern, which has 1, found \\2";
+    a_substitution_of_no_group: of_target(r#""request":{"regex_rewrite":{"pattern":"(a)","substitution":"\\2"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a group of the pattern, which has 1, found \\2";
     a_substitution_with_half_an_escape: of_target(r#""request":{"regex_rewrite":{"pattern":"a","substitution":"b\\"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a group";
     a_substitution_with_a_query: of_target(r#""request":{"regex_rewrite":{"pattern":"a","substitution":"b?c"}}"#) => "targets[0].request.regex_rewrite.substitution: expected a part of a path";
     a_property_that_is_a_map: of_target(r#""request":{"path":"/${property:request.headers}"}"#) => "targets[0].request.path: request.headers is a map, a list or a message";
-    a_property_of_the_response: of_target(r#""request":{"body":{"template":{"a":"${property:response.code}"}}}"#) => "targets[0].request.body.template.a: response.code is not there yet";
+    a_property_of_the_response: of_target(r#""request":{"body":{"template":{"a":"${property:response.code}"}}}"#) => "targets[0].request.body.template.a: response.code is not known yet";
     an_authority_with_a_user: of_target(r#""request":{"authority":"u@h"}"#) => "targets[0].request.authority: expected a host";
     an_empty_authority: of_target(r#""request":{"authority":""}"#) => "targets[0].request.authority: expected a host";
-    a_value_of_two_lines: of_target(r#""request":{"headers":{"set":{"x-a":"a\r\nb"}}}"#) => "targets[0].request.headers.set.x-a: expected the value of a header, without control characters";
+    a_value_of_two_lines: of_target(r#""request":{"headers":{"set":{"x-a":"a\r\nb"}}}"#) => "targets[0].request.headers.set.x-a: expected a header value without control characters";
     a_set_that_is_a_list: of_target(r#""request":{"headers":{"set":["x-a"]}}"#) => "targets[0].request.headers.set: expected an object of headers, found a list";
     an_omit_in_words: of_target(r#""request":{"body":{"omit":"yes"}}"#) => "targets[0].request.body.omit: expected true or false, found a string";
     a_pointer_with_half_an_escape: of_target(r#""request":{"body":{"redact":["/a","/b~"]}}"#) => "targets[0].request.body.redact[1]: expected a JSON pointer";
@@ -114,8 +114,8 @@ refused! {
     an_unknown_comparison: of_target(r#""compare":{"body":"text"}"#) => "targets[0].compare.body: unknown value \"text\", expected one of `json`, `exact`, `none`";
     an_ignored_place_without_a_slash: of_target(r#""compare":{"ignore":["a"]}"#) => "targets[0].compare.ignore[0]: expected a JSON pointer";
     no_statuses: of_target(r#""after":"response","statuses":[]"#) => "targets[0].statuses: expected 1 to";
-    a_response_in_a_body_that_is_not_waited_for: of_target(r#""after":"request","request":{"body":{"template":{"a":["${response:header:a}"]}}}"#) => "targets[0].request.body.template.a[0]: ${response:...} means something";
-    a_letter_outside_of_letters: of_target(r#""request":{"body":{"template":"${dead_letter}"}}"#) => "targets[0].request.body.template: ${dead_letter} and ${dead_letter_base64} can stand in `dead_letter` alone";
+    a_response_in_a_body_that_is_not_waited_for: of_target(r#""after":"request","request":{"body":{"template":{"a":["${response:header:a}"]}}}"#) => "targets[0].request.body.template.a[0]: ${response:...} needs";
+    a_letter_outside_of_letters: of_target(r#""request":{"body":{"template":"${dead_letter}"}}"#) => "targets[0].request.body.template: ${dead_letter} and ${dead_letter_base64} are allowed only in `dead_letter`";
     a_field_without_a_name: of_document(r#""":1"#) => "\"\": unknown field, expected one of `targets`";
     a_field_without_a_name_in_a_target: of_target(r#""":1"#) => "targets[0].\"\": unknown field";
 }

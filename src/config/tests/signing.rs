@@ -47,25 +47,25 @@ refused! {
     a_secret_that_is_a_number: of_sign(r#"{"standard_webhooks":{"secrets":[7]}}"#) => "targets[0].request.sign.standard_webhooks.secrets[0]: expected a string, found the number 7";
     a_secret_that_is_not_set: of_secret("${env:NO}") => "targets[0].request.sign.standard_webhooks.secrets[0]: environment variable NO is not set";
     a_secret_that_is_empty: of_secret("${env:EMPTY}") => "targets[0].request.sign.standard_webhooks.secrets[0]: environment variable EMPTY is empty";
-    a_secret_of_another_form: of_secret("${env:SECRET}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found no `whsec_` at its beginning";
-    a_secret_that_is_no_base64: of_secret("whsec_s3cret") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found other characters, or no padding";
+    a_secret_of_another_form: of_secret("${env:SECRET}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found no `whsec_`";
+    a_secret_that_is_no_base64: of_secret("whsec_s3cret") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found invalid base64, or no padding";
     a_key_that_is_too_short: of_secret("whsec_czNjcmV0") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected `whsec_` and the base64 of 24 to 64 bytes, found that of 6";
     a_secret_of_two_parts: of_secret("whsec_${env:SECRET}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected one `${env:NAME}`, or a secret without expressions";
     a_secret_of_the_request: of_secret("${path}") => "targets[0].request.sign.standard_webhooks.secrets[0]: expected one `${env:NAME}`, or a secret without expressions";
     a_second_secret_that_is_empty: of_sign(r#"{"hmac_sha256":{"header":"x-sig","secrets":["s",""]}}"#) => "targets[0].request.sign.hmac_sha256.secrets[1]: expected one `${env:NAME}`, or a secret without expressions";
     no_header: of_sign(r#"{"hmac_sha256":{"secrets":["s"]}}"#) => "targets[0].request.sign.hmac_sha256.header: missing, but required";
     a_header_of_another_meaning: of_sign(r#"{"hmac_sha256":{"header":"Content-Type","secrets":["s"]}}"#) => "targets[0].request.sign.hmac_sha256.header: this header has another meaning, and cannot hold a signature";
-    a_header_of_ours: of_sign(r#"{"hmac_sha256":{"header":"x-sidecast-sig","secrets":["s"]}}"#) => "targets[0].request.sign.hmac_sha256.header: this header is made by Envoy or Sidecast";
-    a_header_of_two_values: of_hmac(r#","timestamp":{"header":"X_Sig"}"#) => "targets[0].request.sign.hmac_sha256.timestamp.header: expected another header than that of the signatures";
+    a_header_of_ours: of_sign(r#"{"hmac_sha256":{"header":"x-sidecast-sig","secrets":["s"]}}"#) => "targets[0].request.sign.hmac_sha256.header: Envoy or Sidecast sets this header";
+    a_header_of_two_values: of_hmac(r#","timestamp":{"header":"X_Sig"}"#) => "targets[0].request.sign.hmac_sha256.timestamp.header: expected a header other than that of the signatures";
     a_time_nowhere: of_hmac(r#","timestamp":{}"#) => "targets[0].request.sign.hmac_sha256.timestamp: expected exactly one of `header`, `prefix`, found 0";
     a_time_in_two_places: of_hmac(r#","timestamp":{"header":"x-time","prefix":"t="}"#) => "targets[0].request.sign.hmac_sha256.timestamp: expected exactly one of `header`, `prefix`, found 2";
-    an_empty_prefix: of_hmac(r#","prefix":"""#) => "targets[0].request.sign.hmac_sha256.prefix: expected some ASCII text such as \"sha256=\"";
-    a_prefix_that_begins_with_a_space: of_hmac(r#","prefix":" a""#) => "targets[0].request.sign.hmac_sha256.prefix: expected some ASCII text";
-    a_prefix_of_two_lines: of_hmac(r#","prefix":"a\nb""#) => "targets[0].request.sign.hmac_sha256.prefix: expected some ASCII text";
+    an_empty_prefix: of_hmac(r#","prefix":"""#) => "targets[0].request.sign.hmac_sha256.prefix: expected ASCII text such as \"sha256=\"";
+    a_prefix_that_begins_with_a_space: of_hmac(r#","prefix":" a""#) => "targets[0].request.sign.hmac_sha256.prefix: expected ASCII text";
+    a_prefix_of_two_lines: of_hmac(r#","prefix":"a\nb""#) => "targets[0].request.sign.hmac_sha256.prefix: expected ASCII text";
     an_unknown_encoding: of_hmac(r#","encoding":"HEX""#) => "targets[0].request.sign.hmac_sha256.encoding: unknown value \"HEX\", expected one of `hex`, `base64`";
-    a_made_header_that_is_set: of_target(&format!(r#""request":{{"headers":{{"set":{{"Webhook-Id":"a"}}}},{WEBHOOKS}}}"#)) => "targets[0].request.headers.set.webhook-id: `request.sign` makes this header";
-    a_made_header_that_is_set_in_another_spelling: of_target(&format!(r#""request":{{"headers":{{"set":{{"webhook_timestamp":"a"}}}},{WEBHOOKS}}}"#)) => "targets[0].request.headers.set.webhook_timestamp: `request.sign` makes this header";
-    a_made_header_that_is_forwarded: of_target(&format!(r#""request":{{"headers":{{"forward":["x-a","webhook-signature"]}},{WEBHOOKS}}}"#)) => "targets[0].request.headers.forward[1]: `request.sign` makes this header";
+    a_made_header_that_is_set: of_target(&format!(r#""request":{{"headers":{{"set":{{"Webhook-Id":"a"}}}},{WEBHOOKS}}}"#)) => "targets[0].request.headers.set.webhook-id: `request.sign` sets this header";
+    a_made_header_that_is_set_in_another_spelling: of_target(&format!(r#""request":{{"headers":{{"set":{{"webhook_timestamp":"a"}}}},{WEBHOOKS}}}"#)) => "targets[0].request.headers.set.webhook_timestamp: `request.sign` sets this header";
+    a_made_header_that_is_forwarded: of_target(&format!(r#""request":{{"headers":{{"forward":["x-a","webhook-signature"]}},{WEBHOOKS}}}"#)) => "targets[0].request.headers.forward[1]: `request.sign` sets this header";
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn the_header_of_the_correlation_id_cannot_be_made_by_a_signature() {
         "request":{"sign":{"hmac_sha256":{"header":"x-sig","timestamp":{"header":"x-time"},"secrets":["s"]}}}}]}"#;
     assert_eq!(
         problems(text),
-        ["targets[1].request.sign: expected other headers than `correlation.header`, found x-time for both"]
+        ["targets[1].request.sign: expected a header other than `correlation.header`, found x-time for both"]
     );
     assert_eq!(problems(&text.replace("X-Time", "x-id")), [] as [&str; 0]);
 }

@@ -83,14 +83,14 @@ impl<H: Host> Mirror<H> {
                 .map_err(|error| CannotRun::NoMetrics { target: target.name.clone(), error })?;
             let guard = SharedBreaker::new(worker, &target.name, &target.cluster, target.breaker, &metrics);
             if let Some(call) = guard.refused() {
-                let without = "no circuit breaker can work (circuit_breaker: {mode: disabled} needs none)";
-                return Err(CannotRun::refused(call, without));
+                let need = "circuit breakers (not for circuit_breaker: {mode: disabled})";
+                return Err(CannotRun::refused(call, need));
             }
             guards.push(guard);
             all_metrics.push(metrics);
         }
-        let random = RandomPool::filled(|block| worker.random(block))
-            .ok_or(CannotRun::refused("random_get", "there are no ids for copies"))?;
+        let random =
+            RandomPool::filled(|block| worker.random(block)).ok_or(CannotRun::refused("random_get", "the ids of copies"))?;
         Ok(Self {
             attempts: Attempts::default(),
             backoffs: Backoffs::default(),

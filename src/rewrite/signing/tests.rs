@@ -85,19 +85,19 @@ fn a_secret_of_another_form_or_length_is_refused_and_not_shown() {
     }
     let expected = "expected `whsec_` and the base64 of 24 to 64 bytes, found ";
     for (secret, found) in [
-        (of(23), "that of 23"),
-        (of(65), "that of 65"),
-        ("whsec_".to_owned(), "that of 0"),
-        (of(24).replace("whsec_", ""), "no `whsec_` at its beginning"),
-        (of(24).replace("whsec_", "WHSEC_"), "no `whsec_` at its beginning"),
-        (String::new(), "no `whsec_` at its beginning"),
-        (of(25).trim_end_matches('=').to_owned(), "other characters, or no padding"),
-        (format!("{}\n", of(24)), "other characters, or no padding"),
-        ("whsec_${env:SECRET}".to_owned(), "other characters, or no padding"),
+        (of(23), "that of 23 bytes"),
+        (of(65), "that of 65 bytes"),
+        ("whsec_".to_owned(), "that of 0 bytes"),
+        (of(24).replace("whsec_", ""), "no `whsec_`"),
+        (of(24).replace("whsec_", "WHSEC_"), "no `whsec_`"),
+        (String::new(), "no `whsec_`"),
+        (of(25).trim_end_matches('=').to_owned(), "invalid base64, or no padding"),
+        (format!("{}\n", of(24)), "invalid base64, or no padding"),
+        ("whsec_${env:SECRET}".to_owned(), "invalid base64, or no padding"),
     ] {
         assert_eq!(Key::of_webhook_secret(&secret).unwrap_err().to_string(), format!("{expected}{found}"), "{secret}");
     }
-    assert_eq!(Key::of_text("").unwrap_err().to_string(), "expected some text, found none");
+    assert_eq!(Key::of_text("").unwrap_err().to_string(), "expected text, found none");
     assert_eq!(format!("{:?}", webhooks(&[SECRET])), "Signing { scheme: StandardWebhooks, keys: [Key] }");
 }
 

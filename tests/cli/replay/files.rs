@@ -92,10 +92,10 @@ fn wrong_arguments_are_told_and_nothing_is_begun() {
         (&["--to", "http://127.0.0.1:1", "absent"], "absent: No such file"),
         (&["--to", "ftp://h", "letters"], "expected http:// or https://"),
         (&["--to", "http://h/?x", "letters"], "query"),
-        (&["--to", "http://u:hunter2@h", "letters"], "it has a user"),
+        (&["--to", "http://u:hunter2@h", "letters"], "it contains credentials"),
         (&["--to", "a=http://h", "--to", "a=http://h", "letters"], "twice"),
-        (&["--to", "http://h", "letters", "--journal", "notes"], "notes, line 1: no journal"),
-        (&["--to", "http://h", "letters", "--journal", "letters"], "no journal"),
+        (&["--to", "http://h", "letters", "--journal", "notes"], "notes, line 1: not a journal"),
+        (&["--to", "http://h", "letters", "--journal", "letters"], "not a journal"),
         // Nothing can be written there, and reading it never ends.
         (&["--to", "http://h", "letters", "--journal", "/dev/full"], "/dev/full: "),
         (&["--to", "http://h", "letters", "--failed", "nowhere/failed"], "nowhere/failed"),

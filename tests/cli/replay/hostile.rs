@@ -39,7 +39,7 @@ async fn what_cannot_be_sent_is_refused_and_the_rest_goes() {
     let failed = scene.read("sidecast-replay.failed.jsonl");
     assert_eq!(failed.lines().count(), 10);
     let again = scene.replay(&["sidecast-replay.failed.jsonl"]);
-    assert_eq!((again.status, again.out.as_str()), (1, "0 sent, 6 refused, 4 no letter\n"), "{}", again.err);
+    assert_eq!((again.status, again.out.as_str()), (1, "0 sent, 6 refused, 4 unreadable\n"), "{}", again.err);
     assert!(scene.read("sidecast-replay.failed.jsonl") == failed, "it was there once");
     let shown = again.err.bytes().all(|byte| byte == b'\n' || (0x20..0x7f).contains(&byte));
     assert!(shown && again.err.lines().all(|line| line.len() < 600), "{}", again.err);

@@ -45,7 +45,7 @@ async fn a_replay_that_is_killed_and_begun_again_loses_none_and_doubles_no_more_
     assert!(before <= named + 4, "{before} arrived, and {named} are in the journal");
     scene.write("sidecast-replay.journal", format!("{journal}{{\"target\":\"audit\",\"id\":\"i5"));
     let again = ended(begin(&scene, &[]));
-    assert_eq!(again.out, format!("{} sent, {named} in the journal already\n", COUNT - named), "{}", again.err);
+    assert_eq!(again.out, format!("{} sent, {named} already in the journal\n", COUNT - named), "{}", again.err);
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     for key in keys(&scene.target.received()) {
         *times.entry(key).or_default() += 1;
@@ -53,7 +53,7 @@ async fn a_replay_that_is_killed_and_begun_again_loses_none_and_doubles_no_more_
     let doubled = times.values().filter(|times| **times > 1).count();
     assert!(times.len() == COUNT && doubled <= 4, "{times:?}");
     let third = ended(begin(&scene, &[]));
-    assert_eq!((third.status, third.out), (0, format!("0 sent, {COUNT} in the journal already\n")));
+    assert_eq!((third.status, third.out), (0, format!("0 sent, {COUNT} already in the journal\n")));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -215,7 +215,7 @@ fn what_is_not_there_is_told(stage: &Stage) {
     let to = stage.scene.url();
     let amqp = stage.rabbit.amqp();
     for (from, queue, why) in [
-        (format!("amqp://guest:guest@{amqp}"), "absent", "there is no queue \"absent\""),
+        (format!("amqp://guest:guest@{amqp}"), "absent", "no queue \"absent\""),
         (format!("amqp://guest:hunter2@{amqp}"), "thousand", "SIDECAST_AMQP_PASSWORD"),
         (format!("amqp://guest:guest@{amqp}/absent"), "thousand", "127.0.0.1"),
         ("amqp://guest:hunter2@127.0.0.1:1".to_owned(), "thousand", "127.0.0.1:1"),

@@ -20,9 +20,9 @@ async fn a_letter_without_its_secret_waits_for_it_and_the_secret_is_shown_nowher
     let to = scene.url();
     let set = ["--to", &to, "--set", "audit:authorization=Bearer ${AUDIT_TOKEN}", "letters"];
     let ran = scene.run(&set, &[("AUDIT_TOKEN", "hunter2")]);
-    assert_eq!((ran.status, ran.out.as_str()), (1, "1 sent, 1 in the journal already, 1 not sent\n"));
+    assert_eq!((ran.status, ran.out.as_str()), (1, "1 sent, 1 already in the journal, 1 not sent\n"));
     let kept = scene.run(&[&set[..], &["--keep-redacted"]].concat(), &[("AUDIT_TOKEN", "hunter2")]);
-    assert_eq!((kept.status, kept.out.as_str()), (0, "1 sent, 2 in the journal already\n"));
+    assert_eq!((kept.status, kept.out.as_str()), (0, "1 sent, 2 already in the journal\n"));
     let received = scene.target.take(3).await;
     assert_eq!(keys(&received), ["i3", "i1", "i2"]);
     assert_eq!(values(&received[1].headers, "authorization"), ["Bearer hunter2"]);

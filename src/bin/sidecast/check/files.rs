@@ -14,7 +14,7 @@ use super::tree::{self, Member, Node};
 use super::warn::Warning;
 use super::{documents, fix, locate, warn, yaml};
 
-const NONE: &str = "no Sidecast configuration found; expected one by itself, or a Wasm filter with one in a file of Envoy, Istio or Envoy Gateway";
+const NONE: &str = "no Sidecast configuration found; expected a configuration by itself, or an Envoy, Istio or Envoy Gateway file with Sidecast's Wasm filter";
 
 /// The result of checking a file.
 pub(super) struct Checked {
@@ -267,14 +267,14 @@ impl Checker<'_> {
         // A user who writes a null means it.
         let is_left_out = text.text.get(field.value.span.clone()).is_some_and(|written| written.trim().is_empty());
         let message = if is_left_out { format!("`{key}` is empty") } else { format!("`{key}` is null, not a configuration") };
-        let hint = is_left_out.then(|| "is what belongs to it indented too little?".to_owned());
+        let hint = is_left_out.then(|| "is its content indented too little?".to_owned());
         self.error(text, field.key_at, "", &message, hint);
     }
 
     fn not_json_inside(&mut self, value: &str, text: &Rc<Text>) {
         let (at, message) = not_json(value);
         let is_yaml = documents(value).is_ok_and(|documents| documents.iter().any(|document| !document.members().is_empty()));
-        let hint = is_yaml.then(|| "a StringValue holds JSON; a google.protobuf.Struct is written as YAML in place".to_owned());
+        let hint = is_yaml.then(|| "a StringValue holds JSON; to write YAML, use a google.protobuf.Struct".to_owned());
         self.error(text, at, "", &message, hint);
     }
 
@@ -294,7 +294,7 @@ impl Checker<'_> {
         // A template is not valid YAML before it is rendered.
         let line = text.text.get(..at).map_or(0, |before| before.matches('\n').count());
         let is_template = text.text.lines().nth(line).is_some_and(|line| line.contains("{{"));
-        let hint = is_template.then(|| "a template of Helm? Check what `helm template` makes of it".to_owned());
+        let hint = is_template.then(|| "a Helm template? Check the output of `helm template` instead".to_owned());
         self.error(text, at, "", &message, hint);
     }
 

@@ -27,9 +27,9 @@ fn collect(section: &Value, path: &str, field: &str, sections: &mut Vec<String>)
     let Some(fields) = given(section).get("properties").and_then(Value::as_object) else { return };
     if fields.contains_key(field) {
         sections.push(match path {
-            "" => "at the outermost level".to_owned(),
+            "" => "at the top level".to_owned(),
             path if path.starts_with("targets[]") => format!("in `{path}`"),
-            path => format!("in the `{path}` beside `targets`"),
+            path => format!("in the top-level `{path}`"),
         });
     }
     // The rules of `except` have the same fields as those of `match`.
@@ -56,8 +56,8 @@ mod tests {
 
     #[test]
     fn a_field_belongs_where_the_schema_has_it() {
-        assert_eq!(of("drain_timeout").unwrap(), "`drain_timeout` belongs at the outermost level");
-        assert_eq!(of("max_buffered_bytes").unwrap(), "`max_buffered_bytes` belongs in the `limits` beside `targets`");
+        assert_eq!(of("drain_timeout").unwrap(), "`drain_timeout` belongs at the top level");
+        assert_eq!(of("max_buffered_bytes").unwrap(), "`max_buffered_bytes` belongs in the top-level `limits`");
         assert_eq!(of("max_attempts").unwrap(), "`max_attempts` belongs in `targets[].retry`");
         assert_eq!(of("pointer").unwrap(), "`pointer` belongs in `targets[].match[].body[]`");
         assert_eq!(of("cluster").unwrap(), "`cluster` belongs in `targets[]` or in `targets[].dead_letter`");

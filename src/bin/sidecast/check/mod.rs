@@ -30,15 +30,16 @@ pub(crate) use self::warn::{is_secret, Wanted};
 
 /// Check configuration files for mistakes
 ///
-/// Prints what the filter would refuse, and what it accepts but probably nobody wants, with file, line and column. It needs no Envoy and no network.
+/// Prints errors that make the filter reject the configuration, and warnings about settings that are probably mistakes, with file, line and column. Needs no
+/// Envoy and no network.
 ///
-/// A file is YAML or JSON: a Sidecast configuration by itself, an Envoy bootstrap or a part of one, the config_dump of an admin interface, or an
-/// object of Kubernetes that carries the configuration (Istio, Envoy Gateway, Gloo, Higress, a ConfigMap, a patch of kustomize). A Wasm filter counts
+/// A file is YAML or JSON: a Sidecast configuration by itself, an Envoy bootstrap or a part of one, the config_dump of an admin interface, or a
+/// Kubernetes object with the configuration (Istio, Envoy Gateway, Gloo, Higress, a ConfigMap, a kustomize patch). A Wasm filter counts
 /// as Sidecast if one of its names or its module's address contains "sidecast", or if its configuration has `targets` with a `cluster`.
 ///
-/// Of a directory, all *.yaml, *.yml and *.json files are checked, also in the directories below. Files without Sidecast are skipped there.
+/// In a directory, all *.yaml, *.yml and *.json files are checked, including subdirectories. Files without Sidecast are skipped.
 ///
-/// Exit status: 0 no errors, 1 errors (with --deny-warnings also warnings), 2 a file cannot be read or an argument is wrong.
+/// Exit status: 0 no errors, 1 errors (with --deny-warnings also warnings), 2 a file cannot be read or an argument is invalid.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "`sidecast check --help` lists the codes of all warnings.", after_long_help = Code::list())]
 pub(crate) struct Arguments {
@@ -68,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> ExitCode {
     let unwritten = run.unwritten.or(flushed).filter(|error| error.kind() != io::ErrorKind::BrokenPipe);
     let totals = run.totals;
     if let Some(error) = &unwritten {
-        eprintln!("the findings cannot be written: {error}");
+        eprintln!("cannot write the findings: {error}");
     }
     // If no file could be read, there is nothing to sum up.
     if arguments.format == Format::Text && totals.read > 0 {

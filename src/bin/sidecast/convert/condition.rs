@@ -60,7 +60,7 @@ fn pattern_of(pattern: &str) -> Result<Text, String> {
     }
     // RE2 takes a repetition without a lower bound as text.
     if pattern.contains("{,") || pattern.contains(r"\C") {
-        return Err(format!("the pattern {pattern:?} means something else to the filter"));
+        return Err(format!("the pattern {pattern:?} has another meaning for the filter"));
     }
     match refused(&json!({"match": [{"headers": [{"name": "x", "regex": pattern}]}]})) {
         Some(problem) => Err(format!("the pattern {pattern:?}: {problem}")),
@@ -171,7 +171,7 @@ impl Header {
             Compared::Present if self.is_inverted => return Ok(Vec::new()),
             Compared::Present => return Ok(vec![Term::default()]),
             Compared::Exact(method) if !self.ignores_case => vec![method.clone()],
-            Compared::Regex(pattern) => alternatives(pattern).ok_or_else(|| format!("a pattern of methods, {pattern:?}"))?,
+            Compared::Regex(pattern) => alternatives(pattern).ok_or_else(|| format!("a pattern for methods, {pattern:?}"))?,
             _ => return Err("a part of a method".to_owned()),
         };
         let rule = Rule::methods(methods);
@@ -188,7 +188,7 @@ impl Header {
             Compared::Prefix(text) if !self.ignores_case && !self.is_inverted && !text.contains(['?', '#']) => {
                 path(&self.compared, false)
             }
-            _ => Err("a condition on :path, which has the query in it".to_owned()),
+            _ => Err("a condition on :path, which includes the query".to_owned()),
         }
     }
 }

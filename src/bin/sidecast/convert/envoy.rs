@@ -34,7 +34,10 @@ pub(super) fn table(config: &Node, name: String, source: &Source, remarks: &mut 
     let at = source.origin(config);
     for field in ["vhost_header", "vhds"] {
         if config.get(field).is_some() {
-            remarks.remark(&at, format!("`{field}`: the filter knows hosts by the authority, and those of this file"));
+            remarks.remark(
+                &at,
+                format!("`{field}`: the filter tells hosts by their authority, and knows only the virtual hosts in this file"),
+            );
         }
     }
     let around = Around { config: Some(config), host: None };
@@ -53,7 +56,7 @@ pub(super) fn host(node: &Node, around: Around<'_>, any_port: bool, source: &Sou
         remarks.remark(&at, "`matcher`: its routes are not converted, so there are too few copies");
     }
     if is_mirroring && node.text_of("require_tls").is_some_and(|tls| tls != "NONE") {
-        remarks.remark(&at, "`require_tls`: Envoy redirects requests without TLS and does not mirror them, the filter copies them; let another listener redirect");
+        remarks.remark(&at, "`require_tls`: Envoy redirects requests without TLS and does not mirror them, but the filter copies them; redirect in another listener");
     }
     let domains = node.get("domains").map_or(&[][..], Node::items).iter().filter_map(Node::text).map(Domain::of).collect();
     Host { domains, any_port, entries: entries(routes, around, source, remarks) }
@@ -110,7 +113,7 @@ fn elsewhere(node: &Node, source: &Source, remarks: &mut Remarks) {
             let key = &member.key;
             remarks.remark(
                 &source.origin(&member.value),
-                format!("not converted: Envoy 1.36 to 1.40 know no mirrors in `{key}` of a route"),
+                format!("not converted: Envoy 1.36 to 1.40 have no mirrors in `{key}` of a route"),
             );
         }
     }
@@ -128,18 +131,20 @@ fn mirror(policy: &Node, shape: &Shape, said: &[String], source: &Source, remark
         match snake(&member.key).as_str() {
             "cluster" => cluster = Some(text).filter(|cluster| !cluster.is_empty()),
             "cluster_header" => {}
-            "runtime_fraction" => match fraction(value) {
-                Ok((part, key)) => {
-                    percent = part;
-                    said.extend(key.map(|key| format!("the runtime key {key:?} changes the percentage without a new configuration; here `sample.percent` has to be changed")));
+            "runtime_fraction" => {
+                match fraction(value) {
+                    Ok((part, key)) => {
+                        percent = part;
+                        said.extend(key.map(|key| format!("the runtime key {key:?} changes the percentage at runtime; here you must change `sample.percent`")));
+                    }
+                    Err(why) => {
+                        remarks.remark(&origin, format!("not converted: {why}"));
+                        return None;
+                    }
                 }
-                Err(why) => {
-                    remarks.remark(&origin, format!("not converted: {why}"));
-                    return None;
-                }
-            },
+            }
             "trace_sampled" => {
-                said.push("`trace_sampled`: the filter makes no span; `traceparent` is passed on as a child".to_owned())
+                said.push("`trace_sampled`: the filter creates no span; it passes on a child of `traceparent`".to_owned())
             }
             "disable_shadow_host_suffix_append" => {}
             "host_rewrite_literal" if text.is_empty() => {}
@@ -150,7 +155,7 @@ fn mirror(policy: &Node, shape: &Shape, said: &[String], source: &Source, remark
     }
     let Some(cluster) = cluster else {
         let why = if policy.get("cluster_header").is_some() {
-            "not converted: the cluster is named by a header, so a client could choose where copies go; write a target for each cluster, with a rule on the header"
+            "not converted: a header names the cluster, so a client could choose where copies go; write a target for each cluster, with a rule on the header"
         } else {
             "not converted: no `cluster` that is text"
         };
@@ -192,7 +197,7 @@ fn rewrite(route: &Node, matched: Option<&Matched>, request: &mut Request, said:
             // The mirror of Envoy has the host of the client, too.
             "auto_host_rewrite" | "auto_host_rewrite_header" => {}
             "append_x_forwarded_host" if value.is_true() => {
-                said.push("`append_x_forwarded_host`: the copy has no x-forwarded-host of Envoy".to_owned())
+                said.push("`append_x_forwarded_host`: the copy does not have Envoy's x-forwarded-host".to_owned())
             }
             _ => {}
         }
@@ -219,7 +224,7 @@ fn headers(node: &Node, route: &Node, around: Around<'_>, request: &mut Request,
             }
         }
         several if several.iter().any(|cluster| changes(&cluster)) => {
-            said.push("`weighted_clusters`: the mirror gets the headers and the host of the cluster that the primary's request goes to, the copy gets none of them".to_owned());
+            said.push("`weighted_clusters`: the mirror gets the headers and the host of the cluster that the primary's request goes to; the copy does not".to_owned());
         }
         _ => {}
     }

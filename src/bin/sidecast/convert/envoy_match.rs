@@ -57,16 +57,18 @@ pub(super) fn read(node: &Node) -> Match {
             // The filter never copies it.
             "connect_matcher" => add(Ok(Vec::new())),
             "case_sensitive" => {}
-            "runtime_fraction" => match fraction(value) {
-                Ok((part, key)) => {
-                    percent = part;
-                    remarks.extend(key.map(|key| format!("the route takes a part of its requests, by the runtime key {key:?}; the filter always takes {part} %")));
-                    if part <= 0.0 {
-                        add(Ok(Vec::new()));
+            "runtime_fraction" => {
+                match fraction(value) {
+                    Ok((part, key)) => {
+                        percent = part;
+                        remarks.extend(key.map(|key| format!("the runtime key {key:?} decides how many requests the route takes; the filter always takes {part} %")));
+                        if part <= 0.0 {
+                            add(Ok(Vec::new()));
+                        }
                     }
+                    Err(why) => add(Err(why)),
                 }
-                Err(why) => add(Err(why)),
-            },
+            }
             "headers" => value.items().iter().for_each(|header| add(header_terms(header, &mut remarks))),
             "query_parameters" => value.items().iter().for_each(|parameter| add(parameter_terms(parameter))),
             "grpc" => add(Ok(condition::grpc())),
@@ -74,7 +76,7 @@ pub(super) fn read(node: &Node) -> Match {
         }
     }
     let terms = every(&conditions).unwrap_or_else(|_| {
-        lost.push("conditions on the path that cannot be brought together".to_owned());
+        lost.push("conditions on the path that cannot be combined".to_owned());
         vec![Term::default()]
     });
     Match { terms, lost, percent, matched, remarks }
@@ -189,7 +191,7 @@ fn header_terms(node: &Node, remarks: &mut Vec<String>) -> Terms {
         };
     }
     if condition::minds_case(&header) {
-        remarks.push(format!("{name} is compared without regard to case, so hosts in other capitals are copied, too"));
+        remarks.push(format!("{name} is compared ignoring case, so hosts in other capitals are copied too"));
     }
     header.terms()
 }

@@ -14,9 +14,9 @@ use crate::check::tree::Node;
 /// How the clusters of backends are named.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Clusters {
-    /// `NAMESPACE-NAME-PORT`, which you add, such as by an EnvoyPatchPolicy of Envoy Gateway
+    /// `NAMESPACE-NAME-PORT`: you add the cluster, for example with an EnvoyPatchPolicy of Envoy Gateway
     Own,
-    /// `outbound|PORT||NAME.NAMESPACE.svc.cluster.local`, which Istio makes
+    /// `outbound|PORT||NAME.NAMESPACE.svc.cluster.local`: Istio creates it
     Istio,
 }
 
@@ -195,7 +195,7 @@ impl Reader<'_> {
             }
         }
         let terms = every(&all).unwrap_or_else(|_| {
-            lost.push("conditions on the path that cannot be brought together".to_owned());
+            lost.push("conditions on the path that cannot be combined".to_owned());
             vec![Term::default()]
         });
         if mirrors.is_empty() {
@@ -234,7 +234,7 @@ impl Reader<'_> {
                 let part = if total > 0.0 { weight(backend) * 100.0 / total } else { 0.0 };
                 all.extend(self.mirror(filter, part, remarks).map(|mut mirror| {
                     if part < 100.0 {
-                        mirror.remarks.push(format!("the source mirrors what goes to one of several backends; here chance takes as much, {part} %, of all"));
+                        mirror.remarks.push(format!("the source mirrors the requests to one of several backends; here a random {part} % of all requests are copied"));
                     }
                     mirror
                 }));
@@ -276,7 +276,7 @@ impl Reader<'_> {
         }
         let namespace = backend.text_of("namespace").unwrap_or(self.namespace);
         let port = backend.get("port").and_then(number).unwrap_or_else(|| {
-            said.push("the backend has no port: 80 stands in its place, so look what it is".to_owned());
+            said.push("the backend has no port: 80 is assumed; check it".to_owned());
             80.0
         });
         let cluster = match self.clusters {
@@ -350,7 +350,7 @@ fn changes(rule: &Node, prefix: Option<&str>, said: &mut Vec<String>, lost: &mut
                     }
                 }
             }
-            "ExtensionRef" => said.push("`ExtensionRef`: what the extension changes, the copy may not have".to_owned()),
+            "ExtensionRef" => said.push("`ExtensionRef`: the copy may not have the changes of the extension".to_owned()),
             _ => {}
         }
     }
@@ -360,9 +360,7 @@ fn changes(rule: &Node, prefix: Option<&str>, said: &mut Vec<String>, lost: &mut
         filters.iter().any(|filter| matches!(filter.text_of("type"), Some("RequestHeaderModifier" | "URLRewrite")))
     };
     if backends.iter().any(is_changed) {
-        said.push(
-            "filters of `backendRefs` change the request of the primary and of the mirror, the copy has none of it".to_owned(),
-        );
+        said.push("filters of `backendRefs` change the primary's and the mirror's request, but not the copy".to_owned());
     }
     request
 }
@@ -389,7 +387,7 @@ fn rewrite(rewrite: Option<&Node>, prefix: Option<&str>, request: &mut Request, 
             }
             replacement => request.replace_prefix(&Matched::Text { text: prefix.to_owned(), ignores_case: false }, replacement),
         },
-        _ => lost.push("`URLRewrite` of the path, with a match that is no prefix or of an unknown type".to_owned()),
+        _ => lost.push("`URLRewrite` of the path, with a match that is not a prefix or has an unknown type".to_owned()),
     }
     if let Some(problem) = request.problem() {
         lost.push(format!("the rewrite of the path: {problem}"));

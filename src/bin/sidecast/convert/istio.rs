@@ -109,7 +109,7 @@ impl Reader<'_> {
         if let (Some(delegate), true) = (route.get("delegate"), is_forwarded) {
             remarks.remark(
                 &self.source.origin(delegate),
-                "`delegate`: the routes of the other virtual service are not brought in; put them here, and convert again",
+                "`delegate`: the routes of the other virtual service are not included; put them here and convert again",
             );
         }
         let entry = |one: Option<&Node>| {
@@ -137,10 +137,7 @@ impl Reader<'_> {
             gateways.is_empty() || gateways.iter().any(|gateway| gateway.text() == Some(self.place))
         };
         for other in matches.iter().filter(|one| !holds(one) && !mirrors.is_empty()) {
-            remarks.note(
-                &self.source.origin(other),
-                format!("left out: it is for gateways other than {:?}, for which this is converted", self.place),
-            );
+            remarks.note(&self.source.origin(other), format!("left out: it is for other gateways than {:?}", self.place));
         }
         matches.iter().filter(holds).map(|one| entry(Some(one))).collect()
     }
@@ -187,12 +184,12 @@ impl Reader<'_> {
                     add(string(&member.value).and_then(|compared| condition::parameter(&member.key, &compared, false)));
                 }),
                 "ignore_uri_case" | "name" | "gateways" | "stat_prefix" => {}
-                "port" => add(Err("`port`: let the filter stand in the listeners of that port only".to_owned())),
+                "port" => add(Err("`port`: put the filter only in the listeners of that port".to_owned())),
                 other => add(Err(format!("`{other}`"))),
             }
         }
         let terms = every(&all).unwrap_or_else(|_| {
-            lost.push("conditions on the path that cannot be brought together".to_owned());
+            lost.push("conditions on the path that cannot be combined".to_owned());
             vec![Term::default()]
         });
         (terms, lost, matched)
@@ -222,7 +219,7 @@ impl Reader<'_> {
             Some(percent) => match number(percent).or_else(|| percent.get("value").map_or(Some(0.0), number)) {
                 Some(percent) => percent.min(100.0),
                 None => {
-                    remarks.remark(&origin, "not converted: the percentage is no number");
+                    remarks.remark(&origin, "not converted: the percentage is not a number");
                     return None;
                 }
             },
@@ -245,7 +242,9 @@ impl Reader<'_> {
         let host = if host.contains('.') { host.to_owned() } else { format!("{host}.{}.svc.cluster.local", self.namespace) };
         let given = destination.at(&["port", "number"]).and_then(number).map(|port| port.to_string());
         let port = given.or_else(|| self.port_of(&host)).unwrap_or_else(|| {
-            said.push(format!("the destination has no port: Istio takes the only one of the service {host}; here 80 stands in its place, so look what it is"));
+            said.push(format!(
+                "the destination has no port: Istio takes the only port of the service {host}; here 80 is assumed; check it"
+            ));
             "80".to_owned()
         });
         let subset = destination.text_of("subset").unwrap_or_default();
@@ -287,8 +286,7 @@ fn said(route: &Node, matched: Option<&Matched>) -> Said {
         [only] => change(only.get("headers"), &mut request, &mut remarks),
         several if several.iter().any(|one| one.at(&["headers", "request"]).is_some()) => {
             remarks.push(
-                "the mirror gets the headers of the destination that the primary's request goes to, the copy gets none of them"
-                    .to_owned(),
+                "the mirror gets the headers of the destination that the primary's request goes to; the copy does not".to_owned(),
             );
         }
         _ => {}
@@ -296,7 +294,7 @@ fn said(route: &Node, matched: Option<&Matched>) -> Said {
     change(route.get("headers"), &mut request, &mut remarks);
     if route.get("fault").is_some() {
         remarks.push(
-            "`fault`: requests that it aborts are not mirrored; the filter copies them, unless it stands behind the fault"
+            "`fault`: aborted requests are not mirrored, but the filter copies them unless it comes after the fault filter"
                 .to_owned(),
         );
     }

@@ -32,22 +32,22 @@ use crate::check::visible;
 ///
 /// FILE is YAML or JSON: Envoy's bootstrap, a listener, a route configuration, virtual hosts or a route with `request_mirror_policies`; Istio's
 /// VirtualService with `mirror` or `mirrors`; an HTTPRoute or GRPCRoute of the Gateway API with a filter `RequestMirror`; a list of these, or a
-/// ConfigMap that holds such files. Give all files of one proxy at once: an earlier route, or the route of another host, decides about what is left.
+/// ConfigMap that holds such files. Give all files of one proxy at once: earlier routes and routes of other hosts decide which requests are left for a route.
 ///
-/// The configuration goes to the standard output, one document for each listener, mesh or gateway. What is not the same is told there at its target,
-/// and on the standard error with its place. Where the filter cannot say what the source says, there are too few copies rather than too many, and the
-/// remark tells so.
+/// The configuration goes to standard output, one document for each listener, mesh or gateway. Differences from the source are comments at their target, and
+/// are printed on standard error with their place. Where rules cannot express the source, too few requests are copied rather than too many, and a remark says
+/// so.
 ///
-/// Exit status: 0 converted exactly, but for what is always different; 1 converted with remarks; 2 nothing was converted, or a file cannot be read.
+/// Exit status: 0 converted exactly, except for what always differs; 1 converted with remarks; 2 nothing was converted, or a file cannot be read.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
-    /// Files to convert; `-` is the standard input
+    /// Files to convert; `-` reads standard input
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
-    /// The namespace of objects of Kubernetes that have none
+    /// The namespace of Kubernetes objects that have none
     #[arg(long, default_value = "default")]
     namespace: String,
-    /// How clusters are named that a route of the Gateway API mirrors to
+    /// How to name the clusters that Gateway API routes mirror to
     #[arg(long, value_name = "HOW", value_enum, default_value_t = Clusters::Own)]
     clusters: Clusters,
     /// Output format
@@ -90,10 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
     if !all.is_empty() {
         for leftover in &found.leftovers {
-            remarks.note(
-                leftover,
-                "remove this when the filter is in place: as long as both are there, the target gets each copy twice",
-            );
+            remarks.note(leftover, "remove this once the filter is in place: with both, the target gets each copy twice");
         }
     }
     let problems: Vec<String> = all
@@ -114,7 +111,7 @@ impl Arguments {
         }
         if all.is_empty() {
             let files: Vec<String> = self.files.iter().map(|file| file.display().to_string()).collect();
-            return fail(&[format!("{}: nothing to convert: no mirror that the filter can take over", files.join(", "))]);
+            return fail(&[format!("{}: nothing to convert: no mirror found that the filter can replace", files.join(", "))]);
         }
         let text = match self.format {
             Format::Json => {
@@ -127,7 +124,7 @@ impl Arguments {
             Ok(text) => match std::io::stdout().write_all(text.as_bytes()) {
                 // A part of a configuration may be one that is taken, with fewer targets.
                 Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-                    fail(&[format!("the configuration cannot be written: {error}")])
+                    fail(&[format!("cannot write the configuration: {error}")])
                 }
                 // A reader that stops early, such as `head`, has what it wants.
                 _ => u8::from(!remarks.is_exact()),

@@ -69,7 +69,7 @@ impl Request {
     pub(super) fn remove(&mut self, name: &str, remarks: &mut Vec<String>) {
         let name = name.to_ascii_lowercase();
         if let Some(problem) = refused(&json!({"request": {"headers": {"remove": [name]}}})) {
-            return remarks.push(format!("the header {name} is not taken away: {problem}"));
+            return remarks.push(format!("the header {name} is not removed: {problem}"));
         }
         self.headers.set.remove(&name);
         if !self.headers.remove.contains(&name) {
@@ -81,7 +81,7 @@ impl Request {
     pub(super) fn put(&mut self, name: &str, value: &str, put: Put, remarks: &mut Vec<String>) {
         let name = name.to_ascii_lowercase();
         let Some(value) = without_commands(value) else {
-            return remarks.push(format!("the header {name} is not added: Envoy makes its value {value:?} of each request; `request.headers.set` may say it with expressions"));
+            return remarks.push(format!("the header {name} is not added: Envoy computes its value {value:?} for each request; `request.headers.set` may do it with an expression"));
         };
         let value = literal(&value);
         if matches!(name.as_str(), "host" | ":authority") {
@@ -99,9 +99,7 @@ impl Request {
             (Put::IfPresent, None) if is_absent => return,
             (Put::Beside | Put::IfAbsent, None) if is_absent => value,
             (Put::Beside, None) => {
-                remarks.push(format!(
-                    "the header {name} is added; one that the request has already is replaced, where the source keeps both"
-                ));
+                remarks.push(format!("the header {name} replaces one that the request already has; the source keeps both"));
                 value
             }
             (Put::IfAbsent, None) => {
@@ -183,11 +181,11 @@ pub(super) fn timeout(written: Option<&str>, none: &str, remarks: &mut Vec<Strin
     let Some(written) = written else { return none.to_owned() };
     match seconds(written) {
         Some(0.0) => {
-            remarks.push(format!("the source waits for an answer without end, the filter {ENVOYS_TIMEOUT}; a later answer counts as a failure, but the copy has been sent"));
+            remarks.push(format!("the source waits for a response without limit, the filter {ENVOYS_TIMEOUT}; a later response counts as a failure, but the copy has been sent"));
             ENVOYS_TIMEOUT.to_owned()
         }
         Some(seconds) if seconds > LONGEST => {
-            remarks.push("the source waits for an answer longer than the filter can, which is 1h".to_owned());
+            remarks.push("the source waits longer for a response than the filter can, which is 1h".to_owned());
             "1h".to_owned()
         }
         // What is shorter than a millisecond, the filter cannot wait.

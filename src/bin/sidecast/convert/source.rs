@@ -131,14 +131,14 @@ fn find_services(documents: &[Document], asked: &Asked<'_>, found: &mut Found, r
         found.leftovers.extend(istio::leftovers(service));
         let (has_none, origin) = own((service.node, &service.source));
         if has_none {
-            remarks.note(&origin, format!("no namespace: taken for one of {:?}; --namespace says another", asked.namespace));
+            remarks.note(&origin, format!("no namespace: {:?} is assumed; --namespace sets another", asked.namespace));
         }
     }
     for place in places {
         let here = services.iter().filter(|service| service.places().contains(&place));
         let hosts: Vec<Host> = here.map(|service| service.host(place, &known, remarks)).collect();
         let (name, advice) = if place == istio::MESH {
-            ("the mesh".to_owned(), "in the sidecars of the services that clients call (a WasmPlugin with `match: [{mode: SERVER}]`); Istio's mirror acts in those of the clients")
+            ("the mesh".to_owned(), "in the sidecars of the services that clients call (a WasmPlugin with `match: [{mode: SERVER}]`); Istio's mirror runs in the clients' sidecars")
         } else {
             (format!("the gateway {place}"), "in the proxies of the gateway (a WasmPlugin that selects them)")
         };
@@ -193,13 +193,13 @@ fn find_routes(documents: &[Document], asked: &Asked<'_>, is_grpc: bool, found: 
         for route in
             routes.iter().filter(|route| is_service && route.has_mirrors() && route.node.at(&["spec", "hostnames"]).is_some())
         {
-            remarks.remark(&route.source.origin(route.node), "`hostnames`: of a route whose parent is a Service they do not count, here they do; so there may be too few copies");
+            remarks.remark(&route.source.origin(route.node), "`hostnames`: they do not count in a route whose parent is a Service, but they do here; there may be too few copies");
         }
         let hosts = gateway::hosts(&routes, asked.clusters, asked.namespace, remarks);
         let of = if place.is_empty() { String::new() } else { format!(" of the {place}") };
         let advice = match asked.clusters {
             _ if is_service => "in the sidecars or the waypoint of that service (a WasmPlugin; for sidecars with `match: [{mode: SERVER}]`), and nowhere else",
-            Clusters::Own => "at the routes or their gateway (an EnvoyExtensionPolicy of Envoy Gateway); the clusters are yours to add, as envoy/envoy-gateway/clusters.yaml does",
+            Clusters::Own => "at the routes or their gateway (an EnvoyExtensionPolicy of Envoy Gateway); add the clusters yourself, as envoy/envoy-gateway/clusters.yaml does",
             Clusters::Istio => "in the proxies of the gateway (a WasmPlugin that selects them)",
         };
         found.tables.push(Table { name: format!("the {kind}s{of}"), advice: advice.to_owned(), hosts });
@@ -231,7 +231,10 @@ impl Walk<'_> {
             return self.hosts(node, std::slice::from_ref(node), name);
         }
         if is_route(node) {
-            self.remarks.remark(&self.source.origin(node), "a route by itself: what its virtual host is, and which routes stand before it, is not known; so there may be too many copies");
+            self.remarks.remark(
+                &self.source.origin(node),
+                "a route by itself: its virtual host and earlier routes are not known, so there may be too many copies",
+            );
             return self.routes(node, std::slice::from_ref(node), "the route");
         }
         match node.items() {
@@ -240,7 +243,7 @@ impl Walk<'_> {
             items if items.iter().all(is_route) => {
                 self.remarks.remark(
                     &self.source.origin(node),
-                    "routes by themselves: what their virtual host is, is not known; so there may be too many copies",
+                    "routes by themselves: their virtual host is not known, so there may be too many copies",
                 );
                 return self.routes(node, items, "the routes");
             }
@@ -250,7 +253,7 @@ impl Walk<'_> {
             if member.key == POLICIES || super::envoy_match::snake(&member.key) == POLICIES {
                 self.remarks.remark(
                     &self.source.origin(&member.value),
-                    "not converted: these mirrors stand in no route, so which requests they get is not known",
+                    "not converted: these mirrors are not in a route, so it is not known which requests they get",
                 );
                 self.leave(node);
             } else {

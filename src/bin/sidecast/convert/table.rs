@@ -88,7 +88,7 @@ impl Table {
             self.hosts.iter().flat_map(|host| host.domains.iter().map(move |domain| (domain, host))).collect();
         for host in self.hosts.iter().filter(|host| host.domains.is_empty()) {
             if let Some(entry) = host.entries.iter().find(|entry| !entry.mirrors.is_empty()) {
-                remarks.remark(&entry.origin, "not converted: there are no hosts whose requests it takes");
+                remarks.remark(&entry.origin, "not converted: it has no hosts");
             }
         }
         domains.sort_by_key(|(domain, _)| domain.rank());
@@ -100,7 +100,7 @@ impl Table {
             let whole = earlier
                 .fold(Left::of(Term::of(own.clone())), |left, (domain, host)| left.without(&Term::of(rule_of(domain, host))));
             if let Some(entry) = host.entries.iter().find(|entry| whole.parts.is_empty() && !entry.mirrors.is_empty()) {
-                remarks.remark(&entry.origin, "an earlier virtual host or route has the same host; mirrors of this one are not converted for it, so there may be too few copies");
+                remarks.remark(&entry.origin, "an earlier virtual host or route has the same host; the mirrors of this one are not converted for it, so there may be too few copies");
                 continue;
             }
             // With one virtual host, its name need not be said in exceptions.
@@ -145,7 +145,7 @@ impl Host {
         for (index, entry) in self.entries.iter().enumerate().filter(|(_, entry)| !entry.mirrors.is_empty()) {
             if !entry.lost.is_empty() {
                 let why = format!(
-                    "no rule can say it: {}; its mirrors are not converted, so there are too few copies",
+                    "cannot be expressed as a rule: {}; its mirrors are not converted, so there are too few copies",
                     entry.lost.join("; ")
                 );
                 remarks.remark(&entry.origin, why);
@@ -161,7 +161,7 @@ impl Host {
                 if !is_whole {
                     push_new(
                         &mut more,
-                        "too few copies: no rule can say which of the requests earlier routes leave to it".to_owned(),
+                        "too few copies: no rule can express which requests earlier routes leave for this one".to_owned(),
                     );
                 }
             }
@@ -201,10 +201,10 @@ fn left_of<'e>(
                 let why = other.lost.join("; ");
                 push_new(
                     remarks,
-                    format!("too few copies: an earlier route, of line {line}, takes less than is left to it here ({why})"),
+                    format!("too few copies: the earlier route on line {line} takes fewer requests than its rule here excludes ({why})"),
                 );
             } else if other.percent < 100.0 {
-                push_new(remarks, format!("too few copies: an earlier route, of line {line}, takes a part of these requests by chance, here all of them"));
+                push_new(remarks, format!("too few copies: the earlier route on line {line} takes a random part of these requests; its rule here excludes all of them"));
             }
             left = left.without(&taken);
         }

@@ -19,15 +19,15 @@ const WIDTH: usize = 118;
 
 /// What the filter does in another way than the mirrors of Envoy, whatever is converted.
 const DIFFERENCES: [&str; 9] = [
-    "The host of a copy is the client's, or `request.authority`. Envoy appends -shadow to it, unless the source says no.",
-    "Credentials (authorization, cookie and the like) are left out; `request: {headers: {sensitive: forward}}` sends them. x-envoy-* and x-forwarded-* are the primary's business; x-sidecast-* and idempotency-key are added.",
-    "A copy is sent when its request is complete. Bodies above `limits.max_body_bytes` (1 MiB), streams of gRPC and requests that break off are counted and not copied. Trailers are not copied.",
-    "A circuit breaker spares a target that fails, and limits bound what waits; Envoy's mirror has neither. `circuit_breaker: {mode: observe}` only counts. As there, no copy is retried.",
-    "`timeout` is that of the route, or 15s where it has none that ends. Answers are ignored, as there, but for the statistics.",
-    "Percentages are left to chance for each target by itself. By `sample.key` the same users are always in.",
-    "Of a header that is sent more than once, any value may meet a rule; Envoy compares all of them with commas between. Parameters of the query are decoded first. A value that is not UTF-8 meets no pattern.",
-    "A target over HTTP/2 that breaks the protocol can end Envoy, as a mirror can: docs/security.md.",
-    "Rules see requests as the filters before this one leave them, Envoy's router as all filters do: so let it stand last.",
+    "A copy has the client's host, or `request.authority`. Envoy's mirror appends -shadow to the host, unless the source turns that off.",
+    "Credentials (authorization, cookie and the like) are left out; `request: {headers: {sensitive: forward}}` sends them. The client's x-envoy-* headers are left out, x-forwarded-for stays as the primary gets it, and x-sidecast-* and idempotency-key are added.",
+    "A copy is sent when its request is complete. Requests with a body above `limits.max_body_bytes` (1 MiB), gRPC streams and aborted requests are counted, but not copied. Trailers are not copied.",
+    "A circuit breaker stops calls to a failing target, and limits bound what is queued; Envoy's mirror has neither. With `circuit_breaker: {mode: observe}` the breaker only counts. Neither retries.",
+    "`timeout` is the route's, or 15s if the route has none or waits without limit. Responses are ignored, as with Envoy's mirror, but counted.",
+    "Requests are sampled at random for each target by itself. With `sample.key`, the same users are always in.",
+    "If a header is repeated, one matching value is enough; Envoy compares all values, joined by commas. Query parameters are decoded first. A value that is not UTF-8 matches no pattern.",
+    "A target over HTTP/2 that breaks the protocol can crash Envoy, as a mirror can: docs/security.md.",
+    "Rules see requests as the filters before Sidecast leave them; Envoy's router sees them after all filters. So put Sidecast last.",
 ];
 
 /// A configuration that came of a table.
@@ -116,12 +116,12 @@ impl Converted {
     pub(super) fn yaml(&self, remarks: Option<&[&Remark]>) -> Result<String, String> {
         let mut text = String::new();
         let mut comment = |line: &str| comment(&mut text, "# ", line);
-        comment(&format!("Converted from the mirrors of {}. The filter belongs {}.", self.name, self.advice));
+        comment(&format!("Converted from the mirrors of {}. Put the filter {}.", self.name, self.advice));
         if let Some(remarks) = remarks {
-            comment("Whatever is converted, this is not the same (docs/migrating.md):");
+            comment("These differences always apply (docs/migrating.md):");
             DIFFERENCES.iter().for_each(|difference| comment(&format!("- {difference}")));
             if !remarks.is_empty() {
-                comment("And of these sources:");
+                comment("These come from your files:");
                 remarks.iter().for_each(|remark| comment(&format!("- {}", remark.line())));
             }
         }
@@ -132,9 +132,9 @@ impl Converted {
             let mut before = self.targets.iter().take(index).rev();
             if let Some(other) = before.find(|other| other.is_part_of(target)) {
                 let name = &other.name;
-                self::comment(&mut text, "# ", &format!("Apart from {name}, because the exceptions of one target hold for all of its rules. No request meets both."));
+                self::comment(&mut text, "# ", &format!("Separate from {name}, because the exceptions of a target apply to all of its rules. No request goes to both."));
             }
-            target.remarks.iter().for_each(|remark| self::comment(&mut text, "# ", &format!("Not the same: {remark}.")));
+            target.remarks.iter().for_each(|remark| self::comment(&mut text, "# ", &format!("Difference: {remark}.")));
             text.push_str(&yaml::write(&[written(target)])?);
         }
         Ok(text)

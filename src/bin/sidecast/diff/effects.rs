@@ -28,10 +28,9 @@ pub(super) struct Update {
 /// What the update does to a target that comes.
 pub(super) fn of_new(target: &Value) -> Vec<String> {
     let mut effects =
-        vec!["Its statistics begin at 0. If this Envoy has had a target of this name since it started, they go on from there."
-            .to_owned()];
+        vec!["Its statistics begin at 0, or continue if this Envoy had a target of this name since it started.".to_owned()];
     if has_breaker(target) {
-        effects.push("Its circuit breaker begins closed.".to_owned());
+        effects.push("Its circuit breaker starts closed.".to_owned());
     }
     effects
 }
@@ -44,17 +43,17 @@ pub(super) fn of_old(target: &Value, update: &Update) -> Vec<String> {
         _ => "is lost, and counts as `dropped.shutdown`",
     };
     if *vm_differs {
-        return vec!["Its counters and histograms stop, and keep their values until Envoy ends.".to_owned()];
+        return vec!["Its counters and histograms stop, but keep their values until Envoy ends.".to_owned()];
     }
     let mut effects = vec![
-        format!("Its copies that are under way or wait go on for up to {drain_timeout}. What is left then {lost}."),
-        "Its counters and histograms stop, and keep their values until Envoy ends. The gauges `inflight`, `queued` and `queued_bytes` \
+        format!("Its copies in flight and queued continue for up to {drain_timeout}. What is left then {lost}."),
+        "Its counters and histograms stop, but keep their values until Envoy ends. The gauges `inflight`, `queued` and `queued_bytes` \
          fall to 0 as its copies end."
             .to_owned(),
     ];
     if has_breaker(target) {
         effects.push(
-            "Its circuit breaker ends with the drain, and `breaker.state` is 0 then. A target that is put back after that begins with a closed one."
+            "Its circuit breaker ends with the drain; `breaker.state` is then 0. If you add the target again later, its breaker starts closed."
                 .to_owned(),
         );
     }
@@ -63,14 +62,14 @@ pub(super) fn of_old(target: &Value, update: &Update) -> Vec<String> {
 
 /// What the update does to a target that stays. The targets are in their normal form.
 pub(super) fn of_kept(old: &Value, new: &Value, changes: &[Change], update: &Update) -> Vec<String> {
-    let mut effects = vec!["Its statistics and gauges go on: they belong to its name.".to_owned()];
+    let mut effects = vec!["Its statistics continue: they belong to its name.".to_owned()];
     effects.extend(statistics(old, new));
     if !update.vm_differs {
         effects.push(breaker(old, new, changes));
     }
     if !update.vm_differs && changes.iter().any(|change| change.is_in("order")) {
         effects.push(
-            "Copies that wait for an earlier copy of their key end under the old configuration. The new one does not wait for them.".to_owned(),
+            "Copies that wait for an earlier copy with their key finish under the old configuration. The new one does not wait for them.".to_owned(),
         );
     }
     let is_follower = |target: &Value| target.pointer("/after/target").is_some();
@@ -96,8 +95,8 @@ fn statistics(old: &Value, new: &Value) -> Vec<String> {
         }
     }
     let sentence = |names: Vec<String>, what: &str| (!names.is_empty()).then(|| format!("{what}: {}.", names.join(", ")));
-    let begin = sentence(begin, "These begin to count");
-    begin.into_iter().chain(sentence(end, "These no longer count, and keep their values")).collect()
+    let begin = sentence(begin, "These start to count");
+    begin.into_iter().chain(sentence(end, "These stop, but keep their values")).collect()
 }
 
 fn has_breaker(target: &Value) -> bool {
@@ -108,18 +107,18 @@ fn breaker(old: &Value, new: &Value, changes: &[Change]) -> String {
     let is_changed = |path: &str| changes.iter().any(|change| change.is_in(path));
     match (has_breaker(old), has_breaker(new)) {
         (false, false) => "It has no circuit breaker.".to_owned(),
-        (true, false) => "Its circuit breaker ends: every attempt is let through, and `breaker.state` is set to 0.".to_owned(),
+        (true, false) => "Its circuit breaker ends: all attempts go through, and `breaker.state` is set to 0.".to_owned(),
         (false, true) => {
-            "Its circuit breaker begins: closed, or where it stood if this Envoy has had it before with this cluster.".to_owned()
+            "It gets a circuit breaker: closed, or in its last state if this Envoy had one for this target and cluster.".to_owned()
         }
         (true, true) if is_changed("cluster") => {
-            "Its circuit breaker begins anew, closed: it belongs to the names of the target and the cluster.".to_owned()
+            "It gets a new, closed circuit breaker: a breaker belongs to the names of its target and cluster.".to_owned()
         }
         (true, true) if is_changed("circuit_breaker.failure_rate.window") => {
-            "Its circuit breaker keeps its state, and is judged by the new settings. The new window begins with what the old one has counted.".to_owned()
+            "Its circuit breaker keeps its state and applies the new settings. The new window starts with the counts of the old one.".to_owned()
         }
         (true, true) if is_changed("circuit_breaker") || is_changed("timeout") || is_changed("success") => {
-            "Its circuit breaker keeps its state and its counts, and is judged by the new settings.".to_owned()
+            "Its circuit breaker keeps its state and its counts, and applies the new settings.".to_owned()
         }
         (true, true) => "Its circuit breaker keeps its state and its counts.".to_owned(),
     }
@@ -130,11 +129,11 @@ pub(super) fn of_update(update: &Update, new: &Value, changes: &[Change]) -> Vec
     let mut effects = if update.vm_differs { vec![OF_VM.to_owned()] } else { of_drain(&update.drain_timeout, new) };
     let is_changed = |path: &str| changes.iter().any(|change| change.is_in(path));
     if is_changed("drain_timeout") {
-        effects.push("The new `drain_timeout` holds from the next update on.".to_owned());
+        effects.push("The new `drain_timeout` applies from the next update on.".to_owned());
     }
     if is_changed("loop_guard") {
         effects.push(
-            "Filters take copies for requests, and copy them again, as long as one marks with the old `loop_guard.secret` and another reads with the new one."
+            "While some filters use the old `loop_guard.secret` and others the new one, they take each other's copies for requests and copy them again."
                 .to_owned(),
         );
     }
@@ -146,20 +145,18 @@ pub(super) fn of_update(update: &Update, new: &Value, changes: &[Change]) -> Vec
 
 fn of_drain(drain_timeout: &str, new: &Value) -> Vec<String> {
     let mut effects = vec![
-        "New connections have the new configuration at once. Connections that are open keep the old one until Envoy has drained them \
-         (`--drain-time-s`, 600 s by default)."
+        "New connections use the new configuration at once. Open connections keep the old one until Envoy has drained them (`--drain-time-s`, 600 s by default)."
             .to_owned(),
         format!(
-            "The old configuration is drained: it goes on with its attempts, retries, queues, batches and dead letters for up to its `drain_timeout` ({drain_timeout}). \
-             What is left then is dropped as `shutdown`, or becomes a dead letter."
+            "The old configuration drains: its attempts, retries, queues, batches and dead letters continue for up to its `drain_timeout` ({drain_timeout}). What is left then is dropped as `shutdown`, or becomes a dead letter."
         ),
-        "Limits, rates and retry budgets begin anew, so a target may have up to twice its `max_in_flight` during the drain.".to_owned(),
+        "Limits, rates and retry budgets start again, so a target may get up to twice its `max_in_flight` during the drain.".to_owned(),
     ];
     let has_order =
         new.get("targets").and_then(Value::as_array).into_iter().flatten().any(|target| target.get("order").is_some());
     if has_order {
         effects.push(
-            "`order` is not kept across the update: the old configuration goes on with what it holds while the new one begins."
+            "`order` is not kept across the update: the old configuration finishes its copies while the new one starts."
                 .to_owned(),
         );
     }
@@ -168,5 +165,4 @@ fn of_drain(drain_timeout: &str, new: &Value) -> Vec<String> {
 
 /// What an update of the VM does.
 const OF_VM: &str =
-    "`vm_config` differs, so Envoy ends the old VM with everything in it: what is in flight, queued or waits is lost \
-     and not counted. `inflight` and `queued` keep the share of what was lost.";
+    "`vm_config` differs, so Envoy ends the old VM: everything in flight and queued is lost and not counted. `inflight` and `queued` stay too high by that much.";

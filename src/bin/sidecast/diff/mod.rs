@@ -24,18 +24,18 @@ use self::effects::Update;
 use self::targets::Target;
 use crate::check::{load_valid, Loaded, Place};
 
-/// Show what a change of a configuration does
+/// Show what a configuration change does
 ///
-/// For each target: whether it comes, goes or stays, whether it gets more, fewer or other requests, and which settings differ, with their old and new
-/// values. Defaults are filled in, so a setting that is written with its default is no difference. Credentials are never shown. Besides, it tells what an
-/// Envoy does with the update: which statistics and circuit breakers begin anew, and what is drained.
+/// For each target: whether it is added, removed or kept, whether it gets more, fewer or other requests, and which settings differ, with their old and new
+/// values. Defaults are filled in, so writing out a default is no difference. Credentials are never shown. It also shows what Envoy does with the update:
+/// which statistics and circuit breakers start again, and what is drained.
 ///
-/// A file with several configurations is compared one by one, in their order, so both files must have the same number of them.
+/// If the files have several configurations, they are compared in order. Both files must have the same number.
 ///
-/// Exit status: 0 no difference, 1 differences, 2 a file cannot be read or has errors, or wrong arguments.
+/// Exit status: 0 no difference, 1 differences, 2 a file cannot be read or has errors, or an argument is invalid.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The old configuration, in any file that `check` reads; `-` is the standard input
+    /// The old configuration, in any file that `check` reads; `-` reads standard input
     #[arg(value_name = "OLD")]
     old: PathBuf,
     /// The new configuration
@@ -48,7 +48,7 @@ pub(crate) struct Arguments {
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Format {
-    /// Plain words
+    /// Text for people
     #[default]
     Text,
     /// One JSON object
@@ -99,7 +99,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
 
 fn compare_files(old: &Path, new: &Path) -> Result<Difference, Vec<String>> {
     if old == Path::new("-") && new == Path::new("-") {
-        return Err(vec!["-: expected the standard input for one of the files only".to_owned()]);
+        return Err(vec!["-: only one of the files can be standard input".to_owned()]);
     }
     let (before, after) = match (load_valid(old), load_valid(new)) {
         (Ok(before), Ok(after)) => (before, after),
@@ -120,7 +120,7 @@ fn compare_files(old: &Path, new: &Path) -> Result<Difference, Vec<String>> {
     let configurations: Option<Vec<Compared>> =
         before.iter().zip(&after).map(|(before, after)| compare(before, after, &schema)).collect();
     let configurations =
-        configurations.ok_or_else(|| vec!["a configuration was taken by `check` and cannot be read here".to_owned()])?;
+        configurations.ok_or_else(|| vec!["`check` accepts a configuration that `diff` cannot read".to_owned()])?;
     Ok(Difference { differs: configurations.iter().any(|compared| compared.differs), configurations })
 }
 

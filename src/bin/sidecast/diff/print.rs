@@ -11,7 +11,7 @@ use super::{Compared, Difference};
 
 /// The headings, and the sections that stand under each.
 const HEADINGS: [(&str, &[&str]); 8] = [
-    ("Goes to", &["cluster"]),
+    ("Destination", &["cluster"]),
     ("Requests", &["match", "except", "sample"]),
     ("When", &["after", "statuses", "order"]),
     ("What it receives", &["request", "response", "batch"]),
@@ -54,11 +54,7 @@ fn configuration(text: &mut String, compared: &Compared) {
         line(text, 0, &format!("Unchanged targets: {}\n", same.join(", ")));
     }
     if compared.order_differs {
-        line(
-            text,
-            0,
-            "The targets stand in another order: the work of `limits.max_work_bytes` is given to them in this order.\n",
-        );
+        line(text, 0, "The order of the targets differs: `limits.max_work_bytes` is shared out in this order.\n");
     }
     if !compared.changes.is_empty() {
         line(text, 0, "All targets:");
@@ -75,24 +71,22 @@ fn of_target(text: &mut String, target: &Target) {
         text,
         0,
         &match target.fate {
-            Fate::Added => format!("{name} ({path}): comes; its copies go to the cluster {cluster}"),
-            Fate::Removed => format!("{name} ({path} of the old configuration): goes; its copies went to the cluster {cluster}"),
-            Fate::Changed => format!("{name} ({path}): changes"),
+            Fate::Added => format!("{name} ({path}): added; its copies go to the cluster {cluster}"),
+            Fate::Removed => {
+                format!("{name} ({path} of the old configuration): removed; its copies went to the cluster {cluster}")
+            }
+            Fate::Changed => format!("{name} ({path}): changed"),
             Fate::Same => format!("{name} ({path}): has the same settings"),
         },
     );
     if let Some(old) = &target.renamed_from {
-        line(text, 2, &format!("It has the settings of {old}, which goes: a target with another name is another target."));
+        line(text, 2, &format!("It has the settings of {old}, which is removed: a renamed target is a new target."));
     }
     if target.fate == Fate::Changed {
         line(text, 2, requests(target.requests.unwrap_or_default()));
     }
     if let Some(leader) = &target.follows_changed {
-        line(
-            text,
-            2,
-            &format!("It follows {leader}, whose requests or outcomes change, so it may get more, fewer or other requests."),
-        );
+        line(text, 2, &format!("It follows {leader}, whose requests or outcomes change, so its requests may change too."));
     }
     for (heading, sections) in HEADINGS {
         let mut changes = target.changes.iter().filter(|change| sections.iter().any(|section| change.is_in(section))).peekable();
@@ -112,10 +106,10 @@ fn of_target(text: &mut String, target: &Target) {
 fn requests(relation: Relation) -> &'static str {
     match relation {
         Relation::Same => "It gets the same requests.",
-        Relation::More => "It gets more requests: all that it got, and others.",
-        Relation::Fewer => "It gets fewer requests: some of those that it got, and no others.",
+        Relation::More => "It gets more requests: all as before, and others.",
+        Relation::Fewer => "It gets fewer requests: some of those before, and no others.",
         Relation::Other => "It gets other requests.",
-        Relation::Disjoint => "It gets other requests: none of those that it got.",
+        Relation::Disjoint => "It gets other requests: none of those before.",
     }
 }
 
@@ -129,7 +123,7 @@ fn of_change(text: &mut String, change: &Change) {
     }
     let (old, new) = (value(change.old.as_ref()), value(change.new.as_ref()));
     if old == new {
-        return line(text, 4, &format!("{path}: differs, and holds a credential that is not shown"));
+        return line(text, 4, &format!("{path}: differs (a credential, not shown)"));
     }
     line(text, 4, &format!("{path}: {old} -> {new}"));
 }

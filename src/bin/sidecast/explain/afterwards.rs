@@ -29,10 +29,10 @@ pub(super) fn told(raw: &raw::Target, chained: &Config) -> Vec<String> {
 
 fn retries(raw: &raw::Target) -> String {
     let Some(retry) = &raw.retry else {
-        return "given up if it fails: one attempt, because `retry` is not set".to_owned();
+        return "given up if it fails: no retries, because `retry` is not set".to_owned();
     };
     if retry.max_attempts.0 == 1 {
-        return "given up if it fails: `retry.max_attempts` is 1".to_owned();
+        return "given up if it fails: no retries, because `retry.max_attempts` is 1".to_owned();
     }
     let conditions = any(retry.on.0.iter().map(|condition| match condition {
         RetryOn::Status(pattern) => pattern.to_string(),
@@ -43,7 +43,7 @@ fn retries(raw: &raw::Target) -> String {
     }));
     let [base, max, expire_after] = [retry.backoff.base.0, retry.backoff.max.0, retry.expire_after.0].map(time);
     format!(
-        "attempted up to {} times within {expire_after}, on {conditions}; waits of up to {base} first, then doubled, at most {max}",
+        "up to {} attempts within {expire_after}, retried on {conditions}; waits up to {base} first, then doubles, up to {max}",
         retry.max_attempts.0
     )
 }
@@ -62,7 +62,7 @@ fn breaker(breaker: &Breaker) -> String {
     let conditions = any(conditions.iter());
     let open_for = time(breaker.open_for.0);
     match breaker.mode {
-        BreakerMode::Enforce => format!("its circuit breaker opens after {conditions}, and lets nothing through for {open_for}"),
+        BreakerMode::Enforce => format!("its circuit breaker opens after {conditions}, and blocks for {open_for}"),
         BreakerMode::Observe => format!("its circuit breaker only observes: it would open after {conditions}"),
         BreakerMode::Disabled => "it has no circuit breaker: the mode is `disabled`".to_owned(),
     }
@@ -70,10 +70,10 @@ fn breaker(breaker: &Breaker) -> String {
 
 fn letter(raw: &raw::Target) -> String {
     match &raw.dead_letter {
-        None => "if it is given up, it is lost, because `dead_letter` is not set".to_owned(),
+        None => "lost if given up, because `dead_letter` is not set".to_owned(),
         Some(letter) => {
             let reasons = any(letter.on.0.iter().map(|reason| DropReason::from(*reason).name()));
-            format!("if it is given up by {reasons}, cluster {} gets a dead letter", letter.cluster.0 .0)
+            format!("if given up for {reasons}, cluster {} gets a dead letter", letter.cluster.0 .0)
         }
     }
 }

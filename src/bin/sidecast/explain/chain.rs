@@ -215,18 +215,18 @@ pub(super) fn follow(told: &mut OfTarget, leader: &OfTarget, config: &Config, tr
         _ if told.verdict == Verdict::None && (told.counts.is_none() || !counts_as_wanted) => {}
         _ if told.counts.as_deref() == Some("sampled_out") => {}
         LeaderEnd::Ended(outcome, cause) if !trigger.covers(outcome, cause) => {
-            let because = format!("{name} {}; it would follow after {name} {}", ended(outcome, cause), wanted(trigger));
+            let because = format!("{name} {}; a copy follows only if {name} {}", ended(outcome, cause), wanted(trigger));
             told.leave_out(Some("not_triggered"), because);
         }
         LeaderEnd::Ended(outcome, cause) => {
-            told.because.insert(0, format!("after {name} {}: a copy follows", ended(outcome, cause)));
+            told.because.insert(0, format!("a copy follows if {name} {}", ended(outcome, cause)));
             // What is not certain of the leader is not certain of its follower.
             if let (Verdict::Copy, Verdict::ByChance | Verdict::Follows) = (told.verdict, leader.verdict) {
                 told.verdict = leader.verdict;
             }
         }
         LeaderEnd::Open => {
-            told.because.insert(0, format!("after {name} {}: a copy follows", wanted(trigger)));
+            told.because.insert(0, format!("a copy follows if {name} {}", wanted(trigger)));
             if matches!(told.verdict, Verdict::Copy | Verdict::ByChance) {
                 told.verdict = Verdict::Follows;
             }

@@ -16,7 +16,7 @@ pub(super) fn told(order: &OrderKey, config: &Config, asked: &Asked<'_>, head: &
     let captured = asked.captured(config, head);
     let reading = Reading::new(&captured, asked.body, &config.reading);
     let Ok(key) = order.of(&reading) else {
-        return "not sent: to read the key by which it is in order takes too much work (work_limit)".to_owned();
+        return "not sent: reading its order key takes too much work (work_limit)".to_owned();
     };
     let (place, value) = match order {
         OrderKey::Header(name) => (format!("header {name}"), asked.headers.get_all(name.as_bytes()).next().map(text_of)),
@@ -27,7 +27,7 @@ pub(super) fn told(order: &OrderKey, config: &Config, asked: &Asked<'_>, head: &
         }
     };
     match value.filter(|_| key.is_some()) {
-        None => format!("not in order: it has no key in {place}"),
+        None => format!("not in order: no key in {place}"),
         Some(value) if value.len() > MOST => format!("in order by {place}: a value of {} bytes", value.len()),
         Some(value) => format!("in order by {place}: {value}"),
     }

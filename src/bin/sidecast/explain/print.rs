@@ -27,7 +27,7 @@ fn target(text: &mut String, told: &OfTarget) {
     let follows = format!("gets a copy after {}", told.after.as_deref().unwrap_or_default());
     let (colour, verdict) = match told.verdict {
         Verdict::Copy => (AnsiColor::Green, "gets a copy"),
-        Verdict::ByChance => (AnsiColor::Yellow, "gets a copy by chance"),
+        Verdict::ByChance => (AnsiColor::Yellow, "may get a copy"),
         Verdict::Waits => (AnsiColor::Yellow, "waits for the response"),
         Verdict::Follows => (AnsiColor::Yellow, follows.as_str()),
         Verdict::None => (AnsiColor::Red, "gets no copy"),
@@ -63,6 +63,6 @@ fn request(text: &mut String, shown: &Shown) {
             text.push('\n');
             body.lines().for_each(|line| writeln!(text, "    {line}").unwrap_or_default());
         }
-        None => writeln!(text, "\n    ({} bytes that are no text)", shown.size).unwrap_or_default(),
+        None => writeln!(text, "\n    ({} bytes, not text)", shown.size).unwrap_or_default(),
     }
 }

@@ -81,7 +81,7 @@ impl FromStr for Answer {
 pub(super) fn of_target<T>(text: &str, read: impl FnOnce(&str) -> Result<T, String>) -> Result<(String, T), String> {
     match text.split_once('=') {
         Some((name, value)) if !name.is_empty() => Ok((name.to_owned(), read(value)?)),
-        _ => Err("expected the name of a target, `=` and a value".to_owned()),
+        _ => Err("expected TARGET=VALUE".to_owned()),
     }
 }
 

@@ -38,7 +38,7 @@ impl<'a> Tried<'a> {
     pub(super) fn unmet(&self, target: &raw::Target) -> Vec<String> {
         let except = target.except.iter().flat_map(|rules| &rules.0).position(|rule| self.holds(rule));
         if let Some(place) = except {
-            return vec!["a rule of `except` matches".to_owned(), format!("except[{place}] holds")];
+            return vec!["an `except` rule matches".to_owned(), format!("except[{place}] matches")];
         }
         let mut unmet = vec!["no rule matches".to_owned()];
         for (index, rule) in target.rules.iter().flat_map(|rules| &rules.0).enumerate() {
@@ -90,7 +90,7 @@ impl<'a> Tried<'a> {
     fn body_condition(&self, rule: &BodyRule) -> String {
         let pointer = rule.pointer.0 .0.to_string();
         let Some(value) = self.body.get(&pointer) else {
-            return format!("there is nothing at {pointer:?}");
+            return format!("no value at {pointer:?}");
         };
         let place = format!("{pointer:?} is {value}");
         match (&rule.exact, &rule.prefix, &rule.suffix, &rule.regex) {
@@ -98,10 +98,10 @@ impl<'a> Tried<'a> {
             (Some(ExactValue::Flag(flag)), ..) => format!("{place}, not {flag}"),
             (Some(ExactValue::Number(number)), ..) => format!("{place}, not the number {number}"),
             (Some(ExactValue::Text(text)), ..) => format!("{place}, not the string {text:?}"),
-            (_, Some(prefix), ..) => format!("{place}, and no string that begins with {prefix:?}"),
-            (_, _, Some(suffix), _) => format!("{place}, and no string that ends with {suffix:?}"),
-            (.., Some(regex)) => format!("{place}, and no string that matches {}", regex.0.text()),
-            _ => format!("there is something at {pointer:?}"),
+            (_, Some(prefix), ..) => format!("{place}, not a string that starts with {prefix:?}"),
+            (_, _, Some(suffix), _) => format!("{place}, not a string that ends with {suffix:?}"),
+            (.., Some(regex)) => format!("{place}, not a string that matches {}", regex.0.text()),
+            _ => format!("there is a value at {pointer:?}"),
         }
     }
 }
@@ -115,7 +115,7 @@ fn method_condition(method: &str, names: &[&str]) -> String {
 fn path_condition(rule: &PathRule) -> String {
     match (&rule.exact, &rule.prefix, &rule.regex) {
         (Some(exact), ..) => format!("is not {}", exact.0 .0),
-        (_, Some(prefix), _) => format!("does not begin with {}", prefix.0 .0),
+        (_, Some(prefix), _) => format!("does not start with {}", prefix.0 .0),
         (.., Some(regex)) => format!("does not match {}", regex.0.text()),
         _ => String::new(),
     }
@@ -129,9 +129,9 @@ fn text_condition<'v>(name: &str, rule: &TextCondition, values: impl IntoIterato
     let values = values.join(", ");
     match (&rule.exact, &rule.prefix, &rule.suffix, &rule.regex) {
         (Some(exact), ..) => format!("{name} is {values}, not {exact:?}"),
-        (_, Some(prefix), ..) => format!("{name} is {values}, and does not begin with {prefix:?}"),
-        (_, _, Some(suffix), _) => format!("{name} is {values}, and does not end with {suffix:?}"),
-        (.., Some(regex)) => format!("{name} is {values}, and does not match {}", regex.text()),
-        _ => format!("there is {name}"),
+        (_, Some(prefix), ..) => format!("{name} is {values}, which does not start with {prefix:?}"),
+        (_, _, Some(suffix), _) => format!("{name} is {values}, which does not end with {suffix:?}"),
+        (.., Some(regex)) => format!("{name} is {values}, which does not match {}", regex.text()),
+        _ => format!("{name} is present"),
     }
 }

@@ -131,9 +131,9 @@ impl Told<'_> {
             _ if is_wanted => None,
             RequestHead { tunnels: true, .. } => Some("it opens a tunnel"),
             RequestHead { upgrades: true, .. } if may_switch => {
-                Some("it asks for an upgrade: it is copied only if the primary does not switch protocols")
+                Some("it asks for an upgrade, and is copied only if the primary does not switch protocols")
             }
-            RequestHead { is_copy: true, .. } => Some("it is a copy already: it carries x-sidecast-loop"),
+            RequestHead { is_copy: true, .. } => Some("it is already a copy: it has x-sidecast-loop"),
             _ => None,
         }
     }
@@ -187,7 +187,7 @@ impl Told<'_> {
         };
         let because = &mut told.because;
         if by_rules == select::Verdict::ByBody && !is_lost {
-            because.push("its body decides: it is wanted".to_owned());
+            because.push("its body matches".to_owned());
         }
         if self.sampled(target, raw, counts == "sampled_out", because) && told.verdict == Verdict::Copy {
             told.verdict = Verdict::ByChance;
@@ -201,20 +201,20 @@ impl Told<'_> {
             let wanted: Vec<String> = statuses.iter().map(ToString::to_string).collect();
             let wanted = wanted.join(" or ");
             because.push(match self.asked.answered.as_ref().and_then(|answered| answered.status) {
-                None => format!("waits for a response {wanted} of the primary; give one by --answer, and the copy is shown"),
+                None => format!("waits until the primary responds with {wanted}; use --answer to show the copy"),
                 Some(status) if counts == "not_triggered" => format!("the primary responded {status}, not {wanted}"),
-                Some(status) => format!("after the response {status} of the primary"),
+                Some(status) => format!("after the primary responded {status}"),
             });
         }
         if told.verdict == Verdict::Waits || counts == "not_triggered" {
             return;
         }
         if let Some(batch) = &target.batch {
-            because.push(format!("batched: up to {} requests in one call; shown with this one alone", batch.max_items));
+            because.push(format!("batched: up to {} requests in one call; shown with this one only", batch.max_items));
         }
         if let Some(sign) = &target.shape.head.sign {
             let (header, _) = sign.placeholder();
-            because.push(format!("signed anew for each attempt: {header} is shown with a placeholder"));
+            because.push(format!("each attempt is signed: {header} is shown with a placeholder"));
         }
         because.extend(target.order.as_ref().map(|order| key::told(order, self.config, self.asked, self.head)));
         if let Some(compare) = &target.compare {
@@ -237,8 +237,8 @@ impl Told<'_> {
         let key = sample.key.as_ref().map(|key| key.header.0 .0.as_str());
         let by_key = key.map_or_else(String::new, |key| format!(" by {key}"));
         because.push(if by_chance.get() {
-            let why = key.map_or_else(String::new, |key| format!(" (there is no {key})"));
-            format!("sampled: by chance, {percent} %{why}")
+            let why = key.map_or_else(String::new, |key| format!(" (no {key})"));
+            format!("sampled: at random, {percent} %{why}")
         } else {
             format!("sampled: {}{by_key}, {percent} %", if is_out { "out" } else { "in" })
         });
@@ -253,13 +253,13 @@ impl Told<'_> {
                 let (has, max) = (self.asked.body.len(), reading.max_body);
                 format!("its body has {has} bytes, more than `limits.max_body_bytes` ({max})")
             }
-            ("grpc_stream", _) => "it is a gRPC request of several messages".to_owned(),
+            ("grpc_stream", _) => "it is a gRPC request with several messages".to_owned(),
             ("body_not_json", select::Verdict::ByBody) => {
-                "its rules look at the body, which is no JSON, or encoded in a way that is not read".to_owned()
+                "its rules read the body, which is not JSON or has an unsupported encoding".to_owned()
             }
-            ("body_not_json", _) => "its body is no JSON, or encoded in a way that is not read".to_owned(),
+            ("body_not_json", _) => "its body is not JSON or has an unsupported encoding".to_owned(),
             ("response_not_json", _) => {
-                "it reads the primary's response, which is no JSON, or encoded in a way that is not read".to_owned()
+                "it reads the primary's response, which is not JSON or has an unsupported encoding".to_owned()
             }
             ("response_too_large", _) => {
                 let max = reading.max_body;
@@ -271,10 +271,10 @@ impl Told<'_> {
             ("work_limit", select::Verdict::TooMuchWork) => {
                 "its rules take more work than `limits.max_work_bytes` allows".to_owned()
             }
-            ("work_limit", _) => "its rules look at the body, which takes more work than `limits.max_work_bytes`".to_owned(),
-            ("unsafe_path", _) => "its path would have a segment `.` or `..`, or not begin with a slash".to_owned(),
-            ("not_retryable", _) => "it has more headers than Envoy takes: the attempt fails".to_owned(),
-            ("answered_early", _) => "the primary responds before its body is seen".to_owned(),
+            ("work_limit", _) => "its rules read the body, which takes more work than `limits.max_work_bytes`".to_owned(),
+            ("unsafe_path", _) => "its path would have a segment `.` or `..`, or not start with a slash".to_owned(),
+            ("not_retryable", _) => "it has more headers than Envoy accepts: the attempt fails".to_owned(),
+            ("answered_early", _) => "the primary responds before the filter sees the body".to_owned(),
             (reason, _) => format!("it is dropped: {reason}"),
         })
     }

@@ -13,17 +13,17 @@ use sidecast::config::names::{ClusterName, TargetName};
 /// The most targets of a configuration.
 const MAX_TARGETS: usize = 32;
 
-/// Write a commented configuration to begin with
+/// Write a commented configuration to start from
 ///
-/// It holds what most configurations begin with. Settings that are left out stand in it as comments, each with what it means, its unit and its default. They
-/// are lines with `#` and no space after it: take the `#` away to use one.
+/// It contains what most configurations need first. Further settings are commented out, each with its meaning, unit and default. Their lines start with `#`
+/// and no space: remove the `#` to use one.
 ///
-/// Exit status: 0 written, 2 the file exists or cannot be written, or wrong arguments.
+/// Exit status: 0 written, 2 the file exists or cannot be written, or an argument is invalid.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// The file to write, which must not exist; without it, the standard output
+    /// The file to write, which must not exist; without it, standard output
     file: Option<PathBuf>,
-    /// A target and the Envoy cluster that gets its copies; may be given several times
+    /// A target and the Envoy cluster that gets its copies; can be repeated
     #[arg(long = "target", short, value_name = "NAME=CLUSTER")]
     targets: Vec<Target>,
     /// What the targets are for
@@ -39,9 +39,9 @@ enum Purpose {
     Mirror,
     /// A record of every change that the primary accepted, with retries
     Audit,
-    /// A new version of the primary under a part of its traffic, with its responses compared
+    /// A new version of the primary that gets a part of its traffic, with its responses compared
     Shadow,
-    /// A service that keeps a state, and gets the changes of one key one after the other
+    /// A service with state, which gets the changes of one key one after the other
     Order,
 }
 
@@ -56,7 +56,7 @@ impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (name, cluster) = text.split_once('=').ok_or("expected the name of a target, `=` and the name of its cluster")?;
+        let (name, cluster) = text.split_once('=').ok_or("expected NAME=CLUSTER")?;
         let TargetName(name) = name.parse().map_err(|error| format!("{error}"))?;
         let ClusterName(cluster) = cluster.parse().map_err(|error| format!("{error}"))?;
         Ok(Self { name, cluster })
@@ -92,7 +92,7 @@ impl Arguments {
         let mut names: Vec<&str> = self.targets.iter().map(|target| target.name.as_str()).collect();
         names.sort_unstable();
         if let Some(name) = names.windows(2).find_map(|pair| pair.first().filter(|name| Some(*name) == pair.last())) {
-            return Err(format!("--target: expected another name for each target, found {name} twice"));
+            return Err(format!("--target: expected a different name for each target, found {name} twice"));
         }
         if names.len() > MAX_TARGETS {
             return Err(format!("--target: expected at most {MAX_TARGETS} targets, found {}", names.len()));
@@ -107,7 +107,7 @@ impl Arguments {
         let name = file.display();
         let opened = OpenOptions::new().write(true).create_new(true).open(file);
         opened.and_then(|mut file| file.write_all(text.as_bytes())).map_err(|error| format!("{name}: {error}"))?;
-        eprintln!("{name} is written. Next: put your clusters and rules into it, then run `sidecast check {name}`.");
+        eprintln!("Wrote {name}. Next: put in your clusters and rules, then run `sidecast check {name}`.");
         Ok(())
     }
 }

@@ -8,24 +8,24 @@ use super::{Purpose, Target};
 const HEAD: &str = "\
 # yaml-language-server: $schema=sidecast.schema.json
 #
-# A configuration of Sidecast, which sends copies of matching requests to further clusters of Envoy (\"targets\").
+# A configuration of Sidecast, which copies matching requests to other clusters of Envoy (\"targets\").
 # The first line is for editors: `sidecast schema > sidecast.schema.json` writes the file that it names.
 #
-# Lines with `#` and no space after it are settings that are left out. Take the `#` away to use one, in all lines of the setting.
+# Lines with `#` and no space after it are settings that are commented out. To use one, remove the `#` from all of its lines.
 # Durations have a unit: ms, s, m or h. Sizes are bytes, or have a unit: KiB, MiB or GiB.
-# `sidecast check FILE` says what is wrong with this file, and `sidecast explain FILE --request 'POST /orders'` who would get a request.
+# `sidecast check FILE` finds mistakes in this file, and `sidecast explain FILE --request 'POST /orders'` shows who gets a request.
 ";
 
 const REST: &str = "
-# Bounds of each worker of Envoy, over all targets.
+# Limits per worker of Envoy, over all targets.
 # The longest body that is copied. Requests with a longer one count as `body_too_large`. Default: 1MiB, at most 64MiB.
 #limits: {max_body_bytes: 1MiB}
-# How long copies may go on under a configuration that was replaced. What is left then counts as `shutdown`. Default: 30s, at most 1h.
+# How long a replaced configuration may take to finish its copies. What is left then counts as `shutdown`. Default: 30s, at most 1h.
 #drain_timeout: 30s
 # The header that ties a copy to the primary's request. Default: x-request-id, which Envoy makes.
 #correlation: {header: x-request-id}
-# A text that only your filters know, so that no client can mark its request as a copy, which is never copied again. It comes from the environment of Envoy,
-# by `vm_config.environment_variables`. Without it, a client can opt out of being copied.
+# A secret of your filters, so that no client can mark its request as a copy and avoid being copied. It comes from Envoy's environment,
+# through `vm_config.environment_variables`. Without it, a client can opt out of being copied.
 #loop_guard: {secret: \"${env:SIDECAST_SECRET}\"}
 ";
 
@@ -33,7 +33,7 @@ const REST: &str = "
 const SETTINGS: &str = "  # Requests that are not copied, whatever `match` says. Without it: no exceptions.
   #except:
   #- path: {prefix: /health}
-  # What the target receives. Without it: the primary's request, but for credentials such as `authorization` and `cookie`.
+  # What the target receives. Without it: the primary's request, without credentials such as `authorization` and `cookie`.
   # This masks values in JSON bodies, and sets a header.
   #request:
   #  headers: {set: {x-copied-from: shop}}
@@ -44,16 +44,16 @@ const SETTINGS: &str = "  # Requests that are not copied, whatever `match` says.
   #timeout: 2s
 ";
 
-const RETRY: &str = "  # When a copy that failed is attempted again, with back-off and a budget, so that a target that is down gets no flood. Without it: one attempt.
-  # The attempts, the first included. The wait before the second is up to `base`, then doubles, up to `max`. A copy older than `expire_after` is given up.
+const RETRY: &str = "  # Retries of a failed copy, with back-off and a budget, so that a target that is down is not flooded. Without it: one attempt.
+  # `max_attempts` includes the first. The wait before the second is up to `base`, then doubles, up to `max`. A copy older than `expire_after` is given up.
   #retry:
   #  max_attempts: 3
   #  backoff: {base: 100ms, max: 10s}
   #  expire_after: 60s
 ";
 
-const RETRIES: &str = "  # A copy that failed is attempted again. The target may get a request twice, if a response was lost: the header `idempotency-key` tells it so.
-  # The attempts, the first included. Default of `max_attempts`: 3, at most 100.
+const RETRIES: &str = "  # A failed copy is retried. If a response is lost, the target gets the request again and must recognise it by its `idempotency-key`.
+  # `max_attempts` includes the first. Default: 3, at most 100.
   retry:
     max_attempts: 5
     # The wait before the second attempt is up to `base`, then doubles, up to `max`. Default: 100ms and 10s.
@@ -62,49 +62,49 @@ const RETRIES: &str = "  # A copy that failed is attempted again. The target may
     #expire_after: 60s
 ";
 
-const PROTECTION: &str = "  # The circuit breaker: a target that fails is spared for a while. It opens after so many failures in a row, over all workers. Default: 5 failures, 5s.
+const PROTECTION: &str = "  # The circuit breaker stops calls to a failing target for a while. It opens after this many failures in a row, over all workers. Default: 5 and 5s.
   #circuit_breaker: {consecutive_failures: 5, open_for: 5s}
-  # How many calls may be under way, and how many copies may wait for one, in each worker. What is over counts as `queue_full`. Default: 256 and 1024.
+  # How many calls may be in flight and how many copies may be queued, per worker. Copies beyond that count as `queue_full`. Default: 256 and 1024.
   #limits: {max_in_flight: 256, max_queued: 1024}
 ";
 
-const LETTERS: &str = "  # A cluster that gets what is given up, as a JSON envelope. It should not be the one that failed. Without it: what is given up is lost, and counted.
+const LETTERS: &str = "  # A cluster that gets the copies that are given up, as JSON. Use another cluster than the target's. Without it: they are lost, and counted.
   #dead_letter: {cluster: dead-letters, path: /letters}
 ";
 
 const MIRROR: &str =
-    "  # Which requests are copied: any rule holds if all of its conditions hold. Without `match`: every request.
+    "  # Which requests are copied: one rule must match, with all of its conditions. Without `match`: every request.
   match:
   - path: {prefix: /}
-  # Which part of them. Without it: all.
+  # The percentage of them to copy. Without it: all.
   #sample: {percent: 10}
   # What a copy waits for: `request` (it is complete) or `response` (the primary answered with 2xx). Default: request.
   #after: request
 ";
 
 const CHANGES: &str =
-    "  # Which requests are copied: any rule holds if all of its conditions hold. Without `match`: every request.
+    "  # Which requests are copied: one rule must match, with all of its conditions. Without `match`: every request.
   match:
   - methods: [POST, PUT, PATCH, DELETE]
-  # The copy waits until the primary has accepted the request. Without it, the copy is sent at once, whatever the primary says.
+  # The copy waits until the primary has accepted the request. Without it, the copy is sent at once, whatever the primary responds.
   after: response
   # The responses that count as accepted. Default: 2xx.
   #statuses: [2xx]
 ";
 
-const SHADOW: &str = "  # Which requests are copied: any rule holds if all of its conditions hold. Requests that change something would change it twice, if both versions share
-  # a database.
+const SHADOW: &str = "  # Which requests are copied: one rule must match, with all of its conditions. If both versions share a database, requests that
+  # change something would change it twice.
   match:
   - methods: [GET, HEAD]
-  # Which part of them, in percent.
+  # The percentage of them to copy.
   sample:
     percent: 10
-    # Requests with the same value of this header are always in or always out. Without it: chance decides.
+    # Requests with the same value of this header are all copied or all left out. Without it: chosen at random.
     #key: {header: x-user-id}
-  # The target's responses are held against the primary's. What differs is counted, and named in the log. Credentials are not copied, so a response
-  # that depends on them differs.
+  # The target's responses are compared with the primary's. Differences are counted and logged. Credentials are not copied, so a response that
+  # depends on them differs.
   compare:
-    # How many of a hundred pairs of responses. Default: 100.
+    # The percentage of responses to compare. Default: 100.
     percent: 100
     # Places in JSON bodies that may differ, such as times and ids. Without it: all must be the same.
     #ignore: [/created_at]
@@ -117,7 +117,7 @@ const ORDERED: &str = "  # Copies with the same key go one after the other, in e
     key: {header: x-account-id}
 ";
 
-const OTHERS: &str = "  # All settings of the first target can stand here, too.
+const OTHERS: &str = "  # All settings of the first target can be used here, too.
 ";
 
 pub(super) fn configuration(purpose: Purpose, targets: &[Target]) -> String {
@@ -126,7 +126,7 @@ pub(super) fn configuration(purpose: Purpose, targets: &[Target]) -> String {
     for (index, target) in targets.iter().enumerate() {
         let name = scalar(&target.name);
         text.push_str(&if index == 0 {
-            format!("# The name stands in statistics and logs, and belongs to this target alone.\n- name: {name}\n")
+            format!("# The label in statistics and logs. Must be unique.\n- name: {name}\n")
         } else {
             format!("\n- name: {name}\n")
         });

@@ -15,7 +15,7 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
     let mut left_out = false;
     let lists = wanted.to_routes(&mut left_out);
     if left_out {
-        eprintln!("routes cannot express all of the conditions: some requests that no target wants enter the module");
+        eprintln!("routes cannot express all conditions: some requests that no target wants enter the module");
     }
     let enabled = |route: &mut Value, list: &[Value]| {
         append(route, list);
@@ -27,7 +27,7 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
     };
     let Some(routes) = routes else {
         eprintln!(
-            "the file has no routes: put these before your own, each with the `route` of those that it takes requests from"
+            "the file has no routes: put these before your own, each with the `route` of the one that it takes requests from"
         );
         let own = lists.iter().map(|list| {
             let mut route = json!({"match": {"prefix": "/"}});
@@ -41,7 +41,7 @@ pub(super) fn render(mut filter: Value, routes: Option<&Value>, wanted: &Predica
     for host in hosts.ok_or("`route_config` has no `virtual_hosts`")? {
         let own = host.get_mut("routes").and_then(Value::as_array_mut);
         // Routes in a `matcher` are in no list.
-        let own = own.ok_or("expected `routes` in each virtual host; for others take --skip=matcher")?;
+        let own = own.ok_or("expected `routes` in each virtual host; otherwise use --skip=matcher")?;
         let mut all = Vec::new();
         for route in own.iter() {
             let configured = route.get("typed_per_filter_config");

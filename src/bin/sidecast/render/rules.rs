@@ -46,7 +46,7 @@ fn of_target(target: &Target, notes: &mut Vec<String>) -> Predicate {
     };
     let excepted = target.except.iter().flat_map(|rules| rules.0.iter().enumerate()).map(|(index, rule)| {
         of_exception(rule).unwrap_or_else(|part| {
-            let why = "Envoy cannot tell for certain that it holds, so the exception is left to the module";
+            let why = "Envoy cannot check it for certain, so the exception is left to the module";
             notes.push(format!("{name}: except[{index}].{part}: {why}"));
             Predicate::Never
         })
@@ -57,7 +57,7 @@ fn of_target(target: &Target, notes: &mut Vec<String>) -> Predicate {
 
 /// Holds at least if the rule does.
 fn of_rule(rule: &Rule, note: &mut dyn FnMut(&str, &str)) -> Predicate {
-    const PATTERN: &str = "Envoy's regular expressions have no such form, so any value may be wanted";
+    const PATTERN: &str = "Envoy's regular expressions cannot express it, so every value must enter";
     // Envoy tries them in this order. Paths exclude most.
     let mut all = Vec::new();
     if let Some(path) = &rule.path {
@@ -87,7 +87,7 @@ fn of_rule(rule: &Rule, note: &mut dyn FnMut(&str, &str)) -> Predicate {
         all.push(predicate);
     }
     if rule.body.is_some() {
-        note("body", "Envoy sees no body when it decides, so any body may be wanted");
+        note("body", "Envoy decides before the body, so every body must enter");
     }
     Predicate::every(all)
 }

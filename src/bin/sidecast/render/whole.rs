@@ -36,13 +36,13 @@ pub(crate) struct Options {
     /// The namespace of the object
     #[arg(long, value_name = "NAME", value_parser = object_name)]
     namespace: Option<String>,
-    /// A label of the pods that get the filter; may be given several times
+    /// A label of the pods that get the filter; can be repeated
     #[arg(long, value_name = "KEY=VALUE", value_parser = label)]
     selector: Vec<(String, String)>,
     /// The image with the module, such as oci://registry.example/sidecast:1.0.0
     #[arg(long, value_name = "IMAGE")]
     image: Option<String>,
-    /// The SHA-256 of the image, by which it is verified
+    /// The SHA-256 of the image, to verify it
     #[arg(long, value_name = "HEX", value_parser = sha256)]
     sha256: Option<String>,
     /// The Gateway whose Envoys get the filter
@@ -51,7 +51,7 @@ pub(crate) struct Options {
     /// The port of the listener that gets the filter
     #[arg(long, value_name = "PORT", value_parser = clap::value_parser!(u16).range(1..))]
     listener_port: Option<u16>,
-    /// Where requests themselves go
+    /// The primary, to which requests go
     #[arg(long, value_name = "HOST:PORT", value_parser = host_and_port)]
     primary: Option<(String, u16)>,
 }
@@ -73,7 +73,7 @@ fn object_name(text: &str) -> Result<String, String> {
     let is_name = text.len() <= 253 && text.chars().all(legal) && ends(text.chars().next()) && ends(text.chars().last());
     is_name
         .then(|| text.to_owned())
-        .ok_or_else(|| "expected a name of Kubernetes: lower case letters, digits, `-` and `.`".to_owned())
+        .ok_or_else(|| "expected a Kubernetes name: lower case letters, digits, `-` and `.`".to_owned())
 }
 
 fn label(text: &str) -> Result<(String, String), String> {
@@ -86,7 +86,7 @@ fn label(text: &str) -> Result<(String, String), String> {
     if is_key && is_value(value) {
         Ok((key.to_owned(), value.to_owned()))
     } else {
-        Err("expected a label of Kubernetes: letters, digits, `-`, `_` and `.`".to_owned())
+        Err("expected a Kubernetes label: letters, digits, `-`, `_` and `.`".to_owned())
     }
 }
 
@@ -164,7 +164,7 @@ impl Options {
     /// A comment if the labels are to be filled in.
     fn labels_are_open(&self, indent: &str) -> String {
         if self.selector.is_empty() {
-            format!("{indent}# Fill in (--selector KEY=VALUE): the labels of the pods. As it is, it selects nothing.\n")
+            format!("{indent}# Fill in (--selector KEY=VALUE): the labels of the pods. Until then it selects nothing.\n")
         } else {
             String::new()
         }
@@ -172,7 +172,7 @@ impl Options {
 
     fn image_is_open(&self, indent: &str) -> String {
         if self.image.is_none() {
-            format!("{indent}# Fill in (--image): where \"make image\" was brought to.\n")
+            format!("{indent}# Fill in (--image): where you pushed the image of \"make image\".\n")
         } else {
             String::new()
         }
@@ -186,14 +186,14 @@ impl Whole<'_> {
     /// Returns an error if the platform cannot have it.
     pub(super) fn render(&self, form: Form) -> Result<String, String> {
         if let [first, ..] = self.options.unused(form).as_slice() {
-            return Err(format!("{first}: of no use with this --as"));
+            return Err(format!("{first}: not used with this --as"));
         }
         let is_file = matches!(form, Form::Envoy | Form::Envoyfilter);
         if self.module.is_some() && !is_file {
-            return Err("--module: this platform fetches an image; say which with --image".to_owned());
+            return Err("--module: this platform uses an image; name it with --image".to_owned());
         }
         if self.skipping.is_some() && !is_file {
-            return Err("--skip: this platform makes the filter itself, so no matcher can stand around it; take --as envoyfilter or envoy".to_owned());
+            return Err("--skip: this platform creates the filter itself, so it cannot be wrapped in a matcher; use --as envoyfilter or envoy".to_owned());
         }
         match form {
             Form::Wasmplugin => istio::wasm_plugin(self),
@@ -230,9 +230,9 @@ impl Whole<'_> {
             least_capabilities(&self.configuration).iter().map(|name| format!("{name}: {{}}")).collect();
         let mut text = format!(
             "- name: sidecast\n  typed_config:\n    \"@type\": type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm\n    config:\n      name: sidecast\n      \
-             # Not failure_policy: FAIL_OPEN, which gives a 503 to the requests that are in flight when the module fails.\n      fail_open: true\n      vm_config:\n        \
+             # Not failure_policy: FAIL_OPEN, which answers requests in flight with 503 when the module fails.\n      fail_open: true\n      vm_config:\n        \
              vm_id: sidecast\n        runtime: envoy.wasm.runtime.v8\n        code: {{local: {{filename: {}}}}}\n{environment}      \
-             # What this configuration needs, and no more. An Envoy that does not know the field does not need it.\n      capability_restriction_config:\n        allowed_capabilities:\n{}      configuration:\n",
+             # Only what this configuration needs. If your Envoy does not know this field, remove it.\n      capability_restriction_config:\n        allowed_capabilities:\n{}      configuration:\n",
             scalar(module),
             capabilities.iter().map(|line| format!("          {line}\n")).collect::<String>(),
         );

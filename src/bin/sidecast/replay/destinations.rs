@@ -84,19 +84,19 @@ impl Destinations {
 impl Destination {
     /// An error never shows the URL, which may hold a password.
     fn parse(url: &str) -> Result<Self, String> {
-        let expected = || "expected http:// or https://, a host, and perhaps a port and a path".to_owned();
+        let expected = || "expected http:// or https:// and a host, optionally with a port and a path".to_owned();
         let uri: Uri = url.parse().map_err(|error| format!("{error}; {}", expected()))?;
         let (Some("http" | "https"), Some(authority)) = (uri.scheme_str(), uri.authority()) else {
             return Err(expected());
         };
         if authority.as_str().contains('@') {
-            return Err("it has a user; give credentials with --set, such as --set 'authorization=Basic ${TOKEN}'".to_owned());
+            return Err("it contains credentials; pass them with --set, such as --set 'authorization=Basic ${TOKEN}'".to_owned());
         }
         if authority.host().is_empty() {
             return Err(expected());
         }
         if url.contains(['?', '#']) {
-            return Err("it has a query or a fragment, and the path of each letter is put behind it".to_owned());
+            return Err("it has a query or a fragment, but the path of each letter is appended to it".to_owned());
         }
         let prefix = uri.path().trim_end_matches('/').to_owned();
         let scheme = uri.scheme_str().unwrap_or_default();

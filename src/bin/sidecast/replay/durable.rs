@@ -41,7 +41,7 @@ impl Lines {
             lock(&file, path)?;
             // Another replay may have taken its empty file away just now: then lines would go where nobody finds them.
             if std::fs::metadata(path).map_err(place)?.ino() != opened.ino() {
-                return Err(format!("{}: another `sidecast replay` took this file away just now; begin again", path.display()));
+                return Err(format!("{}: another `sidecast replay` has just removed this file; start again", path.display()));
             }
             file.read_to_end(&mut bytes).map_err(place)?;
         }
@@ -66,7 +66,7 @@ impl Lines {
     /// Returns an error if that failed. Then nothing is added any more.
     pub(super) async fn add(&self, text: String) -> Result<(), String> {
         let (written, told) = oneshot::channel();
-        let gone = || format!("{}: the writer is gone", self.path.display());
+        let gone = || format!("{}: the writer has stopped", self.path.display());
         self.waiting.send(Line { text, written }).map_err(|_| gone())?;
         told.await.unwrap_or_else(|_| Err(gone()))
     }
@@ -75,7 +75,7 @@ impl Lines {
 fn lock(file: &File, path: &Path) -> Result<(), String> {
     file.try_lock().map_err(|error| match error {
         TryLockError::WouldBlock => {
-            format!("{}: another `sidecast replay` uses this file, or this one does as its journal", path.display())
+            format!("{}: another `sidecast replay` uses this file, or this one uses it as its journal", path.display())
         }
         TryLockError::Error(error) => format!("{}: {error}", path.display()),
     })
@@ -99,7 +99,7 @@ fn sync_directory(path: &Path) {
 
 /// Ends the last line, or cuts off a torn one. Returns the text of the file.
 fn mend(file: &mut File, bytes: Vec<u8>, is_whole: impl Fn(&str) -> bool) -> std::io::Result<String> {
-    let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is no text");
+    let not_text = |_| std::io::Error::new(std::io::ErrorKind::InvalidData, "it is not text");
     let complete = bytes.iter().rposition(|byte| *byte == b'\n').map_or(0, |last| last.saturating_add(1));
     let (lines, last) = bytes.split_at_checked(complete).unwrap_or_default();
     let mut text = String::from_utf8(lines.to_vec()).map_err(not_text)?;

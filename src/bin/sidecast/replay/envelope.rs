@@ -66,12 +66,12 @@ impl Letter {
     /// # Errors
     /// Says why the value is none.
     pub(super) fn from_value(value: Value) -> Result<Self, String> {
-        let letter: Self = serde_json::from_value(value).map_err(|error| format!("no letter: {}", shown(&error.to_string())))?;
+        let letter: Self = serde_json::from_value(value).map_err(|error| shown(&error.to_string()))?;
         if letter.version != 1 {
-            return Err(format!("a letter of version {}, of which this tool knows nothing", letter.version));
+            return Err(format!("version {} is not supported", letter.version));
         }
         if letter.id.is_empty() || letter.target.is_empty() {
-            return Err("no letter: its id or its target is empty".to_owned());
+            return Err("its id or its target is empty".to_owned());
         }
         Ok(letter)
     }

@@ -76,7 +76,7 @@ fn lines(bytes: &[u8], from: usize, to: usize) -> usize {
 fn of_line(text: &[u8], error: &serde_json::Error) -> Vec<Found> {
     match json_in_base64(text) {
         Some(value) => of_value(value),
-        None => vec![none(format!("expected JSON, or base64 of it: {error}"), as_value(text))],
+        None => vec![none(format!("expected JSON or base64 of JSON: {error}"), as_value(text))],
     }
 }
 
@@ -88,12 +88,12 @@ pub(super) fn of_message(bytes: &[u8]) -> Found {
         Err(_) => json_in_base64(bytes),
     };
     let Some(value) = value else {
-        return none("neither JSON nor base64 of it", as_value(bytes));
+        return none("neither JSON nor base64 of JSON", as_value(bytes));
     };
     let mut found = of_value(value);
     match (found.pop(), found.len()) {
         (Some(only), 0) => only.map_err(|part| NoLetter { content: whole_unless_letter(part.content, bytes), ..part }),
-        (None, _) => none("no letter: an empty list", as_value(bytes)),
+        (None, _) => none("an empty list", as_value(bytes)),
         (_, others) => none(format!("{} letters in one message", others.saturating_add(1)), as_value(bytes)),
     }
 }
@@ -116,7 +116,7 @@ pub(super) fn of_value(value: Value) -> Vec<Found> {
 
 fn unwrap(value: Value, depth: u8, found: &mut Vec<Found>) {
     let Some(depth) = depth.checked_sub(1) else {
-        found.push(none("too many wrappings", value));
+        found.push(none("nested too deeply", value));
         return;
     };
     match value {
@@ -125,9 +125,9 @@ fn unwrap(value: Value, depth: u8, found: &mut Vec<Found>) {
         Value::Object(fields) if fields.contains_key("request") => found.push(envelope(fields)),
         Value::Object(mut fields) => match inner(&mut fields) {
             Some(value) => unwrap(value, depth, found),
-            None => found.push(none("no letter: an object without `request`", Value::Object(fields))),
+            None => found.push(none("an object without `request`", Value::Object(fields))),
         },
-        other => found.push(none("no letter: neither an object nor a list", other)),
+        other => found.push(none("neither an object nor a list", other)),
     }
 }
 
@@ -140,7 +140,7 @@ fn unwrap_text(text: String, depth: u8, found: &mut Vec<Found>) {
     let value = serde_json::from_str(&text).ok().or_else(|| json_in_base64(text.as_bytes()));
     match value {
         Some(value) => unwrap(value, depth, found),
-        None => found.push(none("neither JSON nor base64 of it", Value::String(text))),
+        None => found.push(none("neither JSON nor base64 of JSON", Value::String(text))),
     }
 }
 

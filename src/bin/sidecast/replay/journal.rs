@@ -99,7 +99,7 @@ fn is_journal(text: &str) -> bool {
 }
 
 fn no_journal(path: &Path, line: usize) -> String {
-    format!("{}, line {line}: no journal of `sidecast replay`; name another file with --journal", path.display())
+    format!("{}, line {line}: not a journal of `sidecast replay`; name another file with --journal", path.display())
 }
 
 fn entries(path: &Path, text: &str) -> Result<HashSet<Key>, String> {

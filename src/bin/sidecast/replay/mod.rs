@@ -49,42 +49,42 @@ const MAX_RESPONSE: usize = 1 << 20;
 
 /// Send dead letters to their targets again
 ///
-/// Letters come from files or from a queue of RabbitMQ. The oldest letter of the files goes first; a queue keeps its order. A letter leaves the queue
-/// only when it was delivered. What fails again stays there, unless --failed names a file for it.
+/// Letters come from files or from a RabbitMQ queue. From files, the oldest letter goes first; a queue keeps its order. A letter leaves the queue only when
+/// it is delivered. What fails again stays there, unless --failed names a file for it.
 ///
-/// The journal names all letters that were delivered. A replay that was interrupted passes over them when it is begun again.
+/// The journal lists all delivered letters. If you start an interrupted replay again, it skips them.
 ///
-/// SIGINT and SIGTERM let what is under way end; the second one ends the replay at once.
+/// SIGINT or SIGTERM stops the replay when the requests in flight have ended; a second one stops it at once.
 ///
-/// Exit status: 0 all letters went, 1 some did not, 2 wrong arguments, or a file or the queue cannot be read.
+/// Exit status: 0 all letters were sent, 1 some were not, 2 an argument is invalid, or a file or the queue cannot be read.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Files with letters, in any form in which queues and their tools print them; `-` is the standard input
+    /// Files with letters, in any form that queues and their tools print; `-` reads standard input
     #[arg(value_name = "FILE", required_unless_present = "from", conflicts_with = "from")]
     files: Vec<PathBuf>,
-    /// The RabbitMQ that has the letters: amqp://USER@HOST:PORT/VHOST, or amqps:// for TLS
+    /// The RabbitMQ server with the letters: amqp://USER@HOST:PORT/VHOST, or amqps:// for TLS
     ///
-    /// The password is that of the variable SIDECAST_AMQP_PASSWORD, or stands in the URL, where other users of the machine can see it.
+    /// The password is taken from the environment variable SIDECAST_AMQP_PASSWORD, or from the URL, where other users of the machine can see it.
     #[arg(long, value_name = "URL", requires = "queue")]
     from: Option<String>,
-    /// The queue that has the letters
+    /// The queue with the letters
     #[arg(long, value_name = "NAME", requires = "from")]
     queue: Option<String>,
-    /// Where letters go: a URL for all, or NAME=URL for a target or, where letters name it, a cluster; may be given several times
+    /// Where letters go: a URL for all, or NAME=URL for a target or a cluster that letters name; can be repeated
     ///
-    /// The path of the letter is put behind that of the URL.
+    /// The path of the letter is appended to the path of the URL.
     #[arg(long, value_name = "[NAME=]URL", required_unless_present = "targets")]
     to: Vec<String>,
     /// A file with `NAME: URL` on each line
     #[arg(long, value_name = "FILE")]
     targets: Option<PathBuf>,
-    /// A header to set, such as 'audit:authorization=Bearer ${TOKEN}' with a variable of the environment; may be given several times
+    /// A header to set, such as 'audit:authorization=Bearer ${TOKEN}' with an environment variable; can be repeated
     #[arg(long = "set", value_name = "[TARGET:]HEADER=VALUE")]
     set: Vec<String>,
-    /// Send `[redacted]` as it stands, where a letter has it in place of a secret
+    /// Send `[redacted]` as it is where a letter has it in place of a secret
     #[arg(long)]
     keep_redacted: bool,
-    /// Which host is named to the target
+    /// Which authority to send
     #[arg(long, value_enum, default_value_t)]
     authority: Authority,
     /// Statuses that count as delivered, such as 2xx,409 or 200-299
@@ -93,28 +93,28 @@ pub(crate) struct Arguments {
     /// How long an attempt may take, to the last byte of the response
     #[arg(long, value_name = "TIME", default_value = "10s", value_parser = humantime::parse_duration)]
     timeout: Duration,
-    /// How many attempts each letter gets, if it fails for a reason that may pass
+    /// How many attempts each letter gets if it fails for a temporary reason
     #[arg(long, value_name = "NUMBER", default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=100))]
     attempts: u32,
-    /// How many letters are under way at a time; 1 keeps their order
+    /// How many letters are in flight at a time; 1 keeps their order
     #[arg(long, value_name = "NUMBER", default_value_t = 4, value_parser = clap::value_parser!(u16).range(1..=1000))]
     concurrency: u16,
-    /// How many attempts at most, such as 10/s, 100/m or 1000/h
+    /// The highest rate of attempts, such as 10/s, 100/m or 1000/h
     #[arg(long, value_name = "RATE")]
     rate: Option<Rate>,
-    /// Send only letters with these: target, cluster, reason, id, method; since and until say when they were received. Of several, one is enough
+    /// Send only matching letters, by target, cluster, reason, id, method, or since and until (when they were received); of several, one is enough
     #[arg(long, value_name = "KEY=VALUE[,KEY=VALUE...]")]
     only: Vec<Only>,
-    /// Send so many letters at most
+    /// Send at most this many letters
     #[arg(long, value_name = "NUMBER")]
     limit: Option<u64>,
-    /// Say what would be sent, and send, acknowledge and write nothing
+    /// Show what would be sent; send, acknowledge and write nothing
     #[arg(long)]
     dry_run: bool,
-    /// The file that names delivered letters
+    /// The file that lists delivered letters
     #[arg(long, value_name = "FILE", default_value = "sidecast-replay.journal")]
     journal: PathBuf,
-    /// The file for letters that fail again [default: sidecast-replay.failed.jsonl for letters of files; letters of a queue stay there]
+    /// The file for letters that fail again [default: sidecast-replay.failed.jsonl for letters from files; letters from a queue stay there]
     #[arg(long, value_name = "FILE")]
     failed: Option<PathBuf>,
     /// Output format
@@ -127,10 +127,10 @@ pub(crate) struct Arguments {
 /// Which authority requests have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 enum Authority {
-    /// That of the letter
+    /// The one in the letter
     #[default]
     Letter,
-    /// That of the URL
+    /// The one in the URL
     Url,
 }
 
@@ -211,7 +211,7 @@ fn stop_signal() -> Result<watch::Receiver<bool>, String> {
             if stop.send_replace(true) {
                 std::process::exit(status);
             }
-            let _ = writeln!(std::io::stderr(), "stopping when what is under way has ended; a second signal ends it at once");
+            let _ = writeln!(std::io::stderr(), "stopping when the requests in flight have ended; a second signal stops at once");
         }
     });
     Ok(stops)

@@ -16,7 +16,8 @@ const PASSWORD: &str = "SIDECAST_AMQP_PASSWORD";
 const CUT: [&str; 2] = ["reset by peer", "peer shutdown"];
 
 /// RabbitMQ gives no reason then.
-const WHY_CUT: &str = "the user or the password (SIDECAST_AMQP_PASSWORD) may be wrong, or the port speaks something else than AMQP; RabbitMQ's log says which";
+const WHY_CUT: &str =
+    "the user or the password (SIDECAST_AMQP_PASSWORD) may be wrong, or the port does not speak AMQP; see RabbitMQ's log";
 
 /// Where a queue is.
 pub(super) struct Address {
@@ -72,7 +73,7 @@ impl Address {
 
 fn decoded(text: &str) -> Result<String, String> {
     let decoded = percent_decode_str(text).decode_utf8();
-    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "--from: it is no UTF-8 when it is decoded".to_owned())
+    decoded.map(std::borrow::Cow::into_owned).map_err(|_| "--from: not UTF-8 when decoded".to_owned())
 }
 
 /// An open queue.
@@ -111,7 +112,7 @@ impl Queue {
         let channel = connection.open_channel(None).await.map_err(place)?;
         let declared = channel.queue_declare(QueueDeclareArguments::new(&address.queue).passive(true).finish()).await;
         let Ok(Some((_, length, _))) = declared else {
-            return Err(format!("{}: there is no queue {:?}, or the user may not read it", address.server, address.queue));
+            return Err(format!("{}: no queue {:?}, or the user may not read it", address.server, address.queue));
         };
         Ok(Self { connection, channel, name: address.queue, length: length.into() })
     }
@@ -122,7 +123,7 @@ impl Queue {
     /// Returns an error if the connection or the channel is closed.
     pub(super) async fn next(&self) -> Result<Option<Message>, String> {
         let got = self.channel.basic_get(BasicGetArguments::new(&self.name)).await;
-        let got = got.map_err(|error| format!("queue {:?}: {error}; RabbitMQ's log says why", self.name))?;
+        let got = got.map_err(|error| format!("queue {:?}: {error}; see RabbitMQ's log", self.name))?;
         Ok(got.map(|(get, _, payload)| Message { tag: get.delivery_tag(), payload }))
     }
 
@@ -141,7 +142,7 @@ impl Queue {
     /// # Errors
     /// Returns an error if the connection or the channel is closed. The message comes again.
     pub(super) async fn acknowledge(&self, tag: u64) -> Result<(), String> {
-        let gone = || format!("queue {:?}: a message could not be acknowledged, and comes again", self.name);
+        let gone = || format!("queue {:?}: a message could not be acknowledged and will be delivered again", self.name);
         if !self.channel.is_open() || !self.channel.is_connection_open() {
             return Err(gone());
         }

@@ -13,11 +13,11 @@ use super::shown::shown;
 /// The output format.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
 pub(super) enum Format {
-    /// For people: what did not go, and a summary
+    /// For people: the letters that were not sent, and a summary
     #[default]
     #[value(alias = "plain")]
     Text,
-    /// For programs: an object for each letter, one a line, and one with the summary
+    /// For programs: one JSON object per line for each letter, and one with the summary
     Json,
 }
 
@@ -40,13 +40,13 @@ pub(super) enum Fate {
 const WORDS: [(&str, &str, bool); 10] = [
     ("sent", "sent", true),
     ("would_send", "would be sent", true),
-    ("in_journal", "in the journal already", true),
-    ("twice", "there twice", true),
+    ("in_journal", "already in the journal", true),
+    ("twice", "duplicates", true),
     ("not_selected", "not selected", true),
     ("failed", "failed", false),
     ("not_sent", "not sent", false),
     ("refused", "refused", false),
-    ("no_letter", "no letter", false),
+    ("no_letter", "unreadable", false),
     ("left", "left", false),
 ];
 

@@ -63,7 +63,7 @@ impl Prepared {
         let missing: Vec<&str> = hidden.iter().map(String::as_str).filter(|place| !rules.has(letter, place)).collect();
         if !missing.is_empty() {
             return Err(Missing(format!(
-                "{REDACTED} stands in place of a secret in {}: give a header with --set, or send what stands there with --keep-redacted",
+                "{REDACTED} replaces a secret in {}: set a header with --set, or send it as it is with --keep-redacted",
                 missing.iter().map(|place| shown(place)).collect::<Vec<_>>().join(", ")
             )));
         }
@@ -117,7 +117,7 @@ impl Rules {
         }
         let is_hidden = hidden.iter().any(|place| place == KEY);
         if is_hidden || headers.get(KEY).is_none_or(HeaderValue::is_empty) {
-            let key = HeaderValue::from_str(&letter.id).map_err(|_| Illegal("its id cannot stand in a header".to_owned()))?;
+            let key = HeaderValue::from_str(&letter.id).map_err(|_| Illegal("its id cannot be a header value".to_owned()))?;
             headers.insert(KEY, key);
         }
         Ok(())
@@ -129,7 +129,7 @@ fn method(request: &envelope::Request) -> Result<Method, String> {
     match Method::from_bytes(text.as_bytes()) {
         Ok(Method::CONNECT) => Err("its method is CONNECT".to_owned()),
         Ok(method) => Ok(method),
-        Err(_) => Err(format!("its method is no token: {}", shown(text))),
+        Err(_) => Err(format!("its method is invalid: {}", shown(text))),
     }
 }
 
@@ -155,7 +155,7 @@ fn headers(fields: &[(&str, Vec<u8>)]) -> Result<HeaderMap, String> {
     let mut headers = HeaderMap::new();
     for (name, value) in fields {
         let illegal = |what: &str| format!("{what}: {}", shown(name));
-        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| illegal("the name of a header is no token"))?;
+        let parsed = HeaderName::from_bytes(name.as_bytes()).map_err(|_| illegal("the name of a header is invalid"))?;
         if is_left_out(parsed.as_str()) {
             continue;
         }
@@ -182,7 +182,7 @@ fn uri(
 ) -> Result<Uri, String> {
     let path = request.path.as_deref().ok_or("it has no path")?;
     if !path.starts_with('/') {
-        return Err(format!("its path does not begin with a slash: {}", shown(path)));
+        return Err(format!("its path does not start with a slash: {}", shown(path)));
     }
     if !destination.prefix.is_empty() && check_path(path.as_bytes()).is_err() {
         return Err(format!("its path leads out of {}: {}", destination.prefix, shown(path)));
@@ -209,7 +209,7 @@ fn uri(
         return Ok(uri);
     }
     // One pool of connections serves all authorities.
-    let host = HeaderValue::from_str(authority).map_err(|_| format!("its authority is none: {}", shown(authority)))?;
+    let host = HeaderValue::from_str(authority).map_err(|_| format!("its authority is invalid: {}", shown(authority)))?;
     headers.insert(HOST, host);
     build(server).map_err(|error| error.to_string())
 }

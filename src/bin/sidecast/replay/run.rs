@@ -89,7 +89,7 @@ impl Run {
             match self.under_way.join_next().await {
                 Some(Ok(settled)) => takes &= self.settle(settled).await,
                 Some(Err(error)) => {
-                    self.report.error(&format!("a delivery ended in the middle: {error}"));
+                    self.report.error(&format!("a delivery was interrupted: {error}"));
                     takes = false;
                 }
                 None => break,
@@ -100,7 +100,7 @@ impl Run {
             self.report.error(&error);
         }
         if let Some(path) = self.plan.failed.as_ref().and_then(Failed::close) {
-            self.report.warn(&format!("what failed is in {}", path.display()));
+            self.report.warn(&format!("failed letters are in {}", path.display()));
         }
         self.report.sum_up()
     }
@@ -188,7 +188,7 @@ impl Run {
         }
         let index = self.plan.destinations.of(letter);
         let found = index.and_then(|index| Some((index, self.plan.destinations.all.get(index)?)));
-        let (index, destination) = found.ok_or_else(|| Fate::NotSent("its target has no URL in --to or --targets".to_owned()))?;
+        let (index, destination) = found.ok_or_else(|| Fate::NotSent("no URL for its target in --to or --targets".to_owned()))?;
         let prepared = Prepared::new(letter, destination, &self.plan.rules).map_err(|refusal| match refusal {
             Refusal::Missing(text) => Fate::NotSent(text),
             Refusal::Illegal(text) => Fate::Refused(text),

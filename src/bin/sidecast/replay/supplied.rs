@@ -25,7 +25,7 @@ impl Headers {
         let headers = texts.iter().map(|text| supplied(text)).collect::<Result<Vec<_>, _>>()?;
         match headers.iter().find(|header| header.target.is_none()) {
             Some(header) if servers > 1 => Err(format!(
-                "--set {}: there are several URLs, so say which target gets it: --set TARGET:{}=VALUE",
+                "--set {}: there are several URLs, so name the target: --set TARGET:{}=VALUE",
                 header.name, header.name
             )),
             _ => Ok(Self(headers)),
@@ -53,18 +53,17 @@ fn supplied(text: &str) -> Result<Supplied, String> {
         None => (None, name),
     };
     // What is no name may be a value, as in `authorization: Basic dTpw==`.
-    let no_name = "--set: expected [TARGET:]HEADER=VALUE, found no name of a header before the first `=`";
+    let no_name = "--set: expected [TARGET:]HEADER=VALUE, found no header name before the first `=`";
     let header = HeaderName::from_str(name).map_err(|_| no_name)?;
     let place = |error: &str| format!("--set {name}: {error}");
     if let Some(objection) = objection(header.as_str(), Use::Send) {
         return Err(place(objection));
     }
     if header == "idempotency-key" {
-        return Err(place("each letter has its own"));
+        return Err(place("every letter has its own"));
     }
     let filled = filled(value).map_err(|error| place(&error))?;
-    let mut value =
-        HeaderValue::from_str(&filled).map_err(|_| place("the value has characters that cannot stand in a header"))?;
+    let mut value = HeaderValue::from_str(&filled).map_err(|_| place("the value has characters that a header cannot have"))?;
     value.set_sensitive(true);
     Ok(Supplied { target, name: header, value })
 }
@@ -81,7 +80,7 @@ fn filled(value: &str) -> Result<String, String> {
             continue;
         }
         let Some((name, after)) = after.split_once('}') else {
-            return Err("a `${` without a `}`".to_owned());
+            return Err("`${` without `}`".to_owned());
         };
         filled.push_str(before);
         match std::env::var(name) {

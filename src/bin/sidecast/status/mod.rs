@@ -30,29 +30,29 @@ const CLEAR: &str = "\x1b[H\x1b[2J";
 
 /// Show what became of the copies in one or many Envoys
 ///
-/// Asks the admin interfaces of the Envoys, all at once, and adds up what they say: what each target matched, delivered and lost, what is under way, and
-/// whether its circuit breaker is closed. Latencies are upper bounds: the bound of the bucket in which the percentile of all Envoys lies. Counters are those
-/// since each Envoy started, or, with --watch, also those a second.
+/// Reads the admin interfaces of all Envoys at once and adds up: what each target matched, delivered and lost, what is in flight, and whether its circuit
+/// breaker is closed. Latencies are upper bounds: the bound of the bucket that holds the percentile over all Envoys. Counters count from the start of each
+/// Envoy; --watch also shows them per second.
 ///
-/// Without a way to an admin interface, save what it says and give the file: `curl 'localhost:15000/stats?format=json&histogram_buckets=detailed'`.
+/// If you cannot reach an admin interface from here, save its output and pass the file: `curl 'localhost:15000/stats?format=json&histogram_buckets=detailed'`.
 ///
-/// Exit status: 0 nothing is wrong, 1 something is (each thing has a line on the standard error), 2 an Envoy cannot be read, or wrong arguments. With --watch,
-/// what counts as lost, refused or unexpected is what was counted since the reading before.
+/// Exit status: 0 nothing is wrong, 1 something is (each problem has a line on standard error), 2 an Envoy cannot be read, or an argument is invalid. With
+/// --watch, only what was lost, refused or unexpected since the previous reading is a problem.
 #[derive(Args, Debug)]
 pub(crate) struct Arguments {
-    /// Admin interfaces, such as localhost:9901 or https://10.0.0.7:9901; files with what `/stats` said; `-` is the standard input
+    /// Admin interfaces, such as localhost:9901 or https://10.0.0.7:9901; files with the output of `/stats`; `-` reads standard input
     #[arg(required = true, value_name = "ADMIN")]
     sources: Vec<String>,
-    /// A second table with the targets of each Envoy
+    /// Add a table with the targets of each Envoy
     #[arg(long)]
     per_envoy: bool,
-    /// Read again and again, and tell what is counted a second. Without a number: every 2 seconds
+    /// Read repeatedly and show rates per second; without a number, every 2 seconds
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, require_equals = true, default_missing_value = "2", value_parser = seconds)]
     watch: Option<Duration>,
-    /// How often to read with --watch; without it, until you interrupt it
+    /// How many times to read with --watch; without it, until you interrupt it
     #[arg(long, value_name = "NUMBER", requires = "watch", value_parser = clap::value_parser!(u64).range(1..))]
     times: Option<u64>,
-    /// What is not wrong: a kind of problem, or a reason for which copies may be lost; several with commas between
+    /// What is not a problem: a kind of problem, or a drop reason; several are separated by commas
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = allowed())]
     allow: Vec<String>,
     /// How long each Envoy may take, such as 500ms or 5s
@@ -107,10 +107,10 @@ impl Arguments {
         let mut names: Vec<String> = sources.iter().map(Source::name).collect();
         names.sort_unstable();
         if let Some(name) = names.windows(2).find_map(|pair| pair.first().filter(|name| Some(*name) == pair.last())) {
-            return Err(format!("expected each Envoy once, found {} twice", table::visible(name)));
+            return Err(format!("expected each Envoy only once, found {} twice", table::visible(name)));
         }
         if self.watch.is_some() && sources.contains(&Source::Stdin) {
-            return Err("expected no `-` with --watch: the standard input can be read once".to_owned());
+            return Err("`-` cannot be used with --watch: standard input can be read only once".to_owned());
         }
         let tls = self.tls.config_if(sources.iter().any(Source::is_tls))?;
         let client = Client::new(tls, Terms { timeout: self.timeout, max_body: MAX_ANSWER, ..Terms::default() });
@@ -134,7 +134,7 @@ impl Arguments {
             // Who reads no more, as `head` does, has what is wanted.
             let unwritten = written.as_ref().err().filter(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
             if let Some(error) = unwritten {
-                tell(&format!("error: the standard output: {error}"));
+                tell(&format!("error: standard output: {error}"));
                 return 2;
             }
             if is_last || written.is_err() {

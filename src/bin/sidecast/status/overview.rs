@@ -190,17 +190,15 @@ fn of_envoy(envoy: &Envoy) -> Vec<Problem> {
     };
     let mut problems = Vec::new();
     if !reading.has_filter {
-        problems.push(problem(Kind::NoFilter, "this Envoy has no statistics of Sidecast: it has no such filter".to_owned()));
+        problems.push(problem(Kind::NoFilter, "no statistics of Sidecast: this Envoy does not run the filter".to_owned()));
     }
     let Some(judged) = envoy.judged() else { return problems };
     if let Some(count) = judged.rejected.filter(|count| *count > 0) {
         problems.push(problem(Kind::Rejected, format!("refused {} of its listeners ({REJECTED})", counted(count, "update"))));
     }
     if judged.unexpected > 0 {
-        let message = format!(
-            "{} (sidecast_unexpected): its log lines `unexpected` say what",
-            counted(judged.unexpected, "unexpected event")
-        );
+        let message =
+            format!("{} (sidecast_unexpected): see its log lines `unexpected`", counted(judged.unexpected, "unexpected event"));
         problems.push(problem(Kind::Unexpected, message));
     }
     problems

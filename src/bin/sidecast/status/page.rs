@@ -20,7 +20,7 @@ pub(super) struct Page {
 pub(super) fn pages(text: &str) -> Result<Vec<Page>, String> {
     let text = text.trim_start_matches('\u{feff}').trim_start();
     if text.is_empty() {
-        return Err("is empty: expected what `/stats` of an Envoy says".to_owned());
+        return Err("is empty: expected the output of `/stats`".to_owned());
     }
     if text.starts_with('{') {
         return serde_json::Deserializer::from_str(text)
@@ -32,7 +32,7 @@ pub(super) fn pages(text: &str) -> Result<Vec<Page>, String> {
 }
 
 fn not_json(error: serde_json::Error) -> String {
-    format!("is not what `/stats?format=json` says: {error}")
+    format!("is not the output of `/stats?format=json`: {error}")
 }
 
 #[derive(Deserialize)]
@@ -171,7 +171,7 @@ fn no_number(name: &str, value: &str) -> String {
 
 fn of_text(text: &str) -> Result<Page, String> {
     if text.starts_with("# TYPE") || text.starts_with("# HELP") {
-        return Err("is for Prometheus: expected what `/stats` or `/stats?format=json` says".to_owned());
+        return Err("is for Prometheus: expected the output of `/stats` or `/stats?format=json`".to_owned());
     }
     let mut page = Page::default();
     // The histogram whose buckets stand on the lines below its name.
@@ -199,7 +199,7 @@ fn of_text(text: &str) -> Result<Page, String> {
         }
     }
     if page.numbers.is_empty() {
-        return Err(format!("is neither JSON nor the text of `/stats`: {:?}", beginning(text)));
+        return Err(format!("is neither JSON nor text from `/stats`: {:?}", beginning(text)));
     }
     only_once(page)
 }

@@ -52,13 +52,13 @@ fn source(text: &str) -> Result<Source, String> {
     let port = text.rsplit_once(':').and_then(|(_, port)| port.trim_end_matches('/').parse::<u16>().ok());
     match port {
         Some(_) => admin(&format!("http://{text}")),
-        None => Err("expected an admin interface such as localhost:9901, `-`, or a file, and there is no such file".to_owned()),
+        None => Err("no such file; expected a file, `-`, or an admin interface such as localhost:9901".to_owned()),
     }
 }
 
 fn admin(address: &str) -> Result<Source, String> {
     if address.contains('@') {
-        return Err("expected no name and password: Envoy's admin interface knows none".to_owned());
+        return Err("expected no name and password: Envoy's admin interface has none".to_owned());
     }
     let address = address.trim_end_matches('/');
     let uri: Uri = address.parse().map_err(|error| format!("expected an address such as http://localhost:9901: {error}"))?;
@@ -114,10 +114,10 @@ async fn ask(client: &Client, address: &str) -> Result<Vec<Page>, String> {
     if status != 200 {
         return Err(format!("expected status 200, found {}: {:?}", status.as_u16(), beginning(&text)));
     }
-    let pages = pages(&text).map_err(|error| format!("its answer {error}"))?;
+    let pages = pages(&text).map_err(|error| format!("its response {error}"))?;
     match pages.len() {
         1 => Ok(pages),
-        count => Err(format!("its answer has {count} pages of statistics, expected one")),
+        count => Err(format!("its response has {count} pages of statistics, expected one")),
     }
 }
 

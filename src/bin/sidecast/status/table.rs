@@ -71,7 +71,9 @@ pub(super) fn text(overview: &Overview, per_envoy: bool, problems: &[Problem]) -
         }
     }
     if sums.iter().any(|row| row.total.latency.shown(50) == "?") {
-        text.push_str("\n?: percentiles of several Envoys cannot be brought together. Save the statistics with `histogram_buckets=detailed`.\n");
+        text.push_str(
+            "\n?: percentiles of several Envoys cannot be combined. Save the statistics with `histogram_buckets=detailed`.\n",
+        );
     }
     if !problems.is_empty() {
         text.push('\n');

@@ -64,7 +64,7 @@ pub(super) fn unwrapped(any: &Node) -> Written<'_> {
             Written::Text(value)
         }
         (Some("google.protobuf.Struct" | "google.protobuf.StringValue"), _) => {
-            not("expected a `value` beside `@type`: an object of a Struct, text of a StringValue")
+            not("expected a `value` next to `@type`: an object for a Struct, text for a StringValue")
         }
         _ => not("expected `\"@type\": type.googleapis.com/google.protobuf.Struct` or `...StringValue`, and a `value`"),
     }

@@ -73,8 +73,8 @@ const OTHER_GROUPS: [&str; 14] = [
 impl Unknown<'_> {
     pub(in super::super) fn message(&self) -> &'static str {
         match self.sign {
-            Sign::Targets => "looks like targets of Sidecast, in a place that is not known: nothing of it was checked",
-            Sign::Name => "names Sidecast, and no configuration was found where this kind of file has one: nothing was checked",
+            Sign::Targets => "looks like targets of Sidecast, but in an unknown place: not checked",
+            Sign::Name => "mentions Sidecast, but has no configuration where this kind of file has one: not checked",
         }
     }
 

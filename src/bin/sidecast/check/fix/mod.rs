@@ -40,7 +40,7 @@ pub(super) fn hint(problem: &Problem, place: &Place<'_>, config: &Node, is_json:
         Mistake::Invalid(Invalid::Expected(_)) if problem.path.is_empty() => {
             let inside = super::documents(config.text()?).ok()?;
             let is_whole = inside.iter().any(|inside| inside.get("targets").is_some());
-            is_whole.then(|| "this is text: without `|` and quotes it is an object".to_owned())
+            is_whole.then(|| "this is text: remove `|` or the quotes to make it an object".to_owned())
         }
         Mistake::Invalid(Invalid::Expected(_)) => {
             guess.expression().or_else(|| guess.value(value::meant(place, &problem.path), is_json))
@@ -63,7 +63,7 @@ impl Guess<'_> {
             return Some(higher);
         }
         if OF_PLUGIN.contains(&key) {
-            return Some(format!("`{key}` belongs beside the configuration, not in it"));
+            return Some(format!("`{key}` belongs next to the configuration, not in it"));
         }
         let words = known.iter().copied();
         let meant = ALIASES.iter().find(|(alias, meant)| *alias == key && known.contains(meant)).map(|(_, meant)| *meant);
@@ -88,7 +88,7 @@ impl Guess<'_> {
         let is_outermost = self.problem.path == key;
         let is_whole = self.place.value.get("targets").is_some_and(|targets| matches!(targets.kind, Kind::List(_)));
         let has_none = self.config.get("targets").is_none();
-        (is_outermost && is_whole && has_none).then(|| format!("what is in `{key}` should stand in its place, one level higher"))
+        (is_outermost && is_whole && has_none).then(|| format!("move the content of `{key}` one level up, in its place"))
     }
 
     /// The first of some values with which the problem is gone.

@@ -68,21 +68,20 @@ impl Check<'_> {
         }
         if let Some((attempt, wait)) = too_long(retry) {
             let message = format!(
-                "after attempt {attempt} the wait is up to {}, and a copy lives {} (`expire_after`): later attempts hardly ever come",
+                "after attempt {attempt} the wait is up to {}, but a copy expires after {} (`expire_after`): later attempts are unlikely",
                 duration_text(wait),
                 duration_text(expire_after),
             );
             self.warn(Code::RetryExpires, "retry.max_attempts", message);
         } else if self.has("retry.backoff.max") && retry.backoff.max.0 > expire_after {
-            let message =
-                format!("a copy that waits that long is given up as too old (`expire_after`, {})", duration_text(expire_after));
+            let message = format!("a copy that waits that long has expired (`expire_after` is {})", duration_text(expire_after));
             self.warn(Code::RetryExpires, "retry.backoff.max", message);
         }
         let retries_timeouts = retry.on.0.iter().any(|on| matches!(on, RetryOn::Timeout));
         if retries_timeouts && target.timeout.0 >= expire_after {
             let field = if self.has("timeout") { "timeout" } else { "retry.expire_after" };
             let message = format!(
-                "a copy whose attempt times out after {} is too old for another (`expire_after`, {})",
+                "a copy whose attempt times out after {} has expired and is not retried (`expire_after` is {})",
                 duration_text(target.timeout.0),
                 duration_text(expire_after),
             );
@@ -91,7 +90,7 @@ impl Check<'_> {
         let delay = target.batch.as_ref().map(|batch| batch.max_delay.0).filter(|delay| *delay >= expire_after);
         if let Some(delay) = delay {
             let message = format!(
-                "what waits {} for others is given up as too old (`expire_after`, {})",
+                "a copy that waits {} for its batch has expired (`expire_after` is {})",
                 duration_text(delay),
                 duration_text(expire_after)
             );
@@ -104,20 +103,20 @@ impl Check<'_> {
             for field in ["backoff", "on", "budget", "retry_after"] {
                 let field = format!("retry.{field}");
                 if self.has(&field) {
-                    self.unused(&field, "`max_attempts: 1` leaves nothing to attempt again");
+                    self.unused(&field, "no effect: `max_attempts: 1` allows no retries");
                 }
             }
             return;
         }
         if target.limits.max_queued.0 == 0 {
-            self.unused("limits.max_queued", "a retry waits in one of these places: without one, each is dropped (`queue_full`)");
+            self.unused("limits.max_queued", "retries wait in this queue: at 0, every retry is dropped (`queue_full`)");
         }
         let covered = |on: &RetryOn| matches!(on, RetryOn::Status(pattern) if is_covered(*pattern, &target.success.0));
         if self.has("retry.on") {
             for (index, _) in retry.on.0.iter().enumerate().filter(|(_, on)| covered(on)) {
                 let at = self.node.at(&["retry", "on"]).and_then(|on| on.items().get(index));
                 let path = format!("{}.retry.on[{index}]", self.path);
-                let message = "`success` names it, and what counts as delivered is not attempted again";
+                let message = "no effect: `success` names it, and a delivered copy is not retried";
                 self.warnings.push(Warning::new(at.unwrap_or(self.node), Code::UnusedSetting, path, message));
             }
         }
@@ -126,7 +125,7 @@ impl Check<'_> {
             is_retried && !target.success.0.iter().any(|pattern| pattern.covers(status))
         };
         if retry.retry_after && self.has("retry.retry_after") && ![429, 503].into_iter().any(is_asked_to_wait) {
-            self.unused("retry.retry_after", "`on` names neither 429 nor 503, which can have a Retry-After");
+            self.unused("retry.retry_after", "no effect: `on` names neither 429 nor 503, which can have a Retry-After");
         }
     }
 
@@ -137,7 +136,7 @@ impl Check<'_> {
         let slow = breaker.slow_call.as_ref().filter(|slow| slow.longer_than.0 > target.timeout.0);
         if let Some(slow) = slow {
             let message = format!(
-                "no attempt takes longer than its `timeout` of {}, so none is slow after {}",
+                "no attempt takes longer than the `timeout` of {}, so none counts as slow after {}",
                 duration_text(target.timeout.0),
                 duration_text(slow.longer_than.0)
             );
@@ -152,8 +151,11 @@ impl Check<'_> {
         });
         if asked > possible {
             let is_all = breaker.consecutive_failures.0 == 0;
-            let end =
-                if is_all { "so the breaker never opens" } else { "so shares of failures or slow calls never open the breaker" };
+            let end = if is_all {
+                "so the breaker never opens"
+            } else {
+                "so the share of failures or slow calls never opens the breaker"
+            };
             let window = duration_text(breaker.failure_rate.window.0);
             self.unused(
                 "circuit_breaker.failure_rate.min_requests",
@@ -173,7 +175,7 @@ impl Check<'_> {
             _ => true,
         };
         if !letter.on.0.iter().any(can_be) {
-            self.unused("dead_letter.on", "no copy of this target is dropped for any of these reasons, so there are no letters");
+            self.unused("dead_letter.on", "no copy of this target is dropped for these reasons, so there are no dead letters");
         }
     }
 
@@ -184,7 +186,7 @@ impl Check<'_> {
         {
             self.unused(
                 "request.headers.sensitive",
-                "credentials are sent by `forward: all` alone, or if the list in `forward` names them",
+                "no effect: credentials are sent only with `forward: all`, or if the list in `forward` names them",
             );
         }
         let no_body = self.is("compare.body", "none");
@@ -194,12 +196,12 @@ impl Check<'_> {
         } else if no_body || self.is("compare.body", "exact") {
             for field in ["compare.ignore", "compare.unordered"] {
                 if self.node.at(&field.split('.').collect::<Vec<_>>()).is_some_and(|list| !list.items().is_empty()) {
-                    self.unused(field, "means something with `body: json` alone");
+                    self.unused(field, "has an effect only with `body: json`");
                 }
             }
         }
         if target.success.0.iter().all(|pattern| (200..600).all(|status| !pattern.covers(status))) {
-            self.unused("success", "no response ends with a status of 1xx, so no copy is ever delivered");
+            self.unused("success", "no response ends with a 1xx status, so no copy is ever delivered");
         }
     }
 
@@ -211,7 +213,7 @@ impl Check<'_> {
         let Some(batch) = target.batch.as_ref().filter(|_| self.has("batch.max_bytes")) else { return };
         if batch.max_bytes.0 > limits.max_buffered_bytes.0 {
             let message = format!(
-                "a batch never gets that long: a worker holds {} bytes at most (`limits.max_buffered_bytes`)",
+                "a batch never gets that large: a worker holds at most {} bytes (`limits.max_buffered_bytes`)",
                 limits.max_buffered_bytes.0
             );
             self.unused("batch.max_bytes", message);

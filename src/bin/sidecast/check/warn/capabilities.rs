@@ -24,10 +24,10 @@ pub(super) fn check(config: &Node, plugin: Plugin<'_>) -> Option<Warning> {
     let needed = listed.chain(ANSWERS).filter(|name| is_needed(name, config));
     let missing: Vec<String> = needed.filter(|name| !is_allowed(name)).map(|name| format!("`{name}`")).collect();
     let message = format!(
-        "leaves out what this configuration needs: {}; the filter refuses it, or never hears of what happens",
+        "lacks what this configuration needs: {}; the filter rejects the configuration or misses events",
         missing.join(", ")
     );
-    let hint = Some("envoy/capabilities.json has the whole list; `compare` needs the callbacks of responses besides".to_owned());
+    let hint = Some("envoy/capabilities.json has the whole list; `compare` also needs the response callbacks".to_owned());
     let warning = Warning::new(allowed, Code::MissingCapability, "capability_restriction_config.allowed_capabilities", message);
     (!missing.is_empty()).then_some(Warning { hint, ..warning })
 }

@@ -57,7 +57,7 @@ pub(super) fn check_fields(plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
             if CONFIGURATIONS.contains(&meant) && node.get(meant).is_none() {
                 return None;
             }
-            let message = format!("there is no field `{}` here: it would be refused, or dropped in silence", member.key);
+            let message = format!("there is no field `{}` here: it would be rejected or silently ignored", member.key);
             let warning = Warning::new(&member.value, Code::UnknownField, "", message);
             Some(Warning { at: member.key_at, hint: Some(hint::did_you_mean(meant)), ..warning })
         }));
@@ -82,8 +82,7 @@ pub(super) fn check_fields(plugin: Plugin<'_>, warnings: &mut Vec<Warning>) {
     if let Plugin::Higress(plugin) = plugin {
         if let Some(rules) = plugin.get("matchRules").filter(|rules| rules.items().iter().any(is_on)) {
             let message =
-                "Higress hands these to the module as a field `_rules_`, with which the filter refuses its configuration; \
-                           say in `match` which requests a target wants";
+                "Higress passes these to the module as a field `_rules_`, which the filter rejects; select requests with `match` instead";
             warnings.push(Warning::new(rules, Code::HigressRules, "", message));
         }
     }
@@ -112,18 +111,17 @@ fn meant(key: &str, known: &[&'static str]) -> Option<&'static str> {
 
 /// Warns about requests that Istio's object takes besides those that come in and are allowed.
 pub(super) fn check_istio(carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
-    const OUTBOUND: &str = "the requests that the application itself sends are copied, too";
+    const OUTBOUND: &str = "requests that the application itself sends are copied too";
     match carrier.istio {
         Some(Istio::Plugin(spec)) => {
             if spec.get("match").is_none() && !is_of_gateway(spec) {
-                let hint = Some("`match: [{mode: SERVER}]` takes those alone that come in".to_owned());
+                let hint = Some("`match: [{mode: SERVER}]` selects only incoming requests".to_owned());
                 let warning = Warning::new(spec, Code::OutboundToo, "", format!("no `match`: {OUTBOUND}"));
                 warnings.push(Warning { hint, ..warning });
             }
             if let Some(phase) = spec.get("phase").filter(|phase| matches!(phase.text(), Some("AUTHN" | "AUTHZ"))) {
                 let message =
-                    "requests are copied before it is known whether they are allowed, and their copies go to targets all the \
-                               same; `phase: STATS` comes after that";
+                    "requests are copied before Istio checks whether they are allowed; use `phase: STATS`, which comes after the check";
                 warnings.push(Warning::new(phase, Code::BeforeAuthorization, "", message));
             }
         }
@@ -131,8 +129,9 @@ pub(super) fn check_istio(carrier: &Carrier<'_>, warnings: &mut Vec<Warning>) {
             let context = patch.at(&["match", "context"]);
             if context.is_none_or(|context| context.text() == Some("ANY")) {
                 let at = context.or_else(|| patch.get("match")).unwrap_or(patch);
-                let hint = Some("`context: SIDECAR_INBOUND` takes those alone that come in".to_owned());
-                let warning = Warning::new(at, Code::OutboundToo, "", format!("no `context` of one direction: {OUTBOUND}"));
+                let hint = Some("`context: SIDECAR_INBOUND` selects only incoming requests".to_owned());
+                let warning =
+                    Warning::new(at, Code::OutboundToo, "", format!("`context` does not select a direction: {OUTBOUND}"));
                 warnings.push(Warning { hint, ..warning });
             }
         }

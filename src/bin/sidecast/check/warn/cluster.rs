@@ -23,7 +23,7 @@ pub(super) fn check(chain: &[&Node], path: &str, carrier: &Carrier<'_>, warnings
     }
     if let (Some(own), Some(of_letters)) = (own.and_then(Node::text), of_letters) {
         if of_letters.text() == Some(own) {
-            let message = "the cluster whose failure makes dead letters: they will fail as well";
+            let message = "the target's own cluster: when it fails, its dead letters fail too";
             warnings.push(Warning::new(of_letters, Code::DeadLetterCluster, format!("{path}.dead_letter.cluster"), message));
         }
     }
@@ -31,7 +31,7 @@ pub(super) fn check(chain: &[&Node], path: &str, carrier: &Carrier<'_>, warnings
     if let (Some(own), Some(routes), None) = (own, carrier.routes, target.at(&["request", "path"])) {
         let sent = own.text().and_then(|name| sent(chain, routes, name).map(|by| (name, by)));
         if let Some((name, by)) = sent {
-            let message = format!("a route of this listener {by} these requests to {name:?}: it would get each one twice");
+            let message = format!("a route of this listener {by} the same requests to {name:?}, so it gets each one twice");
             warnings.push(Warning::new(own, Code::OwnCluster, format!("{path}.cluster"), message));
         }
     }

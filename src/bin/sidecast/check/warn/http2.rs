@@ -45,8 +45,8 @@ impl<'t> Http2<'t> {
         for place in [&["cluster"][..], &["dead_letter", "cluster"]] {
             let named = target.at(place).and_then(|node| Some((node, node.text()?)));
             let Some((node, name)) = named.filter(|(_, name)| self.has(name)) else { continue };
-            let message = format!("{name:?} speaks HTTP/2: a target that breaks HTTP/2 ends Envoy 1.36 to 1.40");
-            let hint = "speak HTTP/1.1 to it, or put a listener of this Envoy between; docs/security.md".to_owned();
+            let message = format!("{name:?} speaks HTTP/2: a target that breaks the protocol can crash Envoy 1.36 to 1.40");
+            let hint = "use HTTP/1.1, or put a listener of this Envoy in between: docs/security.md".to_owned();
             let warning = Warning::new(node, Code::Http2Target, format!("{path}.{}", place.join(".")), message);
             warnings.push(Warning { hint: Some(hint), ..warning });
         }

@@ -33,7 +33,7 @@ use super::tree::Node;
 /// The kinds of warnings.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(super) enum Code {
-    /// Something looks like a Sidecast configuration, but stands where none is expected
+    /// Something looks like a Sidecast configuration, but is in an unknown place
     UnknownPlace,
     /// The object around the configuration has no such field
     UnknownField,

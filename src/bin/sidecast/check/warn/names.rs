@@ -85,7 +85,8 @@ impl<'t> Names<'t> {
             return None;
         }
         if let Some((_, rest)) = cluster.split_once("://") {
-            let message = "the name of a cluster of this proxy, not an address: every copy would be dropped (`unknown_cluster`)";
+            let message =
+                "expected the name of a cluster of this proxy, found an address: every copy would be dropped (`unknown_cluster`)";
             let host = rest.split('/').next().unwrap_or_default();
             let meant = carrier.istio.and_then(|_| self.of_istio(host, if cluster.starts_with("https") { "443" } else { "80" }));
             return Some((message.to_owned(), meant));
@@ -95,7 +96,7 @@ impl<'t> Names<'t> {
         }
         let (host, port) = cluster.rsplit_once(':')?;
         (is_port(port) && !host.is_empty() && !host.contains(['|', '/'])).then(|| {
-            let message = "looks like a host and a port, and should be the name of a cluster of this proxy";
+            let message = "expected the name of a cluster of this proxy, found what looks like a host and a port";
             (message.to_owned(), None)
         })
     }
@@ -116,12 +117,11 @@ impl<'t> Names<'t> {
             ["inbound" | "inbound-vip", port, _, _] if is_port(port) => None,
             ["outbound", port, subset, host] if is_port(port) => {
                 let meant = self.full(host)?;
-                let message = format!("no service has the host {host:?}: Istio's names have the whole one");
+                let message = format!("no service has the host {host:?}: cluster names in Istio contain the full host");
                 Some((message, meant.map(|host| format!("outbound|{port}|{subset}|{host}"))))
             }
             _ => {
-                let message = "Istio calls a cluster `outbound|PORT|SUBSET|HOST`, with an empty subset if there is none; of any other name \
-                               every copy would be dropped (`unknown_cluster`)";
+                let message = "Istio names clusters `outbound|PORT|SUBSET|HOST`, where SUBSET may be empty; with another name every copy would be dropped (`unknown_cluster`)";
                 Some((message.to_owned(), self.of_istio(cluster, "80")))
             }
         }
@@ -148,8 +148,8 @@ impl<'t> Names<'t> {
     fn check_authority(&self, target: &Node, path: &str, warnings: &mut Vec<Warning>) {
         let sni = |place: &[&str]| target.at(place).and_then(|node| self.sni(node.text()?));
         if let (Some(sni), None) = (sni(&["cluster"]), target.at(&["request", "authority"])) {
-            let message = format!("TLS asks for {sni:?}, and the call for the host that the client has asked for");
-            let hint = Some(format!("did you mean `request: {{authority: {sni}}}` beside it?"));
+            let message = format!("TLS asks for {sni:?}, but the call has the client's host as its authority");
+            let hint = Some(format!("did you mean to add `request: {{authority: {sni}}}`?"));
             let at = target.get("cluster").unwrap_or(target);
             warnings.push(Warning { hint, ..Warning::new(at, Code::MissingAuthority, format!("{path}.cluster"), message) });
         }
@@ -157,8 +157,8 @@ impl<'t> Names<'t> {
         let name = cluster.and_then(Node::text).map(|name| name.rsplit('|').next().unwrap_or(name));
         let of_letters = sni(&["dead_letter", "cluster"]).filter(|sni| name != Some(sni));
         if let (Some(sni), None, Some(at)) = (of_letters, target.at(&["dead_letter", "authority"]), cluster) {
-            let message = format!("TLS asks for {sni:?}, and the call for the name of the cluster");
-            let hint = Some(format!("did you mean `authority: {sni}` beside it?"));
+            let message = format!("TLS asks for {sni:?}, but the call has the cluster's name as its authority");
+            let hint = Some(format!("did you mean to add `authority: {sni}`?"));
             let path = format!("{path}.dead_letter.cluster");
             warnings.push(Warning { hint, ..Warning::new(at, Code::MissingAuthority, path, message) });
         }
@@ -178,7 +178,7 @@ impl<'t> Names<'t> {
         let Some(node) = listed.or(all) else { return };
         let Some(host) = target.text_of("cluster").and_then(|cluster| self.outside(cluster)) else { return };
         let field = if listed.is_some() { "forward" } else { "sensitive" };
-        let message = format!("sends the client's credentials to {host:?}, which is outside");
+        let message = format!("sends the client's credentials to a public host, {host:?}");
         warnings.push(Warning::new(node, Code::CredentialsOutside, format!("{path}.request.headers.{field}"), message));
     }
 

@@ -114,10 +114,10 @@ fn never_ends(success: &[StatusPattern], after: &AfterTarget) -> Option<Never> {
     let name = &after.target.0 .0;
     let message = match after.outcome? {
         OutcomeName::Delivered if !statuses.iter().flat_map(covered).any(succeeds) => {
-            format!("never sent: with none of these a copy for {name:?} is delivered; its `success` does not name them")
+            format!("never sent: none of these counts as delivered for {name:?}; its `success` does not name them")
         }
         OutcomeName::GivenUp if statuses.iter().all(is_status) && statuses.iter().flat_map(covered).all(succeeds) => {
-            format!("never sent: with each of these a copy for {name:?} is delivered; its `success` names them")
+            format!("never sent: all of these count as delivered for {name:?}; its `success` names them")
         }
         OutcomeName::Delivered | OutcomeName::GivenUp => return None,
     };

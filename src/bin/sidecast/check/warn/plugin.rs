@@ -48,7 +48,7 @@ pub(super) fn check_variables(config: &Node, given: &[&str], warnings: &mut Vec<
         for name in variables_in(node) {
             if !given.contains(&name.as_str()) {
                 let message =
-                    format!("the plugin is not given the environment variable {name}; the filter would refuse to start");
+                    format!("the plugin does not get the environment variable {name}; the filter would reject its configuration");
                 warnings.push(Warning::new(node, Code::UnpassedVariable, path.as_str(), message));
             }
         }

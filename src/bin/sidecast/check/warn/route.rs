@@ -18,8 +18,7 @@ pub(super) fn check(chain: &[&Node], path: &str, carrier: &Carrier<'_>, warnings
     let mut answers = reached(chain, routes).into_iter().filter_map(answer);
     let Some((kind, _)) = answers.find(|(_, status)| chain.iter().all(|target| is_awaited(target, *status))) else { return };
     let message = format!(
-        "a `{kind}` of this listener answers some of these requests before their body is read: copies of those that have one would be dropped \
-         (`answered_early`)"
+        "a `{kind}` of this listener answers some of these requests before their body is read: if they have a body, their copies are dropped (`answered_early`)"
     );
     let at = target.get("match").or_else(|| target.get("cluster")).unwrap_or(target);
     let hint = Some("put `envoy.filters.http.buffer` between Sidecast and the router, or narrow `match`".to_owned());

@@ -69,10 +69,10 @@ impl Check<'_> {
         for (index, method) in rule.get("methods").map_or(&[][..], Node::items).iter().enumerate() {
             let path = format!("{path}.methods[{index}]");
             match method.text() {
-                Some("CONNECT") => self.never(method, path, "never matches: tunnels are left alone"),
+                Some("CONNECT") => self.never(method, path, "never matches: tunnels are not copied"),
                 Some(word @ ("*" | "ANY" | "ALL")) => {
-                    let message = format!("a method of this name: {word:?} does not stand for all of them");
-                    self.unlikely(method, path, message, Some("leave `methods` out to take every method".to_owned()));
+                    let message = format!("this is one method: {word:?} does not stand for all methods");
+                    self.unlikely(method, path, message, Some("leave out `methods` to match every method".to_owned()));
                 }
                 _ => {}
             }
@@ -85,13 +85,13 @@ impl Check<'_> {
             let path = format!("{path}.{field}");
             if text.contains('*') {
                 let hint = without_star(field, text);
-                self.unlikely(node, path, format!("`*` is a character like any other in `{field}`"), hint);
+                self.unlikely(node, path, format!("`*` is an ordinary character in `{field}`"), hint);
             } else if let Some(pattern) = with_placeholders(field, text) {
-                let message = format!("a placeholder stands for itself in `{field}`");
+                let message = format!("`{field}` has no placeholders; this text is compared as it is");
                 self.unlikely(node, path, message, Some(format!("did you mean `regex: '{pattern}'`?")));
             } else if text.contains(' ') {
                 let hint = Some(format!("did you mean `{field}: '{}'`?", text.replace(' ', "%20")));
-                self.unlikely(node, path, "a path is compared as the client sent it, and there a space is `%20`", hint);
+                self.unlikely(node, path, "a path is compared as the client sent it, where a space is `%20`", hint);
             }
         }
         let Some((node, text)) = text_of(condition, "regex") else { return };
@@ -99,12 +99,12 @@ impl Check<'_> {
         match regex::of_path(text) {
             Some(Fault::Beginning) => self.never(node, path, "never matches: every path begins with a slash"),
             Some(Fault::Query) => {
-                self.never(node, path, "never matches: the path is compared without its query; `query` has conditions on that");
+                self.never(node, path, "never matches: the path is compared without its query; use `query` for that");
             }
-            Some(Fault::Nothing) => self.never(node, path, "never matches: there is no text that this pattern matches"),
+            Some(Fault::Nothing) => self.never(node, path, "never matches: no text matches this pattern"),
             Some(Fault::Beginnings(literal)) => self.beginnings(node, path, &literal),
             Some(Fault::Slashes(before)) => {
-                let message = "in a regular expression `/*` is any number of slashes";
+                let message = "in a regular expression, `/*` means any number of slashes";
                 self.unlikely(node, path, message, Some(format!("did you mean `regex: '{before}/.*'`?")));
             }
             None => {}
@@ -113,7 +113,7 @@ impl Check<'_> {
 
     /// A pattern that is meant for the beginning of a text.
     fn beginnings(&mut self, node: &Node, path: String, literal: &str) {
-        let message = format!("a pattern matches as a whole: this one takes {literal:?} alone");
+        let message = format!("a pattern must match the whole text: this one matches only {literal:?}");
         let hint = (!literal.contains('\'')).then(|| format!("did you mean `prefix: '{literal}'`?"));
         self.unlikely(node, path, message, hint);
     }
@@ -127,7 +127,7 @@ impl Check<'_> {
             } else if text.contains('*') {
                 let rest = text.strip_prefix('*').filter(|rest| field == "exact" && !rest.is_empty() && !rest.contains('*'));
                 let hint = rest.map(|rest| format!("did you mean `suffix: '{rest}'`?"));
-                self.unlikely(node, path, format!("`*` is a character like any other in `{field}`"), hint);
+                self.unlikely(node, path, format!("`*` is an ordinary character in `{field}`"), hint);
             }
         }
         self.whole_text(condition, path);
@@ -142,19 +142,19 @@ impl Check<'_> {
             return;
         }
         if TAKEN.contains(&name.as_str()) {
-            self.never(node, path, "never matches: Envoy takes this header away before filters see the request");
+            self.never(node, path, "never matches: Envoy removes this header before filters see the request");
         } else if name == LOOP_MARK && !self.has_secret {
             self.never(node, path, "never matches: a request with this header is a copy, and is not copied again");
         } else if OF_UPGRADES.contains(&name.as_str()) {
             let value = text_of(condition, "exact").map(|(_, value)| value.to_ascii_lowercase());
             if name == "connection" && value.is_some_and(|value| !value.contains("upgrade")) {
-                self.never(node, path, "never matches: Envoy leaves this header to requests alone that ask for an upgrade");
+                self.never(node, path, "never matches: Envoy keeps this header only in upgrade requests");
             } else {
-                let message = "Envoy takes this header away, but from requests that ask for an upgrade";
+                let message = "Envoy keeps this header only in upgrade requests";
                 self.unlikely(node, path, message, None);
             }
         } else if OF_RESPONSES.contains(&name.as_str()) {
-            self.unlikely(node, path, "a header of responses: rules look at requests", None);
+            self.unlikely(node, path, "this is a response header, but rules look at requests", None);
         }
     }
 
@@ -163,7 +163,7 @@ impl Check<'_> {
         let plain = name.trim_start_matches(['?', '&']).split('=').next().unwrap_or_default();
         if plain != name {
             let hint = (!plain.is_empty()).then(|| format!("did you mean `name: '{plain}'`?"));
-            self.unlikely(node, format!("{path}.name"), "a name of a parameter, without `?`, `&` and `=`", hint);
+            self.unlikely(node, format!("{path}.name"), "expected the name of a parameter, without `?`, `&` and `=`", hint);
         }
     }
 
@@ -172,7 +172,7 @@ impl Check<'_> {
         let Some((node, text)) = text_of(condition, "regex") else { return };
         let path = format!("{path}.regex");
         match regex::of_text(text) {
-            Some(Fault::Nothing) => self.never(node, path, "never matches: there is no text that this pattern matches"),
+            Some(Fault::Nothing) => self.never(node, path, "never matches: no text matches this pattern"),
             Some(Fault::Beginnings(literal)) => self.beginnings(node, path, &literal),
             _ => {}
         }
@@ -181,7 +181,7 @@ impl Check<'_> {
     /// Headers that are read elsewhere, and are never there.
     fn read_headers(&mut self, target: &Node, path: &str) {
         let is_taken = |name: &str| TAKEN.contains(&name.to_ascii_lowercase().as_str());
-        let message = "always absent: Envoy takes this header away before filters see the request";
+        let message = "always absent: Envoy removes this header before filters see the request";
         for section in ["sample", "order"] {
             if let Some(node) = target.at(&[section, "key", "header"]).filter(|node| node.text().is_some_and(is_taken)) {
                 self.never(node, format!("{path}.{section}.key.header"), message);

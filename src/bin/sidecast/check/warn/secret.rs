@@ -29,7 +29,7 @@ const NAMES: [&str; 14] = [
 /// The beginnings of credentials (RFC 7617, RFC 6750).
 const SCHEMES: [&str; 2] = ["basic ", "bearer "];
 
-const ADVICE: &str = "a credential that whoever sees this file can read, and Envoy's config_dump shows";
+const ADVICE: &str = "a credential in plain text, which this file and Envoy's config_dump show";
 
 /// True if a header of this name and value holds a credential.
 pub(crate) fn is_secret(name: &str, value: &str) -> bool {
@@ -59,7 +59,7 @@ pub(super) fn check_headers(target: &Node, path: &str, warnings: &mut Vec<Warnin
 /// Warns about secrets of signatures.
 pub(super) fn check_signing(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     for (path, secret) in signing_secrets(target, path).into_iter().filter(|(_, secret)| is_constant(secret)) {
-        let message = format!("{ADVICE}, and sign with; keep it in an environment variable: `${{env:NAME}}`");
+        let message = format!("{ADVICE}; keep it in an environment variable: `${{env:NAME}}`");
         warnings.push(Warning::new(secret, Code::PlainSecret, path, message));
     }
 }

@@ -48,9 +48,9 @@ pub(super) fn check(bootstrap: &Node) -> Option<Warning> {
     if tags.iter().any(|tag| tag.pattern.is_none() && is_asked(tag)) || ASKED.iter().all(|asked| are_made(&tags, asked)) {
         return None;
     }
-    let message = "no `stats_tags` make the labels `target`, `reason`, `cause` and `version` of Sidecast's statistics: the shipped alerts and dashboard find nothing";
+    let message = "no `stats_tags` for the labels `target`, `reason`, `cause` and `version` of Sidecast's statistics: the shipped alerts and dashboard find nothing";
     let warning = Warning::new(bootstrap, Code::NoStatsTags, "stats_config.stats_tags", message);
-    let hint = Some("the four that it takes are in envoy/envoy.yaml".to_owned());
+    let hint = Some("copy the four from envoy/envoy.yaml".to_owned());
     Some(Warning { at: written.map_or(bootstrap.span.start, |written| written.key_at), hint, ..warning })
 }
 

@@ -10,14 +10,13 @@ const IDEMPOTENCY_KEY: &str = "idempotency-key";
 
 pub(super) fn check(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
     if let Some(statuses) = target.member("statuses").filter(|_| is_unused_beside(target.get("after"))) {
-        let message = "means something with `after: response` alone";
+        let message = "has an effect only with `after: response`";
         let warning = Warning::new(&statuses.value, Code::UnusedStatuses, format!("{path}.statuses"), message);
         warnings.push(Warning { at: statuses.key_at, ..warning });
     }
     let mode = target.at(&["circuit_breaker", "mode"]);
     if let Some(mode) = mode.filter(|mode| mode.text() == Some("disabled") && target.at(&["limits", "max_in_flight"]).is_none()) {
-        let message = "a target that hangs holds as many calls as there may be, and nothing stops them; \
-                       give the target a `limits.max_in_flight` of its own";
+        let message = "without a circuit breaker, a target that hangs takes as many calls as `limits.max_in_flight` allows; set it for this target";
         warnings.push(Warning::new(mode, Code::NoCircuitBreaker, format!("{path}.circuit_breaker.mode"), message));
     }
     check_failure_statuses(target, path, warnings);
@@ -41,7 +40,7 @@ fn check_failure_statuses(target: &Node, path: &str, warnings: &mut Vec<Warning>
         let Some(text) = status(failure) else { continue };
         let class = text.get(..1).map(|class| format!("{class}xx"));
         if success.iter().any(|success| *success == text || Some(success) == class.as_ref()) {
-            let message = "`success` names it, and what counts as delivered is no failure for the breaker";
+            let message = "no effect: `success` names it, and a delivered copy is no failure for the breaker";
             let path = format!("{path}.circuit_breaker.failure_statuses[{index}]");
             warnings.push(Warning::new(failure, Code::UnusedFailureStatus, path, message));
         }
@@ -75,7 +74,7 @@ fn check_retries(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
         return;
     }
     let message = format!(
-        "up to {attempts} attempts, also of POST or PATCH: if a response is lost, the target gets the request again, and must know it by its \
+        "up to {attempts} attempts, also for POST and PATCH: if a response is lost, the target gets the request again and must recognise it by its \
          {IDEMPOTENCY_KEY}"
     );
     let warning = Warning::new(&retry.value, Code::RetryPost, format!("{path}.retry"), message);
@@ -109,9 +108,9 @@ fn check_key(target: &Node, path: &str, warnings: &mut Vec<Warning>) {
         let is_constant =
             |expression: &Expression| matches!(expression, Expression::Env(_) | Expression::Target | Expression::Method);
         let message = if template.expressions().all(is_constant) {
-            "the same for every request: a target that looks at it takes all but the first for repetitions"
+            "the same for every request: a target that checks it takes all but the first for repetitions"
         } else if template.expressions().any(|expression| *expression == Expression::Attempt) {
-            "another one for each attempt: no target can tell by it that it has had the request"
+            "different for each attempt: a target cannot recognise a request that it already has"
         } else {
             continue;
         };
@@ -129,7 +128,7 @@ pub(super) fn check_keys(target: &Node, path: &str, text: &str, warnings: &mut V
     for section in ["retry", "dead_letter"] {
         for member in target.get(section).map_or(&[][..], Node::members).iter().filter(|member| member.key == "on") {
             if text.get(member.key_at..).is_some_and(|text| text.starts_with("on")) {
-                let message = "tools of Kubernetes take the bare word `on` for `true`; write `\"on\":`";
+                let message = "Kubernetes tools read the bare key `on` as `true`; write `\"on\":`";
                 let warning = Warning::new(&member.value, Code::BareOn, format!("{path}.{section}.on"), message);
                 warnings.push(Warning { at: member.key_at, ..warning });
             }

@@ -16,7 +16,7 @@ pub(in super::super) const MODULE: &str = "dist/sidecast.wasm";
 const PRIMARY: &str = "primary";
 
 pub(super) fn render(whole: &Whole<'_>) -> Result<String, String> {
-    let changed = || "the shipped bootstrap has another form".to_owned();
+    let changed = || "the shipped bootstrap has an unexpected form".to_owned();
     let (head, rest) = SHIPPED.split_once(ROUTES).ok_or_else(changed)?;
     let (routes, rest) = rest.split_once(FILTERS).ok_or_else(changed)?;
     let (above, rest) = rest.split_once(FILTER).ok_or_else(changed)?;
@@ -30,10 +30,10 @@ pub(super) fn render(whole: &Whole<'_>) -> Result<String, String> {
         "# A whole bootstrap, after envoy/envoy.yaml. Paths are relative to the directory in which Envoy is started.\n"
             .to_owned();
     if whole.module.is_none() {
-        text.push_str("# The module is dist/sidecast.wasm; --module says another.\n");
+        text.push_str("# The module is dist/sidecast.wasm; --module sets another path.\n");
     }
     if !whole.variables.is_empty() {
-        text.push_str("# Variables are those of Envoy's environment, which must have them.\n");
+        text.push_str("# Environment variables must be set for the Envoy process.\n");
     }
     text.push_str("node: {id: sidecast, cluster: sidecast}\n\n");
     text.push_str(&head);

@@ -14,7 +14,10 @@ pub(super) fn policies(whole: &Whole<'_>) -> Result<String, String> {
         String::new()
     } else {
         let variables: Vec<&String> = whole.variables.iter().collect();
-        format!("    env:\n      # Of the Envoys' container, which must have them: envoy/envoy-gateway/envoyproxy.yaml.\n      hostKeys: [{}]\n", names(&variables))
+        format!(
+            "    env:\n      # Must be set in Envoy's container: envoy/envoy-gateway/envoyproxy.yaml.\n      hostKeys: [{}]\n",
+            names(&variables)
+        )
     };
     let patches: Vec<_> = whole
         .clusters()
@@ -29,11 +32,11 @@ pub(super) fn policies(whole: &Whole<'_>) -> Result<String, String> {
         })
         .collect();
     Ok(format!(
-        "# A policy for a Gateway holds for all its routes. For one route, put `kind: HTTPRoute` and its name in its place.\n{open}apiVersion: gateway.envoyproxy.io/v1alpha1\n\
+        "# A policy for a Gateway applies to all its routes. For a single route, use `kind: HTTPRoute` and its name instead.\n{open}apiVersion: gateway.envoyproxy.io/v1alpha1\n\
          kind: EnvoyExtensionPolicy\nmetadata:\n{}spec:\n  targetRefs:\n{}  wasm:\n  - name: sidecast\n    \
-         # Gives Envoy's fail_open: requests pass without the filter if it is refused or fails, those in flight, too.\n    failOpen: true\n    code:\n      type: Image\n{}      \
+         # Sets Envoy's fail_open: if the filter is rejected or fails, requests pass without it, including those in flight.\n    failOpen: true\n    code:\n      type: Image\n{}      \
          image:\n        url: {}\n{digest}      pullPolicy: IfNotPresent\n{environment}    config:\n{}---\n\
-         # The clusters of the targets. Envoy Gateway makes clusters of routes only; it must allow this by extensionApis: {{enableEnvoyPatchPolicy: true}}.\n\
+         # The clusters of the targets. Envoy Gateway creates clusters only for routes; allow this patch with extensionApis: {{enableEnvoyPatchPolicy: true}}.\n\
          # Fill in: the addresses and ports of the targets.\n{open}apiVersion: gateway.envoyproxy.io/v1alpha1\nkind: EnvoyPatchPolicy\nmetadata:\n{}spec:\n  targetRef:\n{}  \
          type: JSONPatch\n  jsonPatches:\n{}",
         options.metadata(),

@@ -9,7 +9,7 @@ pub(super) fn wasm_plugin(whole: &Whole<'_>) -> Result<String, String> {
     let options = whole.options;
     let ports = match options.listener_port {
         Some(port) => format!("  - mode: SERVER\n    ports: [{{number: {port}}}]\n"),
-        None => "  - mode: SERVER\n    # --listener-port leaves only one of the ports.\n".to_owned(),
+        None => "  - mode: SERVER\n    # --listener-port limits it to one port.\n".to_owned(),
     };
     let digest = options.sha256.as_ref().map_or(String::new(), |digest| format!("  sha256: {digest:?}\n"));
     let variables: String =
@@ -17,13 +17,13 @@ pub(super) fn wasm_plugin(whole: &Whole<'_>) -> Result<String, String> {
     let environment = if variables.is_empty() {
         String::new()
     } else {
-        format!("  vmConfig:\n    env:\n    # Of the container istio-proxy, which must have them.\n{variables}")
+        format!("  vmConfig:\n    env:\n    # Must be set in the container istio-proxy.\n{variables}")
     };
     Ok(format!(
-        "# envoy/istio/README.md tells what else the pods and the clusters need.\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata:\n{}spec:\n{}  \
-         selector:\n    matchLabels: {}\n  # What comes in. Without a match the plugin also copies what the application itself sends out.\n  match:\n{ports}  \
-         # After authentication and authorization: what they reject is not copied.\n  phase: STATS\n{}  url: {}\n{digest}  imagePullPolicy: IfNotPresent\n  \
-         # Requests pass if the module cannot be had, is refused, or fails. Those in flight in the worker where it fails get a 503.\n  failStrategy: FAIL_OPEN\n{environment}  \
+        "# envoy/istio/README.md describes what else the pods and the clusters need.\napiVersion: extensions.istio.io/v1alpha1\nkind: WasmPlugin\nmetadata:\n{}spec:\n{}  \
+         selector:\n    matchLabels: {}\n  # Incoming requests. Without a match, the plugin also copies what the application itself sends.\n  match:\n{ports}  \
+         # After authentication and authorization, so that rejected requests are not copied.\n  phase: STATS\n{}  url: {}\n{digest}  imagePullPolicy: IfNotPresent\n  \
+         # Requests pass if the module cannot be fetched, is rejected or fails. Those in flight in the failing worker get a 503.\n  failStrategy: FAIL_OPEN\n{environment}  \
          pluginConfig:\n{}",
         options.metadata(),
         options.labels_are_open("  "),
@@ -38,20 +38,20 @@ pub(super) fn envoy_filter(whole: &Whole<'_>) -> Result<String, String> {
     let options = whole.options;
     let module = match whole.module {
         Some(_) => String::new(),
-        None => format!("# The module is a file in the container istio-proxy, {MODULE}: envoy/istio/deployment-patch-envoyfilter.yaml mounts it, --module says another.\n"),
+        None => format!("# The module is a file in the container istio-proxy, {MODULE}: envoy/istio/deployment-patch-envoyfilter.yaml mounts it; --module sets another path.\n"),
     };
     let environment = if whole.variables.is_empty() {
         String::new()
     } else {
-        "# Variables are those of the container istio-proxy, which must have them.\n".to_owned()
+        "# Environment variables must be set in the container istio-proxy.\n".to_owned()
     };
-    let port = options.listener_port.map_or("        # --listener-port leaves only one of the ports.\n".to_owned(), |port| {
-        format!("        portNumber: {port}\n")
-    });
+    let port = options
+        .listener_port
+        .map_or("        # --listener-port limits it to one port.\n".to_owned(), |port| format!("        portNumber: {port}\n"));
     Ok(format!(
         "{module}{environment}apiVersion: networking.istio.io/v1alpha3\nkind: EnvoyFilter\nmetadata:\n{}spec:\n{}  workloadSelector:\n    labels: {}\n  \
-         # After what Istio itself puts there.\n  priority: 10\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match:\n      \
-         # What comes in; SIDECAR_OUTBOUND would be what the application sends out, GATEWAY a gateway.\n      context: SIDECAR_INBOUND\n      listener:\n{port}        \
+         # After Istio's own patches.\n  priority: 10\n  configPatches:\n  - applyTo: HTTP_FILTER\n    match:\n      \
+         # Incoming requests. SIDECAR_OUTBOUND: what the application sends. GATEWAY: a gateway.\n      context: SIDECAR_INBOUND\n      listener:\n{port}        \
          filterChain:\n          filter:\n            name: envoy.filters.network.http_connection_manager\n            subFilter: {{name: envoy.filters.http.router}}\n    \
          patch:\n      operation: INSERT_BEFORE\n      value:\n{}",
         options.metadata(),

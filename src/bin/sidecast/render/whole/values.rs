@@ -23,10 +23,10 @@ pub(super) fn render(whole: &Whole<'_>) -> Result<String, String> {
     let environment = if variables.is_empty() {
         String::new()
     } else {
-        format!("# Fill in: the Secrets that hold them.\nenvironment:\n{variables}")
+        format!("# Fill in: the Secrets with these variables.\nenvironment:\n{variables}")
     };
     Ok(format!(
-        "# Whose Envoys: istio, envoy-gateway, or envoy.\nplatform: istio\nmodule:\n{}  image: {}\n{tag}{digest}{}selector:\n  matchLabels: {}\n{environment}configuration:\n{}",
+        "# istio, envoy-gateway or envoy.\nplatform: istio\nmodule:\n{}  image: {}\n{tag}{digest}{}selector:\n  matchLabels: {}\n{environment}configuration:\n{}",
         options.image_is_open("  "),
         scalar(image),
         options.labels_are_open(""),
