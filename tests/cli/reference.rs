@@ -9,7 +9,7 @@ use crate::schema::{of_given, schema};
 
 const HEAD: &str = "# Configuration reference
 
-Every field of the configuration. [configuration.md](configuration.md) shows how to use [rules](configuration.md#rules), [sampling](configuration.md#sampling)
+Every field of the configuration. [Configuration](configuration.md) shows how to use [rules](configuration.md#rules), [sampling](configuration.md#sampling)
 and [secrets](configuration.md#secrets). `dist/sidecast schema` prints the same as a JSON Schema, for editors. This page is generated from the source:
 `UPDATE_EXPECT=1 cargo test --locked --features cli --test cli reference` renews it.
 
@@ -32,7 +32,10 @@ fn section(text: &mut String, path: &str, section: &Value) {
     write!(text, "\n{level} {title}\n\n{about}").unwrap();
     let section = of_given(section);
     if let Some(more) = section["$comment"].as_str() {
-        write!(text, " See [{}]({more}).", more.split('#').next().unwrap()).unwrap();
+        // The heading, or the page, in words.
+        let words = more.split_once('#').map_or(more.trim_end_matches(".md"), |(_, heading)| heading).replace('-', " ");
+        let (first, rest) = words.split_at(1);
+        write!(text, " See [{}{rest}]({more}).", first.to_uppercase()).unwrap();
     }
     text.push_str("\n\n| field | type | bounds | default | meaning |\n| --- | --- | --- | --- | --- |\n");
     let fields = section["properties"].as_object().unwrap();
