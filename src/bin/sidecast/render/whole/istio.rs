@@ -2,7 +2,7 @@
 
 use super::{indented, scalar, Whole};
 
-/// Where the module is mounted by envoy/istio/deployment-patch-envoyfilter.yaml.
+/// Where envoy/istio/pod-patch.py mounts the module.
 pub(in super::super) const MODULE: &str = "/var/lib/sidecast/plugin.wasm";
 
 pub(super) fn wasm_plugin(whole: &Whole<'_>) -> Result<String, String> {
@@ -38,7 +38,7 @@ pub(super) fn envoy_filter(whole: &Whole<'_>) -> Result<String, String> {
     let options = whole.options;
     let module = match whole.module {
         Some(_) => String::new(),
-        None => format!("# The module is a file in the container istio-proxy, {MODULE}: envoy/istio/deployment-patch-envoyfilter.yaml mounts it; --module sets another path.\n"),
+        None => format!("# The module is a file in the container istio-proxy, {MODULE}: envoy/istio/pod-patch.py --volume mounts it; --module sets another path.\n"),
     };
     let environment = if whole.variables.is_empty() {
         String::new()
