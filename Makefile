@@ -48,7 +48,7 @@ help:
 	@echo 'make pictures      docs/images/*.svg, drawn from the *.d2 files next to them'
 	@echo 'make recording     docs/images/run.cast and run.svg: a recording of make run'
 	@echo 'make dashboard-picture  docs/images/dashboard*: the Grafana dashboard after 13 minutes of load on a real Envoy (DRAW=1: from stored data)'
-	@echo 'make lint          formatting, clippy, documentation and allowed imports; warnings are errors'
+	@echo 'make lint          formatting, clippy, documentation, allowed imports and fresh pictures; warnings are errors'
 	@echo 'make compose-images  build the images of envoy/docker-compose.yaml without a registry'
 	@echo 'make compose-test  the filter in containers that are stopped, killed, frozen and cut off'
 	@echo

@@ -175,7 +175,7 @@ class Site:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) != 2:
+    if len(sys.argv) != 2 or sys.argv[1].startswith("-"):
         sys.exit(__doc__)
     problems = Site(pathlib.Path(sys.argv[1])).stage()
     for problem in problems:
