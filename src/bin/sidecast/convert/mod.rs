@@ -90,7 +90,7 @@ pub(crate) fn run(arguments: &Arguments) -> u8 {
     }
     if !all.is_empty() {
         for leftover in &found.leftovers {
-            remarks.note(leftover, "remove this once the filter is in place: with both, the target gets each copy twice");
+            remarks.note(leftover, "remove this mirror once Sidecast is in place: until then, the target gets each copy twice");
         }
     }
     let problems: Vec<String> = all
