@@ -9,7 +9,7 @@ use super::predicate::{escaped, Predicate, Text, ANY_BYTES};
 /// Holds at least if the first parameter of the name is such, with what is left out.
 pub(super) fn at_least(rule: &QueryRule) -> (Predicate, Option<&'static str>) {
     let Some(name) = encoded(&rule.name.0 .0, Bound::AtLeast) else {
-        let why = "the name can be encoded in many ways, so every query must enter";
+        let why = "the name can be encoded in many ways, so any query passes";
         return (Predicate::Always, Some(why));
     };
     let of = |rest: &str| Predicate::header(":path", Text::Pattern(format!("{ANY_BYTES}[?&]{name}{rest}")));
@@ -25,13 +25,13 @@ pub(super) fn at_least(rule: &QueryRule) -> (Predicate, Option<&'static str>) {
         QueryRule { present: Some(true), .. } => Some(present()),
         QueryRule { present: Some(false), .. } => match surely_present(rule) {
             Some(present) => Some(Predicate::not(present)),
-            None => return (Predicate::Always, Some("the name can be encoded in many ways, so every query must enter")),
+            None => return (Predicate::Always, Some("the name can be encoded in many ways, so any query passes")),
         },
         _ => None,
     };
     match predicate {
         Some(predicate) => (predicate, None),
-        None => (present(), Some("the value can be encoded in many ways, so every value must enter")),
+        None => (present(), Some("the value can be encoded in many ways, so any value passes")),
     }
 }
 

@@ -57,7 +57,7 @@ fn of_target(target: &Target, notes: &mut Vec<String>) -> Predicate {
 
 /// Holds at least if the rule does.
 fn of_rule(rule: &Rule, note: &mut dyn FnMut(&str, &str)) -> Predicate {
-    const PATTERN: &str = "Envoy's regular expressions cannot express it, so every value must enter";
+    const PATTERN: &str = "Envoy's regular expressions cannot express it, so any value passes";
     // Envoy tries them in this order. Paths exclude most.
     let mut all = Vec::new();
     if let Some(path) = &rule.path {
@@ -87,7 +87,7 @@ fn of_rule(rule: &Rule, note: &mut dyn FnMut(&str, &str)) -> Predicate {
         all.push(predicate);
     }
     if rule.body.is_some() {
-        note("body", "Envoy decides before the body, so every body must enter");
+        note("body", "Envoy decides before the body arrives, so any body passes");
     }
     Predicate::every(all)
 }
