@@ -246,7 +246,7 @@ pub struct BodyShape {
     /// Any JSON, with expressions in its strings, in place of the primary's body. Not with `omit`.
     #[deserr(default)]
     pub template: Option<JsonTemplate>,
-    /// Values to mask before anything else reads the body; `*` stands for every key or index.
+    /// Values to mask before templates and expressions read the body; `*` stands for every key or index.
     #[deserr(default)]
     pub redact: Vec<Text<Pointer>>,
     /// No body is sent.
